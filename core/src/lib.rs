@@ -1,0 +1,6 @@
+//! MambaByte core.
+#![no_std]
+#[cfg(feature = "std")]
+extern crate std;
+pub mod dims;
+pub use dims::{Dims, Norm, VOCAB};

@@ -1,0 +1,3 @@
+//! Workstation side of MambaByte.
+pub mod checkpoint;
+pub use checkpoint::{Checkpoint, Layer};
