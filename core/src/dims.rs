@@ -1,4 +1,10 @@
 //! The shape of a model: the numbers that size every tensor, the state and the scratch memory.
+//!
+//! All sizes are `const fn`s of [`Dims`], so that the converter, a `Vec` on a host and a `static` in firmware cannot
+//! disagree. [`Dims::of_blob`] reads them from the bytes of a blob at compile time.
+
+/// Number of byte values; the only vocabulary there is.
+pub const VOCAB: usize = 256;
 
 /// How the residual stream is normalised before each block and before the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,5 +40,109 @@ pub struct Dims {
     pub tied_decays: bool,
 }
 
-/// Number of byte values; the only vocabulary there is.
-pub const VOCAB: usize = 256;
+/// Name and inclusive bounds of each dimension, in the order of the blob header.
+const BOUNDS: [(&str, usize, usize); 6] = [
+    ("d_model", 16, 4096),
+    ("n_layer", 1, 1024),
+    ("d_inner", 16, 16_384),
+    ("d_state", 1, 64),
+    ("d_conv", 2, 4),
+    ("dt_rank", 1, 4096),
+];
+
+impl Dims {
+    /// The first dimension outside its bounds as `(name, value, low, high)`.
+    pub const fn out_of_bounds(&self) -> Option<(&'static str, usize, usize, usize)> {
+        let values = [self.d_model, self.n_layer, self.d_inner, self.d_state, self.d_conv, self.dt_rank];
+        let mut i = 0;
+        while i < BOUNDS.len() {
+            let (name, low, high) = BOUNDS[i];
+            if values[i] < low || values[i] > high {
+                return Some((name, values[i], low, high));
+            }
+            i += 1;
+        }
+        None
+    }
+
+    /// The shape of the model in `blob`, for constants: `static` memory is sized by it at compile time.
+    ///
+    /// # Panics
+    /// If `blob` is no blob of this version. In a constant that is a compile error with the same words.
+    /// ```
+    /// # use mambabyte_core::Dims;
+    /// const MODEL: &[u8] = include_bytes!("../../models/sensor-pico/model.mbb");
+    /// const DIMS: Dims = Dims::of_blob(MODEL);
+    /// static STATE: [i16; DIMS.state_len()] = [0; DIMS.state_len()];
+    /// assert_eq!(size_of_val(&STATE), 4224);
+    /// ```
+    pub const fn of_blob(blob: &[u8]) -> Dims {
+        match crate::blob::read_dims(blob) {
+            Ok(dims) => dims,
+            Err(_) => panic!("not a MambaByte blob of this version (see core/FORMAT.md)"),
+        }
+    }
+
+    /// i16 elements of one layer's convolution history, `[d_conv - 1, d_inner]`, oldest column first.
+    pub const fn conv_state_len(&self) -> usize {
+        (self.d_conv - 1) * self.d_inner
+    }
+
+    /// i16 elements of one layer's scan state, `[d_state, d_inner]`.
+    pub const fn scan_state_len(&self) -> usize {
+        self.d_state * self.d_inner
+    }
+
+    /// i16 elements of one layer's state.
+    pub const fn layer_state_len(&self) -> usize {
+        self.conv_state_len() + self.scan_state_len()
+    }
+
+    /// i16 elements of the whole state. (The reference keeps `d_conv` columns of history; `d_conv - 1` suffice.)
+    pub const fn state_len(&self) -> usize {
+        self.n_layer * self.layer_state_len()
+    }
+
+    /// Bytes of the whole state.
+    pub const fn state_bytes(&self) -> usize {
+        2 * self.state_len()
+    }
+
+    /// Bytes of a snapshot of the state: header and payload.
+    pub const fn snapshot_bytes(&self) -> usize {
+        crate::state::SNAPSHOT_HEADER + self.state_bytes()
+    }
+
+    /// Rows of `x_proj`: dt, B, C.
+    pub const fn x_proj_rows(&self) -> usize {
+        self.dt_rank + 2 * self.d_state
+    }
+
+    /// i32 words of scratch memory, contents irrelevant between steps. See `Scratch` in `step.rs` for the parts.
+    pub const fn scratch_len(&self) -> usize {
+        let halves = even(self.d_model) + even(2 * self.d_inner) + even(self.d_inner) + even(self.x_proj_rows());
+        let scan = 2 * self.d_inner;
+        self.d_model + halves / 2 + if scan > VOCAB { scan } else { VOCAB }
+    }
+
+    /// Bytes of scratch memory.
+    pub const fn scratch_bytes(&self) -> usize {
+        4 * self.scratch_len()
+    }
+
+    /// Rows of `a_log`: one per channel if the decays are tied, else one per state.
+    pub const fn a_log_rows(&self) -> usize {
+        if self.tied_decays { 1 } else { self.d_state }
+    }
+
+    /// Largest magnitude of an element of `C`, so that `sum_n C[n] * h[n]` is exact in i32 for any state.
+    pub const fn c_limit(&self) -> i64 {
+        let limit = 65_535 / self.d_state as i64;
+        if limit > 32_767 { 32_767 } else { limit }
+    }
+}
+
+/// Rounds up to an even number, so that i16 arrays end on i32 words.
+pub(crate) const fn even(n: usize) -> usize {
+    n + n % 2
+}

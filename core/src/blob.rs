@@ -1,0 +1,761 @@
+//! The blob: a trained, quantised model as one flat file, read in place from flash or a memory map.
+//!
+//! `FORMAT.md` beside this crate's `src` documents it byte by byte. [`Blob::parse`] checks everything once (magic,
+//! version, alignment, bounds of every dimension, that the sections tile the file, ranges of shifts, checksums);
+//! afterwards no accessor and no step can fail. Nothing is copied: a [`Blob`] is a set of slices.
+
+use crate::dims::{Dims, Norm, VOCAB};
+use bytemuck::{Pod, Zeroable};
+
+/// First bytes of every blob; damaged by text-mode transfers on purpose.
+pub const MAGIC: [u8; 8] = *b"\x89MBB\r\n\x1a\n";
+/// Version of the format.
+pub const VERSION: u16 = 1;
+/// Bytes of the fixed header.
+pub const HEADER: usize = 128;
+/// Bytes of a row of the section table.
+pub const TABLE_ROW: usize = 8;
+/// Sections start at multiples of this; so must the memory that holds a blob.
+pub const ALIGN: usize = 16;
+/// i8 weights, i16 activations, i16 state.
+pub const QUANT_W8A16H16: u32 = 1;
+
+/// CRC-32 as in zip and PNG.
+pub(crate) const CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+/// A section of the blob, in file order. `L` = n_layer, `di` = d_inner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Section {
+    /// [`LayerParams`] `[L]`.
+    LayerParams,
+    /// u8 `[256]`: row codes of the embedding.
+    EmbeddingCode,
+    /// i8 `[256, d_model]`.
+    Embedding,
+    /// i16 `[L + 1, d_model]`: norm weights, the last row for `norm_f`.
+    NormWeight,
+    /// i16 `[L + 1, d_model]`: norm biases; LayerNorm only.
+    NormBias,
+    /// u8 `[L, 2 * di]`.
+    InProjCode,
+    /// i8 `[L, 2 * di, d_model]`.
+    InProj,
+    /// u8 `[L, di]`.
+    ConvCode,
+    /// i8 `[L, d_conv, di]`: tap-major, oldest tap first.
+    Conv,
+    /// i16 `[L, di]`.
+    ConvBias,
+    /// u8 `[L, dt_rank + 2 * d_state]`.
+    XProjCode,
+    /// i8 `[L, dt_rank + 2 * d_state, di]`: rows of dt, B, C.
+    XProj,
+    /// u8 `[L, di]`.
+    DtProjCode,
+    /// i8 `[L, di, dt_rank]`.
+    DtProj,
+    /// i16 `[L, di]`, Q10.
+    DtBias,
+    /// u8 `[L, d_state, di]`, or `[L, 1, di]` if the decays are tied: log2 of the decay rate in 1/32 octaves.
+    ALog,
+    /// i16 `[L, di]`: the skip `D`.
+    DSkip,
+    /// u8 `[L, di]`: scale of the scan state of each channel.
+    StateCode,
+    /// u8 `[L, d_model]`.
+    OutProjCode,
+    /// i8 `[L, d_model, di]`.
+    OutProj,
+    /// u8 `[256]`; untied head only.
+    HeadCode,
+    /// i8 `[256, d_model]`; untied head only.
+    Head,
+}
+
+/// Number of sections.
+pub const SECTIONS: usize = Section::ALL.len();
+
+impl Section {
+    /// All sections, in file order.
+    pub const ALL: [Section; 22] = {
+        use Section::*;
+        [
+            LayerParams,
+            EmbeddingCode,
+            Embedding,
+            NormWeight,
+            NormBias,
+            InProjCode,
+            InProj,
+            ConvCode,
+            Conv,
+            ConvBias,
+            XProjCode,
+            XProj,
+            DtProjCode,
+            DtProj,
+            DtBias,
+            ALog,
+            DSkip,
+            StateCode,
+            OutProjCode,
+            OutProj,
+            HeadCode,
+            Head,
+        ]
+    };
+
+    /// Name of the tensor.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Section::LayerParams => "layer_params",
+            Section::EmbeddingCode => "embedding.code",
+            Section::Embedding => "embedding",
+            Section::NormWeight => "norm.weight",
+            Section::NormBias => "norm.bias",
+            Section::InProjCode => "in_proj.code",
+            Section::InProj => "in_proj",
+            Section::ConvCode => "conv1d.code",
+            Section::Conv => "conv1d",
+            Section::ConvBias => "conv1d.bias",
+            Section::XProjCode => "x_proj.code",
+            Section::XProj => "x_proj",
+            Section::DtProjCode => "dt_proj.code",
+            Section::DtProj => "dt_proj",
+            Section::DtBias => "dt_proj.bias",
+            Section::ALog => "a_log",
+            Section::DSkip => "d_skip",
+            Section::StateCode => "state.code",
+            Section::OutProjCode => "out_proj.code",
+            Section::OutProj => "out_proj",
+            Section::HeadCode => "head.code",
+            Section::Head => "head",
+        }
+    }
+
+    /// Bytes of one element.
+    pub const fn element_size(self) -> usize {
+        match self {
+            Section::LayerParams => size_of::<LayerParams>(),
+            Section::NormWeight | Section::NormBias | Section::ConvBias | Section::DtBias | Section::DSkip => 2,
+            _ => 1,
+        }
+    }
+
+    /// Elements of this section for each layer (for the whole model where it is not per layer).
+    pub const fn len_per_layer(self, dims: &Dims) -> u64 {
+        let (d, di, k) = (dims.d_model as u64, dims.d_inner as u64, dims.d_conv as u64);
+        let (r, rows) = (dims.dt_rank as u64, dims.x_proj_rows() as u64);
+        let vocab = VOCAB as u64;
+        match self {
+            Section::LayerParams => 1,
+            Section::EmbeddingCode => vocab,
+            Section::Embedding => vocab * d,
+            Section::NormWeight => d,
+            Section::NormBias => match dims.norm {
+                Norm::Rms => 0,
+                Norm::Layer => d,
+            },
+            Section::InProjCode => 2 * di,
+            Section::InProj => 2 * di * d,
+            Section::ConvCode | Section::ConvBias | Section::DtProjCode | Section::DtBias => di,
+            Section::Conv => k * di,
+            Section::XProjCode => rows,
+            Section::XProj => rows * di,
+            Section::DtProj => di * r,
+            Section::ALog => dims.a_log_rows() as u64 * di,
+            Section::DSkip | Section::StateCode => di,
+            Section::OutProjCode => d,
+            Section::OutProj => d * di,
+            Section::HeadCode => {
+                if dims.tied_head {
+                    0
+                } else {
+                    vocab
+                }
+            }
+            Section::Head => {
+                if dims.tied_head {
+                    0
+                } else {
+                    vocab * d
+                }
+            }
+        }
+    }
+
+    /// How often [`Section::len_per_layer`] elements are repeated.
+    pub const fn repeats(self, dims: &Dims) -> u64 {
+        match self {
+            Section::EmbeddingCode | Section::Embedding | Section::HeadCode | Section::Head => 1,
+            Section::NormWeight | Section::NormBias => dims.n_layer as u64 + 1,
+            _ => dims.n_layer as u64,
+        }
+    }
+
+    /// Bytes of this section, without the padding behind it.
+    pub const fn bytes(self, dims: &Dims) -> u64 {
+        self.len_per_layer(dims) * self.repeats(dims) * self.element_size() as u64
+    }
+}
+
+/// Bytes before the first section.
+pub const fn payload_offset() -> u64 {
+    align_up((HEADER + SECTIONS * TABLE_ROW) as u64)
+}
+
+/// Bytes of a whole blob of shape `dims`: what it takes in flash.
+pub const fn blob_bytes(dims: &Dims) -> u64 {
+    let mut total = payload_offset();
+    let mut i = 0;
+    while i < SECTIONS {
+        total += align_up(Section::ALL[i].bytes(dims));
+        i += 1;
+    }
+    total
+}
+
+/// Rounds up to the next section boundary.
+pub const fn align_up(n: u64) -> u64 {
+    n.div_ceil(ALIGN as u64) * ALIGN as u64
+}
+
+/// Shifts and formats of one layer: what turns exact accumulators into activations.
+///
+/// `*_shift` are the `base` of [`row_multiplier`](crate::fixed::row_multiplier) or of
+/// [`round_shift`](crate::fixed::round_shift), `1..=54`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LayerParams {
+    /// Norm weights: `u = (n * weight) >> norm_shift`, `n` in Q24.
+    pub norm_shift: u8,
+    /// Row multipliers of `in_proj`.
+    pub in_proj_shift: u8,
+    /// Row multipliers of the convolution.
+    pub conv_shift: u8,
+    /// Row multipliers of `x_proj`.
+    pub x_proj_shift: u8,
+    /// Row multipliers of `dt_proj`.
+    pub dt_proj_shift: u8,
+    /// Row multipliers of `out_proj`.
+    pub out_proj_shift: u8,
+    /// Channel multipliers of `sum_n C[n] * h[n]`.
+    pub y_shift: u8,
+    /// `D * x >> d_shift`.
+    pub d_shift: u8,
+    /// `y * silu(z) >> gate_shift`.
+    pub gate_shift: u8,
+    /// Fractional bits of the convolution's output and of `x`, `4..=15`.
+    pub x_frac: u8,
+    /// Fractional bits of the gate `z`, `4..=15`.
+    pub z_frac: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// log2 of the rate of `a_log` code 0, plus `log2(log2(e))`, in Q10 octaves.
+    pub a_base: i16,
+    /// Zero.
+    pub reserved2: i16,
+    /// `log2(delta) + dx_base + 32 * state_code` (Q10) is log2 of the factor from `x` to `delta * x`.
+    pub dx_base: i32,
+    /// For people: log2 of the scales of `u, dt, B, C, y, gated` in Q8. The step does not read them.
+    pub scale_log2: [i16; 6],
+}
+
+impl LayerParams {
+    /// All zero; valid in no blob.
+    pub const ZERO: Self = Self {
+        norm_shift: 0,
+        in_proj_shift: 0,
+        conv_shift: 0,
+        x_proj_shift: 0,
+        dt_proj_shift: 0,
+        out_proj_shift: 0,
+        y_shift: 0,
+        d_shift: 0,
+        gate_shift: 0,
+        x_frac: 0,
+        z_frac: 0,
+        reserved: 0,
+        a_base: 0,
+        reserved2: 0,
+        dx_base: 0,
+        scale_log2: [0; 6],
+    };
+}
+
+/// Why a blob was refused. `Copy` and comparable; nothing in it is a guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum BlobError {
+    /// The first eight bytes are not [`MAGIC`].
+    BadMagic,
+    /// A version that this code does not read.
+    UnsupportedVersion {
+        /// Version in the file.
+        found: u16,
+    },
+    /// A header field that must be one value has another.
+    BadHeader {
+        /// Name of the field.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+    },
+    /// A dimension is outside its bounds.
+    Dimension {
+        /// Name of the dimension.
+        name: &'static str,
+        /// Its value.
+        found: usize,
+        /// Smallest value allowed.
+        low: usize,
+        /// Largest value allowed.
+        high: usize,
+    },
+    /// Fewer bytes than the header promises.
+    Truncated {
+        /// Bytes needed.
+        need: u64,
+        /// Bytes given.
+        have: u64,
+    },
+    /// More bytes than the header promises.
+    TrailingBytes {
+        /// Bytes of the blob.
+        need: u64,
+        /// Bytes given.
+        have: u64,
+    },
+    /// The memory does not start at a multiple of [`ALIGN`]; `include_blob!` aligns.
+    Misaligned {
+        /// Address modulo [`ALIGN`].
+        remainder: usize,
+    },
+    /// A section does not start where the one before it ends: a gap or an overlap.
+    SectionOffset {
+        /// The section.
+        section: Section,
+        /// Offset that tiles the file.
+        expected: u64,
+        /// Offset in the table.
+        found: u64,
+    },
+    /// A non-zero byte in the padding behind a section (or behind the table, then `LayerParams` is named).
+    Padding {
+        /// The section before the padding.
+        section: Section,
+    },
+    /// CRC-32 of header and section table.
+    HeaderChecksum {
+        /// CRC in the file.
+        stored: u32,
+        /// CRC of the bytes.
+        computed: u32,
+    },
+    /// CRC-32 of a section.
+    SectionChecksum {
+        /// The section.
+        section: Section,
+        /// CRC in the table.
+        stored: u32,
+        /// CRC of the bytes.
+        computed: u32,
+    },
+    /// A shift or format of a layer outside its range.
+    LayerParam {
+        /// Index of the layer; `n_layer` stands for the last norm and the head.
+        layer: usize,
+        /// Name of the parameter.
+        name: &'static str,
+        /// Its value.
+        found: i32,
+    },
+}
+
+impl core::fmt::Display for BlobError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            Self::BadMagic => {
+                write!(f, "not a MambaByte blob: wrong first bytes (a text-mode transfer damages them too)")
+            }
+            Self::UnsupportedVersion { found } => write!(f, "blob version {found}, this build reads version {VERSION}"),
+            Self::BadHeader { field, found } => write!(f, "header field {field} has the unexpected value {found}"),
+            Self::Dimension { name, found, low, high } => write!(f, "{name} = {found} is outside {low}..={high}"),
+            Self::Truncated { need, have } => write!(f, "truncated: {have} bytes, {need} needed"),
+            Self::TrailingBytes { need, have } => write!(f, "{} bytes behind the end of the blob", have - need),
+            Self::Misaligned { remainder } => {
+                write!(f, "blob starts {remainder} bytes past a multiple of {ALIGN}; use include_blob!")
+            }
+            Self::SectionOffset { section, expected, found } => {
+                write!(f, "section {} starts at {found}, not at {expected}: gap or overlap", section.name())
+            }
+            Self::Padding { section } => write!(f, "padding behind section {} is not zero", section.name()),
+            Self::HeaderChecksum { stored, computed } => {
+                write!(f, "header CRC-32 is {computed:08x}, the file says {stored:08x}")
+            }
+            Self::SectionChecksum { section, stored, computed } => {
+                write!(f, "section {}: CRC-32 is {computed:08x}, the file says {stored:08x}", section.name())
+            }
+            Self::LayerParam { layer, name, found } => write!(f, "layer {layer}: {name} = {found} is out of range"),
+        }
+    }
+}
+
+impl core::error::Error for BlobError {}
+
+/// 128 bits that name a model: the head of SHA-256 over its shape and all sections.
+pub type Fingerprint = [u8; 16];
+
+/// A checked blob, borrowed from wherever it lies.
+#[derive(Clone, Copy)]
+pub struct Blob<'a> {
+    dims: Dims,
+    bytes: &'a [u8],
+    pub(crate) head: HeadParams,
+    fingerprint: Fingerprint,
+    sections: [&'a [u8]; SECTIONS],
+}
+
+/// Header numbers that the step needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeadParams {
+    pub(crate) residual_frac: u8,
+    pub(crate) norm_f_shift: u8,
+    pub(crate) embedding_shift: u8,
+    pub(crate) head_shift: u8,
+    pub(crate) norm_eps: u64,
+}
+
+/// All sections of one layer.
+#[derive(Clone, Copy)]
+pub struct LayerView<'a> {
+    /// Shifts and formats.
+    pub params: &'a LayerParams,
+    /// `[d_model]`.
+    pub norm_weight: &'a [i16],
+    /// `[d_model]` or empty.
+    pub norm_bias: &'a [i16],
+    /// `[2 * d_inner]`.
+    pub in_proj_code: &'a [u8],
+    /// `[2 * d_inner, d_model]`.
+    pub in_proj: &'a [i8],
+    /// `[d_inner]`.
+    pub conv_code: &'a [u8],
+    /// `[d_conv, d_inner]`.
+    pub conv: &'a [i8],
+    /// `[d_inner]`.
+    pub conv_bias: &'a [i16],
+    /// `[dt_rank + 2 * d_state]`.
+    pub x_proj_code: &'a [u8],
+    /// `[dt_rank + 2 * d_state, d_inner]`.
+    pub x_proj: &'a [i8],
+    /// `[d_inner]`.
+    pub dt_proj_code: &'a [u8],
+    /// `[d_inner, dt_rank]`.
+    pub dt_proj: &'a [i8],
+    /// `[d_inner]`.
+    pub dt_bias: &'a [i16],
+    /// `[a_log_rows, d_inner]`.
+    pub a_log: &'a [u8],
+    /// `[d_inner]`.
+    pub d_skip: &'a [i16],
+    /// `[d_inner]`.
+    pub state_code: &'a [u8],
+    /// `[d_model]`.
+    pub out_proj_code: &'a [u8],
+    /// `[d_model, d_inner]`.
+    pub out_proj: &'a [i8],
+}
+
+const fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+const fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+const fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u32_at(bytes, at) as u64 | (u32_at(bytes, at + 4) as u64) << 32
+}
+
+/// Reads the shape from a header: magic, version and bounds are checked, checksums are not.
+///
+/// # Errors
+/// Every [`BlobError`] of the header.
+pub const fn read_dims(bytes: &[u8]) -> Result<Dims, BlobError> {
+    if bytes.len() < HEADER {
+        return Err(BlobError::Truncated { need: HEADER as u64, have: bytes.len() as u64 });
+    }
+    let mut i = 0;
+    while i < MAGIC.len() {
+        if bytes[i] != MAGIC[i] {
+            return Err(BlobError::BadMagic);
+        }
+        i += 1;
+    }
+    let version = u16_at(bytes, 8);
+    if version != VERSION {
+        return Err(BlobError::UnsupportedVersion { found: version });
+    }
+    if u16_at(bytes, 10) != HEADER as u16 {
+        return Err(BlobError::BadHeader { field: "header_bytes", found: u16_at(bytes, 10) as u64 });
+    }
+    let flags = u32_at(bytes, 12);
+    if flags > 7 {
+        return Err(BlobError::BadHeader { field: "flags", found: flags as u64 });
+    }
+    if u32_at(bytes, 16) != QUANT_W8A16H16 {
+        return Err(BlobError::BadHeader { field: "quantisation", found: u32_at(bytes, 16) as u64 });
+    }
+    if u32_at(bytes, 20) != SECTIONS as u32 {
+        return Err(BlobError::BadHeader { field: "sections", found: u32_at(bytes, 20) as u64 });
+    }
+    if u32_at(bytes, 48) != VOCAB as u32 {
+        return Err(BlobError::BadHeader { field: "vocabulary", found: u32_at(bytes, 48) as u64 });
+    }
+    let dims = Dims {
+        d_model: u32_at(bytes, 24) as usize,
+        n_layer: u32_at(bytes, 28) as usize,
+        d_inner: u32_at(bytes, 32) as usize,
+        d_state: u32_at(bytes, 36) as usize,
+        d_conv: u32_at(bytes, 40) as usize,
+        dt_rank: u32_at(bytes, 44) as usize,
+        norm: if flags & 1 == 0 { Norm::Rms } else { Norm::Layer },
+        tied_head: flags & 2 == 0,
+        tied_decays: flags & 4 != 0,
+    };
+    match dims.out_of_bounds() {
+        Some((name, found, low, high)) => Err(BlobError::Dimension { name, found, low, high }),
+        None => Ok(dims),
+    }
+}
+
+impl<'a> Blob<'a> {
+    /// Checks a blob and borrows its sections.
+    ///
+    /// # Errors
+    /// [`BlobError`] names what is wrong and where; see there. Any input is safe to give.
+    /// # Cost
+    /// One pass over the bytes for the checksums. No allocation.
+    pub fn parse(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
+        let dims = read_dims(bytes)?;
+        let remainder = bytes.as_ptr() as usize % ALIGN;
+        if remainder != 0 {
+            return Err(BlobError::Misaligned { remainder });
+        }
+        let (need, have) = (u64_at(bytes, 56), bytes.len() as u64);
+        let expected = blob_bytes(&dims);
+        if need != expected {
+            return Err(BlobError::BadHeader { field: "blob_bytes", found: need });
+        }
+        if have < need {
+            return Err(BlobError::Truncated { need, have });
+        }
+        if have > need {
+            return Err(BlobError::TrailingBytes { need, have });
+        }
+        let mut digest = CRC32.digest();
+        digest.update(&bytes[..HEADER - 4]);
+        digest.update(&bytes[HEADER..HEADER + SECTIONS * TABLE_ROW]);
+        let (stored, computed) = (u32_at(bytes, HEADER - 4), digest.finalize());
+        if stored != computed {
+            return Err(BlobError::HeaderChecksum { stored, computed });
+        }
+        let sections = parse_sections(bytes, &dims)?;
+        let mut fingerprint = [0; 16];
+        fingerprint.copy_from_slice(&bytes[80..96]);
+        let head = HeadParams {
+            residual_frac: bytes[52],
+            norm_f_shift: bytes[53],
+            embedding_shift: bytes[54],
+            head_shift: bytes[55],
+            norm_eps: u64_at(bytes, 64),
+        };
+        let blob = Blob { dims, bytes, head, fingerprint, sections };
+        blob.check_params()?;
+        Ok(blob)
+    }
+
+    /// Every shift and format in its range, so that the step needs no checks.
+    fn check_params(&self) -> Result<(), BlobError> {
+        let n_layer = self.dims.n_layer;
+        let shift = |layer, name, found: u8| {
+            if matches!(found, 1..=54) {
+                Ok(())
+            } else {
+                Err(BlobError::LayerParam { layer, name, found: found.into() })
+            }
+        };
+        let frac = |layer, name, found: u8| {
+            if matches!(found, 4..=15) {
+                Ok(())
+            } else {
+                Err(BlobError::LayerParam { layer, name, found: found.into() })
+            }
+        };
+        for layer in 0..n_layer {
+            let p = self.layer(layer).params;
+            shift(layer, "norm_shift", p.norm_shift)?;
+            shift(layer, "in_proj_shift", p.in_proj_shift)?;
+            shift(layer, "conv_shift", p.conv_shift)?;
+            shift(layer, "x_proj_shift", p.x_proj_shift)?;
+            shift(layer, "dt_proj_shift", p.dt_proj_shift)?;
+            shift(layer, "out_proj_shift", p.out_proj_shift)?;
+            shift(layer, "y_shift", p.y_shift)?;
+            shift(layer, "d_shift", p.d_shift)?;
+            shift(layer, "gate_shift", p.gate_shift)?;
+            frac(layer, "x_frac", p.x_frac)?;
+            frac(layer, "z_frac", p.z_frac)?;
+            if p.dx_base.unsigned_abs() > 1 << 20 {
+                return Err(BlobError::LayerParam { layer, name: "dx_base", found: p.dx_base });
+            }
+        }
+        shift(n_layer, "norm_f_shift", self.head.norm_f_shift)?;
+        shift(n_layer, "embedding_shift", self.head.embedding_shift)?;
+        shift(n_layer, "head_shift", self.head.head_shift)?;
+        if self.head.residual_frac > 24 {
+            return Err(BlobError::LayerParam {
+                layer: n_layer,
+                name: "residual_frac",
+                found: self.head.residual_frac.into(),
+            });
+        }
+        if self.head.norm_eps > 1 << 56 {
+            return Err(BlobError::BadHeader { field: "norm_eps", found: self.head.norm_eps });
+        }
+        Ok(())
+    }
+
+    /// The shape.
+    pub const fn dims(&self) -> &Dims {
+        &self.dims
+    }
+
+    /// 128 bits that name this model; snapshots carry them.
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The whole file.
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Name given at conversion, at most 24 bytes of UTF-8; empty if there is none.
+    pub fn name(&self) -> &'a str {
+        let field = self.bytes.get(96..120).unwrap_or(&[]);
+        let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
+        core::str::from_utf8(field.get(..end).unwrap_or(&[])).unwrap_or("")
+    }
+
+    /// Raw bytes of a section.
+    pub fn section(&self, section: Section) -> &'a [u8] {
+        self.sections[section as usize]
+    }
+
+    /// CRC-32 of a section as stored (and checked).
+    pub fn section_crc(&self, section: Section) -> u32 {
+        u32_at(self.bytes, HEADER + section as usize * TABLE_ROW + 4)
+    }
+
+    /// Fractional bits of the residual stream.
+    pub const fn residual_frac(&self) -> u8 {
+        self.head.residual_frac
+    }
+
+    /// log2 of the scale of the head's input in Q8, for people.
+    pub fn head_in_scale_log2(&self) -> i16 {
+        u16_at(self.bytes, 72) as i16
+    }
+
+    /// `base` of the row multipliers of the embedding and of the head.
+    pub const fn embedding_and_head_shift(&self) -> (u8, u8) {
+        (self.head.embedding_shift, self.head.head_shift)
+    }
+
+    /// Part `index` of a section that repeats per layer, as elements. Empty if there is no such part.
+    fn part<T: Pod>(&self, section: Section, index: usize) -> &'a [T] {
+        let all: &'a [T] = bytemuck::try_cast_slice(self.sections[section as usize]).unwrap_or(&[]);
+        let len = section.len_per_layer(&self.dims) as usize;
+        all.get(index * len..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
+    }
+
+    /// The tensors of layer `index`; empty slices if there is no such layer.
+    pub fn layer(&self, index: usize) -> LayerView<'a> {
+        static NONE: LayerParams = LayerParams::ZERO;
+        LayerView {
+            params: self.part(Section::LayerParams, index).first().unwrap_or(&NONE),
+            norm_weight: self.part(Section::NormWeight, index),
+            norm_bias: self.part(Section::NormBias, index),
+            in_proj_code: self.part(Section::InProjCode, index),
+            in_proj: self.part(Section::InProj, index),
+            conv_code: self.part(Section::ConvCode, index),
+            conv: self.part(Section::Conv, index),
+            conv_bias: self.part(Section::ConvBias, index),
+            x_proj_code: self.part(Section::XProjCode, index),
+            x_proj: self.part(Section::XProj, index),
+            dt_proj_code: self.part(Section::DtProjCode, index),
+            dt_proj: self.part(Section::DtProj, index),
+            dt_bias: self.part(Section::DtBias, index),
+            a_log: self.part(Section::ALog, index),
+            d_skip: self.part(Section::DSkip, index),
+            state_code: self.part(Section::StateCode, index),
+            out_proj_code: self.part(Section::OutProjCode, index),
+            out_proj: self.part(Section::OutProj, index),
+        }
+    }
+
+    /// Row codes `[256]` and weights `[256, d_model]` of the embedding.
+    pub fn embedding(&self) -> (&'a [u8], &'a [i8]) {
+        (self.part(Section::EmbeddingCode, 0), self.part(Section::Embedding, 0))
+    }
+
+    /// Row codes and weights of the head: the embedding's if they are tied.
+    pub fn head(&self) -> (&'a [u8], &'a [i8]) {
+        if self.dims.tied_head {
+            self.embedding()
+        } else {
+            (self.part(Section::HeadCode, 0), self.part(Section::Head, 0))
+        }
+    }
+
+    /// Weight and bias of the last norm.
+    pub fn norm_f(&self) -> (&'a [i16], &'a [i16]) {
+        (self.part(Section::NormWeight, self.dims.n_layer), self.part(Section::NormBias, self.dims.n_layer))
+    }
+}
+
+/// Walks the section table: offsets tile the file, padding is zero, checksums hold.
+fn parse_sections<'a>(bytes: &'a [u8], dims: &Dims) -> Result<[&'a [u8]; SECTIONS], BlobError> {
+    let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
+    let mut offset = payload_offset();
+    let table_end = HEADER + SECTIONS * TABLE_ROW;
+    if bytes[table_end..offset as usize].iter().any(|&b| b != 0) {
+        return Err(BlobError::Padding { section: Section::LayerParams });
+    }
+    for section in Section::ALL {
+        let row = HEADER + section as usize * TABLE_ROW;
+        let found = u32_at(bytes, row) as u64 * ALIGN as u64;
+        if found != offset {
+            return Err(BlobError::SectionOffset { section, expected: offset, found });
+        }
+        // `parse` has checked that the file is as long as all sections together.
+        let len = section.bytes(dims);
+        let data = &bytes[offset as usize..(offset + len) as usize];
+        let end = offset + align_up(len);
+        if bytes[(offset + len) as usize..end as usize].iter().any(|&b| b != 0) {
+            return Err(BlobError::Padding { section });
+        }
+        let (stored, computed) = (u32_at(bytes, row + 4), CRC32.checksum(data));
+        if stored != computed {
+            return Err(BlobError::SectionChecksum { section, stored, computed });
+        }
+        sections[section as usize] = data;
+        offset = end;
+    }
+    Ok(sections)
+}

@@ -1,0 +1,268 @@
+//! One byte through the model: [`Decoder::step`].
+//!
+//! ```text
+//! res   = embedding[byte]                                   i32, residual_frac fractional bits
+//! per layer:
+//!   u      = norm(res)                                      i16, static scale
+//!   x, z   = in_proj u                                      i16, z with z_frac fractional bits
+//!   x      = silu(conv1d(x) + bias)                         i16, x_frac fractional bits
+//!   dt,B,C = x_proj x                                       i16, static scales; |C| <= c_limit
+//!   l      = log2(softplus(dt_proj dt + dt_bias))           Q10 octaves
+//!   h, y   = selective scan                                 h i16 with a scale per channel, y exact i32
+//!   g      = (y + D x) * silu(z)                            i16
+//!   res   += out_proj g                                     i32, saturating
+//! logits = head norm_f(res)                                 i32, log2 units, Q16
+//! ```
+//!
+//! Scales are the converter's business: every rescaling here is one row multiplier or one shift of the blob.
+
+use crate::blob::{Blob, LayerView};
+use crate::conv1d::conv1d_silu;
+use crate::dims::{Dims, VOCAB, even};
+use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
+use crate::linear::{matvec_i8, matvec_i8_to_i16};
+use crate::nonlinear::{decay, log2_softplus, silu};
+use crate::norm::norm;
+use crate::selective_scan::{delta_x, scan_step_free, scan_step_tied};
+use crate::state::{State, StateError};
+
+/// One logit per byte value, in log2 units with 16 fractional bits: `p(byte) ~ 2^(logit / 65536)`.
+/// Multiply by [`LOGIT_SCALE`] for natural logits.
+pub type Logits = [i32; VOCAB];
+
+/// `ln(2) / 65536`, from a [`Logits`] element to a natural logit.
+pub const LOGIT_SCALE: f64 = core::f64::consts::LN_2 / 65536.0;
+
+/// Fractional bits of a logit.
+pub const LOGIT_FRAC: u32 = 16;
+
+/// The argument of softplus saturates at +-1024.
+const V_LIMIT: i64 = 1 << 20;
+
+/// A model, a state and scratch memory: reads bytes, gives logits.
+///
+/// ```
+/// # use mambabyte_core::{Blob, Decoder, include_blob};
+/// let blob = Blob::parse(include_blob!("../../models/sensor-pico/model.mbb"))?;
+/// let (mut state, mut scratch) = (vec![0; blob.dims().state_len()], vec![0; blob.dims().scratch_len()]);
+/// let mut decoder = Decoder::new(blob, &mut state, &mut scratch)?;
+/// for &byte in b"$GPGGA," {
+///     decoder.step(byte);
+/// }
+/// assert_eq!(decoder.state().position(), 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Decoder<'b, 'm> {
+    blob: Blob<'b>,
+    state: State<'m>,
+    scratch: &'m mut [i32],
+}
+
+/// The parts of the scratch memory. The scan's accumulators and the logits share the tail: the logits are written last.
+struct Scratch<'s> {
+    residual: &'s mut [i32],
+    u: &'s mut [i16],
+    x: &'s mut [i16],
+    z: &'s mut [i16],
+    log_delta: &'s mut [i16],
+    x_proj: &'s mut [i16],
+    tail: &'s mut [i32],
+}
+
+/// Takes the first `n` elements off `rest`; fewer if it is shorter (it never is).
+fn take<'s, T>(rest: &mut &'s mut [T], n: usize) -> &'s mut [T] {
+    let all = core::mem::take(rest);
+    let n = if n > all.len() { all.len() } else { n };
+    match all.split_at_mut_checked(n) {
+        Some((head, tail)) => {
+            *rest = tail;
+            head
+        }
+        None => &mut [],
+    }
+}
+
+impl<'s> Scratch<'s> {
+    fn split(dims: &Dims, memory: &'s mut [i32]) -> Self {
+        let mut rest = memory;
+        let residual = take(&mut rest, dims.d_model);
+        let mut halves = |n: usize| -> &'s mut [i16] {
+            let words = take(&mut rest, even(n) / 2);
+            let mut all: &'s mut [i16] = bytemuck::cast_slice_mut(words);
+            take(&mut all, n)
+        };
+        let u = halves(dims.d_model);
+        let mut xz = halves(2 * dims.d_inner);
+        let log_delta = halves(dims.d_inner);
+        let x_proj = halves(dims.x_proj_rows());
+        let x = take(&mut xz, dims.d_inner);
+        Self { residual, u, x, z: xz, log_delta, x_proj, tail: rest }
+    }
+}
+
+impl<'b, 'm> Decoder<'b, 'm> {
+    /// A decoder at the zero state.
+    ///
+    /// * `state`: at least `Dims::state_len` elements; `scratch`: at least `Dims::scratch_len`.
+    ///
+    /// # Errors
+    /// [`StateError::TooSmall`].
+    pub fn new(blob: Blob<'b>, state: &'m mut [i16], scratch: &'m mut [i32]) -> Result<Self, StateError> {
+        let state = State::new(&blob, state)?;
+        let (need, have) = (blob.dims().scratch_len(), scratch.len());
+        let scratch = scratch.get_mut(..need).ok_or(StateError::TooSmall { what: "scratch memory", need, have })?;
+        Ok(Self { blob, state, scratch })
+    }
+
+    /// The model.
+    pub const fn blob(&self) -> &Blob<'b> {
+        &self.blob
+    }
+
+    /// The state after the bytes read so far.
+    pub const fn state(&self) -> &State<'m> {
+        &self.state
+    }
+
+    /// The state, to reset, restore or copy into.
+    pub const fn state_mut(&mut self) -> &mut State<'m> {
+        &mut self.state
+    }
+
+    /// Reads `bytes` and returns the logits after the last one; `None` if there is none.
+    pub fn prefill(&mut self, bytes: &[u8]) -> Option<&Logits> {
+        let (&last, head) = bytes.split_last()?;
+        for &byte in head {
+            self.advance(byte);
+        }
+        Some(self.step(last))
+    }
+
+    /// Reads one byte; returns the logits of the next one.
+    ///
+    /// # Cost
+    /// One multiply-add per weight, `d_inner * (d_state or 1)` decays per layer. No allocation, no float.
+    pub fn step(&mut self, byte: u8) -> &Logits {
+        self.advance(byte);
+        self.logits()
+    }
+
+    /// All of a step but the head, which prefill skips.
+    fn advance(&mut self, byte: u8) {
+        let dims = *self.blob.dims();
+        let Scratch { residual, u, x, z, log_delta, x_proj, tail } = Scratch::split(&dims, self.scratch);
+        let (codes, rows) = self.blob.embedding();
+        let code = codes.get(byte as usize).copied().unwrap_or(0);
+        let row = rows.chunks_exact(dims.d_model.max(1)).nth(byte as usize).unwrap_or(&[]);
+        for (res, &w) in residual.iter_mut().zip(row) {
+            *res = saturate_i32(requantize(w as i64, code, self.blob.head.embedding_shift));
+        }
+        let eps = self.blob.head.norm_eps;
+        let states = self.state.advance().chunks_exact_mut(dims.layer_state_len().max(1));
+        for (index, state) in states.enumerate() {
+            let layer = self.blob.layer(index);
+            let p = layer.params;
+            norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
+            in_proj(&layer, u, x, z);
+            let Some((history, h)) = state.split_at_mut_checked(dims.conv_state_len()) else { return };
+            conv1d_silu(x, history, layer.conv, layer.conv_code, layer.conv_bias, p.conv_shift, p.x_frac);
+            project_x(&layer, &dims, x, x_proj);
+            let Some((dt, bc)) = x_proj.split_at_checked(dims.dt_rank) else { return };
+            let Some((b, c)) = bc.split_at_checked(dims.d_state) else { return };
+            matvec_i8(layer.dt_proj, layer.dt_proj_code, dt, |row, acc, code| {
+                if let (Some(l), Some(&bias)) = (log_delta.get_mut(row), layer.dt_bias.get(row)) {
+                    let v = requantize(acc, code, p.dt_proj_shift) + bias as i64;
+                    *l = saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64);
+                }
+            });
+            scan(&layer, &dims, h, b, c, x, log_delta, tail);
+            gate(&layer, tail, x, z);
+            matvec_i8(layer.out_proj, layer.out_proj_code, x, |row, acc, code| {
+                if let Some(res) = residual.get_mut(row) {
+                    *res = res.saturating_add(saturate_i32(requantize(acc, code, p.out_proj_shift)));
+                }
+            });
+        }
+    }
+
+    /// The last norm and the head.
+    fn logits(&mut self) -> &Logits {
+        let Scratch { residual, u, tail, .. } = Scratch::split(self.blob.dims(), self.scratch);
+        let (weight, bias) = self.blob.norm_f();
+        norm(residual, weight, bias, self.blob.head.norm_f_shift, self.blob.head.norm_eps, u);
+        let (codes, rows) = self.blob.head();
+        matvec_i8(rows, codes, u, |row, acc, code| {
+            if let Some(logit) = tail.get_mut(row) {
+                *logit = saturate_i32(requantize(acc, code, self.blob.head.head_shift));
+            }
+        });
+        match tail.first_chunk() {
+            Some(logits) => logits,
+            None => &[0; VOCAB],
+        }
+    }
+}
+
+/// `x, z = in_proj u`.
+#[inline(always)]
+fn in_proj(layer: &LayerView<'_>, u: &[i16], x: &mut [i16], z: &mut [i16]) {
+    let shift = layer.params.in_proj_shift;
+    let Some((w_x, w_z)) = layer.in_proj.split_at_checked(layer.in_proj.len() / 2) else { return };
+    let Some((code_x, code_z)) = layer.in_proj_code.split_at_checked(layer.in_proj_code.len() / 2) else { return };
+    matvec_i8_to_i16(w_x, code_x, shift, u, x);
+    matvec_i8_to_i16(w_z, code_z, shift, u, z);
+}
+
+/// `dt, B, C = x_proj x`.
+#[inline(always)]
+fn project_x(layer: &LayerView<'_>, dims: &Dims, x: &[i16], out: &mut [i16]) {
+    matvec_i8_to_i16(layer.x_proj, layer.x_proj_code, layer.params.x_proj_shift, x, out);
+    let limit = dims.c_limit() as i16;
+    for c in out.iter_mut().skip(dims.dt_rank + dims.d_state) {
+        *c = (*c).clamp(-limit, limit);
+    }
+}
+
+/// The scan: decays and `delta * x` per channel, then the states. `y` lands in the first half of `tail`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+fn scan(
+    layer: &LayerView<'_>,
+    dims: &Dims,
+    h: &mut [i16],
+    b: &[i16],
+    c: &[i16],
+    x: &[i16],
+    log_delta: &mut [i16],
+    tail: &mut [i32],
+) {
+    let p = layer.params;
+    let mut rest = tail;
+    let y = take(&mut rest, dims.d_inner);
+    let mut halves: &mut [i16] = bytemuck::cast_slice_mut(rest);
+    let dx = take(&mut halves, dims.d_inner);
+    let a = take(&mut halves, dims.d_inner);
+    for (dx, ((&x, &l), &code)) in dx.iter_mut().zip(x.iter().zip(log_delta.iter()).zip(layer.state_code)) {
+        *dx = delta_x(x, l as i32, p.dx_base, code);
+    }
+    if dims.tied_decays {
+        for (l, &a_log) in log_delta.iter_mut().zip(layer.a_log) {
+            *l = decay(*l as i32 + p.a_base as i32 + 32 * a_log as i32);
+        }
+        scan_step_tied(h, b, c, log_delta, a, dx, y);
+    } else {
+        scan_step_free(h, layer.a_log, p.a_base, b, c, log_delta, dx, y);
+    }
+}
+
+/// `x = (y + D * x) * silu(z)`.
+#[inline(always)]
+fn gate(layer: &LayerView<'_>, y: &[i32], x: &mut [i16], z: &[i16]) {
+    let p = layer.params;
+    let channels = x.iter_mut().zip(z).zip(y).zip(layer.d_skip.iter().zip(layer.state_code));
+    for (((x, &z), &y), (&d, &code)) in channels {
+        let skip = round_shift(d as i64 * *x as i64, p.d_shift as u32);
+        let y = saturate_i16(requantize(y as i64, code, p.y_shift) + skip);
+        *x = saturate_i16(round_shift(y as i64 * silu(z, p.z_frac) as i64, p.gate_shift as u32));
+    }
+}
