@@ -11,8 +11,13 @@ pub mod conv1d;
 pub mod dims;
 pub mod fixed;
 pub mod linear;
+pub mod lines;
 pub mod nonlinear;
 pub mod norm;
+#[cfg(feature = "f32")]
+pub mod oracle;
+pub mod sample;
+pub mod score;
 pub mod selective_scan;
 pub mod state;
 pub mod step;
@@ -20,6 +25,9 @@ pub mod tables;
 
 pub use blob::{Blob, BlobError, Fingerprint};
 pub use dims::{Dims, Norm, VOCAB};
+pub use lines::{LineScore, LineScorer, Threshold};
+pub use sample::{Rng, SampleOptions, sample};
+pub use score::{most_probable, probability, surprise};
 pub use state::{State, StateError};
 pub use step::{Decoder, LOGIT_SCALE, Logits};
 

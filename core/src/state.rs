@@ -18,6 +18,8 @@
 //! `h` is state-major: the lanes of a vector are channels, so that any `d_state` fills any vector width, and a GPU's
 //! reads coalesce.
 
+use core::ops::DerefMut;
+
 use crate::blob::{Blob, CRC32, Fingerprint};
 
 /// Bytes of a snapshot before the payload.
@@ -94,29 +96,33 @@ impl core::fmt::Display for StateError {
 
 impl core::error::Error for StateError {}
 
-/// The recurrent state of one stream, in caller-owned memory.
+/// The recurrent state of one stream, in caller-owned memory: `&mut [i16]` on a device, a `Vec<i16>` on a host.
 #[derive(Debug)]
-pub struct State<'m> {
-    memory: &'m mut [i16],
+pub struct State<M> {
+    memory: M,
+    len: usize,
     fingerprint: Fingerprint,
     position: u64,
 }
 
-impl<'m> State<'m> {
+impl<M: DerefMut<Target = [i16]>> State<M> {
     /// The zero state of `blob` in `memory` (`Dims::state_len` elements; more is ignored).
     ///
     /// # Errors
     /// [`StateError::TooSmall`].
-    pub fn new(blob: &Blob<'_>, memory: &'m mut [i16]) -> Result<Self, StateError> {
+    pub fn new(blob: &Blob<'_>, memory: M) -> Result<Self, StateError> {
         let (need, have) = (blob.dims().state_len(), memory.len());
-        let memory = memory.get_mut(..need).ok_or(StateError::TooSmall { what: "state memory", need, have })?;
-        memory.fill(0);
-        Ok(Self { memory, fingerprint: blob.fingerprint(), position: 0 })
+        if have < need {
+            return Err(StateError::TooSmall { what: "state memory", need, have });
+        }
+        let mut state = Self { memory, len: need, fingerprint: blob.fingerprint(), position: 0 };
+        state.reset();
+        Ok(state)
     }
 
     /// Back to the state before the first byte.
     pub fn reset(&mut self) {
-        self.memory.fill(0);
+        self.elements_mut().fill(0);
         self.position = 0;
     }
 
@@ -131,25 +137,29 @@ impl<'m> State<'m> {
     }
 
     /// The raw elements, layer by layer.
-    pub const fn as_slice(&self) -> &[i16] {
-        self.memory
+    pub fn as_slice(&self) -> &[i16] {
+        self.memory.get(..self.len).unwrap_or(&[])
     }
 
-    /// Layers of the state and the position, for the step.
-    pub(crate) const fn advance(&mut self) -> &mut [i16] {
+    fn elements_mut(&mut self) -> &mut [i16] {
+        self.memory.get_mut(..self.len).unwrap_or(&mut [])
+    }
+
+    /// Counts a byte and lends the elements to the step.
+    pub(crate) fn advance(&mut self) -> &mut [i16] {
         self.position = self.position.wrapping_add(1);
-        self.memory
+        self.elements_mut()
     }
 
     /// Makes this state equal to `other`: one memcpy. Speculation and search are built on it.
     ///
     /// # Errors
     /// [`StateError::ForeignModel`] if `other` belongs to another model.
-    pub fn clone_from(&mut self, other: &State<'_>) -> Result<(), StateError> {
-        if self.fingerprint != other.fingerprint || self.memory.len() != other.memory.len() {
+    pub fn clone_from<N: DerefMut<Target = [i16]>>(&mut self, other: &State<N>) -> Result<(), StateError> {
+        if self.fingerprint != other.fingerprint || self.len != other.len {
             return Err(StateError::ForeignModel { expected: self.fingerprint, found: other.fingerprint });
         }
-        self.memory.copy_from_slice(other.memory);
+        self.elements_mut().copy_from_slice(other.as_slice());
         self.position = other.position;
         Ok(())
     }
@@ -159,7 +169,7 @@ impl<'m> State<'m> {
     /// # Errors
     /// [`StateError::TooSmall`].
     pub fn snapshot(&self, out: &mut [u8]) -> Result<usize, StateError> {
-        let payload: &[u8] = bytemuck::cast_slice(self.memory);
+        let payload: &[u8] = bytemuck::cast_slice(self.as_slice());
         let (need, have) = (SNAPSHOT_HEADER + payload.len(), out.len());
         let out = out.get_mut(..need).ok_or(StateError::TooSmall { what: "snapshot buffer", need, have })?;
         let (header, body) = out.split_at_mut(SNAPSHOT_HEADER);
@@ -180,8 +190,7 @@ impl<'m> State<'m> {
     /// # Errors
     /// Every [`StateError`]: a foreign, truncated, oversized or damaged snapshot is refused, the state is untouched.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), StateError> {
-        let payload: &mut [u8] = bytemuck::cast_slice_mut(self.memory);
-        let expected = SNAPSHOT_HEADER + payload.len();
+        let expected = SNAPSHOT_HEADER + 2 * self.len;
         let Some((header, body)) = snapshot.split_at_checked(SNAPSHOT_HEADER) else {
             return Err(StateError::Length { expected, found: snapshot.len() });
         };
@@ -198,7 +207,7 @@ impl<'m> State<'m> {
             return Err(StateError::ForeignModel { expected: self.fingerprint, found });
         }
         let length = u32::from_le_bytes([header[32], header[33], header[34], header[35]]) as usize;
-        if length != payload.len() || body.len() != payload.len() {
+        if length != 2 * self.len || body.len() != length {
             return Err(StateError::Length { expected, found: snapshot.len() });
         }
         let stored = u32::from_le_bytes([header[36], header[37], header[38], header[39]]);
@@ -206,6 +215,7 @@ impl<'m> State<'m> {
         if stored != computed {
             return Err(StateError::Checksum { stored, computed });
         }
+        let payload: &mut [u8] = bytemuck::cast_slice_mut(self.elements_mut());
         payload.copy_from_slice(body);
         let mut position = [0; 8];
         position.copy_from_slice(&header[24..32]);

@@ -16,6 +16,8 @@
 //!
 //! Scales are the converter's business: every rescaling here is one row multiplier or one shift of the blob.
 
+use core::ops::DerefMut;
+
 use crate::blob::{Blob, LayerView};
 use crate::conv1d::conv1d_silu;
 use crate::dims::{Dims, VOCAB, even};
@@ -44,18 +46,21 @@ const V_LIMIT: i64 = 1 << 20;
 /// ```
 /// # use mambabyte_core::{Blob, Decoder, include_blob};
 /// let blob = Blob::parse(include_blob!("../../models/sensor-pico/model.mbb"))?;
-/// let (mut state, mut scratch) = (vec![0; blob.dims().state_len()], vec![0; blob.dims().scratch_len()]);
-/// let mut decoder = Decoder::new(blob, &mut state, &mut scratch)?;
+/// let mut state = [0i16; 2112]; // or Dims::of_blob(..).state_len() in a constant
+/// let mut scratch = [0i32; 512];
+/// let mut decoder = Decoder::new(blob, &mut state[..], &mut scratch[..])?;
 /// for &byte in b"$GPGGA," {
 ///     decoder.step(byte);
 /// }
 /// assert_eq!(decoder.state().position(), 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Decoder<'b, 'm> {
+///
+/// `M` holds the state and `S` the scratch memory: `&mut [_]` on a device, `Vec<_>` on a host (`Decoder::owned`).
+pub struct Decoder<'b, M, S> {
     blob: Blob<'b>,
-    state: State<'m>,
-    scratch: &'m mut [i32],
+    state: State<M>,
+    scratch: S,
 }
 
 /// The parts of the scratch memory. The scan's accumulators and the logits share the tail: the logits are written last.
@@ -100,17 +105,19 @@ impl<'s> Scratch<'s> {
     }
 }
 
-impl<'b, 'm> Decoder<'b, 'm> {
+impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M, S> {
     /// A decoder at the zero state.
     ///
     /// * `state`: at least `Dims::state_len` elements; `scratch`: at least `Dims::scratch_len`.
     ///
     /// # Errors
     /// [`StateError::TooSmall`].
-    pub fn new(blob: Blob<'b>, state: &'m mut [i16], scratch: &'m mut [i32]) -> Result<Self, StateError> {
+    pub fn new(blob: Blob<'b>, state: M, scratch: S) -> Result<Self, StateError> {
         let state = State::new(&blob, state)?;
         let (need, have) = (blob.dims().scratch_len(), scratch.len());
-        let scratch = scratch.get_mut(..need).ok_or(StateError::TooSmall { what: "scratch memory", need, have })?;
+        if have < need {
+            return Err(StateError::TooSmall { what: "scratch memory", need, have });
+        }
         Ok(Self { blob, state, scratch })
     }
 
@@ -120,12 +127,12 @@ impl<'b, 'm> Decoder<'b, 'm> {
     }
 
     /// The state after the bytes read so far.
-    pub const fn state(&self) -> &State<'m> {
+    pub const fn state(&self) -> &State<M> {
         &self.state
     }
 
     /// The state, to reset, restore or copy into.
-    pub const fn state_mut(&mut self) -> &mut State<'m> {
+    pub const fn state_mut(&mut self) -> &mut State<M> {
         &mut self.state
     }
 
@@ -150,7 +157,7 @@ impl<'b, 'm> Decoder<'b, 'm> {
     /// All of a step but the head, which prefill skips.
     fn advance(&mut self, byte: u8) {
         let dims = *self.blob.dims();
-        let Scratch { residual, u, x, z, log_delta, x_proj, tail } = Scratch::split(&dims, self.scratch);
+        let Scratch { residual, u, x, z, log_delta, x_proj, tail } = Scratch::split(&dims, &mut self.scratch);
         let (codes, rows) = self.blob.embedding();
         let code = codes.get(byte as usize).copied().unwrap_or(0);
         let row = rows.chunks_exact(dims.d_model.max(1)).nth(byte as usize).unwrap_or(&[]);
@@ -187,7 +194,7 @@ impl<'b, 'm> Decoder<'b, 'm> {
 
     /// The last norm and the head.
     fn logits(&mut self) -> &Logits {
-        let Scratch { residual, u, tail, .. } = Scratch::split(self.blob.dims(), self.scratch);
+        let Scratch { residual, u, tail, .. } = Scratch::split(self.blob.dims(), &mut self.scratch);
         let (weight, bias) = self.blob.norm_f();
         norm(residual, weight, bias, self.blob.head.norm_f_shift, self.blob.head.norm_eps, u);
         let (codes, rows) = self.blob.head();
@@ -200,6 +207,18 @@ impl<'b, 'm> Decoder<'b, 'm> {
             Some(logits) => logits,
             None => &[0; VOCAB],
         }
+    }
+}
+
+#[cfg(feature = "std")]
+impl<'b> Decoder<'b, std::vec::Vec<i16>, std::vec::Vec<i32>> {
+    /// A decoder that owns its memory.
+    pub fn owned(blob: Blob<'b>) -> Self {
+        let dims = *blob.dims();
+        let state = State::new(&blob, std::vec![0; dims.state_len()]);
+        // The memory has just been sized by the same functions that `State::new` checks.
+        let state = state.unwrap_or_else(|_| unreachable!());
+        Self { blob, state, scratch: std::vec![0; dims.scratch_len()] }
     }
 }
 

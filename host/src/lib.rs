@@ -1,3 +1,14 @@
-//! Workstation side of MambaByte.
+//! Workstation side of MambaByte: the f32 model, calibration, quantisation, bits per byte.
+//!
+//! * [`checkpoint`]: a trained model as plain f32 tensors; [`model`] runs it.
+//! * [`quantize`]: from a checkpoint to a blob.
+//! * [`bpb`]: bits per byte of a text, for both.
+
+pub mod align;
+pub mod bpb;
 pub mod checkpoint;
+pub mod model;
+pub mod quantize;
+
 pub use checkpoint::{Checkpoint, Layer};
+pub use model::Model;

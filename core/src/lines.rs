@@ -1,0 +1,151 @@
+//! Scoring a stream line by line, and a threshold that is learned from the stream itself.
+//!
+//! A line has two scores: its mean surprise in bits per byte, and the largest mean over [`PEAK`] consecutive bytes (one
+//! damaged byte hides in the mean of a long line, not in the peak). Each is compared with what the last [`WINDOW`]
+//! lines of the stream had: `median + SPREAD * MAD`, MAD being the median distance from the median, at least a
+//! sixteenth of a bit. Medians do not move for a burst of bad lines; a lasting change becomes the new normal after half
+//! a window. Nothing is flagged before [`WARM_UP`] lines. Integers only: a chip flags the same lines as a workstation.
+
+use heapless::HistoryBuf;
+
+/// Lines remembered.
+pub const WINDOW: usize = 64;
+/// Lines before the first flag.
+pub const WARM_UP: usize = 12;
+/// Consecutive bytes of the peak score.
+pub const PEAK: usize = 8;
+/// Distance of the learned threshold from the median in MADs.
+pub const SPREAD: u32 = 6;
+/// A longer line is scored in pieces of this many bytes.
+pub const MAX_LINE: u32 = 4096;
+/// Smallest MAD, Q16 bits.
+const MIN_MAD: u32 = 65_536 / 16;
+
+/// When a line is flagged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Threshold {
+    /// Learned from the stream, as the module describes.
+    Learned,
+    /// Mean bits per byte above this, Q16.
+    Fixed(u32),
+}
+
+/// The score of a finished line. Bits are Q16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct LineScore {
+    /// Stream position of the line's first byte, counted from 0.
+    pub start: u64,
+    /// Bytes, the newline included.
+    pub bytes: u32,
+    /// Sum of the surprises.
+    pub bits: u64,
+    /// Largest mean over [`PEAK`] consecutive bytes (over the line if it is shorter).
+    pub peak: u32,
+    /// Threshold of the mean; `u32::MAX` while warming up.
+    pub mean_threshold: u32,
+    /// Threshold of the peak; `u32::MAX` while warming up or if the threshold is fixed.
+    pub peak_threshold: u32,
+    /// The line is surprising.
+    pub flagged: bool,
+}
+
+impl LineScore {
+    /// Mean bits per byte, Q16.
+    pub fn mean(&self) -> u32 {
+        (self.bits / if self.bytes == 0 { 1 } else { self.bytes as u64 }).min(u32::MAX as u64) as u32
+    }
+}
+
+/// Turns a stream of (byte, surprise) into line scores. About 600 bytes.
+#[derive(Clone, Debug)]
+pub struct LineScorer {
+    threshold: Threshold,
+    start: u64,
+    bytes: u32,
+    bits: u64,
+    recent: [u32; PEAK],
+    recent_sum: u64,
+    peak: u32,
+    means: HistoryBuf<u32, WINDOW>,
+    peaks: HistoryBuf<u32, WINDOW>,
+}
+
+impl LineScorer {
+    /// A scorer for a stream that starts at position `start`.
+    pub fn new(threshold: Threshold, start: u64) -> Self {
+        Self {
+            threshold,
+            start,
+            bytes: 0,
+            bits: 0,
+            recent: [0; PEAK],
+            recent_sum: 0,
+            peak: 0,
+            means: HistoryBuf::new(),
+            peaks: HistoryBuf::new(),
+        }
+    }
+
+    /// Takes one byte and its surprise (Q16 bits); returns the score of the line that it ends, if it ends one.
+    pub fn push(&mut self, byte: u8, surprise: u32) -> Option<LineScore> {
+        let slot = &mut self.recent[self.bytes as usize % PEAK];
+        self.recent_sum = self.recent_sum + surprise as u64 - *slot as u64;
+        *slot = surprise;
+        self.bytes += 1;
+        self.bits += surprise as u64;
+        if self.bytes as usize >= PEAK {
+            self.peak = self.peak.max((self.recent_sum / PEAK as u64) as u32);
+        }
+        if byte == b'\n' || self.bytes >= MAX_LINE { self.finish() } else { None }
+    }
+
+    /// Ends the current line early, as at the end of the stream; `None` if no byte is pending.
+    pub fn finish(&mut self) -> Option<LineScore> {
+        if self.bytes == 0 {
+            return None;
+        }
+        let mean = (self.bits / self.bytes as u64).min(u32::MAX as u64) as u32;
+        let short = (self.bytes as usize) < PEAK;
+        let peak = if short { mean } else { self.peak };
+        let (mean_threshold, peak_threshold) = match self.threshold {
+            Threshold::Fixed(bits) => (bits, u32::MAX),
+            Threshold::Learned => (learned(&self.means), learned(&self.peaks)),
+        };
+        let learned = matches!(self.threshold, Threshold::Learned);
+        // A few bytes say nothing about a stream: they are scored, neither flagged nor learned from.
+        let flagged = (!short || !learned) && (mean > mean_threshold || peak > peak_threshold);
+        let score =
+            LineScore { start: self.start, bytes: self.bytes, bits: self.bits, peak, mean_threshold, peak_threshold, flagged };
+        if !short {
+            self.means.write(mean);
+            self.peaks.write(peak);
+        }
+        self.start += self.bytes as u64;
+        (self.bytes, self.bits, self.recent, self.recent_sum, self.peak) = (0, 0, [0; PEAK], 0, 0);
+        Some(score)
+    }
+}
+
+/// `median + SPREAD * MAD` of the remembered scores.
+fn learned(history: &HistoryBuf<u32, WINDOW>) -> u32 {
+    let scores = history.as_slice();
+    if scores.len() < WARM_UP {
+        return u32::MAX;
+    }
+    let mut sorted = [0u32; WINDOW];
+    let sorted = sorted.get_mut(..scores.len()).unwrap_or(&mut []);
+    sorted.copy_from_slice(scores);
+    let median = median(sorted);
+    for score in sorted.iter_mut() {
+        *score = score.abs_diff(median);
+    }
+    let mad = self::median(sorted).max(MIN_MAD);
+    median.saturating_add(SPREAD.saturating_mul(mad))
+}
+
+fn median(values: &mut [u32]) -> u32 {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or(0)
+}

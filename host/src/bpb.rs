@@ -1,0 +1,172 @@
+//! Bits per byte, for f32 models and blobs alike.
+
+use std::time::Instant;
+
+use mambabyte_core::{Decoder, LOGIT_SCALE, VOCAB};
+use rayon::prelude::*;
+
+use crate::model::Session;
+
+/// Something that reads bytes and predicts the next one.
+pub trait ByteModel {
+    /// Back to the zero state.
+    fn reset(&mut self);
+    /// Reads a byte, then calls `see` with the natural logits of the next one.
+    fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB]));
+    /// Reads a byte; bits that `next` costs under the prediction made then.
+    fn read_scored(&mut self, byte: u8, next: u8) -> f64 {
+        let mut bits = 0.0;
+        self.read(byte, &mut |logits| bits = surprise_bits(logits, next));
+        bits
+    }
+}
+
+/// `-log2 p(next)` by log-sum-exp in f64.
+pub fn surprise_bits(logits: &[f64; VOCAB], next: u8) -> f64 {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logits.iter().map(|l| (l - largest).exp()).sum();
+    (sum.ln() + largest - logits[next as usize]) / std::f64::consts::LN_2
+}
+
+impl ByteModel for Session<'_> {
+    fn reset(&mut self) {
+        Session::reset(self);
+    }
+
+    fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB])) {
+        let logits = self.step(byte).map(f64::from);
+        see(&logits);
+    }
+}
+
+/// An integer decoder that owns its memory.
+pub type IntSession<'b> = Decoder<'b, Vec<i16>, Vec<i32>>;
+
+impl ByteModel for IntSession<'_> {
+    fn reset(&mut self) {
+        self.state_mut().reset();
+    }
+
+    fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB])) {
+        let logits = self.step(byte).map(|l| f64::from(l) * LOGIT_SCALE);
+        see(&logits);
+    }
+}
+
+/// Where in its window a prediction was made, and what it cost.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct PositionBin {
+    /// First position.
+    pub start: usize,
+    /// One behind the last position.
+    pub end: usize,
+    /// Bits spent.
+    pub bits: f64,
+    /// Bytes predicted.
+    pub bytes: usize,
+}
+
+impl PositionBin {
+    /// Bits per byte.
+    pub fn bits_per_byte(&self) -> f64 {
+        self.bits / self.bytes.max(1) as f64
+    }
+}
+
+/// What a text cost.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Score {
+    /// Bits spent.
+    pub bits: f64,
+    /// Bytes predicted: all of the text.
+    pub bytes: usize,
+    /// Wall time of the evaluation.
+    pub seconds: f64,
+    /// By position in the window, empty bins left out.
+    pub by_position: Vec<PositionBin>,
+}
+
+impl Score {
+    /// Bits per byte.
+    pub fn bits_per_byte(&self) -> f64 {
+        self.bits / self.bytes.max(1) as f64
+    }
+
+    /// Adds another text's score.
+    pub fn merge(&mut self, other: &Score) {
+        self.bits += other.bits;
+        self.bytes += other.bytes;
+        self.seconds += other.seconds;
+        merge_bins(&mut self.by_position, &other.by_position);
+    }
+
+    /// Nothing read yet.
+    pub fn empty() -> Self {
+        Self { bits: 0.0, bytes: 0, seconds: 0.0, by_position: Vec::new() }
+    }
+}
+
+/// Edges of the position bins: 16 to each doubling are too many, one is enough.
+fn bin_of(position: usize) -> (usize, usize) {
+    if position < 64 { (0, 64) } else { (1 << position.ilog2(), 2 << position.ilog2()) }
+}
+
+fn merge_bins(into: &mut Vec<PositionBin>, from: &[PositionBin]) {
+    for bin in from {
+        match into.iter_mut().find(|b| b.start == bin.start) {
+            Some(b) => {
+                b.bits += bin.bits;
+                b.bytes += bin.bytes;
+            }
+            None => into.push(*bin),
+        }
+    }
+    into.sort_by_key(|b| b.start);
+}
+
+/// Scores `text` in windows of `window` bytes (`None`: one unbroken stream), each from the zero state with one 0x00
+/// byte read first, so that every byte of the text is predicted. Windows run in parallel; sums have a fixed order.
+///
+/// `progress` is told bytes as they are read.
+pub fn evaluate<M: ByteModel>(
+    make: impl Fn() -> M + Sync,
+    text: &[u8],
+    window: Option<usize>,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Score {
+    let start = Instant::now();
+    let window = window.unwrap_or(text.len()).max(1);
+    let windows: Vec<(f64, Vec<PositionBin>)> = text
+        .par_chunks(window)
+        .map_init(&make, |model, bytes| {
+            model.reset();
+            let (mut total, mut bins) = (0.0, Vec::<PositionBin>::new());
+            let mut last = 0u8;
+            for (position, &byte) in bytes.iter().enumerate() {
+                let bits = model.read_scored(last, byte);
+                last = byte;
+                total += bits;
+                let (low, high) = bin_of(position);
+                match bins.last_mut() {
+                    Some(bin) if bin.start == low => {
+                        bin.bits += bits;
+                        bin.bytes += 1;
+                    }
+                    _ => bins.push(PositionBin { start: low, end: high, bits, bytes: 1 }),
+                }
+                if position % 256 == 255 {
+                    progress(256);
+                }
+            }
+            progress(bytes.len() % 256);
+            (total, bins)
+        })
+        .collect();
+    let mut score = Score { bytes: text.len(), ..Score::empty() };
+    for (bits, bins) in &windows {
+        score.bits += bits;
+        merge_bins(&mut score.by_position, bins);
+    }
+    score.seconds = start.elapsed().as_secs_f64();
+    score
+}
