@@ -43,7 +43,7 @@ pub fn code_at_least(needed: f64, shift: u8) -> u8 {
 }
 
 /// How many scale steps below the clipping-free one are tried: half an octave.
-const SCALE_STEPS: u8 = 16;
+const SCALE_STEPS: u8 = 0;
 /// Part of the mean second moment added to the Gram matrix's diagonal.
 const DAMPING: f64 = 0.01;
 

@@ -1,0 +1,2 @@
+//! The parts of the command `mambabyte`.
+pub mod formats;
