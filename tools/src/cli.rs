@@ -1,0 +1,201 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Byte-level Mamba models, from a training checkpoint to a microcontroller.
+///
+/// A blob (.mbb) is a quantised model that computes the same integers on every machine. Without a command, a
+/// demonstration runs on the built-in model.
+#[derive(Debug, Parser)]
+#[command(name = "mambabyte", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; nothing: a demonstration.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Quantise a trained checkpoint into a blob and measure what that costs.
+    Convert(Convert),
+    /// Show what a blob holds and what memory it needs.
+    Inspect(Inspect),
+    /// Say which chips a model fits, and what remains.
+    Fit(Fit),
+    /// Bits per byte of texts under a blob or a checkpoint.
+    Eval(Eval),
+    /// Write the logits after every byte of a text as a NumPy file.
+    Logits(Logits),
+    /// One CRC-32 over all integer logits of a text: equal on every machine.
+    Checksum(Checksum),
+    /// Pass a byte stream through, with the surprise of every line, and flag odd lines.
+    Stream(Stream),
+    /// Write bytes that the model finds likely.
+    Generate(Generate),
+}
+
+/// `convert`.
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// Folder with config.json and weights, or a weight file (safetensors, index of shards, PyTorch .bin).
+    pub checkpoint: PathBuf,
+    /// The blob to write.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Text like the model's input, to choose scales by; may be repeated. Default: a small built-in mixture.
+    #[arg(long, value_name = "TEXT")]
+    pub calibrate: Vec<PathBuf>,
+    /// Write nothing and fail if the integer model costs more than this many bits per byte over f32.
+    #[arg(long, value_name = "BPB")]
+    pub max_delta: Option<f64>,
+    /// Also write a report with plots, one self-contained HTML file.
+    #[arg(long, value_name = "OUT.html")]
+    pub report: Option<PathBuf>,
+    /// Name stored in the blob. Default: the name of the checkpoint's folder or file.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The blob.
+    pub model: PathBuf,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fit`.
+#[derive(Debug, Args)]
+pub struct Fit {
+    /// A blob; or give the dimensions.
+    #[arg(required_unless_present = "d_model", conflicts_with_all = ["d_model", "layers"])]
+    pub model: Option<PathBuf>,
+    /// Width of the residual stream.
+    #[arg(long, requires = "layers")]
+    pub d_model: Option<usize>,
+    /// Number of blocks.
+    #[arg(long, requires = "d_model")]
+    pub layers: Option<usize>,
+    /// Width inside a block. Default: twice d_model.
+    #[arg(long)]
+    pub d_inner: Option<usize>,
+    /// States per channel.
+    #[arg(long, default_value_t = 8)]
+    pub d_state: usize,
+    /// Taps of the convolution.
+    #[arg(long, default_value_t = 4)]
+    pub d_conv: usize,
+    /// Rank of the delta projection. Default: d_model / 16, rounded up.
+    #[arg(long)]
+    pub dt_rank: Option<usize>,
+    /// The decays of a channel are free instead of powers of one number.
+    #[arg(long)]
+    pub free_decays: bool,
+    /// Only this chip (part of its name suffices); exits with 1 if the model does not fit.
+    #[arg(long)]
+    pub chip: Option<String>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `eval`.
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// Blob or checkpoint.
+    pub model: PathBuf,
+    /// Texts; `-` is standard input.
+    #[arg(required = true)]
+    pub texts: Vec<PathBuf>,
+    /// Start anew from the zero state every N bytes. Default: one unbroken stream per text.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub window: Option<u64>,
+    /// Read only the first N bytes of each text.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `logits`.
+#[derive(Debug, Args)]
+pub struct Logits {
+    /// Blob or checkpoint.
+    pub model: PathBuf,
+    /// The text; row t of the result is the prediction after byte t.
+    pub text: PathBuf,
+    /// The file to write: float32 [bytes, 256], natural logits.
+    #[arg(long)]
+    pub npy: PathBuf,
+}
+
+/// `checksum`.
+#[derive(Debug, Args)]
+pub struct Checksum {
+    /// The blob.
+    pub model: PathBuf,
+    /// The text; `-` is standard input.
+    pub text: PathBuf,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `stream`.
+#[derive(Debug, Args)]
+pub struct Stream {
+    /// The blob.
+    pub model: PathBuf,
+    /// The stream; `-` or nothing is standard input.
+    pub file: Option<PathBuf>,
+    /// Paint every byte by its surprise.
+    #[arg(long)]
+    pub color: bool,
+    /// Flag lines above this many bits per byte. `auto` learns it from the stream: median + 6 MAD of the last 64 lines,
+    /// of the mean and of the worst 8 bytes, after 12 lines.
+    #[arg(long, default_value = "auto", value_name = "BITS|auto")]
+    pub threshold: String,
+    /// Write the model's state here at the end (also at Ctrl-C).
+    #[arg(long, value_name = "FILE")]
+    pub save_state: Option<PathBuf>,
+    /// Continue from a saved state, bit for bit as if never stopped.
+    #[arg(long, value_name = "FILE")]
+    pub load_state: Option<PathBuf>,
+    /// Print one JSON object per line of the stream instead of the stream itself.
+    #[arg(long, conflicts_with = "color")]
+    pub json: bool,
+}
+
+/// `generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// The blob.
+    pub model: PathBuf,
+    /// Text to begin with; `-` reads it from standard input. It is not repeated in the output.
+    #[arg(long, default_value = "")]
+    pub prompt: String,
+    /// Bytes to write.
+    #[arg(short = 'n', long, default_value_t = 256)]
+    pub bytes: u64,
+    /// 1 samples from the model's distribution, less is more certain, 0 takes the most likely byte.
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Only the K most likely bytes; 0 for all.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub top_k: u16,
+    /// Only the most likely bytes that together reach this share.
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub top_p: f64,
+    /// Equal seeds give equal text, on every machine.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}

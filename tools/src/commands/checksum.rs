@@ -1,0 +1,39 @@
+//! `mambabyte checksum`: the golden value that every other target must reproduce.
+
+use mambabyte_core::{Blob, Decoder};
+use serde_json::json;
+
+use crate::cli;
+use crate::error::CliError;
+use crate::model::{BlobFile, read_text};
+use crate::output::{print, print_json};
+use crate::progress::Progress;
+
+/// CRC-32 (as in zip) over the 256 little-endian i32 logits after each byte of `text`, from the zero state.
+pub fn checksum(blob: Blob<'_>, text: &[u8], mut progress: impl FnMut(usize)) -> u32 {
+    let mut decoder = Decoder::owned(blob);
+    let mut hasher = crc32fast::Hasher::new();
+    for &byte in text {
+        for logit in decoder.step(byte) {
+            hasher.update(&logit.to_le_bytes());
+        }
+        progress(1);
+    }
+    hasher.finalize()
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`].
+pub fn run(args: &cli::Checksum) -> Result<(), CliError> {
+    let file = BlobFile::open(&args.model)?;
+    let text = read_text(&args.text)?;
+    let bar = Progress::bytes("checksum", text.len() as u64);
+    let crc = checksum(file.blob()?, &text, |n| bar.add(n));
+    drop(bar);
+    if args.json {
+        return print_json(&json!({ "checksum": format!("{crc:08x}"), "bytes": text.len() }));
+    }
+    print(&format!("{crc:08x}  {} bytes\n", text.len()))
+}

@@ -1,0 +1,76 @@
+//! `mambabyte eval`: bits per byte.
+
+use std::fmt::Write;
+
+use mambabyte_host::bpb::Score;
+use serde_json::json;
+
+use crate::cli;
+use crate::error::CliError;
+use crate::model::{AnyModel, read_text};
+use crate::output::{print, print_json, thousands};
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`].
+pub fn run(args: &cli::Eval) -> Result<(), CliError> {
+    let model = AnyModel::open(&args.model)?;
+    let window = args.window.map(|w| w as usize);
+    let (mut total, mut files) = (Score::empty(), Vec::new());
+    for path in &args.texts {
+        let mut text = read_text(path)?;
+        text.truncate(args.limit.unwrap_or(usize::MAX));
+        if text.is_empty() {
+            return Err(CliError::Usage(format!("{}: the text is empty", path.display())));
+        }
+        let score = model.evaluate(&text, window)?;
+        total.merge(&score);
+        files.push((path, score));
+    }
+    let speed = |s: &Score| s.bytes as f64 / s.seconds.max(1e-9);
+    if args.json {
+        let by_position = |s: &Score| -> Vec<_> {
+            let bins = s.by_position.iter();
+            bins.map(|b| json!({ "start": b.start, "end": b.end, "bytes": b.bytes, "bits_per_byte": b.bits_per_byte() }))
+                .collect()
+        };
+        let texts: Vec<_> = files
+            .iter()
+            .map(|(path, s)| json!({ "text": path, "bits_per_byte": s.bits_per_byte(), "bytes": s.bytes }))
+            .collect();
+        return print_json(&json!({
+            "arithmetic": model.kind(), "bits_per_byte": total.bits_per_byte(), "bytes": total.bytes,
+            "bytes_per_second": speed(&total), "window": window, "by_position": by_position(&total), "texts": texts,
+        }));
+    }
+    let mut out = String::new();
+    let _ = writeln!(out, "{:>9}  {:>12}  {:>10}  text ({})", "bits/byte", "bytes", "bytes/s", model.kind());
+    let mut row = |s: &Score, name: &str| {
+        let _ = writeln!(
+            out,
+            "{:>9.5}  {:>12}  {:>10.0}  {name}",
+            s.bits_per_byte(),
+            thousands(s.bytes as u64),
+            speed(s)
+        );
+    };
+    for (path, score) in &files {
+        row(score, &path.display().to_string());
+    }
+    if files.len() > 1 {
+        row(&total, "all");
+    }
+    let _ = writeln!(out, "\nbits per byte by position{}", if window.is_some() { " in the window" } else { "" });
+    for bin in &total.by_position {
+        let _ = writeln!(
+            out,
+            "{:>10} ..{:<10} {:.4}  {}",
+            thousands(bin.start as u64),
+            thousands(bin.end as u64),
+            bin.bits_per_byte(),
+            "#".repeat((bin.bits_per_byte() * 8.0).min(60.0) as usize)
+        );
+    }
+    print(&out)
+}

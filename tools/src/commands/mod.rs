@@ -1,0 +1,11 @@
+//! One file per command.
+
+pub mod checksum;
+pub mod convert;
+pub mod demo;
+pub mod eval;
+pub mod fit;
+pub mod generate;
+pub mod inspect;
+pub mod logits;
+pub mod stream;

@@ -1,0 +1,94 @@
+//! What can go wrong in a command, and the exit code that says so.
+
+use std::path::{Path, PathBuf};
+
+use mambabyte_core::{BlobError, StateError};
+use mambabyte_host::model::ModelError;
+use mambabyte_host::quantize::QuantizeError;
+use miette::Diagnostic;
+
+use crate::formats::FormatError;
+
+/// A failed command. Wrong use exits with 2 (as does an unknown option), everything else with 1.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum CliError {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// A blob that is none.
+    #[error("{}: {source}", path.display())]
+    #[diagnostic(help("`mambabyte convert` makes blobs; a damaged transfer shows as a checksum"))]
+    Blob {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: BlobError,
+    },
+    /// A snapshot that does not fit.
+    #[error("{}: {source}", path.display())]
+    #[diagnostic(help("a saved state belongs to the model that made it; leave --load-state out to start anew"))]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: StateError,
+    },
+    /// A checkpoint that does not load.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// A checkpoint that does not run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A checkpoint that cannot be quantised.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// The quantised model is worse than allowed.
+    #[error("the integer model costs {delta:+.5} bits per byte more than f32, {allowed} are allowed; nothing was written")]
+    #[diagnostic(help("give calibration text like the model's input with --calibrate, or raise --max-delta"))]
+    TooMuchLoss {
+        /// Measured.
+        delta: f64,
+        /// Allowed.
+        allowed: f64,
+    },
+    /// The command needs a blob and got a checkpoint.
+    #[error("{}: this command needs a blob (.mbb)", path.display())]
+    #[diagnostic(help("make one: mambabyte convert {} -o model.mbb", path.display()))]
+    NeedsBlob {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// Options that make no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The terminal's other end is gone: not an error, the command ends quietly.
+    #[error("the reader of the output is gone")]
+    BrokenPipe,
+}
+
+impl CliError {
+    /// Names the file in an I/O error.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// An error of writing to standard output.
+    pub fn stdout(source: std::io::Error) -> Self {
+        if source.kind() == std::io::ErrorKind::BrokenPipe { Self::BrokenPipe } else { Self::io("standard output", source) }
+    }
+
+    /// The exit code of the process.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::NeedsBlob { .. } => 2,
+            Self::BrokenPipe => 0,
+            _ => 1,
+        }
+    }
+}
