@@ -18,6 +18,8 @@ pub const PEAK: usize = 8;
 pub const SPREAD: u32 = 6;
 /// A longer line is scored in pieces of this many bytes.
 pub const MAX_LINE: u32 = 4096;
+/// Bytes of a saved [`LineScorer`].
+pub const SAVED: usize = 4 * (7 + PEAK + 2 * WINDOW);
 /// Smallest MAD, Q16 bits.
 const MIN_MAD: u32 = 65_536 / 16;
 
@@ -86,6 +88,42 @@ impl LineScorer {
             means: HistoryBuf::new(),
             peaks: HistoryBuf::new(),
         }
+    }
+
+    /// Writes everything but the threshold's kind, so that [`LineScorer::load`] continues as if never stopped:
+    /// little-endian u64 start, u64 bits, u32 bytes, u32 peak, u32 lines remembered, the last [`PEAK`] surprises, then
+    /// means and peaks of the remembered lines, oldest first, zeros behind them.
+    pub fn save(&self, out: &mut [u8; SAVED]) {
+        let words = [self.bytes, self.peak, self.means.len() as u32];
+        let remembered = |history: &HistoryBuf<u32, WINDOW>| {
+            let mut all = [0u32; WINDOW];
+            all.iter_mut().zip(history.oldest_ordered()).for_each(|(a, &h)| *a = h);
+            all
+        };
+        let long = [self.start, self.bits].into_iter().flat_map(u64::to_le_bytes);
+        let short = words.into_iter().chain(self.recent).chain(remembered(&self.means)).chain(remembered(&self.peaks));
+        out.iter_mut().zip(long.chain(short.flat_map(u32::to_le_bytes))).for_each(|(o, b)| *o = b);
+    }
+
+    /// The scorer that [`LineScorer::save`] wrote. Any bytes are safe; protect them with a checksum.
+    pub fn load(threshold: Threshold, saved: &[u8; SAVED]) -> Self {
+        let word = |i: usize| {
+            let at = |k: usize| saved.get(4 * i + k).copied().unwrap_or(0);
+            u32::from_le_bytes([at(0), at(1), at(2), at(3)])
+        };
+        let long = |i: usize| word(i) as u64 | (word(i + 1) as u64) << 32;
+        let mut scorer = Self::new(threshold, long(0));
+        scorer.bits = long(2);
+        (scorer.bytes, scorer.peak) = (word(4).min(MAX_LINE - 1), word(5));
+        for (i, recent) in scorer.recent.iter_mut().enumerate() {
+            *recent = word(7 + i);
+            scorer.recent_sum += *recent as u64;
+        }
+        for i in 0..(word(6) as usize).min(WINDOW) {
+            scorer.means.write(word(7 + PEAK + i));
+            scorer.peaks.write(word(7 + PEAK + WINDOW + i));
+        }
+        scorer
     }
 
     /// Takes one byte and its surprise (Q16 bits); returns the score of the line that it ends, if it ends one.

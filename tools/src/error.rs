@@ -64,6 +64,9 @@ pub enum CliError {
         /// The path given.
         path: PathBuf,
     },
+    /// `fit --chip`.
+    #[error("the model does not fit")]
+    DoesNotFit,
     /// Options that make no sense.
     #[error("{0}")]
     Usage(String),
