@@ -57,7 +57,8 @@ impl Checkpoint {
         let dims = &self.dims;
         let a_log = if dims.tied_decays { dims.d_inner } else { dims.d_inner * dims.d_state };
         let conv_and_vectors = dims.d_inner * (dims.d_conv + 3);
-        let matrices = dims.d_inner * (2 * dims.d_model + (dims.dt_rank + 2 * dims.d_state) + dims.dt_rank + dims.d_model);
+        let matrices =
+            dims.d_inner * (2 * dims.d_model + (dims.dt_rank + 2 * dims.d_state) + dims.dt_rank + dims.d_model);
         let norm = self.norm_f.len() + self.norm_f_bias.len();
         let embedding = self.embedding.len() + self.head.as_ref().map_or(0, Vec::len);
         dims.n_layer * (matrices + conv_and_vectors + a_log + norm) + norm + embedding

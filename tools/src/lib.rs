@@ -1,0 +1,3 @@
+//! Library half of the `mambabyte` tool: what it reads, apart from how it is asked.
+
+pub mod formats;
