@@ -13,6 +13,11 @@ fn fresh(name: &str) -> std::path::PathBuf {
     synth::fresh_dir(env!("CARGO_TARGET_TMPDIR"), &format!("hostile-{name}"))
 }
 
+/// The message and all its sources, as the command line prints them.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(|error| format!("{error}\n")).collect()
+}
+
 #[test]
 fn truncated_files_name_themselves() {
     let tensors = synth::tensors(&synth::checkpoint(&Spec::PLAIN), Dialect::Mamba);
@@ -28,7 +33,7 @@ fn truncated_files_name_themselves() {
     let dir = fresh("cut");
     for (name, bytes) in [("model.safetensors", &safetensors), ("pytorch_model.bin", &torch)] {
         fs::write(dir.join(name), &bytes[..bytes.len() / 2]).unwrap();
-        let error = load(&dir.join(name)).unwrap_err().to_string();
+        let error = chain(&load(&dir.join(name)).unwrap_err());
         assert!(error.contains(name) && error.contains("damaged or cut short"), "{error}");
         fs::write(dir.join(name), []).unwrap();
         load(&dir.join(name)).unwrap_err();

@@ -1,4 +1,6 @@
 //! What can be wrong with a checkpoint, with the file, tensor or dimension to blame.
+//!
+//! No message repeats its source: whoever prints an error prints the chain, as `miette` does.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -72,7 +74,7 @@ pub enum FormatError {
         value: String,
     },
     /// The safetensors file or index is at fault.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -80,7 +82,7 @@ pub enum FormatError {
         source: SafetensorsError,
     },
     /// The PyTorch file is at fault.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     Torch {
         /// The file.
         path: PathBuf,

@@ -17,7 +17,7 @@ use super::tensor::{Dtype, RawTensor, ViewError};
 #[non_exhaustive]
 pub enum SafetensorsError {
     /// The header or the layout is damaged.
-    #[error("the safetensors file is damaged or cut short: {0}")]
+    #[error("the safetensors file is damaged or cut short")]
     Layout(#[from] SafeTensorError),
     /// Weights of a type that is no plain float.
     #[error("tensor `{tensor}` is {dtype}; F32, F16, BF16 and F64 are read")]
@@ -28,7 +28,7 @@ pub enum SafetensorsError {
         dtype: String,
     },
     /// Shape and bytes do not fit together.
-    #[error("tensor `{tensor}`: {source}")]
+    #[error("tensor `{tensor}` does not fit its bytes")]
     View {
         /// Its name.
         tensor: String,

@@ -18,7 +18,7 @@ use super::tensor::{RawTensor, ViewError};
 #[non_exhaustive]
 pub enum TorchError {
     /// No zip, or a damaged directory.
-    #[error("the zip archive is damaged or cut short: {0}")]
+    #[error("the zip archive is damaged or cut short")]
     Zip(#[from] ZipError),
     /// There is no `data.pkl`, or more than one.
     #[error("the zip archive holds {found} files named data.pkl, torch.save writes one")]
@@ -58,7 +58,7 @@ pub enum TorchError {
         have: usize,
     },
     /// Shape, strides and storage do not fit together.
-    #[error("tensor `{tensor}`: {source}")]
+    #[error("tensor `{tensor}` does not fit its storage")]
     View {
         /// Name in the state dict.
         tensor: String,
