@@ -1,7 +1,7 @@
 //! The zip that `torch.save` writes: `NAME/data.pkl` describes tensors, `NAME/data/KEY` holds their storages.
 //!
 //! Entries are stored, not compressed, so a storage is a slice of the file and nothing is copied. Checksums are
-//! compared, as PyTorch does not bother to; a recorded checksum of zero means that PyTorch was told to write none.
+//! compared; a recorded zero counts as none, for writers that leave the field empty.
 
 use std::collections::HashMap;
 use std::io::Cursor;
