@@ -1,2 +1,4 @@
 //! Shared helpers of the tests.
+
+pub mod synth;
 pub mod tables;
