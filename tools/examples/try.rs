@@ -1,25 +1,13 @@
-use mambabyte_host::{Model, bpb, quantize};
-use mambabyte_core::{Blob, Decoder};
+use mambabyte_host::Model; use mambabyte_core::oracle::*;
+struct P(Vec<f32>, Vec<f32>);
+impl Probe for P { fn record(&mut self, l: usize, s: Site, v: &[f32]) { if l == 5 && s == Site::Gated { self.0 = v.to_vec() } if l == 5 && s == Site::Y { self.1 = v.to_vec() } } }
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let loaded = mambabyte::formats::load(args[1].as_ref()).unwrap();
-    println!("{:?} {} {:?}", loaded.checkpoint.dims, loaded.checkpoint.parameters(), loaded.notes);
-    let model = Model::new(loaded.checkpoint).unwrap();
-    let parts: Vec<(&[u8], &[u8])> = mambabyte::calibration_text::MIXTURE.iter().map(|t| mambabyte::calibration_text::split(t.1)).collect();
-    let (cal, hold): (Vec<&[u8]>, Vec<&[u8]>) = parts.into_iter().unzip();
-    let limit: usize = args[3].parse().unwrap();
-    let texts: Vec<(String, Vec<u8>)> = args[2].split(',').map(|p| { let mut t = std::fs::read(p).unwrap(); t.truncate(limit); (p.to_string(), t) }).collect();
-    let f: Vec<f64> = texts.iter().map(|(_, t)| bpb::evaluate(|| model.session(), t, Some(8192), &|_| ()).bits_per_byte()).collect();
-    for compensate in [false, true] {
-        let t0 = std::time::Instant::now();
-        let q = quantize::quantize(&model, &cal, &hold, &quantize::Options { compensate, ..Default::default() }, &|_| ()).unwrap();
-        let a = mambabyte_host::align::AlignedBytes::new(&q.blob);
-        let blob = Blob::parse(a.as_slice()).unwrap();
-        print!("comp={compensate} {:?} ", t0.elapsed());
-        for ((p, t), f) in texts.iter().zip(&f) {
-            let i = bpb::evaluate(|| Decoder::owned(blob), t, Some(8192), &|_| ());
-            print!("{} {:+.5}  ", &p[7..12], i.bits_per_byte() - f);
-        }
-        println!();
-    }
+    let a: Vec<String> = std::env::args().collect();
+    let model = Model::new(mambabyte::formats::load(a[1].as_ref()).unwrap().checkpoint).unwrap();
+    let t = std::fs::read(&a[2]).unwrap();
+    let mut s = model.session(); let mut p = P(vec![], vec![]); s.step_probed(0, &mut p);
+    let mut maxima: Vec<(f32, usize, usize)> = vec![]; let mut ch = vec![0f32; 256];
+    for (i, &b) in t[..6000].iter().enumerate() { s.step_probed(b, &mut p); let m = p.0.iter().enumerate().fold((0f32, 0), |m, (j, x)| if x.abs() > m.0 { (x.abs(), j) } else { m }); maxima.push((m.0, m.1, i)); for (c, x) in ch.iter_mut().zip(&p.0) { *c = c.max(x.abs()); } }
+    maxima.sort_by(|a, b| b.0.total_cmp(&a.0)); for m in maxima.iter().take(8) { println!("{:.1} ch {} pos {} byte {:?}", m.0, m.1, m.2, t[m.2] as char); }
+    println!("median of max {:.2}", maxima[3000].0); ch.sort_by(|a, b| b.total_cmp(a)); println!("channel maxima {:?} .. {:?}", &ch[..8], ch[128]);
 }
