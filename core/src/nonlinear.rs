@@ -10,7 +10,7 @@
 use crate::fixed::round_shift;
 use crate::tables::{DECAY, EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
 
-/// `2^(fraction / 65536)` in Q15, `32768..=65535`. Relative error at most 2.4e-5.
+/// `2^(fraction / 65536)` in Q15, `32768..=65535`. Relative error at most 4e-5.
 #[inline(always)]
 pub fn exp2_fraction(fraction: u16) -> u32 {
     let index = (fraction >> 9) as usize; // 0..=127
@@ -32,7 +32,7 @@ pub fn log2_q16(x: u64) -> u32 {
 }
 
 /// `log2(softplus(v))` in Q10 octaves, `v` in Q10. Exact log-linear tail below -16; above 16 softplus is the identity,
-/// so it never saturates. Absolute error at most 1.5e-3 octaves: 0.1 % of delta.
+/// so it never saturates. Absolute error at most `1.6e-3 + 1e-5 |v|` octaves: about 0.1 % of delta.
 #[inline(always)]
 pub fn log2_softplus(v: i32) -> i32 {
     const EDGE: i32 = 16 << 10;
@@ -65,7 +65,7 @@ pub fn decay(l: i32) -> i16 {
     }
 }
 
-/// `1 / (1 + e^-x)` in Q15 for `x` with `frac` fractional bits, `frac` in `0..=15`. Absolute error at most 3e-5.
+/// `1 / (1 + e^-x)` in Q15 for `x` with `frac` fractional bits, `frac` in `4..=15`. Absolute error at most 4e-5.
 #[inline(always)]
 pub fn sigmoid(x: i16, frac: u8) -> i32 {
     let position = (x.unsigned_abs() as u32).wrapping_shl(16 - frac as u32 % 16); // Q16

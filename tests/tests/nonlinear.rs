@@ -9,7 +9,7 @@ fn exp2_of_every_fraction() {
     for f in 0..=u16::MAX {
         let exact = 32768.0 * (f64::from(f) / 65536.0).exp2();
         let error = (f64::from(exp2_fraction(f)) - exact).abs() / exact;
-        assert!(error <= 2.4e-5, "{f}: {error}");
+        assert!(error <= 4e-5, "{f}: {error}");
     }
 }
 
@@ -33,7 +33,7 @@ fn log2_softplus_of_every_argument() {
         let exact = if real < -30.0 { real * std::f64::consts::LOG2_E } else { real.exp().ln_1p().log2() };
         let exact = if real > 700.0 { real.log2() } else { exact };
         let error = (f64::from(log2_softplus(v)) / 1024.0 - exact).abs();
-        assert!(error <= 3e-3, "{v}: {error}");
+        assert!(error <= 1.6e-3 + 1e-5 * real.abs(), "{v}: {error}");
     }
 }
 
@@ -57,9 +57,9 @@ fn sigmoid_and_silu_of_every_activation_in_every_format() {
             let real = f64::from(x) * step;
             let exact = 1.0 / (1.0 + (-real).exp());
             let error = (f64::from(sigmoid(x, frac)) / 32768.0 - exact).abs();
-            assert!(error <= 3e-5, "{x} {frac}: {error}");
+            assert!(error <= 4e-5, "{x} {frac}: {error}");
             let error = (f64::from(silu(x, frac)) - f64::from(x) * exact).abs();
-            assert!(error <= 0.51 + 3e-5 * f64::from(x).abs(), "{x} {frac}: {error}");
+            assert!(error <= 0.51 + 4e-5 * f64::from(x).abs(), "{x} {frac}: {error}");
         }
     }
 }
@@ -88,7 +88,7 @@ fn rsqrt_of_every_mantissa_and_exponent() {
 fn weights_are_powers_of_two() {
     for distance in (0..1 << 20).chain((0..64).map(|k| k * 65_537 * 3)) {
         let exact = 2f64.powi(31) * (-(distance as f64) / 65536.0).exp2();
-        assert!((weight(distance) as f64 - exact).abs() <= exact * 2.5e-5 + 1.0, "{distance}");
+        assert!((weight(distance) as f64 - exact).abs() <= exact * 4e-5 + 1.0, "{distance}");
     }
 }
 
