@@ -153,8 +153,15 @@ impl LineScorer {
         let learned = matches!(self.threshold, Threshold::Learned);
         // A few bytes say nothing about a stream: they are scored, neither flagged nor learned from.
         let flagged = (!short || !learned) && (mean > mean_threshold || peak > peak_threshold);
-        let score =
-            LineScore { start: self.start, bytes: self.bytes, bits: self.bits, peak, mean_threshold, peak_threshold, flagged };
+        let score = LineScore {
+            start: self.start,
+            bytes: self.bytes,
+            bits: self.bits,
+            peak,
+            mean_threshold,
+            peak_threshold,
+            flagged,
+        };
         if !short {
             self.means.write(mean);
             self.peaks.write(peak);

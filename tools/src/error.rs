@@ -50,7 +50,9 @@ pub enum CliError {
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
     /// The quantised model is worse than allowed.
-    #[error("the integer model costs {delta:+.5} bits per byte more than f32, {allowed} are allowed; nothing was written")]
+    #[error(
+        "the integer model costs {delta:+.5} bits per byte more than f32, {allowed} are allowed; nothing was written"
+    )]
     #[diagnostic(help("give calibration text like the model's input with --calibrate, or raise --max-delta"))]
     TooMuchLoss {
         /// Measured.
@@ -84,7 +86,11 @@ impl CliError {
 
     /// An error of writing to standard output.
     pub fn stdout(source: std::io::Error) -> Self {
-        if source.kind() == std::io::ErrorKind::BrokenPipe { Self::BrokenPipe } else { Self::io("standard output", source) }
+        if source.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::BrokenPipe
+        } else {
+            Self::io("standard output", source)
+        }
     }
 
     /// The exit code of the process.

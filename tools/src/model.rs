@@ -22,7 +22,9 @@ impl BlobFile {
     /// # Errors
     /// [`CliError`] names the file; [`CliError::NeedsBlob`] if it is a checkpoint.
     pub fn open(path: &Path) -> Result<Self, CliError> {
-        if path.is_dir() || path.extension().is_some_and(|e| e == "safetensors" || e == "bin") && !formats::is_blob(path) {
+        if path.is_dir()
+            || path.extension().is_some_and(|e| e == "safetensors" || e == "bin") && !formats::is_blob(path)
+        {
             return Err(CliError::NeedsBlob { path: path.to_owned() });
         }
         let map = formats::map(path)?;
@@ -107,7 +109,8 @@ impl AnyModel {
 pub fn read_text(path: &Path) -> Result<Vec<u8>, CliError> {
     if path == Path::new("-") {
         let mut text = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text).map_err(|e| CliError::io("standard input", e))?;
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text)
+            .map_err(|e| CliError::io("standard input", e))?;
         return Ok(text);
     }
     std::fs::read(path).map_err(|e| CliError::io(path, e))

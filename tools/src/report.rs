@@ -82,7 +82,9 @@ pub fn page(input: &Input<'_>) -> String {
     }
     out.push_str("<h2>Rounding of the weights</h2><p>Signal over rounding noise of each tensor, by layer.</p>\n");
     out.push_str(&or_text(sqnr_plot(input)));
-    out.push_str("<h2>Does the quantised state drift?</h2><p>Bits per byte by position in the stream, f32 and integer.</p>\n");
+    out.push_str(
+        "<h2>Does the quantised state drift?</h2><p>Bits per byte by position in the stream, f32 and integer.</p>\n",
+    );
     out.push_str(&or_text(position_plot(input)));
     out.push_str(
         "<h2>Activations</h2><p>How often a magnitude occurred on the hold-out, by octave (log scale); the red line is \

@@ -175,7 +175,8 @@ impl Quantizer<'_> {
             })
             .collect();
         let top = needed.iter().copied().fold(0.0, f64::max);
-        let shift = base_shift(top).ok_or(QuantizeError::Range { layer: index, tensor: "h", largest: top / per_scale })?;
+        let shift =
+            base_shift(top).ok_or(QuantizeError::Range { layer: index, tensor: "h", largest: top / per_scale })?;
         let codes: Vec<u8> = needed.iter().map(|&m| code_at_least(m, shift)).collect();
         self.parts.push_u8(Section::StateCode, &codes);
         p.y_shift = shift;

@@ -251,14 +251,7 @@ impl<'a> Quantizer<'a> {
     }
 
     /// Rounds a matrix, compensating if that is asked for.
-    fn round(
-        &self,
-        _name: &str,
-        w: &[f32],
-        columns: usize,
-        unit: &[f64],
-        gram: Option<&[f32]>,
-    ) -> Option<Rounded> {
+    fn round(&self, _name: &str, w: &[f32], columns: usize, unit: &[f64], gram: Option<&[f32]>) -> Option<Rounded> {
         round_matrix(w, columns, unit, gram.filter(|g| self.options.compensate && !g.is_empty()))
     }
 
@@ -273,12 +266,11 @@ impl<'a> Quantizer<'a> {
     /// Norm weights with `sqrt(d_model)` and the output's scale folded in; returns nothing, stores the shift.
     fn norm(&mut self, index: usize, weight: &[f32], bias: &[f32], scale: f64) -> Result<(), QuantizeError> {
         let factor = (weight.len() as f64).sqrt() / scale * 2f64.powi(-24);
-        let (values, shift) =
-            fit_i16(weight.iter().map(|&w| f64::from(w) * factor)).ok_or(QuantizeError::Range {
-                layer: index,
-                tensor: "norm.weight",
-                largest: largest(weight),
-            })?;
+        let (values, shift) = fit_i16(weight.iter().map(|&w| f64::from(w) * factor)).ok_or(QuantizeError::Range {
+            layer: index,
+            tensor: "norm.weight",
+            largest: largest(weight),
+        })?;
         if index == self.model.dims().n_layer {
             self.parts.norm_f_shift = shift;
         } else {

@@ -103,7 +103,10 @@ fn nearest(x: f64, step: f64) -> i8 {
 fn best_code(row: &[f32], moments: &[f64], first: u8, step: impl Fn(u8) -> f64) -> u8 {
     let error = |code: u8| -> f64 {
         let step = step(code);
-        row.iter().zip(moments).map(|(&x, m)| m * (f64::from(x) - f64::from(nearest(x.into(), step)) * step).powi(2)).sum()
+        row.iter()
+            .zip(moments)
+            .map(|(&x, m)| m * (f64::from(x) - f64::from(nearest(x.into(), step)) * step).powi(2))
+            .sum()
     };
     let mut best = (first, error(first));
     for code in first..=first.saturating_add(SCALE_STEPS) {

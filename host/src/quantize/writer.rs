@@ -75,9 +75,8 @@ impl BlobParts {
         self.sections[Section::LayerParams as usize] = bytemuck::cast_slice(&self.layers).to_vec();
         let mut out = vec![0u8; blob_bytes(&dims) as usize];
         let total = out.len() as u64;
-        let flags = u32::from(dims.norm == Norm::Layer)
-            | u32::from(!dims.tied_head) << 1
-            | u32::from(dims.tied_decays) << 2;
+        let flags =
+            u32::from(dims.norm == Norm::Layer) | u32::from(!dims.tied_head) << 1 | u32::from(dims.tied_decays) << 2;
         out[0..8].copy_from_slice(&MAGIC);
         out[8..10].copy_from_slice(&VERSION.to_le_bytes());
         out[10..12].copy_from_slice(&(HEADER as u16).to_le_bytes());

@@ -59,7 +59,8 @@ pub fn run(args: &cli::Convert) -> Result<(), CliError> {
     notes.extend(quantized.notes.iter().cloned());
 
     let aligned = AlignedBytes::new(&quantized.blob);
-    let blob = Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path: args.output.clone(), source })?;
+    let blob =
+        Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path: args.output.clone(), source })?;
     let measured = measure(&model, blob, &holdout);
     if let Some(allowed) = args.max_delta {
         if measured.delta() > allowed {
@@ -150,7 +151,11 @@ fn summary(
     }
     let _ = writeln!(out, "calibrated on {}", names.join(", "));
     let n_layer = blob.dims().n_layer;
-    let _ = writeln!(out, "\n{:<10} {:>22} {:>34}", "tensor", "SQNR dB (least, mean)", "accumulator, share of 2^31, proved");
+    let _ = writeln!(
+        out,
+        "\n{:<10} {:>22} {:>34}",
+        "tensor", "SQNR dB (least, mean)", "accumulator, share of 2^31, proved"
+    );
     let mut seen: Vec<&str> = Vec::new();
     for t in &q.tensors {
         if seen.contains(&t.tensor) {
@@ -166,7 +171,12 @@ fn summary(
     let worst = q.activations.iter().max_by(|a, b| a.clipped_share.total_cmp(&b.clipped_share));
     if let Some(a) = worst {
         let place = if a.layer == n_layer { "the head".to_owned() } else { format!("layer {}", a.layer) };
-        let _ = writeln!(out, "\nmost clipped activation on the hold-out: {} of {place}, {:.5} %", a.activation, 100.0 * a.clipped_share);
+        let _ = writeln!(
+            out,
+            "\nmost clipped activation on the hold-out: {} of {place}, {:.5} %",
+            a.activation,
+            100.0 * a.clipped_share
+        );
     }
     let _ = writeln!(
         out,

@@ -32,8 +32,10 @@ pub fn run(args: &cli::Eval) -> Result<(), CliError> {
     if args.json {
         let by_position = |s: &Score| -> Vec<_> {
             let bins = s.by_position.iter();
-            bins.map(|b| json!({ "start": b.start, "end": b.end, "bytes": b.bytes, "bits_per_byte": b.bits_per_byte() }))
-                .collect()
+            bins.map(
+                |b| json!({ "start": b.start, "end": b.end, "bytes": b.bytes, "bits_per_byte": b.bits_per_byte() }),
+            )
+            .collect()
         };
         let texts: Vec<_> = files
             .iter()
@@ -47,13 +49,8 @@ pub fn run(args: &cli::Eval) -> Result<(), CliError> {
     let mut out = String::new();
     let _ = writeln!(out, "{:>9}  {:>12}  {:>10}  text ({})", "bits/byte", "bytes", "bytes/s", model.kind());
     let mut row = |s: &Score, name: &str| {
-        let _ = writeln!(
-            out,
-            "{:>9.5}  {:>12}  {:>10.0}  {name}",
-            s.bits_per_byte(),
-            thousands(s.bytes as u64),
-            speed(s)
-        );
+        let _ =
+            writeln!(out, "{:>9.5}  {:>12}  {:>10.0}  {name}", s.bits_per_byte(), thousands(s.bytes as u64), speed(s));
     };
     for (path, score) in &files {
         row(score, &path.display().to_string());

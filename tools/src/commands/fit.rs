@@ -75,7 +75,11 @@ pub fn run(args: &cli::Fit) -> Result<(), CliError> {
             bytes(PROGRAM_FLASH),
             bytes(PROGRAM_RAM)
         );
-        let _ = writeln!(out, "{:<24} {:<24} {:>10} {:>10}  {:<4} {:>12} {:>12}", "chip", "core", "flash", "RAM", "fits", "flash left", "RAM left");
+        let _ = writeln!(
+            out,
+            "{:<24} {:<24} {:>10} {:>10}  {:<4} {:>12} {:>12}",
+            "chip", "core", "flash", "RAM", "fits", "flash left", "RAM left"
+        );
         for c in &chips {
             let (flash, ram) = need.left(c);
             let left = |n: i64| if n < 0 { format!("-{}", bytes(n.unsigned_abs())) } else { bytes(n.unsigned_abs()) };

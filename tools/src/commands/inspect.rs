@@ -79,7 +79,8 @@ pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
     let mut out = String::new();
     let params = parameters(&blob);
     let _ = writeln!(out, "MambaByte blob, version {VERSION}, \"{}\"", blob.name());
-    let _ = writeln!(out, "fingerprint  {stored}  ({})", if matches { "matches" } else { "DOES NOT MATCH the contents" });
+    let _ =
+        writeln!(out, "fingerprint  {stored}  ({})", if matches { "matches" } else { "DOES NOT MATCH the contents" });
     let _ = writeln!(out, "checksums    header and {SECTIONS} sections ok");
     let _ = writeln!(
         out,
@@ -111,7 +112,11 @@ pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
         let _ = writeln!(out, "{:<16} {:>12} {share:>10.2}   {:08x}", s.name(), thousands(len), blob.section_crc(s));
     }
     let _ = writeln!(out, "\nscales (real value of one integer step)");
-    let _ = writeln!(out, "{:<5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7}", "layer", "u", "dt", "B", "C", "y", "gated", "x", "z");
+    let _ = writeln!(
+        out,
+        "{:<5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7}",
+        "layer", "u", "dt", "B", "C", "y", "gated", "x", "z"
+    );
     for l in 0..dims.n_layer {
         let p = blob.layer(l).params;
         let s = p.scale_log2.map(scale);

@@ -80,7 +80,9 @@ impl<'b> Reader<'b> {
         if stored != computed {
             return Err(StateError::Checksum { stored, computed });
         }
-        let (Some((&pending, scorer)), true) = (body.split_first(), body.len() == 1 + SAVED) else { return Err(length) };
+        let (Some((&pending, scorer)), true) = (body.split_first(), body.len() == 1 + SAVED) else {
+            return Err(length);
+        };
         let Ok(scorer) = scorer.try_into() else { return Err(length) };
         self.decoder.state_mut().clone_from(&state)?;
         self.pending = pending;
@@ -178,7 +180,12 @@ impl Show {
                 out.flush()?;
                 let flag = if score.flagged { "  ! surprising" } else { "" };
                 // The scores are a side show: if standard error is closed, the stream still passes.
-                let _ = writeln!(io::stderr(), "{:7.3} bits/byte  peak {:6.2}  line {number}{flag}", bits(score.mean()), bits(score.peak));
+                let _ = writeln!(
+                    io::stderr(),
+                    "{:7.3} bits/byte  peak {:6.2}  line {number}{flag}",
+                    bits(score.mean()),
+                    bits(score.peak)
+                );
                 Ok(())
             }
             Self::Color(line) => {
@@ -249,7 +256,9 @@ fn pass(
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
         let chunk = match input.recv_timeout(Duration::from_millis(50)) {
-            Ok(chunk) => chunk.map_err(|e| CliError::io(args.file.as_deref().unwrap_or(Path::new("standard input")), e))?,
+            Ok(chunk) => {
+                chunk.map_err(|e| CliError::io(args.file.as_deref().unwrap_or(Path::new("standard input")), e))?
+            }
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
         };
