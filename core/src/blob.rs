@@ -239,7 +239,7 @@ pub struct LayerParams {
     pub x_proj_shift: u8,
     /// Row multipliers of `dt_proj`.
     pub dt_proj_shift: u8,
-    /// Row multipliers of `out_proj`.
+    /// Row multipliers of `out_proj`, `18..=54`: up to 17 are taken off when the step shifts its input down.
     pub out_proj_shift: u8,
     /// Channel multipliers of `sum_n C[n] * h[n]`.
     pub y_shift: u8,
@@ -608,6 +608,10 @@ impl<'a> Blob<'a> {
             shift(layer, "y_shift", p.y_shift)?;
             shift(layer, "d_shift", p.d_shift)?;
             shift(layer, "gate_shift", p.gate_shift)?;
+            if p.out_proj_shift < 18 {
+                let found = p.out_proj_shift.into();
+                return Err(BlobError::LayerParam { layer, name: "out_proj_shift", found });
+            }
             frac(layer, "x_frac", p.x_frac)?;
             frac(layer, "z_frac", p.z_frac)?;
             if p.dx_base.unsigned_abs() > 1 << 20 {

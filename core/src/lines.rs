@@ -2,24 +2,25 @@
 //!
 //! A line has two scores: its mean surprise in bits per byte, and the largest mean over [`PEAK`] consecutive bytes (one
 //! damaged byte hides in the mean of a long line, not in the peak). Each is compared with what the last [`WINDOW`]
-//! lines of the stream had: `median + SPREAD * MAD`, MAD being the median distance from the median, at least a
-//! sixteenth of a bit. Medians do not move for a burst of bad lines; a lasting change becomes the new normal after half
-//! a window. Nothing is flagged before [`WARM_UP`] lines. Integers only: a chip flags the same lines as a workstation.
+//! lines of the stream had: with their 15th 16-quantile `q`, plus a quarter of its distance from the median (at least
+//! [`MARGIN`]). The quantile lets kinds of lines that are always surprising be normal, as long as they are more than a
+//! sixteenth of the stream; a burst of up to four bad lines does not move it; a lasting change becomes the new normal.
+//! Nothing is flagged before [`WARM_UP`] lines. Integers only: a chip flags the same lines as a workstation.
 
 use heapless::HistoryBuf;
 
 /// Lines remembered.
 pub const WINDOW: usize = 64;
 /// Lines before the first flag.
-pub const WARM_UP: usize = 12;
+pub const WARM_UP: usize = 16;
 /// Consecutive bytes of the peak score.
 pub const PEAK: usize = 8;
-/// Distance of the learned threshold from the median in MADs.
-pub const SPREAD: u32 = 6;
+/// Least distance of the learned threshold from the quantile, Q16 bits.
+pub const MARGIN: u32 = 65_536 / 16;
 /// A longer line is scored in pieces of this many bytes.
 pub const MAX_LINE: u32 = 4096;
-/// Smallest MAD, Q16 bits.
-const MIN_MAD: u32 = 65_536 / 16;
+/// Bytes of a saved [`LineScorer`].
+pub const SAVED: usize = 4 * (7 + PEAK + 2 * WINDOW);
 
 /// When a line is flagged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,42 @@ impl LineScorer {
         }
     }
 
+    /// Writes everything but the threshold's kind, so that [`LineScorer::load`] continues as if never stopped:
+    /// little-endian u64 start, u64 bits, u32 bytes, u32 peak, u32 lines remembered, the last [`PEAK`] surprises, then
+    /// means and peaks of the remembered lines, oldest first, zeros behind them.
+    pub fn save(&self, out: &mut [u8; SAVED]) {
+        let words = [self.bytes, self.peak, self.means.len() as u32];
+        let remembered = |history: &HistoryBuf<u32, WINDOW>| {
+            let mut all = [0u32; WINDOW];
+            all.iter_mut().zip(history.oldest_ordered()).for_each(|(a, &h)| *a = h);
+            all
+        };
+        let long = [self.start, self.bits].into_iter().flat_map(u64::to_le_bytes);
+        let short = words.into_iter().chain(self.recent).chain(remembered(&self.means)).chain(remembered(&self.peaks));
+        out.iter_mut().zip(long.chain(short.flat_map(u32::to_le_bytes))).for_each(|(o, b)| *o = b);
+    }
+
+    /// The scorer that [`LineScorer::save`] wrote. Any bytes are safe; protect them with a checksum.
+    pub fn load(threshold: Threshold, saved: &[u8; SAVED]) -> Self {
+        let word = |i: usize| {
+            let at = |k: usize| saved.get(4 * i + k).copied().unwrap_or(0);
+            u32::from_le_bytes([at(0), at(1), at(2), at(3)])
+        };
+        let long = |i: usize| word(i) as u64 | (word(i + 1) as u64) << 32;
+        let mut scorer = Self::new(threshold, long(0));
+        scorer.bits = long(2);
+        (scorer.bytes, scorer.peak) = (word(4).min(MAX_LINE - 1), word(5));
+        for (i, recent) in scorer.recent.iter_mut().enumerate() {
+            *recent = word(7 + i);
+            scorer.recent_sum += *recent as u64;
+        }
+        for i in 0..(word(6) as usize).min(WINDOW) {
+            scorer.means.write(word(7 + PEAK + i));
+            scorer.peaks.write(word(7 + PEAK + WINDOW + i));
+        }
+        scorer
+    }
+
     /// Takes one byte and its surprise (Q16 bits); returns the score of the line that it ends, if it ends one.
     pub fn push(&mut self, byte: u8, surprise: u32) -> Option<LineScore> {
         let slot = &mut self.recent[self.bytes as usize % PEAK];
@@ -128,24 +165,18 @@ impl LineScorer {
     }
 }
 
-/// `median + SPREAD * MAD` of the remembered scores.
+/// The threshold that the remembered scores suggest; `u32::MAX` while they are too few.
 fn learned(history: &HistoryBuf<u32, WINDOW>) -> u32 {
     let scores = history.as_slice();
-    if scores.len() < WARM_UP {
+    let n = scores.len();
+    if n < WARM_UP {
         return u32::MAX;
     }
     let mut sorted = [0u32; WINDOW];
-    let sorted = sorted.get_mut(..scores.len()).unwrap_or(&mut []);
-    sorted.copy_from_slice(scores);
-    let median = median(sorted);
-    for score in sorted.iter_mut() {
-        *score = score.abs_diff(median);
-    }
-    let mad = self::median(sorted).max(MIN_MAD);
-    median.saturating_add(SPREAD.saturating_mul(mad))
-}
-
-fn median(values: &mut [u32]) -> u32 {
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or(0)
+    let sorted = sorted.get_mut(..n).unwrap_or(&mut []);
+    sorted.iter_mut().zip(scores).for_each(|(s, &score)| *s = score);
+    sorted.sort_unstable();
+    let at = |i: usize| sorted.get(i).copied().unwrap_or(0);
+    let (median, quantile) = (at(n / 2), at(n - 1 - n / 16));
+    quantile.saturating_add(((quantile - median) / 2).max(MARGIN))
 }

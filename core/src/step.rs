@@ -9,7 +9,7 @@
 //!   dt,B,C = x_proj x                                       i16, static scales; |C| <= c_limit
 //!   l      = log2(softplus(dt_proj dt + dt_bias))           Q10 octaves
 //!   h, y   = selective scan                                 h i16 with a scale per channel, y exact i32
-//!   g      = (y + D x) * silu(z)                            i16
+//!   g      = (y + D x) * silu(z)                            i32, then i16 by a power of two chosen at this byte
 //!   res   += out_proj g                                     i32, saturating
 //! logits = head norm_f(res)                                 i32, log2 units, Q16
 //! ```
@@ -183,10 +183,10 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
                 }
             });
             scan(&layer, &dims, h, b, c, x, log_delta, tail);
-            gate(&layer, tail, x, z);
+            let down = gate(&layer, tail, x, z);
             matvec_i8(layer.out_proj, layer.out_proj_code, x, |row, acc, code| {
                 if let Some(res) = residual.get_mut(row) {
-                    *res = res.saturating_add(saturate_i32(requantize(acc, code, p.out_proj_shift)));
+                    *res = res.saturating_add(saturate_i32(requantize(acc, code, p.out_proj_shift - down)));
                 }
             });
         }
@@ -274,14 +274,25 @@ fn scan(
     }
 }
 
-/// `x = (y + D * x) * silu(z)`.
+/// `x = (y + D * x) * silu(z) * 2^-down`, and `down`.
+///
+/// Single channels of the gated output can be a hundred times the rest, at some bytes only. So it is made in i32 first
+/// and then shifted until the largest channel of *this* byte fits: 15 bits always, where a static scale leaves most
+/// bytes with 8.
 #[inline(always)]
-fn gate(layer: &LayerView<'_>, y: &[i32], x: &mut [i16], z: &[i16]) {
+fn gate(layer: &LayerView<'_>, y: &mut [i32], x: &mut [i16], z: &[i16]) -> u8 {
     let p = layer.params;
-    let channels = x.iter_mut().zip(z).zip(y).zip(layer.d_skip.iter().zip(layer.state_code));
-    for (((x, &z), &y), (&d, &code)) in channels {
-        let skip = round_shift(d as i64 * *x as i64, p.d_shift as u32);
-        let y = saturate_i16(requantize(y as i64, code, p.y_shift) + skip);
-        *x = saturate_i16(round_shift(y as i64 * silu(z, p.z_frac) as i64, p.gate_shift as u32));
+    let channels = x.iter().zip(z).zip(y.iter_mut()).zip(layer.d_skip.iter().zip(layer.state_code));
+    let mut largest = 0u32;
+    for (((&x, &z), y), (&d, &code)) in channels {
+        let skip = round_shift(d as i64 * x as i64, p.d_shift as u32);
+        let sum = saturate_i32(requantize(*y as i64, code, p.y_shift) + skip);
+        *y = saturate_i32(round_shift(sum as i64 * silu(z, p.z_frac) as i64, p.gate_shift as u32));
+        largest |= y.unsigned_abs();
     }
+    let down = 17 - largest.leading_zeros().min(17);
+    for (x, &y) in x.iter_mut().zip(y.iter()) {
+        *x = if down == 0 { y as i16 } else { saturate_i16(round_shift(y as i64, down)) };
+    }
+    down as u8
 }

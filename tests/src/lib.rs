@@ -1,2 +1,20 @@
 //! Shared helpers of the tests.
+
+pub mod npy;
+pub mod synth;
 pub mod tables;
+
+use std::path::PathBuf;
+
+/// The four models in `models/`, smallest first.
+pub const MODELS: [&str; 4] = ["sensor-pico", "sensor-nano", "sensor-micro", "prose-small"];
+
+/// A file of `models/<model>/`.
+pub fn model_file(model: &str, file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models").join(model).join(file)
+}
+
+/// A file of `tests/data/`.
+pub fn data_file(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data").join(path)
+}

@@ -160,8 +160,9 @@ pub struct Stream {
     /// Paint every byte by its surprise.
     #[arg(long)]
     pub color: bool,
-    /// Flag lines above this many bits per byte. `auto` learns it from the stream: median + 6 MAD of the last 64 lines,
-    /// of the mean and of the worst 8 bytes, after 12 lines.
+    /// Flag lines above this many bits per byte. `auto` learns it from the last 64 lines, for
+    /// the mean and for the worst 8 bytes: 15th 16-quantile and a quarter of its distance from the median; after 16
+    /// lines.
     #[arg(long, default_value = "auto", value_name = "BITS|auto")]
     pub threshold: String,
     /// Write the model's state here at the end (also at Ctrl-C).

@@ -14,7 +14,7 @@ use crate::formats::FormatError;
 #[non_exhaustive]
 pub enum CliError {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -22,7 +22,7 @@ pub enum CliError {
         source: std::io::Error,
     },
     /// A blob that is none.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     #[diagnostic(help("`mambabyte convert` makes blobs; a damaged transfer shows as a checksum"))]
     Blob {
         /// The file.
@@ -31,7 +31,7 @@ pub enum CliError {
         source: BlobError,
     },
     /// A snapshot that does not fit.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     #[diagnostic(help("a saved state belongs to the model that made it; leave --load-state out to start anew"))]
     State {
         /// The file.
@@ -41,6 +41,7 @@ pub enum CliError {
     },
     /// A checkpoint that does not load.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Format(#[from] FormatError),
     /// A checkpoint that does not run.
     #[error(transparent)]
@@ -64,6 +65,9 @@ pub enum CliError {
         /// The path given.
         path: PathBuf,
     },
+    /// `fit --chip`.
+    #[error("the model does not fit")]
+    DoesNotFit,
     /// Options that make no sense.
     #[error("{0}")]
     Usage(String),

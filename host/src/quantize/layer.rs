@@ -11,6 +11,11 @@ const LOG2_LOG2_E: f64 = 0.528_766_373_108_846_4;
 /// Steps of `a_log` per octave, and their number.
 const A_STEPS: f64 = 32.0;
 
+/// Steps of `y` up to its largest calibrated magnitude: 2^26, so that `D * x` has room for its own bits.
+const Y_STEPS: f64 = 67_108_864.0;
+/// Range of an i32 activation over its largest calibrated magnitude.
+const ROOM_I32: f64 = 4.0;
+
 /// Static scales of a layer's activations, real value per integer step.
 struct Scales {
     u: f64,
@@ -54,10 +59,16 @@ impl Quantizer<'_> {
             dt: self.scale(index, Site::Dt, HEADROOM, 32767.0),
             b: self.scale(index, Site::B, HEADROOM, 32767.0),
             c: self.scale(index, Site::C, HEADROOM_POW2, dims.c_limit() as f64),
-            y: self.scale(index, Site::Y, HEADROOM, 32767.0),
             x_frac: self.frac(index, Site::ConvOut)?,
             z_frac: self.frac(index, Site::Gate)?,
+            y: 0.0,
         };
+        // y and the gated output are i32 with room for four times what was seen; the step shifts the latter to i16.
+        let g_scale = self.scale(index, Site::Gated, ROOM_I32, 2f64.powi(31));
+        let per_shift = g_scale * f64::from(s.z_frac).exp2();
+        let y_largest = f64::from(stats.range(index, Site::Y).largest).max(1e-9);
+        let gate_shift = (per_shift * Y_STEPS / y_largest).log2().floor().clamp(1.0, 40.0);
+        let s = Scales { y: per_shift * (-gate_shift).exp2(), ..s };
         self.parts.layers.push(LayerParams { x_frac: s.x_frac, z_frac: s.z_frac, ..LayerParams::ZERO });
         self.norm(index, &weights.norm, &weights.norm_bias, s.u)?;
         let mut p = self.parts.layers[index];
@@ -113,17 +124,10 @@ impl Quantizer<'_> {
         p.d_shift = shift;
         self.parts.push_i16(Section::DSkip, &values);
 
-        // The gated output: y * silu(z), shifted until it fits.
-        let product_step = s.y * (-f64::from(s.z_frac)).exp2();
-        let gated = f64::from(stats.range(index, Site::Gated).largest).max(1e-9);
-        let gate_shift = (gated * HEADROOM_POW2 / 32767.0 / product_step).log2().ceil().clamp(1.0, 40.0);
         p.gate_shift = gate_shift as u8;
-        let g_scale = product_step * gate_shift.exp2();
-        self.clips.push((index, Site::Gated, g_scale * 32767.0));
-
         let unit = vec![g_scale * f64::from(self.parts.residual_frac).exp2(); d_model];
         let rounded = self.round("out_proj", &weights.out_proj, d_inner, &unit, Some(&layer_stats.gated_gram));
-        let rounded = rounded.ok_or_else(|| out_of_range("out_proj", &weights.out_proj))?;
+        let rounded = rounded.filter(|r| r.shift >= 18).ok_or_else(|| out_of_range("out_proj", &weights.out_proj))?;
         p.out_proj_shift = rounded.shift;
         self.push(index, "out_proj", Section::OutProjCode, Section::OutProj, &rounded);
 

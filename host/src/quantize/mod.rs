@@ -100,6 +100,12 @@ pub struct Options {
     pub compensate: bool,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self { name: String::new(), compensate: true }
+    }
+}
+
 /// Quantises `model`.
 ///
 /// * `texts`: calibration texts, each read from the zero state. `holdout`: texts on which clipping is counted.

@@ -1,63 +1,224 @@
-//! `config.json` of both dialects: only what can be held against the tensors.
+//! config.json: believed where the tensors are silent, compared with them elsewhere.
+//!
+//! The official MambaByte weights come with a config that is wrong about the norm, the number of layers of one file and
+//! a field that does not exist. So the shapes decide, and this module only turns differences into sentences.
 
-use serde_json::Value;
+use mambabyte_core::{Dims, Norm, VOCAB};
+use serde_json::{Map, Value};
 
-/// What a config claims. `None` where it is silent.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Config {
-    /// Claimed sizes by our names.
-    pub sizes: Vec<(&'static str, u64)>,
-    /// `rms_norm`.
-    pub rms_norm: Option<bool>,
-    /// `tie_word_embeddings` or `tie_embeddings`.
-    pub tied_head: Option<bool>,
-    /// `layer_norm_epsilon` or `norm_epsilon`.
-    pub norm_eps: Option<f64>,
-    /// `model_type` or an architecture, if it is not Mamba-1.
-    pub foreign: Option<String>,
-    /// Keys that no Mamba config has.
-    pub ignored: Vec<String>,
-}
+use super::error::FormatError;
+use super::pickle::shorten;
 
-/// Our name, and the keys of both dialects (the last one inside `ssm_cfg`).
-const SIZES: [(&str, [&str; 3]); 7] = [
-    ("d_model", ["hidden_size", "d_model", ""]),
-    ("n_layer", ["num_hidden_layers", "n_layer", ""]),
-    ("d_inner", ["intermediate_size", "d_inner", ""]),
-    ("d_state", ["state_size", "", "d_state"]),
-    ("d_conv", ["conv_kernel", "", "d_conv"]),
-    ("dt_rank", ["time_step_rank", "", "dt_rank"]),
-    ("expand", ["expand", "", "expand"]),
+/// Epsilon of the norms of every published Mamba.
+pub(super) const DEFAULT_EPS: f32 = 1e-5;
+
+/// Keys that say nothing about inference in f32, or whose value is the same for every Mamba-1.
+const HARMLESS: &[&str] = &[
+    "architectures",
+    "model_type",
+    "hidden_act",
+    "residual_in_fp32",
+    "fused_add_norm",
+    "rescale_prenorm_residual",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "initializer_range",
+    "hidden_dropout_prob",
+    "time_step_floor",
+    "time_step_init_scheme",
+    "time_step_max",
+    "time_step_min",
+    "time_step_scale",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+    "use_cache",
+    "use_mambapy",
+    "use_associative_scan",
+    "max_position_embeddings",
+    "_name_or_path",
+    "attn_layer_idx",
+    "attn_cfg",
+    "d_intermediate",
+    "ssm_cfg.layer",
+    "ssm_cfg.dt_min",
+    "ssm_cfg.dt_max",
+    "ssm_cfg.dt_init",
+    "ssm_cfg.dt_scale",
+    "ssm_cfg.dt_init_floor",
+    "ssm_cfg.use_fast_path",
 ];
 
+/// Keys that [`Config::compare`] looks at.
+const COMPARED: &[&str] = &[
+    "hidden_size",
+    "d_model",
+    "intermediate_size",
+    "d_inner",
+    "state_size",
+    "ssm_cfg",
+    "ssm_cfg.d_state",
+    "conv_kernel",
+    "ssm_cfg.d_conv",
+    "time_step_rank",
+    "ssm_cfg.dt_rank",
+    "num_hidden_layers",
+    "n_layer",
+    "expand",
+    "ssm_cfg.expand",
+    "layer_norm_epsilon",
+    "norm_epsilon",
+    "tie_word_embeddings",
+    "tie_embeddings",
+    "rms_norm",
+    "use_bias",
+    "ssm_cfg.bias",
+    "use_conv_bias",
+    "ssm_cfg.conv_bias",
+    "vocab_size",
+    "pad_vocab_size_multiple",
+    "pad_id",
+];
+
+/// What the tensors say.
+pub(super) struct Facts {
+    pub(super) dims: Dims,
+    /// Rows of the embedding in the file.
+    pub(super) vocab_rows: usize,
+    /// The convolutions have biases.
+    pub(super) conv_bias: bool,
+}
+
+/// The object in config.json; empty if there is no such file.
+#[derive(Default)]
+pub(super) struct Config {
+    json: Map<String, Value>,
+}
+
 impl Config {
-    /// Reads a config.
-    ///
-    /// # Errors
-    /// A sentence if it is no JSON object.
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(text).map_err(|e| format!("not JSON: {e}"))?;
-        let Value::Object(map) = &value else { return Err("not a JSON object".into()) };
-        let ssm = map.get("ssm_cfg").and_then(Value::as_object);
-        let mut config = Self::default();
-        for (name, [hf, native, inner]) in SIZES {
-            let found = [map.get(hf), map.get(native), ssm.and_then(|m| m.get(inner))];
-            if let Some(size) = found.into_iter().flatten().find_map(Value::as_u64) {
-                config.sizes.push((name, size));
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        Ok(Self { json: serde_json::from_slice(bytes)? })
+    }
+
+    /// A key of the top level, or `ssm_cfg.KEY`.
+    fn get(&self, key: &str) -> Option<&Value> {
+        let value = match key.strip_prefix("ssm_cfg.") {
+            Some(key) => self.json.get("ssm_cfg")?.get(key),
+            None => self.json.get(key),
+        };
+        value.filter(|value| !value.is_null())
+    }
+
+    /// Refuses relatives of Mamba-1 whose tensors would pass for one.
+    pub(super) fn check_architecture(&self) -> Result<(), FormatError> {
+        let only = |key: &'static str, accepted: &[&str]| match self.get(key) {
+            Some(value) if !value.as_str().is_some_and(|value| accepted.contains(&value)) => {
+                Err(FormatError::Architecture { key, value: shorten(&value.to_string()) })
+            }
+            _ => Ok(()),
+        };
+        only("model_type", &["mamba", "mambabyte"])?;
+        only("hidden_act", &["silu", "swish"])?;
+        only("ssm_cfg.layer", &["Mamba1"])
+    }
+
+    /// Epsilon of the norms: not in the tensors, so the config is believed.
+    pub(super) fn norm_eps(&self, notes: &mut Vec<String>) -> f32 {
+        for key in ["layer_norm_epsilon", "norm_epsilon"] {
+            let Some(value) = self.get(key) else { continue };
+            match value.as_f64() {
+                Some(eps) if eps > 0.0 && eps < 0.1 => return eps as f32,
+                _ => notes.push(format!("config.json says {key} = {value}: ignored, {DEFAULT_EPS:e} is used")),
             }
         }
-        let flag = |keys: [&str; 2]| keys.iter().find_map(|k| map.get(*k)).and_then(Value::as_bool);
-        config.rms_norm = flag(["rms_norm", "rms_norm"]);
-        config.tied_head = flag(["tie_word_embeddings", "tie_embeddings"]);
-        config.norm_eps = ["layer_norm_epsilon", "norm_epsilon"].iter().find_map(|k| map.get(*k)).and_then(Value::as_f64);
-        let kind = map.get("model_type").and_then(Value::as_str);
-        config.foreign = kind.filter(|k| *k != "mamba").map(str::to_owned);
-        if ssm.and_then(|m| m.get("layer")).and_then(Value::as_str).is_some_and(|l| l != "Mamba1") {
-            config.foreign = Some("Mamba2".into());
-        }
-        if map.contains_key("pad_id") {
-            config.ignored.push("pad_id".into());
-        }
-        Ok(config)
+        DEFAULT_EPS
     }
+
+    /// Names every contradiction and everything that has no effect.
+    pub(super) fn compare(&self, facts: &Facts, notes: &mut Vec<String>) {
+        let dims = &facts.dims;
+        let mut count = |keys: &[&str], found: usize, times: usize| {
+            for key in keys {
+                let Some(value) = self.get(key) else { continue };
+                if value.as_u64().and_then(|n| n.checked_mul(times as u64)) != Some(found as u64) {
+                    let found = if times == 1 { format!("{found}") } else { format!("{found} = ? * {times}") };
+                    notes.push(format!("config.json says {key} {}, the tensors have {found}", shown(value)));
+                }
+            }
+        };
+        count(&["hidden_size", "d_model"], dims.d_model, 1);
+        count(&["num_hidden_layers", "n_layer"], dims.n_layer, 1);
+        count(&["intermediate_size", "d_inner"], dims.d_inner, 1);
+        count(&["expand", "ssm_cfg.expand"], dims.d_inner, dims.d_model);
+        count(&["state_size", "ssm_cfg.d_state"], dims.d_state, 1);
+        count(&["conv_kernel", "ssm_cfg.d_conv"], dims.d_conv, 1);
+        for key in ["time_step_rank", "ssm_cfg.dt_rank"] {
+            if self.get(key).is_none_or(|value| value != "auto" || dims.dt_rank != dims.d_model.div_ceil(16)) {
+                count(&[key], dims.dt_rank, 1);
+            }
+        }
+        let multiple = self.get("pad_vocab_size_multiple").and_then(Value::as_u64).filter(|&n| n > 0).unwrap_or(1);
+        let padded = self.vocab_size().and_then(|size| size.checked_next_multiple_of(multiple));
+        if let (Some(size), false) = (self.vocab_size(), padded == Some(facts.vocab_rows as u64)) {
+            notes.push(format!("config.json says vocab_size {size}, the tensors have {} rows", facts.vocab_rows));
+        }
+
+        let mut flag = |keys: &[&str], found: bool, because: &str| {
+            for key in keys {
+                if self.get(key).and_then(Value::as_bool).is_some_and(|said| said != found) {
+                    notes.push(format!("config.json says {key} = {}, but {because}", !found));
+                }
+            }
+        };
+        let norm = match dims.norm {
+            Norm::Layer => "backbone.norm_f.bias is present: LayerNorm with bias",
+            Norm::Rms => "no norm has a bias: RMSNorm",
+        };
+        flag(&["rms_norm"], dims.norm == Norm::Rms, norm);
+        let head = if dims.tied_head { "the head is the embedding" } else { "lm_head.weight is a matrix of its own" };
+        flag(&["tie_word_embeddings", "tie_embeddings"], dims.tied_head, head);
+        flag(&["use_bias", "ssm_cfg.bias"], false, "no projection has a bias");
+        let conv = if facts.conv_bias { "conv1d.bias is present" } else { "there is no conv1d.bias" };
+        flag(&["use_conv_bias", "ssm_cfg.conv_bias"], facts.conv_bias, conv);
+
+        if self.get("pad_id").is_some() {
+            notes.push("config.json: pad_id ignored, every byte is text".to_owned());
+        }
+        let ignored = self.ignored();
+        if !ignored.is_empty() {
+            notes.push(format!("config.json: ignored {}", ignored.join(", ")));
+        }
+    }
+
+    /// What happens to the rows above 255; `None` if there are none.
+    pub(super) fn dropped_rows(&self, vocab_rows: usize) -> Option<String> {
+        if vocab_rows <= VOCAB {
+            return None;
+        }
+        let rows = format!("vocabulary rows {VOCAB}..{vocab_rows} dropped");
+        Some(match self.vocab_size() {
+            Some(size) if size <= VOCAB as u64 => format!("{rows} (padding)"),
+            Some(size) => format!(
+                "{rows}: vocab_size is {size}, so ids {VOCAB}..{size} are special ids, which a byte model can neither \
+                 read nor emit; ids 0..{VOCAB} are taken for the bytes"
+            ),
+            None => format!("{rows} (padding or special ids); ids 0..{VOCAB} are taken for the bytes"),
+        })
+    }
+
+    fn vocab_size(&self) -> Option<u64> {
+        self.get("vocab_size").and_then(Value::as_u64)
+    }
+
+    fn ignored(&self) -> Vec<String> {
+        let ssm = self.json.get("ssm_cfg").and_then(Value::as_object);
+        let ssm = ssm.into_iter().flat_map(Map::keys).map(|key| format!("ssm_cfg.{key}"));
+        let unknown = |key: &String| !HARMLESS.contains(&key.as_str()) && !COMPARED.contains(&key.as_str());
+        self.json.keys().cloned().chain(ssm).filter(unknown).map(|key| shorten(&key)).collect()
+    }
+}
+
+fn shown(value: &Value) -> String {
+    shorten(&value.to_string())
 }

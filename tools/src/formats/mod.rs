@@ -1,173 +1,233 @@
-//! Foreign checkpoint formats, translated once into a [`Checkpoint`]. No other room knows their names.
+//! Foreign checkpoints: safetensors, sharded safetensors and the pickles of PyTorch.
 //!
-//! * containers: safetensors ([`safetensors`], one file or sharded) and PyTorch's zip of a pickle ([`torch`], read by a
-//!   small machine that executes nothing);
-//! * tensor names: Hugging Face `MambaForCausalLM` and `state-spaces/mamba`, which MambaByte uses ([`mapping`]);
-//! * `config.json` of both ([`config`]). **Shapes decide**; what contradicts the config becomes a note.
+//! [`load`] answers with a [`Checkpoint`] whose shape comes from the tensors alone. What config.json says otherwise is
+//! kept as notes for the user: the config of the official MambaByte weights is wrong in several places.
+//!
+//! Files are untrusted. No code in them is run, sizes are checked before anything is allocated, and every error names
+//! the file, tensor, opcode or dimension at fault. The parsers [`parse_pickle`], [`read_torch_zip`] and
+//! [`tensors_from_safetensors`] take plain bytes and are fuzzed.
+//!
+//! Files are mapped and weights are converted one tensor at a time: peak memory is the f32 checkpoint itself.
 
-pub mod config;
-pub mod mapping;
-pub mod pickle;
-pub mod safetensors;
-pub mod torch;
+mod assemble;
+mod config;
+mod error;
+mod pickle;
+mod safetensors;
+mod tensor;
+mod torch;
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use mambabyte_host::Checkpoint;
+use memmap2::Mmap;
 
-/// A tensor as read: shape and values in f32.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    /// Sizes, outermost first.
-    pub shape: Vec<usize>,
-    /// Row-major values.
-    pub data: Vec<f32>,
+use config::Config;
+
+pub use error::{FormatError, Mismatch, TensorTable};
+pub use pickle::{MAX_PICKLE_BYTES, PickleError, PickledTensor, parse_pickle};
+pub use safetensors::{SafetensorsError, ShardIndex, tensors_from_safetensors};
+pub use tensor::{Dtype, RawTensor, ViewError};
+pub use torch::{TorchError, read_torch_zip};
+
+/// Longest config.json or index read.
+const MAX_JSON_BYTES: u64 = 16 << 20;
+
+/// Container that the weights came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// One safetensors file.
+    Safetensors,
+    /// `model.safetensors.index.json` and its shards.
+    ShardedSafetensors,
+    /// A zip of `torch.save`.
+    TorchZip,
 }
 
-/// Tensors by name.
-pub type Tensors = BTreeMap<String, Tensor>;
+impl fmt::Display for SourceFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SourceFormat::Safetensors => "safetensors",
+            SourceFormat::ShardedSafetensors => "sharded safetensors",
+            SourceFormat::TorchZip => "PyTorch pickle",
+        })
+    }
+}
 
-/// A checkpoint and what was noticed on the way.
+/// A checkpoint and where it came from.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The model.
     pub checkpoint: Checkpoint,
-    /// Contradictions with the config and things ignored, one sentence each.
+    /// Sentences about what the config has wrong and what was left out.
     pub notes: Vec<String>,
-    /// The files read.
+    /// Container of the weights.
+    pub source_format: SourceFormat,
+    /// Files read: weights, then index and config if there are any.
     pub files: Vec<PathBuf>,
 }
 
-/// Why a checkpoint was not loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FormatError {
-    /// The file system said no.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: std::io::Error,
-    },
-    /// A folder without weights.
-    #[error(
-        "{}: no weights here; expected model.safetensors, model.safetensors.index.json or pytorch_model.bin",
-        path.display()
-    )]
-    NoWeights {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A damaged or foreign file.
-    #[error("{}: {reason}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong in it.
-        reason: String,
-    },
-    /// Tensors missing, extra or of the wrong shape.
-    #[error("the tensors do not make a Mamba byte model:\n{table}")]
-    Tensors {
-        /// Name, expected, found.
-        table: String,
-    },
-    /// A NaN or an infinity.
-    #[error("tensor {tensor}: element {index} is {value}")]
-    NonFinite {
-        /// The tensor.
-        tensor: String,
-        /// Flat index.
-        index: usize,
-        /// The value.
-        value: f32,
-    },
-    /// A dimension outside what this software supports.
-    #[error("{name} = {found} is outside {low}..={high}")]
-    Dimension {
-        /// Name of the dimension.
-        name: &'static str,
-        /// Its value.
-        found: usize,
-        /// Smallest value allowed.
-        low: usize,
-        /// Largest value allowed.
-        high: usize,
-    },
-}
-
-impl FormatError {
-    fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
-    }
-
-    fn file(path: &Path, reason: impl ToString) -> Self {
-        Self::File { path: path.to_owned(), reason: reason.to_string() }
-    }
-}
-
-/// Loads a checkpoint: a folder, or one weight file (a `config.json` beside it is read if there is one).
+/// Loads a checkpoint from a folder or from one file.
+///
+/// A folder holds `model.safetensors`, `model.safetensors.index.json` or `pytorch_model.bin` (first found), or one file
+/// `*.safetensors`, `*.bin`, `*.pt` or `*.pth` that is a checkpoint. `config.json` beside the weights is read if there.
 ///
 /// # Errors
-/// [`FormatError`] names the file, tensor or dimension.
+/// [`FormatError`]; missing, extra and misshapen tensors are reported together.
+/// # Cost
+/// One pass over the files; memory for the f32 checkpoint and the largest tensor. The files are mapped and must not
+/// change meanwhile.
 pub fn load(path: &Path) -> Result<Loaded, FormatError> {
-    let meta = std::fs::metadata(path).map_err(|e| FormatError::io(path, e))?;
-    let (folder, weights) = if meta.is_dir() {
-        (path.to_owned(), find_weights(path)?)
-    } else {
-        (path.parent().map(Path::to_owned).unwrap_or_default(), path.to_owned())
-    };
-    let mut files = vec![weights.clone()];
-    let name = weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let tensors = if name.ends_with(".index.json") {
-        safetensors::read_sharded(&weights, &mut files)?
-    } else {
-        let bytes = map(&weights)?;
-        // Zip, legacy pickle, or else safetensors: decided by content, not by name.
-        if bytes.starts_with(b"PK") || bytes.first() == Some(&0x80) {
-            torch::read(&bytes).map_err(|reason| FormatError::file(&weights, reason))?
-        } else {
-            safetensors::read(&bytes).map_err(|reason| FormatError::file(&weights, reason))?
-        }
-    };
-    let config_path = folder.join("config.json");
-    let config = if config_path.is_file() {
-        files.push(config_path.clone());
-        let text = std::fs::read(&config_path).map_err(|e| FormatError::io(&config_path, e))?;
-        config::Config::parse(&text).map_err(|e| FormatError::file(&config_path, e))?
-    } else {
-        config::Config::default()
-    };
     let mut notes = Vec::new();
-    let checkpoint = mapping::checkpoint(tensors, &config, &mut notes)?;
-    Ok(Loaded { checkpoint, notes, files })
+    let weights = if path.is_dir() { find_weights(path, &mut notes)? } else { path.to_owned() };
+    let (config, config_path) = read_config(&weights, &mut notes)?;
+    if weights.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".index.json")) {
+        return load_shards(&weights, &config, config_path, notes);
+    }
+    let map = map(&weights)?;
+    let (source_format, tensors) = match sniff(&map) {
+        Some(Content::Zip) => {
+            let tensors = read_torch_zip(&map);
+            let tensors = tensors.map_err(|source| FormatError::Torch { path: weights.clone(), source })?;
+            (SourceFormat::TorchZip, tensors)
+        }
+        Some(Content::Legacy) => return Err(FormatError::LegacyPickle { path: weights }),
+        // A damaged file is still a damaged safetensors if its name says so.
+        content if content == Some(Content::Safetensors) || has_extension(&weights, &["safetensors"]) => {
+            let tensors = tensors_from_safetensors(&map);
+            let tensors = tensors.map_err(|source| FormatError::Safetensors { path: weights.clone(), source })?;
+            (SourceFormat::Safetensors, tensors)
+        }
+        _ => return Err(FormatError::Unrecognised { path: weights }),
+    };
+    let checkpoint = assemble::assemble(tensors, &config, &mut notes)?;
+    let files = [weights].into_iter().chain(config_path).collect();
+    Ok(Loaded { checkpoint, notes, source_format, files })
 }
 
-/// Whether `path` looks like a checkpoint rather than a blob: a folder or a file that is not a blob.
+fn load_shards(
+    index_path: &Path,
+    config: &Config,
+    config_path: Option<PathBuf>,
+    mut notes: Vec<String>,
+) -> Result<Loaded, FormatError> {
+    let at_index = |source| FormatError::Safetensors { path: index_path.to_owned(), source };
+    let index = ShardIndex::parse(&read_json(index_path)?).map_err(at_index)?;
+    let mut maps = Vec::new();
+    let mut files = Vec::new();
+    for shard in index.shards() {
+        let path = index_path.with_file_name(shard);
+        if !path.exists() {
+            return Err(FormatError::ShardMissing { index: index_path.to_owned(), shard: shard.to_owned() });
+        }
+        maps.push((shard, map(&path)?));
+        files.push(path);
+    }
+    let mut tensors = Vec::new();
+    for ((shard, map), path) in maps.iter().zip(&files) {
+        let found = tensors_from_safetensors(map);
+        let found = found.map_err(|source| FormatError::Safetensors { path: path.clone(), source })?;
+        tensors.extend(index.select(shard, found, &mut notes).map_err(at_index)?);
+    }
+    let checkpoint = assemble::assemble(tensors, config, &mut notes)?;
+    files.push(index_path.to_owned());
+    files.extend(config_path);
+    Ok(Loaded { checkpoint, notes, source_format: SourceFormat::ShardedSafetensors, files })
+}
+
+/// The file of weights in a folder.
+fn find_weights(dir: &Path, notes: &mut Vec<String>) -> Result<PathBuf, FormatError> {
+    const USUAL: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
+    let mut usual = USUAL.into_iter().filter(|name| dir.join(name).is_file());
+    if let Some(first) = usual.next() {
+        notes.extend(usual.map(|name| format!("{name} ignored, {first} is read")));
+        return Ok(dir.join(first));
+    }
+    let io = |source| FormatError::Io { path: dir.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if has_extension(&path, &["safetensors"]) || (has_extension(&path, &["bin", "pt", "pth"]) && is_torch(&path)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    match found.as_slice() {
+        [] => Err(FormatError::NoWeights { dir: dir.to_owned() }),
+        [one] => Ok(one.clone()),
+        several => {
+            let names = several.iter().filter_map(|path| path.file_name());
+            let files = names.map(|name| name.to_string_lossy().into_owned()).collect();
+            Err(FormatError::Ambiguous { dir: dir.to_owned(), files })
+        }
+    }
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension))
+}
+
+/// Other files end in `.bin` too; unreadable ones are no candidates.
+fn is_torch(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
+    read.is_ok() && matches!(sniff(&start), Some(Content::Zip | Content::Legacy))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Safetensors,
+    Zip,
+    Legacy,
+}
+
+/// Content by its first bytes.
+fn sniff(bytes: &[u8]) -> Option<Content> {
+    if bytes.starts_with(b"PK\x03\x04") {
+        Some(Content::Zip)
+    } else if bytes.get(8) == Some(&b'{') {
+        Some(Content::Safetensors)
+    } else if bytes.starts_with(&[0x80]) && bytes.get(1).is_some_and(|version| (2..=5).contains(version)) {
+        Some(Content::Legacy)
+    } else {
+        None
+    }
+}
+
+fn read_config(weights: &Path, notes: &mut Vec<String>) -> Result<(Config, Option<PathBuf>), FormatError> {
+    let path = weights.with_file_name("config.json");
+    if !path.is_file() {
+        notes.push(format!("no config.json beside the weights: norm epsilon {:e} is used", config::DEFAULT_EPS));
+        return Ok((Config::default(), None));
+    }
+    let config = Config::parse(&read_json(&path)?);
+    let config = config.map_err(|source| FormatError::Config { path: path.clone(), source })?;
+    Ok((config, Some(path)))
+}
+
+fn read_json(path: &Path) -> Result<Vec<u8>, FormatError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_JSON_BYTES).read_to_end(&mut bytes));
+    read.map_err(|source| FormatError::Io { path: path.to_owned(), source })?;
+    Ok(bytes)
+}
+
+/// Maps a file for reading.
+#[allow(unsafe_code, reason = "memory maps are unsafe by nature; copying would double the memory of large models")]
+pub(crate) fn map(path: &Path) -> Result<Mmap, FormatError> {
+    let io = |source| FormatError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    // SAFETY: the map is read-only and lives no longer than one `load`. What cannot be ruled out is that another
+    // process changes the file meanwhile; as with every tool that maps its input, the user owes that it does not.
+    unsafe { Mmap::map(&file) }.map_err(io)
+}
+
+/// Whether the file at `path` starts as a blob does.
 pub fn is_blob(path: &Path) -> bool {
     let mut head = [0; 8];
     File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut head)).is_ok()
         && head == mambabyte_core::blob::MAGIC
-}
-
-fn find_weights(folder: &Path) -> Result<PathBuf, FormatError> {
-    let known = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
-    known
-        .iter()
-        .map(|name| folder.join(name))
-        .find(|path| path.is_file())
-        .ok_or_else(|| FormatError::NoWeights { path: folder.to_owned() })
-}
-
-/// A read-only memory map of a file.
-pub(crate) fn map(path: &Path) -> Result<memmap2::Mmap, FormatError> {
-    let file = File::open(path).map_err(|e| FormatError::io(path, e))?;
-    // SAFETY: the map is private to this process and read once, front to back; if another process truncates the file
-    // meanwhile, this one is ended by the system, it does not read foreign memory.
-    #[allow(unsafe_code, reason = "a map of a foreign file cannot be proved immutable")]
-    let map = unsafe { memmap2::Mmap::map(&file) };
-    map.map_err(|e| FormatError::io(path, e))
 }

@@ -1,73 +1,150 @@
-//! Safetensors, one file or several under an index.
+//! safetensors, whole or in shards.
+//!
+//! The `safetensors` crate checks that the tensors tile the file; what is left is to know the element types and, for
+//! shards, to believe neither the index about the shards nor a shard name about the folder it stays in.
 
-use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
 
-use half::{bf16, f16};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use ::safetensors::{SafeTensorError, SafeTensors};
+use thiserror::Error;
 
-use super::{FormatError, Tensor, Tensors, map};
+use super::pickle::shorten;
+use super::tensor::{Dtype, RawTensor, ViewError};
 
-/// Reads all tensors of one file.
+/// Why a safetensors file or index was refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SafetensorsError {
+    /// The header or the layout is damaged.
+    #[error("the safetensors file is damaged or cut short")]
+    Layout(#[from] SafeTensorError),
+    /// Weights of a type that is no plain float.
+    #[error("tensor `{tensor}` is {dtype}; F32, F16, BF16 and F64 are read")]
+    Dtype {
+        /// Its name.
+        tensor: String,
+        /// The type in the file.
+        dtype: String,
+    },
+    /// Shape and bytes do not fit together.
+    #[error("tensor `{tensor}` does not fit its bytes")]
+    View {
+        /// Its name.
+        tensor: String,
+        /// What does not fit.
+        source: ViewError,
+    },
+    /// The index is no JSON object with a `weight_map` of strings.
+    #[error("the index is not understood: {why}")]
+    Index {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A shard name that is not a plain file name.
+    #[error("the index names shard `{shard}`, which is not a plain file name in the same folder")]
+    ShardName {
+        /// The name.
+        shard: String,
+    },
+    /// The index promises a tensor that its shard does not hold.
+    #[error("tensor `{tensor}` is listed in the index, but is not in shard `{shard}`")]
+    NotInShard {
+        /// Its name.
+        tensor: String,
+        /// The shard according to the index.
+        shard: String,
+    },
+}
+
+/// Reads one safetensors file; tensors come sorted by name.
 ///
 /// # Errors
-/// A sentence that names the tensor or the place.
-pub fn read(bytes: &[u8]) -> Result<Tensors, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| format!("not a whole safetensors file: {e}"))?;
-    file.iter().map(|(name, view)| Ok((name.to_owned(), convert(name, &view)?))).collect()
+/// [`SafetensorsError`] if the layout is damaged or a tensor is not of floats.
+/// # Cost
+/// No weight is copied.
+pub fn tensors_from_safetensors(bytes: &[u8]) -> Result<Vec<(String, RawTensor<'_>)>, SafetensorsError> {
+    let file = SafeTensors::deserialize(bytes)?;
+    let mut tensors = Vec::with_capacity(file.len());
+    for (name, view) in file.tensors() {
+        let dtype = match view.dtype() {
+            ::safetensors::Dtype::F32 => Dtype::F32,
+            ::safetensors::Dtype::F16 => Dtype::F16,
+            ::safetensors::Dtype::BF16 => Dtype::Bf16,
+            ::safetensors::Dtype::F64 => Dtype::F64,
+            other => return Err(SafetensorsError::Dtype { tensor: shorten(&name), dtype: format!("{other:?}") }),
+        };
+        let tensor = RawTensor::new(dtype, view.shape().to_vec(), None, 0, view.data())
+            .map_err(|source| SafetensorsError::View { tensor: shorten(&name), source })?;
+        tensors.push((name, tensor));
+    }
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(tensors)
 }
 
-fn convert(name: &str, view: &TensorView<'_>) -> Result<Tensor, String> {
-    let bytes = view.data();
-    let data = match view.dtype() {
-        Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::F64 => {
-            let wide = bytes.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]));
-            wide.map(|x| x as f32).collect()
-        }
-        other => return Err(format!("tensor {name}: element type {other:?} is not supported (f32, f16, bf16, f64 are)")),
-    };
-    Ok(Tensor { shape: view.shape().to_vec(), data })
-}
-
-/// The part of `model.safetensors.index.json` that is used.
-#[derive(serde::Deserialize)]
-struct Index {
+/// `model.safetensors.index.json`: which tensor is in which shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Reads the shards that an index names; the files read are added to `files`.
-///
-/// # Errors
-/// [`FormatError`] names the shard, and the tensor that it should hold.
-pub fn read_sharded(index: &Path, files: &mut Vec<PathBuf>) -> Result<Tensors, FormatError> {
-    let text = std::fs::read(index).map_err(|e| FormatError::io(index, e))?;
-    let Index { weight_map } = serde_json::from_slice(&text).map_err(|e| FormatError::file(index, e))?;
-    let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (tensor, shard) in &weight_map {
-        let mut parts = Path::new(shard).components();
-        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-            return Err(FormatError::file(index, format!("shard name {shard:?} is not a plain file name")));
-        }
-        shards.entry(shard).or_default().push(tensor);
-    }
-    let mut all = Tensors::new();
-    for (shard, names) in shards {
-        let path = index.with_file_name(shard);
-        let bytes = map(&path)?;
-        let tensors = read(&bytes).map_err(|reason| FormatError::file(&path, reason))?;
-        if let Some(missing) = names.iter().find(|&&name| !tensors.contains_key(name)) {
-            return Err(FormatError::file(&path, format!("the index promises tensor {missing} here")));
-        }
-        for (name, tensor) in tensors {
-            if all.insert(name.clone(), tensor).is_some() {
-                return Err(FormatError::file(&path, format!("tensor {name} is in another shard too")));
+impl ShardIndex {
+    /// Reads the JSON of an index.
+    ///
+    /// # Errors
+    /// [`SafetensorsError::Index`] if there is no `weight_map`, [`SafetensorsError::ShardName`] if a shard would lie
+    /// outside the folder of the index.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SafetensorsError> {
+        let index = |why: &dyn std::fmt::Display| SafetensorsError::Index { why: why.to_string() };
+        let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| index(&error))?;
+        let map = json.get("weight_map").and_then(|map| map.as_object());
+        let map = map.ok_or_else(|| index(&"it has no object `weight_map`"))?;
+        let mut weight_map = BTreeMap::new();
+        for (tensor, shard) in map {
+            let shard =
+                shard.as_str().ok_or_else(|| index(&format!("the shard of `{}` is no string", shorten(tensor))))?;
+            if !is_plain_name(shard) {
+                return Err(SafetensorsError::ShardName { shard: shorten(shard) });
             }
+            weight_map.insert(tensor.clone(), shard.to_owned());
         }
-        files.push(path);
+        Ok(Self { weight_map })
     }
-    Ok(all)
+
+    /// File names of the shards, sorted.
+    pub fn shards(&self) -> BTreeSet<&str> {
+        self.weight_map.values().map(String::as_str).collect()
+    }
+
+    /// Keeps of `tensors`, found in `shard`, those that the index puts there; names the others in `notes`.
+    ///
+    /// # Errors
+    /// [`SafetensorsError::NotInShard`] if the index puts one there that is not.
+    pub fn select<'a>(
+        &self,
+        shard: &str,
+        tensors: Vec<(String, RawTensor<'a>)>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<(String, RawTensor<'a>)>, SafetensorsError> {
+        let listed = |name: &str| self.weight_map.get(name).is_some_and(|at| at == shard);
+        let found: BTreeSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        let promised = self.weight_map.iter().filter(|(_, at)| *at == shard).map(|(name, _)| name.as_str());
+        if let Some(tensor) = promised.into_iter().find(|name| !found.contains(name)) {
+            return Err(SafetensorsError::NotInShard { tensor: shorten(tensor), shard: shard.to_owned() });
+        }
+        let (kept, ignored): (Vec<_>, Vec<_>) = tensors.into_iter().partition(|(name, _)| listed(name));
+        notes.extend(
+            ignored
+                .iter()
+                .map(|(name, _)| format!("{} in {shard} ignored: the index does not list it there", shorten(name))),
+        );
+        Ok(kept)
+    }
+}
+
+/// One component, on any operating system.
+fn is_plain_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    let single = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+    single && !name.contains(['/', '\\', ':', '\0'])
 }

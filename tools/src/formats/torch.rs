@@ -1,2 +1,177 @@
-//! stub
-pub fn read(_: &[u8]) -> Result<super::Tensors, String> { Err(String::new()) }
+//! The zip that `torch.save` writes: `NAME/data.pkl` describes tensors, `NAME/data/KEY` holds their storages.
+//!
+//! Entries are stored, not compressed, so a storage is a slice of the file and nothing is copied. Checksums are
+//! compared; a recorded zero counts as none, for writers that leave the field empty.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+
+use thiserror::Error;
+use zip::CompressionMethod;
+use zip::result::ZipError;
+
+use super::pickle::{MAX_PICKLE_BYTES, PickleError, parse_pickle, shorten};
+use super::tensor::{RawTensor, ViewError};
+
+/// Why a PyTorch file was refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TorchError {
+    /// No zip, or a damaged directory.
+    #[error("the zip archive is damaged or cut short")]
+    Zip(#[from] ZipError),
+    /// There is no `data.pkl`, or more than one.
+    #[error("the zip archive holds {found} files named data.pkl, torch.save writes one")]
+    DataPkl {
+        /// How many there are.
+        found: usize,
+    },
+    /// An entry cannot be used.
+    #[error("zip entry `{entry}` {why}")]
+    Entry {
+        /// Its name.
+        entry: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The pickle inside was refused.
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
+    /// A tensor names a storage that is not in the archive.
+    #[error("tensor `{tensor}` needs storage `{storage}`, which is not in the archive")]
+    NoStorage {
+        /// Name in the state dict.
+        tensor: String,
+        /// Key of the storage.
+        storage: String,
+    },
+    /// The storage of a tensor has another size than the pickle claims.
+    #[error("storage `{storage}` of tensor `{tensor}` has {have} bytes, the pickle claims {claimed} elements")]
+    StorageSize {
+        /// Name in the state dict.
+        tensor: String,
+        /// Key of the storage.
+        storage: String,
+        /// Elements according to the pickle.
+        claimed: usize,
+        /// Bytes in the archive.
+        have: usize,
+    },
+    /// Shape, strides and storage do not fit together.
+    #[error("tensor `{tensor}` does not fit its storage")]
+    View {
+        /// Name in the state dict.
+        tensor: String,
+        /// What does not fit.
+        source: ViewError,
+    },
+    /// Tensors share storages so much that they would exceed twice the file; a tied head shares one.
+    #[error("the tensors add up to more than twice the file (at `{tensor}`)")]
+    Inflated {
+        /// The tensor that crossed the limit.
+        tensor: String,
+    },
+}
+
+/// Where an entry lies in the file.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    bytes: &'a [u8],
+    crc: u32,
+    /// Neither compressed nor encrypted.
+    plain: bool,
+}
+
+/// Reads a file of `torch.save(state_dict)` (PyTorch 1.6 or later); tensors come in the order of the dict.
+///
+/// # Errors
+/// [`TorchError`] names the entry, tensor, opcode or Python object at fault.
+/// # Cost
+/// One pass over the file for the checksums. No weight is copied, no code of the file is run, no panic.
+pub fn read_torch_zip(bytes: &[u8]) -> Result<Vec<(String, RawTensor<'_>)>, TorchError> {
+    let entries = directory(bytes)?;
+    let mut programs = entries.iter().filter(|(name, _)| name.strip_suffix("data.pkl").is_some_and(is_top_folder));
+    let (name, program) = match (programs.next(), programs.next()) {
+        (Some(one), None) => one,
+        (first, _) => return Err(TorchError::DataPkl { found: first.map_or(0, |_| 2 + programs.count()) }),
+    };
+    let prefix = name.strip_suffix("data.pkl").unwrap_or_default();
+    if program.bytes.len() > MAX_PICKLE_BYTES {
+        return Err(PickleError::TooLong { have: program.bytes.len() }.into());
+    }
+    let program = verified(name, *program)?;
+    if entries.get(&format!("{prefix}byteorder")).is_some_and(|order| order.bytes.starts_with(b"big")) {
+        return Err(TorchError::Entry {
+            entry: format!("{prefix}byteorder"),
+            why: "says big-endian, which is not read",
+        });
+    }
+
+    let mut storages: HashMap<&str, &[u8]> = HashMap::new();
+    let mut budget = bytes.len().saturating_mul(2);
+    let mut tensors = Vec::new();
+    for pickled in parse_pickle(program)? {
+        let tensor = || shorten(pickled.name);
+        let storage = match storages.get(pickled.storage) {
+            Some(storage) => storage,
+            None => {
+                let entry = format!("{prefix}data/{}", pickled.storage);
+                let found = entries
+                    .get(&entry)
+                    .ok_or_else(|| TorchError::NoStorage { tensor: tensor(), storage: shorten(pickled.storage) })?;
+                let storage = verified(&entry, *found)?;
+                storages.insert(pickled.storage, storage);
+                storage
+            }
+        };
+        if pickled.storage_elements.checked_mul(pickled.dtype.size()) != Some(storage.len()) {
+            return Err(TorchError::StorageSize {
+                tensor: tensor(),
+                storage: shorten(pickled.storage),
+                claimed: pickled.storage_elements,
+                have: storage.len(),
+            });
+        }
+        let view = RawTensor::new(pickled.dtype, pickled.shape, Some(pickled.strides), pickled.offset, storage)
+            .map_err(|source| TorchError::View { tensor: tensor(), source })?;
+        budget = budget
+            .checked_sub(view.elements() * pickled.dtype.size())
+            .ok_or_else(|| TorchError::Inflated { tensor: tensor() })?;
+        tensors.push((pickled.name.to_owned(), view));
+    }
+    Ok(tensors)
+}
+
+/// "" or "archive/": torch writes everything below one folder, named after the file.
+fn is_top_folder(prefix: &str) -> bool {
+    prefix.is_empty() || prefix.strip_suffix('/').is_some_and(|folder| !folder.contains('/'))
+}
+
+fn directory(bytes: &[u8]) -> Result<HashMap<String, Entry<'_>>, TorchError> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes))?;
+    let mut entries = HashMap::new();
+    for index in 0..archive.len() {
+        let file = archive.by_index_raw(index)?;
+        let name = file.name()?.into_owned();
+        let start = file.data_start().and_then(|start| usize::try_from(start).ok());
+        let length = usize::try_from(file.compressed_size()).ok();
+        let slice = start.zip(length).and_then(|(start, length)| bytes.get(start..)?.get(..length));
+        let Some(slice) = slice else {
+            return Err(TorchError::Entry { entry: shorten(&name), why: "lies beyond the end of the file" });
+        };
+        let plain = file.compression() == CompressionMethod::Stored && !file.encrypted();
+        entries.insert(name, Entry { bytes: slice, crc: file.crc32(), plain });
+    }
+    Ok(entries)
+}
+
+fn verified<'a>(name: &str, entry: Entry<'a>) -> Result<&'a [u8], TorchError> {
+    let fault = |why| Err(TorchError::Entry { entry: shorten(name), why });
+    if !entry.plain {
+        return fault("is compressed or encrypted; torch.save stores entries as they are");
+    }
+    if entry.crc != 0 && entry.crc != crc32fast::hash(entry.bytes) {
+        return fault("does not match its checksum: the file is damaged");
+    }
+    Ok(entry.bytes)
+}

@@ -1,0 +1,61 @@
+//! The f32 model against logits that the training code computed in PyTorch, for every model in `models/`.
+//!
+//! `golden_input.bin`: 512 bytes, read from the zero state. `data/golden/<model>.npy`: `[512, 256]`, row `t` predicts byte
+//! `t + 1`.
+
+use mambabyte_core::VOCAB;
+use mambabyte_host::Model;
+use mambabyte_host::bpb::{self, ByteModel};
+use mambabyte_tests::{MODELS, data_file, model_file, npy};
+
+/// Largest difference of a logit: f32 sums in another order, through at most eight layers.
+const LOGIT_TOLERANCE: f32 = 1e-3;
+
+/// Bits per byte of the golden input, mean over rows 0..=510, as the training code reports them.
+const GOLDEN_BPB: [f64; 4] = [0.70573, 0.66302, 0.64449, 1.54458];
+const BPB_TOLERANCE: f64 = 1e-4;
+
+fn model(name: &str) -> (Model, Vec<u8>) {
+    let input = std::fs::read(model_file(name, "golden_input.bin")).expect("golden input");
+    let checkpoint = mambabyte::formats::load(&model_file(name, "")).expect("loads").checkpoint;
+    (Model::new(checkpoint).expect("shapes fit"), input)
+}
+
+#[test]
+fn logits_and_bits_per_byte_are_the_golden_ones() {
+    for (name, golden_bpb) in MODELS.into_iter().zip(GOLDEN_BPB) {
+        let (model, input) = model(name);
+        let (shape, golden) = npy::read_f32(&data_file(&format!("golden/{name}.npy")));
+        assert_eq!(shape, [input.len(), VOCAB]);
+
+        let mut session = model.session();
+        let (mut worst, mut bits) = (0.0f32, 0.0);
+        for (t, (&byte, golden)) in input.iter().zip(golden.chunks_exact(VOCAB)).enumerate() {
+            let logits = session.step(byte);
+            let differences = logits.iter().zip(golden).map(|(a, b)| (a - b).abs());
+            worst = differences.fold(worst, f32::max);
+            bits += input.get(t + 1).map_or(0.0, |&next| bpb::surprise_bits(&logits.map(f64::from), next));
+        }
+        let bpb = bits / (input.len() - 1) as f64;
+        println!("{name}: worst logit difference {worst:.2e}, {bpb:.6} bits per byte, {:?}", model.dims());
+        assert!(worst <= LOGIT_TOLERANCE, "{name}: {worst}");
+        assert!((bpb - golden_bpb).abs() <= BPB_TOLERANCE, "{name}: {bpb} != {golden_bpb}");
+    }
+}
+
+#[test]
+fn evaluation_is_the_sum_over_the_stream() {
+    let (model, input) = model("sensor-pico");
+    let mut session = model.session();
+    let mut bits = session.read_scored(0, input[0]);
+    for pair in input.windows(2) {
+        bits += session.read_scored(pair[0], pair[1]);
+    }
+    let score = bpb::evaluate(|| model.session(), &input, None, &|_| ());
+    assert!((score.bits - bits).abs() < 1e-9 * bits);
+
+    let score = |window| bpb::evaluate(|| model.session(), &input, Some(window), &|_| ());
+    let (a, b) = (score(100), score(100));
+    assert_eq!((a.bits, &a.by_position), (b.bits, &b.by_position));
+    assert!(a.bits > bits, "windows forget, which costs bits");
+}

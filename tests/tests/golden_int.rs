@@ -1,0 +1,35 @@
+//! The integer path: one checksum per shipped model over the golden text, and the sizes that were promised.
+
+use mambabyte::commands::checksum::checksum;
+use mambabyte_core::Blob;
+use mambabyte_host::align::AlignedBytes;
+use mambabyte_host::quantize::writer::fingerprint;
+use mambabyte_tests::{MODELS, model_file};
+
+#[test]
+fn checksums_of_the_shipped_models() {
+    let text = std::fs::read(model_file("text", "golden-4096.txt")).unwrap();
+    assert_eq!(text.len(), 4096);
+    for name in MODELS {
+        let bytes = AlignedBytes::new(&std::fs::read(model_file(name, "model.mbb")).unwrap());
+        let blob = Blob::parse(bytes.as_slice()).unwrap();
+        let golden = std::fs::read_to_string(model_file(name, "golden.crc32")).unwrap();
+        assert_eq!(format!("{:08x}", checksum(blob, &text, |_| ())), golden.trim(), "{name}");
+        assert_eq!(fingerprint(&blob), blob.fingerprint(), "{name}");
+        assert_eq!(blob.name(), name);
+    }
+}
+
+#[test]
+fn sizes_are_as_promised() {
+    // (parameters, state bytes, scratch bytes at most)
+    let promised = [(33_472, 4300, 2048), (131_392, 11_366, 4096), (684_928, 33_894, 7168), (3_569_920, 160_000, 16_384)];
+    for (name, (parameters, state, scratch)) in MODELS.into_iter().zip(promised) {
+        let bytes = std::fs::read(model_file(name, "model.mbb")).unwrap();
+        let aligned = AlignedBytes::new(&bytes);
+        let blob = Blob::parse(aligned.as_slice()).unwrap();
+        assert!(bytes.len() as f64 <= 1.08 * f64::from(parameters), "{name}");
+        assert!(blob.dims().state_bytes() <= state, "{name}");
+        assert!(blob.dims().scratch_bytes() <= scratch, "{name}");
+    }
+}

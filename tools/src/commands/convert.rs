@@ -1,0 +1,189 @@
+//! `mambabyte convert`: checkpoint in, blob and the price of it out.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use mambabyte_core::{Blob, Decoder};
+use mambabyte_host::Model;
+use mambabyte_host::align::AlignedBytes;
+use mambabyte_host::bpb::{Score, evaluate};
+use mambabyte_host::quantize::{Options, Quantized, quantize};
+use serde_json::json;
+
+use super::inspect::hex;
+use crate::calibration_text::{MIXTURE, split};
+use crate::cli;
+use crate::error::CliError;
+use crate::formats;
+use crate::model::read_text;
+use crate::output::{bytes, print, print_json, thousands, write_whole};
+use crate::progress::Progress;
+use crate::report;
+
+/// Calibration reads at most this much of a text.
+const CALIBRATION_BYTES: usize = 64 << 10;
+
+/// f32 and integer bits per byte on the hold-out.
+pub struct Measured {
+    /// Of the checkpoint.
+    pub f32: Score,
+    /// Of the blob.
+    pub int: Score,
+}
+
+impl Measured {
+    /// What the integers cost.
+    pub fn delta(&self) -> f64 {
+        self.int.bits_per_byte() - self.f32.bits_per_byte()
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`]; nothing is written then.
+pub fn run(args: &cli::Convert) -> Result<(), CliError> {
+    let loaded = formats::load(&args.checkpoint)?;
+    let mut notes = loaded.notes;
+    let model = Model::new(loaded.checkpoint)?;
+    let (names, texts) = texts(args)?;
+    let (mut calibration, mut holdout): (Vec<&[u8]>, Vec<&[u8]>) = texts.iter().map(|t| split(t)).unzip();
+    calibration.retain(|t| !t.is_empty());
+    holdout.retain(|t| !t.is_empty());
+    let total: usize = texts.iter().map(Vec::len).sum();
+    let bar = Progress::bytes("calibrating", total as u64);
+    let name = args.name.clone().unwrap_or_else(|| default_name(&args.checkpoint));
+    let options = Options { name, ..Options::default() };
+    let quantized = quantize(&model, &calibration, &holdout, &options, &|n| bar.add(n))?;
+    drop(bar);
+    notes.extend(quantized.notes.iter().cloned());
+
+    let aligned = AlignedBytes::new(&quantized.blob);
+    let blob = Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path: args.output.clone(), source })?;
+    let measured = measure(&model, blob, &holdout);
+    if let Some(allowed) = args.max_delta {
+        if measured.delta() > allowed {
+            return Err(CliError::TooMuchLoss { delta: measured.delta(), allowed });
+        }
+    }
+    write_whole(&args.output, &quantized.blob)?;
+    if let Some(path) = &args.report {
+        let page = report::page(&report::Input {
+            checkpoint: &args.checkpoint.display().to_string(),
+            blob,
+            parameters: model.checkpoint().parameters(),
+            quantized: &quantized,
+            measured: &measured,
+            texts: &names,
+            notes: &notes,
+        });
+        write_whole(path, page.as_bytes())?;
+    }
+    let parameters = model.checkpoint().parameters();
+    if args.json {
+        return print_json(&json!({
+            "bpb_f32": measured.f32.bits_per_byte(), "bpb_int": measured.int.bits_per_byte(),
+            "delta_bpb": measured.delta(), "bytes": quantized.blob.len(), "params": parameters,
+            "fingerprint": hex(&blob.fingerprint()), "calibration": names, "holdout_bytes": measured.f32.bytes,
+            "tensors": quantized.tensors, "notes": notes,
+            "clipped": quantized.activations.iter().map(|a| json!({ "layer": a.layer, "activation": a.activation,
+                "clip": a.clip, "largest": a.largest, "clipped_share": a.clipped_share })).collect::<Vec<_>>(),
+        }));
+    }
+    print(&summary(args, &quantized, &measured, parameters, &blob, &names, &notes))
+}
+
+fn default_name(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    stem.map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Calibration texts, cut to [`CALIBRATION_BYTES`], with their names.
+fn texts(args: &cli::Convert) -> Result<(Vec<String>, Vec<Vec<u8>>), CliError> {
+    if args.calibrate.is_empty() {
+        return Ok(MIXTURE.iter().map(|(n, t)| (format!("built-in {n}"), t.to_vec())).unzip());
+    }
+    let mut out = (Vec::new(), Vec::new());
+    for path in &args.calibrate {
+        let mut text = read_text(path)?;
+        if text.len() < 16 {
+            return Err(CliError::Usage(format!("--calibrate {}: {} bytes are too few", path.display(), text.len())));
+        }
+        text.truncate(CALIBRATION_BYTES);
+        out.0.push(path.display().to_string());
+        out.1.push(text);
+    }
+    Ok(out)
+}
+
+/// Scores the hold-outs, each as one stream.
+pub fn measure(model: &Model, blob: Blob<'_>, holdout: &[&[u8]]) -> Measured {
+    let total: usize = holdout.iter().map(|t| t.len()).sum();
+    let bar = Progress::bytes("comparing", 2 * total as u64);
+    let tick = |n| bar.add(n);
+    use rayon::prelude::*;
+    let pairs: Vec<(Score, Score)> = holdout
+        .par_iter()
+        .map(|t| (evaluate(|| model.session(), t, None, &tick), evaluate(|| Decoder::owned(blob), t, None, &tick)))
+        .collect();
+    let mut measured = Measured { f32: Score::empty(), int: Score::empty() };
+    for (f, i) in &pairs {
+        measured.f32.merge(f);
+        measured.int.merge(i);
+    }
+    measured
+}
+
+fn summary(
+    args: &cli::Convert,
+    q: &Quantized,
+    measured: &Measured,
+    parameters: usize,
+    blob: &Blob<'_>,
+    names: &[String],
+    notes: &[String],
+) -> String {
+    let mut out = String::new();
+    for note in notes {
+        let _ = writeln!(out, "note: {note}");
+    }
+    let _ = writeln!(out, "calibrated on {}", names.join(", "));
+    let n_layer = blob.dims().n_layer;
+    let _ = writeln!(out, "\n{:<10} {:>22} {:>34}", "tensor", "SQNR dB (least, mean)", "accumulator, share of 2^31, proved");
+    let mut seen: Vec<&str> = Vec::new();
+    for t in &q.tensors {
+        if seen.contains(&t.tensor) {
+            continue;
+        }
+        seen.push(t.tensor);
+        let all: Vec<_> = q.tensors.iter().filter(|o| o.tensor == t.tensor).collect();
+        let least = all.iter().map(|t| t.sqnr_db).fold(f64::INFINITY, f64::min);
+        let mean = all.iter().map(|t| t.sqnr_db).sum::<f64>() / all.len() as f64;
+        let share = all.iter().map(|t| t.accumulator_share).fold(0.0, f64::max);
+        let _ = writeln!(out, "{:<10} {least:>14.1} {mean:>7.1} {share:>34.4}", t.tensor);
+    }
+    let worst = q.activations.iter().max_by(|a, b| a.clipped_share.total_cmp(&b.clipped_share));
+    if let Some(a) = worst {
+        let place = if a.layer == n_layer { "the head".to_owned() } else { format!("layer {}", a.layer) };
+        let _ = writeln!(out, "\nmost clipped activation on the hold-out: {} of {place}, {:.5} %", a.activation, 100.0 * a.clipped_share);
+    }
+    let _ = writeln!(
+        out,
+        "bits per byte on the hold-out ({} bytes): f32 {:.5}, integer {:.5}, difference {:+.5}",
+        thousands(measured.f32.bytes as u64),
+        measured.f32.bits_per_byte(),
+        measured.int.bits_per_byte(),
+        measured.delta()
+    );
+    let _ = writeln!(
+        out,
+        "{}: {} for {} parameters ({:.4} bytes each), fingerprint {}",
+        args.output.display(),
+        bytes(q.blob.len() as u64),
+        thousands(parameters as u64),
+        q.blob.len() as f64 / parameters as f64,
+        hex(&blob.fingerprint())
+    );
+    out
+}

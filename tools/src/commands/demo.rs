@@ -1,0 +1,106 @@
+//! Without arguments: what this is, shown on the built-in model and a real log.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Instant;
+
+use mambabyte_core::{Blob, Threshold, include_blob};
+
+use super::stream::{Reader, bits, painted};
+use crate::error::CliError;
+use crate::output::{bytes, print};
+
+/// The model of the demonstration: sensor-nano.
+pub const MODEL: &[u8] = include_blob!("../../../models/sensor-nano/model.mbb");
+/// A GPS receiver's output, see `models/text/README.md`.
+pub const SAMPLE: &[u8] = include_bytes!("../../../models/text/gnss-sample.nmea");
+/// The line that is damaged for the show, and the byte in it: one flipped bit.
+const DAMAGE: (usize, usize, u8) = (96, 21, 0x10);
+/// Lines shown before and after the damaged one.
+const CONTEXT: usize = 5;
+
+/// The sample with one bit flipped.
+pub fn damaged_sample() -> Vec<u8> {
+    let (line, column, mask) = DAMAGE;
+    let mut sample = SAMPLE.to_vec();
+    let start = sample.split_inclusive(|&b| b == b'\n').take(line).map(<[u8]>::len).sum::<usize>();
+    if let Some(byte) = sample.get_mut(start + column) {
+        *byte ^= mask;
+    }
+    sample
+}
+
+fn gzip_bits(text: &[u8]) -> f64 {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let packed = gz.write_all(text).and_then(|()| gz.finish()).map_or(text.len(), |v| v.len());
+    8.0 * packed as f64 / text.len() as f64
+}
+
+fn xz_bits(text: &[u8]) -> f64 {
+    let options = lzma_rust2::XzOptions::with_preset(9);
+    let packed = lzma_rust2::XzWriter::new(Vec::new(), options)
+        .and_then(|mut xz| xz.write_all(text).and_then(|()| xz.finish()))
+        .map_or(text.len(), |v| v.len());
+    8.0 * packed as f64 / text.len() as f64
+}
+
+/// Runs the demonstration.
+///
+/// # Errors
+/// [`CliError`] if standard output fails.
+pub fn run() -> Result<(), CliError> {
+    let blob = Blob::parse(MODEL).map_err(|source| CliError::Blob { path: "built-in model".into(), source })?;
+    let dims = *blob.dims();
+    let sample = damaged_sample();
+    let mut out = format!(
+        "MambaByte: a Mamba model that reads raw bytes, in integers that are the same on every machine.\n\n\
+         The built-in model {} ({}, state {}) reads the log of a GPS receiver.\n\
+         One bit of line {} was flipped. Bits per byte, then the line; a byte's colour is its surprise.\n\n",
+        blob.name(),
+        bytes(MODEL.len() as u64),
+        bytes(dims.state_bytes() as u64),
+        DAMAGE.0 + 1
+    );
+    let start = Instant::now();
+    let mut reader = Reader::new(blob, Threshold::Learned);
+    let (mut line, mut number, mut total, mut flagged) = (Vec::new(), 0usize, 0.0, Vec::new());
+    for &byte in &sample {
+        let (surprise, score) = reader.read(byte);
+        line.push((byte, surprise));
+        total += bits(surprise);
+        if let Some(score) = score {
+            if score.flagged {
+                flagged.push(number);
+            }
+            if number < 3 || number.abs_diff(DAMAGE.0) <= CONTEXT {
+                out.push_str(&painted(&score, &line));
+            } else if number == 3 {
+                out.push_str("         ...\n");
+            }
+            line.clear();
+            number += 1;
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let verdict: Vec<String> = flagged.iter().map(|n| (n + 1).to_string()).collect();
+    let _ = write!(
+        out,
+        "\n{number} lines, {} bytes. Flagged as surprising: line {}.\n\n\
+         bits per byte   this model {:.3}   gzip -9 {:.3}   xz -9 {:.3}\n\
+         state {} (fixed), {:.0} bytes/s on one core here\n\n\
+         What next:\n  \
+         mambabyte stream models/sensor-nano/model.mbb --color YOUR.log\n  \
+         mambabyte generate models/prose-small/model.mbb --prompt \"It was \" --temperature 0.7\n  \
+         mambabyte convert models/sensor-pico -o my.mbb --report my.html\n  \
+         mambabyte fit models/sensor-nano/model.mbb\n  \
+         mambabyte --help\n\n(`cargo run --release --` in place of `mambabyte` from the source folder)\n",
+        sample.len(),
+        if verdict.is_empty() { "none".to_owned() } else { verdict.join(", ") },
+        total / sample.len() as f64,
+        gzip_bits(&sample),
+        xz_bits(&sample),
+        bytes(dims.state_bytes() as u64),
+        sample.len() as f64 / seconds
+    );
+    print(&out)
+}

@@ -1,0 +1,97 @@
+//! `mambabyte fit`: does it fit which chip?
+
+use std::fmt::Write;
+
+use mambabyte_core::{Dims, Norm};
+use serde_json::json;
+
+use crate::chips::{CHIPS, Chip, Need, PROGRAM_FLASH, PROGRAM_RAM};
+use crate::cli;
+use crate::error::CliError;
+use crate::model::AnyModel;
+use crate::output::{bytes, print, print_json};
+
+fn dims(args: &cli::Fit) -> Result<Dims, CliError> {
+    if let Some(path) = &args.model {
+        return AnyModel::open(path)?.dims();
+    }
+    let d_model = args.d_model.unwrap_or(0);
+    let dims = Dims {
+        d_model,
+        n_layer: args.layers.unwrap_or(0),
+        d_inner: args.d_inner.unwrap_or(d_model.saturating_mul(2)),
+        d_state: args.d_state,
+        d_conv: args.d_conv,
+        dt_rank: args.dt_rank.unwrap_or(d_model.div_ceil(16)),
+        norm: Norm::Rms,
+        tied_head: true,
+        tied_decays: !args.free_decays,
+    };
+    match dims.out_of_bounds() {
+        Some((name, found, low, high)) => {
+            Err(CliError::Usage(format!("--{}: {found} is outside {low}..={high}", name.replace('_', "-"))))
+        }
+        None => Ok(dims),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Usage`] for impossible dimensions or an unknown chip; exit 1 if the chip asked for is too small.
+pub fn run(args: &cli::Fit) -> Result<(), CliError> {
+    let dims = dims(args)?;
+    let need = Need::of(&dims);
+    let wanted = args.chip.as_ref().map(|c| c.to_lowercase());
+    let chips: Vec<&Chip> =
+        CHIPS.iter().filter(|c| wanted.as_ref().is_none_or(|w| c.name.to_lowercase().contains(w))).collect();
+    if chips.is_empty() {
+        let names: Vec<_> = CHIPS.iter().map(|c| c.name).collect();
+        let asked = args.chip.as_deref().unwrap_or_default();
+        return Err(CliError::Usage(format!("--chip {asked}: not in the table; known: {}", names.join(", "))));
+    }
+    let fits = |c: &&Chip| need.left(c).0 >= 0 && need.left(c).1 >= 0;
+    let any = chips.iter().any(fits);
+    if args.json {
+        let rows: Vec<_> = chips
+            .iter()
+            .map(|c| {
+                let (flash_left, ram_left) = need.left(c);
+                json!({ "chip": c.name, "core": c.core, "flash": c.flash, "ram": c.ram, "fits": fits(c),
+                        "flash_left": flash_left, "ram_left": ram_left })
+            })
+            .collect();
+        print_json(&json!({ "flash": need.flash, "state": need.state, "scratch": need.scratch,
+            "program_flash": PROGRAM_FLASH, "program_ram": PROGRAM_RAM, "chips": rows }))?;
+    } else {
+        let mut out = String::new();
+        let _ = writeln!(
+            out,
+            "model: flash {}, RAM {} = state {} + scratch {} (exact); set aside for the program: flash {}, RAM {}\n",
+            bytes(need.flash),
+            bytes(need.state + need.scratch),
+            bytes(need.state),
+            bytes(need.scratch),
+            bytes(PROGRAM_FLASH),
+            bytes(PROGRAM_RAM)
+        );
+        let _ = writeln!(out, "{:<24} {:<24} {:>10} {:>10}  {:<4} {:>12} {:>12}", "chip", "core", "flash", "RAM", "fits", "flash left", "RAM left");
+        for c in &chips {
+            let (flash, ram) = need.left(c);
+            let left = |n: i64| if n < 0 { format!("-{}", bytes(n.unsigned_abs())) } else { bytes(n.unsigned_abs()) };
+            let _ = writeln!(
+                out,
+                "{:<24} {:<24} {:>10} {:>10}  {:<4} {:>12} {:>12}",
+                c.name,
+                c.core,
+                bytes(c.flash),
+                bytes(c.ram),
+                if fits(&c) { "yes" } else { "no" },
+                left(flash),
+                left(ram)
+            );
+        }
+        print(&out)?;
+    }
+    if wanted.is_some() && !any { Err(CliError::DoesNotFit) } else { Ok(()) }
+}

@@ -1,0 +1,142 @@
+//! `mambabyte inspect`: what a blob holds.
+
+use std::fmt::Write;
+
+use mambabyte_core::blob::{HEADER, SECTIONS, Section, TABLE_ROW, VERSION};
+use mambabyte_core::{Blob, Norm};
+use mambabyte_host::quantize::writer::fingerprint;
+use serde_json::json;
+
+use crate::chips::Need;
+use crate::cli;
+use crate::error::CliError;
+use crate::model::BlobFile;
+use crate::output::{bytes, print, print_json, thousands};
+
+/// A fingerprint as people write it.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Upper bound of the step's own stack: the arguments and locals of the deepest call path, x86-64 and Thumb alike.
+/// Sampling needs 1.5 KiB, which the step does not.
+pub const STEP_STACK: u64 = 1024;
+
+/// Parameters that a blob stands for (its i8, i16 and a_log elements; row codes are not parameters).
+pub fn parameters(blob: &Blob<'_>) -> u64 {
+    let counted = Section::ALL.iter().filter(|s| {
+        !matches!(
+            s,
+            Section::LayerParams
+                | Section::EmbeddingCode
+                | Section::InProjCode
+                | Section::ConvCode
+                | Section::XProjCode
+                | Section::DtProjCode
+                | Section::StateCode
+                | Section::OutProjCode
+                | Section::HeadCode
+        )
+    });
+    counted.map(|s| s.len_per_layer(blob.dims()) * s.repeats(blob.dims())).sum()
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`].
+pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
+    let file = BlobFile::open(&args.model)?;
+    let blob = file.blob()?;
+    let (dims, need) = (*blob.dims(), Need::of(blob.dims()));
+    let stored = hex(&blob.fingerprint());
+    let matches = fingerprint(&blob) == blob.fingerprint();
+    let norm = if dims.norm == Norm::Rms { "RMSNorm" } else { "LayerNorm" };
+    let (embedding_shift, head_shift) = blob.embedding_and_head_shift();
+    if args.json {
+        let sections: Vec<_> = Section::ALL
+            .iter()
+            .map(|&s| json!({ "name": s.name(), "bytes": s.bytes(&dims), "crc": format!("{:08x}", blob.section_crc(s)) }))
+            .collect();
+        let layers: Vec<_> = (0..dims.n_layer)
+            .map(|l| {
+                let p = blob.layer(l).params;
+                let names = ["u", "dt", "B", "C", "y", "gated"];
+                let scales: serde_json::Map<_, _> =
+                    names.iter().zip(p.scale_log2).map(|(n, s)| ((*n).to_owned(), json!(scale(s)))).collect();
+                json!({ "layer": l, "x_frac": p.x_frac, "z_frac": p.z_frac, "scales": scales })
+            })
+            .collect();
+        return print_json(&json!({
+            "version": VERSION, "name": blob.name(), "fingerprint": stored, "fingerprint_matches": matches, "crc": "ok",
+            "d_model": dims.d_model, "n_layer": dims.n_layer, "d_inner": dims.d_inner, "d_state": dims.d_state,
+            "d_conv": dims.d_conv, "dt_rank": dims.dt_rank, "norm": norm, "tied_head": dims.tied_head,
+            "tied_decays": dims.tied_decays, "params": parameters(&blob), "flash": need.flash, "state": need.state,
+            "scratch": need.scratch, "stack_bound": STEP_STACK, "snapshot": dims.snapshot_bytes(),
+            "residual_frac": blob.residual_frac(), "sections": sections, "layers": layers,
+        }));
+    }
+    let mut out = String::new();
+    let params = parameters(&blob);
+    let _ = writeln!(out, "MambaByte blob, version {VERSION}, \"{}\"", blob.name());
+    let _ = writeln!(out, "fingerprint  {stored}  ({})", if matches { "matches" } else { "DOES NOT MATCH the contents" });
+    let _ = writeln!(out, "checksums    header and {SECTIONS} sections ok");
+    let _ = writeln!(
+        out,
+        "shape        d_model {}, {} layers, d_inner {}, d_state {}, d_conv {}, dt_rank {}; {norm}, {} head, {} decays",
+        dims.d_model,
+        dims.n_layer,
+        dims.d_inner,
+        dims.d_state,
+        dims.d_conv,
+        dims.dt_rank,
+        if dims.tied_head { "tied" } else { "untied" },
+        if dims.tied_decays { "tied" } else { "free" }
+    );
+    let _ = writeln!(out, "parameters   {} ({:.4} bytes each)", thousands(params), need.flash as f64 / params as f64);
+    let _ = writeln!(
+        out,
+        "memory       flash {}, state {}, scratch {}, stack below {}, snapshot {}\n",
+        bytes(need.flash),
+        bytes(need.state),
+        bytes(need.scratch),
+        bytes(STEP_STACK),
+        bytes(dims.snapshot_bytes() as u64)
+    );
+    let _ = writeln!(out, "{:<16} {:>12} {:>10}   {:<8}", "section", "bytes", "% of file", "CRC-32");
+    let _ = writeln!(out, "{:<16} {:>12}", "header, table", thousands((HEADER + SECTIONS * TABLE_ROW) as u64));
+    for s in Section::ALL.into_iter().filter(|s| s.bytes(&dims) > 0) {
+        let len = s.bytes(&dims);
+        let share = 100.0 * len as f64 / need.flash as f64;
+        let _ = writeln!(out, "{:<16} {:>12} {share:>10.2}   {:08x}", s.name(), thousands(len), blob.section_crc(s));
+    }
+    let _ = writeln!(out, "\nscales (real value of one integer step)");
+    let _ = writeln!(out, "{:<5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7}", "layer", "u", "dt", "B", "C", "y", "gated", "x", "z");
+    for l in 0..dims.n_layer {
+        let p = blob.layer(l).params;
+        let s = p.scale_log2.map(scale);
+        let _ = writeln!(
+            out,
+            "{l:<5} {:>9.2e} {:>9.2e} {:>9.2e} {:>9.2e} {:>9.2e} {:>9.2e} {:>7} {:>7}",
+            s[0],
+            s[1],
+            s[2],
+            s[3],
+            s[4],
+            s[5],
+            format!("2^-{}", p.x_frac),
+            format!("2^-{}", p.z_frac)
+        );
+    }
+    let _ = writeln!(
+        out,
+        "residual 2^-{}, head input {:.2e}, row multipliers of embedding and head from 2^-{embedding_shift}, 2^-{head_shift}",
+        blob.residual_frac(),
+        scale(blob.head_in_scale_log2())
+    );
+    print(&out)
+}
+
+fn scale(log2_q8: i16) -> f64 {
+    (f64::from(log2_q8) / 256.0).exp2()
+}

@@ -1,0 +1,285 @@
+//! `mambabyte stream`: bytes pass through, every line gets its surprise, odd lines a flag.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use mambabyte_core::lines::{MAX_LINE, SAVED};
+use mambabyte_core::{Blob, Decoder, LineScore, LineScorer, State, StateError, Threshold, surprise};
+use serde_json::json;
+
+use crate::cli;
+use crate::error::CliError;
+use crate::model::BlobFile;
+use crate::output::write_whole;
+
+/// A model that reads a stream: the state has read all bytes but the last, which is pending.
+pub struct Reader<'b> {
+    decoder: Decoder<'b, Vec<i16>, Vec<i32>>,
+    scorer: LineScorer,
+    pending: u8,
+}
+
+/// Bytes behind the snapshot in a saved stream: the pending byte, the line scorer, CRC-32 of both.
+const TRAILER: usize = 1 + SAVED + 4;
+
+impl<'b> Reader<'b> {
+    /// At the zero state; a 0x00 byte is pending, as in training windows.
+    pub fn new(blob: Blob<'b>, threshold: Threshold) -> Self {
+        Self { decoder: Decoder::owned(blob), scorer: LineScorer::new(threshold, 0), pending: 0 }
+    }
+
+    /// Reads a byte: its surprise in Q16 bits, and the score of the line that it ends.
+    pub fn read(&mut self, byte: u8) -> (u32, Option<LineScore>) {
+        let bits = surprise(self.decoder.step(self.pending), byte);
+        self.pending = byte;
+        (bits, self.scorer.push(byte, bits))
+    }
+
+    /// Ends the line that is open at the end of the stream.
+    pub fn finish(&mut self) -> Option<LineScore> {
+        self.scorer.finish()
+    }
+
+    /// State, pending byte and line history.
+    ///
+    /// # Errors
+    /// None in practice: the buffer is sized by the same function.
+    pub fn save(&self) -> Result<Vec<u8>, StateError> {
+        let state: &State<Vec<i16>> = self.decoder.state();
+        let mut out = vec![0; self.decoder.blob().dims().snapshot_bytes()];
+        state.snapshot(&mut out)?;
+        let mut scorer = [0; SAVED];
+        self.scorer.save(&mut scorer);
+        let mut trailer = vec![self.pending];
+        trailer.extend_from_slice(&scorer);
+        trailer.extend_from_slice(&crc32fast::hash(&trailer).to_le_bytes());
+        out.extend(trailer);
+        Ok(out)
+    }
+
+    /// Continues where [`Reader::save`] stopped.
+    ///
+    /// # Errors
+    /// [`StateError`] for anything but a whole, undamaged save of the same model; nothing has changed then.
+    pub fn load(&mut self, saved: &[u8], threshold: Threshold) -> Result<(), StateError> {
+        let snapshot = self.decoder.blob().dims().snapshot_bytes();
+        // A wrong magic or model is a better answer than a wrong length, so the snapshot part is judged first.
+        let head = saved.get(..snapshot).unwrap_or(saved);
+        let mut state = State::new(self.decoder.blob(), vec![0; self.decoder.blob().dims().state_len()])?;
+        state.restore(head)?;
+        let length = StateError::Length { expected: snapshot + TRAILER, found: saved.len() };
+        let Some(trailer) = saved.get(snapshot..).filter(|t| t.len() == TRAILER) else { return Err(length) };
+        let (body, crc) = trailer.split_at(TRAILER - 4);
+        let stored = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+        let computed = crc32fast::hash(body);
+        if stored != computed {
+            return Err(StateError::Checksum { stored, computed });
+        }
+        let (Some((&pending, scorer)), true) = (body.split_first(), body.len() == 1 + SAVED) else { return Err(length) };
+        let Ok(scorer) = scorer.try_into() else { return Err(length) };
+        self.decoder.state_mut().clone_from(&state)?;
+        self.pending = pending;
+        self.scorer = LineScorer::load(threshold, scorer);
+        Ok(())
+    }
+}
+
+/// `--threshold`.
+fn threshold(text: &str) -> Result<Threshold, CliError> {
+    if text == "auto" {
+        return Ok(Threshold::Learned);
+    }
+    match text.parse::<f64>() {
+        Ok(bits) if (0.0..=64.0).contains(&bits) => Ok(Threshold::Fixed((bits * 65_536.0) as u32)),
+        _ => Err(CliError::Usage(format!("--threshold {text}: a number of bits from 0 to 64, or auto"))),
+    }
+}
+
+/// Reads on a thread of its own, so that Ctrl-C is seen while no byte comes.
+fn chunks(mut source: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>>> {
+    let (send, receive) = sync_channel(16);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 4096];
+        loop {
+            let message = match source.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(n) => Ok(buffer[..n].to_vec()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => Err(e),
+            };
+            let failed = message.is_err();
+            if send.send(message).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receive
+}
+
+/// The 256-colour background of a surprise in Q16 bits: none below 1 bit, then blue to red.
+pub const fn color(bits: u32) -> Option<u8> {
+    match bits >> 16 {
+        0 => None,
+        1 => Some(17),
+        2 => Some(18),
+        3 => Some(54),
+        4 | 5 => Some(90),
+        6 | 7 => Some(125),
+        8..=10 => Some(160),
+        _ => Some(196),
+    }
+}
+
+/// Q16 bits as a number.
+pub fn bits(q16: u32) -> f64 {
+    f64::from(q16) / 65_536.0
+}
+
+/// Where lines and scores go.
+enum Show {
+    /// Bytes unchanged on standard output, scores on standard error.
+    Plain,
+    /// Painted lines with the score in front, on standard output.
+    Color(heapless::Vec<(u8, u32), { MAX_LINE as usize }>),
+    /// A JSON object per line on standard output.
+    Json,
+}
+
+/// A line, painted: score, flag, bytes with their surprise as background; control bytes as `.`.
+pub fn painted(score: &LineScore, line: &[(u8, u32)]) -> String {
+    use std::fmt::Write as _;
+    let flag = if score.flagged { "\x1b[1;31m!\x1b[0m" } else { " " };
+    let mut out = format!("{:6.3} {flag} ", bits(score.mean()));
+    let mut current = None;
+    for &(byte, surprise) in line.iter().filter(|(b, _)| !matches!(b, b'\n' | b'\r')) {
+        let want = color(surprise);
+        if want != current {
+            match want {
+                Some(c) => _ = write!(out, "\x1b[38;5;231;48;5;{c}m"),
+                None => out.push_str("\x1b[0m"),
+            }
+            current = want;
+        }
+        out.push(if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '.' });
+    }
+    out.push_str("\x1b[0m\n");
+    out
+}
+
+impl Show {
+    fn line(&mut self, score: &LineScore, number: u64, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Plain => {
+                out.flush()?;
+                let flag = if score.flagged { "  ! surprising" } else { "" };
+                // The scores are a side show: if standard error is closed, the stream still passes.
+                let _ = writeln!(io::stderr(), "{:7.3} bits/byte  peak {:6.2}  line {number}{flag}", bits(score.mean()), bits(score.peak));
+                Ok(())
+            }
+            Self::Color(line) => {
+                out.write_all(painted(score, line).as_bytes())?;
+                line.clear();
+                out.flush()
+            }
+            Self::Json => {
+                let threshold = (score.mean_threshold != u32::MAX).then(|| bits(score.mean_threshold));
+                let value = json!({
+                    "line": number, "start": score.start, "bytes": score.bytes, "bits_per_byte": bits(score.mean()),
+                    "peak": bits(score.peak), "threshold": threshold, "flagged": score.flagged,
+                });
+                writeln!(out, "{value}")?;
+                out.flush()
+            }
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`].
+pub fn run(args: &cli::Stream) -> Result<(), CliError> {
+    let threshold = threshold(&args.threshold)?;
+    let file = BlobFile::open(&args.model)?;
+    let mut reader = Reader::new(file.blob()?, threshold);
+    if let Some(path) = &args.load_state {
+        let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
+        reader.load(&saved, threshold).map_err(|source| CliError::State { path: path.clone(), source })?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    // A second handler in one process would be refused; the first one then still ends the program.
+    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
+    let input = match args.file.as_deref().filter(|p| *p != Path::new("-")) {
+        Some(path) => chunks(File::open(path).map_err(|e| CliError::io(path, e))?),
+        None => {
+            if io::stdin().is_terminal() {
+                eprintln!("reading standard input; Ctrl-D ends it");
+            }
+            chunks(io::stdin())
+        }
+    };
+    let mut show = match (args.color, args.json) {
+        (true, _) => Show::Color(heapless::Vec::new()),
+        (_, true) => Show::Json,
+        _ => Show::Plain,
+    };
+    let outcome = pass(&mut reader, &input, &stop, &mut show, args);
+    if let Some(path) = &args.save_state {
+        let saved = reader.save().map_err(|source| CliError::State { path: path.clone(), source })?;
+        write_whole(path, &saved)?;
+    }
+    outcome
+}
+
+/// The loop: until the input ends, the output closes or Ctrl-C comes.
+fn pass(
+    reader: &mut Reader<'_>,
+    input: &Receiver<io::Result<Vec<u8>>>,
+    stop: &AtomicBool,
+    show: &mut Show,
+    args: &cli::Stream,
+) -> Result<(), CliError> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut number = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let chunk = match input.recv_timeout(Duration::from_millis(50)) {
+            Ok(chunk) => chunk.map_err(|e| CliError::io(args.file.as_deref().unwrap_or(Path::new("standard input")), e))?,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        for &byte in &chunk {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            // A byte counts as read when it is passed on: a closed output loses none from the state.
+            if matches!(show, Show::Plain) {
+                out.write_all(&[byte]).map_err(CliError::stdout)?;
+            }
+            let (bits, score) = reader.read(byte);
+            if let Show::Color(line) = show {
+                let _ = line.push((byte, bits));
+            }
+            if let Some(score) = score {
+                number += 1;
+                show.line(&score, number, &mut out).map_err(CliError::stdout)?;
+            }
+        }
+        out.flush().map_err(CliError::stdout)?;
+    }
+    // With a state to save the line stays open: a later run continues it.
+    if args.save_state.is_none() {
+        if let Some(score) = reader.finish() {
+            show.line(&score, number + 1, &mut out).map_err(CliError::stdout)?;
+        }
+    } else if let Show::Color(line) = show {
+        let rest: Vec<u8> = line.iter().map(|l| l.0).collect();
+        out.write_all(&rest).map_err(CliError::stdout)?;
+    }
+    out.flush().map_err(CliError::stdout)
+}

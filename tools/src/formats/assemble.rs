@@ -1,0 +1,304 @@
+//! From named tensors to a [`Checkpoint`].
+//!
+//! The dimensions are those that most tensors agree on, so one damaged tensor is blamed itself instead of all others.
+//! Then every tensor is compared with its expected shape, the differences become one table, and only then are weights
+//! converted, one tensor at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mambabyte_core::{Dims, Norm, VOCAB};
+use mambabyte_host::{Checkpoint, Layer};
+
+use super::config::{Config, Facts};
+use super::error::{FormatError, Mismatch, TensorTable};
+use super::pickle::shorten;
+use super::tensor::RawTensor;
+
+/// Deepest model accepted.
+const MAX_LAYERS: usize = 1024;
+/// 256 bytes, a few special ids and padding; beyond that the ids are not bytes.
+const MAX_VOCAB_ROWS: usize = 512;
+/// How far a decay may be from its power for the channel to count as tied.
+const TIED_TOLERANCE: f64 = 1e-5;
+
+/// A size that several tensors share.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Axis {
+    Vocab,
+    Model,
+    Inner,
+    State,
+    Conv,
+    Rank,
+    One,
+    /// `2 * d_inner`
+    TwoInner,
+    /// `dt_rank + 2 * d_state`
+    Projected,
+}
+
+/// Tensors of one block below `backbone.layers.L.`.
+const BLOCK: &[(&str, &[Axis])] = &[
+    ("norm.weight", &[Axis::Model]),
+    ("norm.bias", &[Axis::Model]),
+    ("mixer.in_proj.weight", &[Axis::TwoInner, Axis::Model]),
+    ("mixer.conv1d.weight", &[Axis::Inner, Axis::One, Axis::Conv]),
+    ("mixer.conv1d.bias", &[Axis::Inner]),
+    ("mixer.x_proj.weight", &[Axis::Projected, Axis::Inner]),
+    ("mixer.dt_proj.weight", &[Axis::Inner, Axis::Rank]),
+    ("mixer.dt_proj.bias", &[Axis::Inner]),
+    ("mixer.A_log", &[Axis::Inner, Axis::State]),
+    ("mixer.D", &[Axis::Inner]),
+    ("mixer.out_proj.weight", &[Axis::Model, Axis::Inner]),
+];
+const EMBEDDINGS: [&str; 2] = ["backbone.embedding.weight", "backbone.embeddings.weight"];
+const HEAD: &str = "lm_head.weight";
+
+type Tensors<'a> = BTreeMap<String, RawTensor<'a>>;
+
+/// Builds the checkpoint; `notes` receives what the config has wrong and what was left out.
+pub(super) fn assemble(
+    tensors: Vec<(String, RawTensor<'_>)>,
+    config: &Config,
+    notes: &mut Vec<String>,
+) -> Result<Checkpoint, FormatError> {
+    config.check_architecture()?;
+    let mut named = Tensors::new();
+    for (name, tensor) in tensors {
+        if named.contains_key(&name) {
+            return Err(FormatError::Duplicate { tensor: shorten(&name) });
+        }
+        named.insert(name, tensor);
+    }
+    if !named.keys().any(|name| name.starts_with("backbone.")) {
+        return Err(FormatError::NotMamba { names: named.keys().take(4).map(|name| shorten(name)).collect() });
+    }
+
+    let plan = Plan::new(&named)?;
+    let sizes = plan.vote(&named);
+    plan.check(&named, &sizes)?;
+    let size = |axis| sizes.get(&axis).copied().unwrap_or(0);
+    let mut dims = Dims {
+        d_model: size(Axis::Model),
+        n_layer: plan.n_layer,
+        d_inner: size(Axis::Inner),
+        d_state: size(Axis::State),
+        d_conv: size(Axis::Conv),
+        dt_rank: size(Axis::Rank),
+        norm: if plan.norm_bias { Norm::Layer } else { Norm::Rms },
+        tied_head: true,
+        tied_decays: false,
+    };
+    check_ranges(&dims)?;
+    let vocab_rows = size(Axis::Vocab);
+    if !(VOCAB..=MAX_VOCAB_ROWS).contains(&vocab_rows) {
+        return Err(FormatError::Vocabulary { found: vocab_rows, max: MAX_VOCAB_ROWS });
+    }
+
+    let norm_eps = config.norm_eps(notes);
+    let read = |name: &str| finite(&named, name, usize::MAX);
+    let read_if = |present: bool, name: &str| if present { read(name) } else { Ok(Vec::new()) };
+    let mut layers = Vec::with_capacity(plan.n_layer);
+    for l in 0..plan.n_layer {
+        let at = |name: &str| format!("backbone.layers.{l}.{name}");
+        layers.push(Layer {
+            norm: read(&at("norm.weight"))?,
+            norm_bias: read_if(plan.norm_bias, &at("norm.bias"))?,
+            in_proj: read(&at("mixer.in_proj.weight"))?,
+            conv1d: read(&at("mixer.conv1d.weight"))?,
+            conv_bias: match plan.conv_bias {
+                true => read(&at("mixer.conv1d.bias"))?,
+                false => vec![0.0; dims.d_inner],
+            },
+            x_proj: read(&at("mixer.x_proj.weight"))?,
+            dt_proj: read(&at("mixer.dt_proj.weight"))?,
+            dt_bias: read(&at("mixer.dt_proj.bias"))?,
+            a_log: read(&at("mixer.A_log"))?,
+            d_skip: read(&at("mixer.D"))?,
+            out_proj: read(&at("mixer.out_proj.weight"))?,
+        });
+    }
+    let embedding = finite(&named, plan.embedding, VOCAB * dims.d_model)?;
+    let mut head = None;
+    if named.contains_key(HEAD) {
+        let own = finite(&named, HEAD, VOCAB * dims.d_model)?;
+        if own.iter().zip(&embedding).all(|(a, b)| a.to_bits() == b.to_bits()) {
+            notes.push(format!("{HEAD} repeats the embedding: the head is tied, the copy is dropped"));
+        } else {
+            head = Some(own);
+        }
+    }
+    dims.tied_head = head.is_none();
+    dims.tied_decays = dims.d_state > 1 && layers.iter().all(|layer| is_tied(&layer.a_log, dims.d_state));
+    if !plan.conv_bias {
+        notes.push("there is no mixer.conv1d.bias: zeros are used".to_owned());
+    }
+    notes.extend(config.dropped_rows(vocab_rows));
+    config.compare(&Facts { dims, vocab_rows, conv_bias: plan.conv_bias }, notes);
+    let norm_f = read("backbone.norm_f.weight")?;
+    let norm_f_bias = read_if(plan.norm_bias, "backbone.norm_f.bias")?;
+    Ok(Checkpoint { dims, norm_eps, embedding, layers, norm_f, norm_f_bias, head })
+}
+
+/// Which tensors there must be.
+struct Plan {
+    n_layer: usize,
+    norm_bias: bool,
+    conv_bias: bool,
+    embedding: &'static str,
+    wanted: Vec<(String, &'static [Axis])>,
+}
+
+impl Plan {
+    fn new(tensors: &Tensors<'_>) -> Result<Self, FormatError> {
+        let n_layer = tensors.keys().filter_map(|name| layer_index(name)).max().map_or(0, |l| l.saturating_add(1));
+        range("n_layer", n_layer, 1, MAX_LAYERS)?;
+        let norm_bias = tensors.keys().any(|name| name.starts_with("backbone.") && name.ends_with("norm.bias"))
+            || tensors.contains_key("backbone.norm_f.bias");
+        let conv_bias = tensors.keys().any(|name| name.ends_with(".mixer.conv1d.bias"));
+        let [own, hugging_face] = EMBEDDINGS;
+        let embedding = if tensors.contains_key(hugging_face) { hugging_face } else { own };
+
+        let mut wanted: Vec<(String, &'static [Axis])> = vec![(embedding.to_owned(), &[Axis::Vocab, Axis::Model])];
+        for l in 0..n_layer {
+            for &(name, axes) in BLOCK {
+                if (norm_bias || name != "norm.bias") && (conv_bias || name != "mixer.conv1d.bias") {
+                    wanted.push((format!("backbone.layers.{l}.{name}"), axes));
+                }
+            }
+        }
+        wanted.push(("backbone.norm_f.weight".to_owned(), &[Axis::Model]));
+        if norm_bias {
+            wanted.push(("backbone.norm_f.bias".to_owned(), &[Axis::Model]));
+        }
+        if tensors.contains_key(HEAD) {
+            wanted.push((HEAD.to_owned(), &[Axis::Vocab, Axis::Model]));
+        }
+        Ok(Self { n_layer, norm_bias, conv_bias, embedding, wanted })
+    }
+
+    /// The most frequent value of each size.
+    fn vote(&self, tensors: &Tensors<'_>) -> BTreeMap<Axis, usize> {
+        let mut votes = Votes::default();
+        let mut projected = Vec::new();
+        for (name, axes) in &self.wanted {
+            let shape = tensors.get(name).map(RawTensor::shape).filter(|shape| shape.len() == axes.len());
+            for (&axis, &value) in axes.iter().zip(shape.unwrap_or_default()) {
+                match axis {
+                    Axis::One | Axis::TwoInner => {}
+                    Axis::Projected => projected.push(value),
+                    simple => votes.cast(simple, value),
+                }
+            }
+        }
+        // x_proj has a say in d_state once the rank is known.
+        if let Some(rank) = votes.winner(Axis::Rank) {
+            let states = projected.into_iter().filter_map(|rows| rows.checked_sub(rank)).filter(|both| both % 2 == 0);
+            states.for_each(|both| votes.cast(Axis::State, both / 2));
+        }
+        votes.0.keys().filter_map(|&axis| Some((axis, votes.winner(axis)?))).collect()
+    }
+
+    /// Compares every tensor with its shape and collects the differences.
+    fn check(&self, tensors: &Tensors<'_>, sizes: &BTreeMap<Axis, usize>) -> Result<(), FormatError> {
+        let mut rows = Vec::new();
+        for (name, axes) in &self.wanted {
+            let found = tensors.get(name).map(RawTensor::shape);
+            let fits = found.is_some_and(|shape| {
+                shape.len() == axes.len() && shape.iter().zip(*axes).all(|(&n, &axis)| Some(n) == size_of(axis, sizes))
+            });
+            if !fits {
+                let expected: Vec<String> = axes.iter().map(|&axis| axis_text(axis, sizes)).collect();
+                let found = found.map_or_else(|| "missing".to_owned(), |shape| format!("{shape:?}"));
+                rows.push(Mismatch { name: name.clone(), expected: format!("[{}]", expected.join(", ")), found });
+            }
+        }
+        let wanted: BTreeSet<&str> = self.wanted.iter().map(|(name, _)| name.as_str()).collect();
+        for (name, tensor) in tensors.iter().filter(|(name, _)| !wanted.contains(name.as_str())) {
+            let found = format!("{:?} (extra tensor)", tensor.shape());
+            rows.push(Mismatch { name: shorten(name), expected: "none".to_owned(), found });
+        }
+        if rows.is_empty() { Ok(()) } else { Err(FormatError::Tensors(TensorTable { rows })) }
+    }
+}
+
+/// Values of each size with the number of tensors that have them, in the order met.
+#[derive(Default)]
+struct Votes(BTreeMap<Axis, Vec<(usize, usize)>>);
+
+impl Votes {
+    fn cast(&mut self, axis: Axis, value: usize) {
+        let tally = self.0.entry(axis).or_default();
+        match tally.iter_mut().find(|(seen, _)| *seen == value) {
+            Some((_, count)) => *count += 1,
+            None => tally.push((value, 1)),
+        }
+    }
+
+    /// Among equals the one met first.
+    fn winner(&self, axis: Axis) -> Option<usize> {
+        self.0.get(&axis)?.iter().rev().max_by_key(|(_, count)| *count).map(|(value, _)| *value)
+    }
+}
+
+fn size_of(axis: Axis, sizes: &BTreeMap<Axis, usize>) -> Option<usize> {
+    let simple = |axis| sizes.get(&axis).copied();
+    match axis {
+        Axis::One => Some(1),
+        Axis::TwoInner => simple(Axis::Inner)?.checked_mul(2),
+        Axis::Projected => simple(Axis::State)?.checked_mul(2)?.checked_add(simple(Axis::Rank)?),
+        axis => simple(axis),
+    }
+}
+
+fn axis_text(axis: Axis, sizes: &BTreeMap<Axis, usize>) -> String {
+    let name = match axis {
+        Axis::Vocab => "256",
+        Axis::Model => "d_model",
+        Axis::Inner => "d_inner",
+        Axis::State => "d_state",
+        Axis::Conv => "d_conv",
+        Axis::Rank => "dt_rank",
+        Axis::One => "1",
+        Axis::TwoInner => "2 * d_inner",
+        Axis::Projected => "dt_rank + 2 * d_state",
+    };
+    size_of(axis, sizes).map_or_else(|| name.to_owned(), |size| size.to_string())
+}
+
+/// `L` of `backbone.layers.L.something`, if written as a plain number.
+fn layer_index(name: &str) -> Option<usize> {
+    let (index, _) = name.strip_prefix("backbone.layers.")?.split_once('.')?;
+    let plain = index == "0" || !index.starts_with(['0', '+']);
+    index.parse().ok().filter(|_| plain)
+}
+
+fn range(dimension: &'static str, found: usize, min: usize, max: usize) -> Result<(), FormatError> {
+    if (min..=max).contains(&found) { Ok(()) } else { Err(FormatError::Range { dimension, found, min, max }) }
+}
+
+fn check_ranges(dims: &Dims) -> Result<(), FormatError> {
+    range("d_model", dims.d_model, 16, 4096)?;
+    range("d_inner", dims.d_inner, 1, 16384)?;
+    range("d_state", dims.d_state, 1, 64)?;
+    range("d_conv", dims.d_conv, 2, 4)?;
+    range("dt_rank", dims.dt_rank, 1, dims.d_inner)
+}
+
+/// The first `count` elements of a tensor that [`Plan::check`] has seen.
+fn finite(tensors: &Tensors<'_>, name: &str, count: usize) -> Result<Vec<f32>, FormatError> {
+    let weights = tensors.get(name).map(|tensor| tensor.to_f32(count)).unwrap_or_default();
+    match weights.iter().enumerate().find(|(_, weight)| !weight.is_finite()) {
+        Some((index, &value)) => Err(FormatError::NonFinite { tensor: name.to_owned(), index, value }),
+        None => Ok(weights),
+    }
+}
+
+/// `A[d, n] = (n + 1) * A[d, 0]` in every channel, up to the rounding of the logarithms.
+fn is_tied(a_log: &[f32], d_state: usize) -> bool {
+    let steps: Vec<f64> = (1..=d_state).map(|n| (n as f64).ln()).collect();
+    a_log.chunks_exact(d_state).all(|channel| {
+        let first = channel.first().map_or(0.0, |&a| f64::from(a));
+        channel.iter().zip(&steps).all(|(&a, step)| (f64::from(a) - first - step).abs() <= TIED_TOLERANCE)
+    })
+}

@@ -1,0 +1,186 @@
+//! What can be wrong with a checkpoint, with the file, tensor or dimension to blame.
+//!
+//! No message repeats its source: whoever prints an error prints the chain, as `miette` does.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::safetensors::SafetensorsError;
+use super::torch::TorchError;
+
+/// Why a checkpoint could not be loaded.
+#[derive(Debug, Error, Diagnostic)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// The operating system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A folder without weights.
+    #[error("{} holds no weights", dir.display())]
+    #[diagnostic(help(
+        "a checkpoint folder has config.json and model.safetensors, model.safetensors.index.json or pytorch_model.bin"
+    ))]
+    NoWeights {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A folder with several candidates and none of the usual names.
+    #[error("{} holds several files of weights: {}", dir.display(), files.join(", "))]
+    #[diagnostic(help("name the file instead of the folder"))]
+    Ambiguous {
+        /// The folder.
+        dir: PathBuf,
+        /// Their names.
+        files: Vec<String>,
+    },
+    /// Neither safetensors nor a PyTorch zip.
+    #[error("{} is neither safetensors nor a file of torch.save", path.display())]
+    Unrecognised {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A pickle from before PyTorch 1.6.
+    #[error("{} is a pickle in the format from before PyTorch 1.6", path.display())]
+    #[diagnostic(help(
+        "load it with a PyTorch you trust it with and save it again: torch.save(state_dict, path), or as safetensors"
+    ))]
+    LegacyPickle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// config.json is no JSON object.
+    #[error("{} is not understood", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// config.json describes another architecture than Mamba-1.
+    #[error("config.json says {key} = {value}, which is not supported")]
+    #[diagnostic(help("only Mamba-1 blocks with SiLU are read; these weights would load and give nonsense"))]
+    Architecture {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The safetensors file or index is at fault.
+    #[error("cannot use {}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SafetensorsError,
+    },
+    /// The PyTorch file is at fault.
+    #[error("cannot use {}", path.display())]
+    Torch {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: TorchError,
+    },
+    /// The index names a shard that is not there.
+    #[error("shard {} of the index {} is missing", shard, index.display())]
+    ShardMissing {
+        /// The index.
+        index: PathBuf,
+        /// File name of the shard.
+        shard: String,
+    },
+    /// No tensor has the name of one in a Mamba.
+    #[error("no tensor is named `backbone...`, this is no Mamba checkpoint (found {})", names.join(", "))]
+    #[diagnostic(help("names must be those of MambaForCausalLM or of state-spaces/mamba, without a prefix"))]
+    NotMamba {
+        /// The first few names there are.
+        names: Vec<String>,
+    },
+    /// A name occurs twice.
+    #[error("tensor `{tensor}` occurs twice")]
+    Duplicate {
+        /// Its name.
+        tensor: String,
+    },
+    /// The embedding is too small, or far too large for bytes.
+    #[error("the vocabulary has {found} rows; a byte model has 256, and at most {max} with padding and special ids")]
+    Vocabulary {
+        /// Rows of the embedding.
+        found: usize,
+        /// Most rows accepted.
+        max: usize,
+    },
+    /// A dimension is outside what this crate runs.
+    #[error("{dimension} = {found} is outside {min}..={max}")]
+    Range {
+        /// Its name.
+        dimension: &'static str,
+        /// Its value, from the tensors.
+        found: usize,
+        /// Smallest accepted.
+        min: usize,
+        /// Largest accepted.
+        max: usize,
+    },
+    /// Missing, extra and misshapen tensors, all of them.
+    #[error(transparent)]
+    #[diagnostic(help("the dimensions were taken from the shapes that most tensors agree on"))]
+    Tensors(TensorTable),
+    /// A weight is infinite or not a number.
+    #[error("tensor `{tensor}` has {value} at index {index}")]
+    NonFinite {
+        /// Its name.
+        tensor: String,
+        /// Row-major index.
+        index: usize,
+        /// What is there.
+        value: f32,
+    },
+}
+
+/// One tensor that does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Its name.
+    pub name: String,
+    /// Shape wanted, `none` for an extra tensor.
+    pub expected: String,
+    /// Shape in the file, `missing` if there is none.
+    pub found: String,
+}
+
+/// Every tensor that does not fit, printed as a table.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct TensorTable {
+    /// At least one.
+    pub rows: Vec<Mismatch>,
+}
+
+impl fmt::Display for TensorTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 40;
+        let shown = self.rows.get(..MOST).unwrap_or(&self.rows);
+        let width = |column: fn(&Mismatch) -> &str, title: &str| {
+            shown.iter().map(|row| column(row).chars().count()).max().unwrap_or(0).max(title.len())
+        };
+        let (name, expected) = (width(|row| &row.name, "name"), width(|row| &row.expected, "expected"));
+        let plural = if self.rows.len() == 1 { "tensor does" } else { "tensors do" };
+        writeln!(f, "{} {plural} not fit:", self.rows.len())?;
+        write!(f, "  {:name$}  {:expected$}  found", "name", "expected")?;
+        for row in shown {
+            write!(f, "\n  {:name$}  {:expected$}  {}", row.name, row.expected, row.found)?;
+        }
+        match self.rows.len() - shown.len() {
+            0 => Ok(()),
+            more => write!(f, "\n  ... and {more} more"),
+        }
+    }
+}
