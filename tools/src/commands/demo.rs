@@ -15,7 +15,7 @@ pub const MODEL: &[u8] = include_blob!("../../../models/sensor-nano/model.mbb");
 /// A GPS receiver's output, see `models/text/README.md`.
 pub const SAMPLE: &[u8] = include_bytes!("../../../models/text/gnss-sample.nmea");
 /// The line that is damaged for the show, and the byte in it: one flipped bit.
-const DAMAGE: (usize, usize, u8) = (96, 21, 0x10);
+pub const DAMAGE: (usize, usize, u8) = (100, 19, 0x10);
 /// Lines shown before and after the damaged one.
 const CONTEXT: usize = 5;
 

@@ -1,0 +1,240 @@
+//! The command line: every command on real input, wrong use, damaged files; exit codes 0, 1, 2.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use mambabyte_tests::model_file;
+
+/// The command, built once with this test's profile.
+fn binary() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "-p", "mambabyte", "--manifest-path"]);
+        build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
+        let exe = std::env::current_exe().unwrap();
+        let profile = exe.parent().and_then(Path::parent).unwrap().to_owned();
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        build.arg("--target-dir").arg(profile.parent().unwrap());
+        assert!(build.status().unwrap().success());
+        profile.join("mambabyte")
+    })
+}
+
+fn run_with(args: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(binary())
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn run(args: &[&str]) -> Output {
+    run_with(args, b"")
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32, stderr_part: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(stderr_part), "{stderr}");
+}
+
+fn text(path: PathBuf) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+fn pico() -> String {
+    text(model_file("sensor-pico", "model.mbb"))
+}
+
+fn sample() -> String {
+    text(model_file("text", "gnss-sample.nmea"))
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON value")
+}
+
+#[test]
+fn convert_writes_a_blob_a_report_and_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, report) = (text(dir.path().join("a.mbb")), text(dir.path().join("a.html")));
+    let checkpoint = text(model_file("sensor-pico", ""));
+    let v = json(&run(&["convert", &checkpoint, "-o", &out, "--report", &report, "--json"]));
+    assert_eq!(v["params"], 33_472);
+    assert!(v["bytes"].as_u64().unwrap() as f64 <= 1.08 * 33_472.0);
+    assert!(v["delta_bpb"].as_f64().unwrap().abs() < 0.01);
+    assert!(v["bpb_f32"].is_f64() && v["bpb_int"].is_f64() && v["fingerprint"].as_str().unwrap().len() == 32);
+    let page = std::fs::read_to_string(&report).unwrap();
+    assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("src="));
+    expect(&run(&["inspect", &out]), 0, "");
+
+    let kept = text(dir.path().join("kept.mbb"));
+    std::fs::write(&kept, b"mine").unwrap();
+    let refused = run(&["convert", &checkpoint, "-o", &kept, "--max-delta", "-1"]);
+    expect(&refused, 1, "bits per byte more than f32");
+    assert_eq!(std::fs::read(&kept).unwrap(), b"mine");
+    expect(&run(&["convert", "no/such", "-o", &kept]), 1, "no/such");
+    expect(&run(&["convert", &checkpoint]), 2, "--output");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "no temporary file is left");
+}
+
+#[test]
+fn inspect_fit_eval_checksum_logits() {
+    let v = json(&run(&["inspect", &pico(), "--json"]));
+    assert_eq!((&v["d_model"], &v["state"], &v["fingerprint_matches"]), (&32.into(), &4224.into(), &true.into()));
+    expect(&run(&["inspect", &text(model_file("sensor-pico", ""))]), 2, "mambabyte convert");
+    expect(&run(&["inspect", &sample()]), 1, "not a MambaByte blob");
+
+    assert!(json(&run(&["fit", &pico(), "--json"]))["chips"].as_array().unwrap().len() >= 12);
+    expect(&run(&["fit", "--d-model", "256", "--layers", "8", "--chip", "rp2350"]), 0, "");
+    expect(&run(&["fit", "--d-model", "256", "--layers", "8", "--chip", "micro:bit"]), 1, "does not fit");
+    expect(&run(&["fit", "--d-model", "5", "--layers", "8"]), 2, "--d-model");
+    expect(&run(&["fit", &pico(), "--chip", "abacus"]), 2, "abacus");
+
+    let int = json(&run(&["eval", &pico(), &sample(), "--window", "2048", "--json"]));
+    let f32 = json(&run(&["eval", &text(model_file("sensor-pico", "")), &sample(), "--window", "2048", "--json"]));
+    let bpb = |v: &serde_json::Value| v["bits_per_byte"].as_f64().unwrap();
+    assert!((bpb(&int) - bpb(&f32)).abs() < 0.03, "{} {}", bpb(&int), bpb(&f32));
+    assert_eq!(int["bytes"], 8981);
+    assert!(int["bytes_per_second"].is_f64() && !int["by_position"].as_array().unwrap().is_empty());
+    expect(&run_with(&["eval", &pico(), "-"], b""), 2, "empty");
+    expect(&run(&["eval", &pico(), &sample(), "--window", "0"]), 2, "--window");
+
+    let bytes = std::fs::read(model_file("text", "gnss-sample.nmea")).unwrap();
+    let from_file = run(&["checksum", &pico(), &sample()]);
+    assert_eq!(from_file.stdout, run_with(&["checksum", &pico(), "-"], &bytes).stdout);
+    assert_ne!(from_file.stdout, run_with(&["checksum", &pico(), "-"], &bytes[1..]).stdout);
+
+    let dir = tempfile::tempdir().unwrap();
+    let npy = text(dir.path().join("l.npy"));
+    expect(&run_with(&["logits", &pico(), "-", "--npy", &npy], &bytes[..40]), 0, "");
+    assert_eq!(mambabyte_tests::npy::read_f32(npy.as_ref()).0, [40, 256]);
+}
+
+#[test]
+fn damaged_blobs_name_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = text(dir.path().join("bad.mbb"));
+    let good = std::fs::read(model_file("sensor-pico", "model.mbb")).unwrap();
+    for (at, name) in [(9, "version"), (100, "header"), (2000, "section"), (good.len() - 40, "section out_proj")] {
+        let mut bad = good.clone();
+        bad[at] ^= 4;
+        std::fs::write(&path, &bad).unwrap();
+        expect(&run(&["stream", &path]), 1, name);
+    }
+}
+
+#[test]
+fn stream_passes_everything_on() {
+    let mut rng = mambabyte_core::Rng::new(9);
+    let garbage: Vec<u8> = (0..20_000).map(|_| rng.next_u64() as u8).collect();
+    for input in [&garbage[..], &[b'x'; 9000], b"", b"one\r\ntwo\r\n", b"\0\0\0\n\n\n"] {
+        let output = run_with(&["stream", &pico()], input);
+        expect(&output, 0, "");
+        assert_eq!(output.stdout, input);
+    }
+    expect(&run_with(&["stream", &pico(), "--threshold", "lots"], b"x"), 2, "--threshold");
+    expect(&run(&["stream", &pico(), "--color", "--json"]), 2, "--json");
+}
+
+#[test]
+fn a_saved_stream_continues_as_if_never_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = text(dir.path().join("s"));
+    let input = std::fs::read(model_file("text", "gnss-sample.nmea")).unwrap();
+    let lines = |output: &Output| -> Vec<serde_json::Value> {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        let mut all: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        all.iter_mut().for_each(|v| drop(v.as_object_mut().unwrap().remove("line")));
+        all
+    };
+    let whole = lines(&run_with(&["stream", &pico(), "--json"], &input));
+    for split in [1, 777, 4000] {
+        let mut parts = lines(&run_with(&["stream", &pico(), "--json", "--save-state", &state], &input[..split]));
+        parts.extend(lines(&run_with(&["stream", &pico(), "--json", "--load-state", &state], &input[split..])));
+        assert_eq!(parts, whole, "{split}");
+    }
+    let nano = text(model_file("sensor-nano", "model.mbb"));
+    expect(&run(&["stream", &nano, "--load-state", &state]), 1, "another model");
+    let saved = std::fs::read(&state).unwrap();
+    for bad in [saved[..saved.len() - 1].to_vec(), saved[..30].to_vec(), {
+        let mut flipped = saved.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        flipped
+    }] {
+        std::fs::write(&state, &bad).unwrap();
+        expect(&run(&["stream", &pico(), "--load-state", &state, "--save-state", &state]), 1, "s");
+        assert_eq!(std::fs::read(&state).unwrap(), bad);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupt_saves_the_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("s");
+    let mut child = Command::new(binary())
+        .args(["stream", &pico(), "--json", "--save-state", state.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"$GPGGA,1\n").unwrap();
+    // The line's record shows that the byte has been read, then the interrupt.
+    let mut record = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut record).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert!(state.is_file());
+    drop(stdin);
+}
+
+#[test]
+fn generate_is_reproducible() {
+    let generate = |extra: &[&str]| {
+        let model = pico();
+        let mut args = vec!["generate", &model, "-n", "80"];
+        args.extend(extra);
+        let output = run(&args);
+        expect(&output, 0, "");
+        assert_eq!(output.stdout.len(), 80);
+        output.stdout
+    };
+    assert_eq!(generate(&["--seed", "7"]), generate(&["--seed", "7"]));
+    assert_ne!(generate(&["--seed", "7"]), generate(&["--seed", "8"]));
+    assert_eq!(generate(&["--temperature", "0"]), generate(&["--top-k", "1", "--seed", "3"]));
+    for bad in [["--top-p", "0"], ["--top-p", "1.5"], ["--temperature", "NaN"], ["--top-k", "257"]] {
+        expect(&run(&["generate", &pico(), bad[0], bad[1]]), 2, bad[0]);
+    }
+}
+
+#[test]
+fn help_and_the_demonstration() {
+    for command in ["convert", "inspect", "fit", "eval", "logits", "checksum", "stream", "generate"] {
+        expect(&run(&[command, "--help"]), 0, "");
+    }
+    expect(&run(&["dance"]), 2, "dance");
+    let output = run(&[]);
+    expect(&output, 0, "");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for part in ["bits per byte", "gzip -9", "xz -9", "bytes/s", "What next"] {
+        assert!(shown.contains(part), "{part}");
+    }
+}
