@@ -49,7 +49,7 @@ pub struct Convert {
     #[arg(long, value_name = "TEXT")]
     pub calibrate: Vec<PathBuf>,
     /// Write nothing and fail if the integer model costs more than this many bits per byte over f32.
-    #[arg(long, value_name = "BPB")]
+    #[arg(long, value_name = "BPB", allow_negative_numbers = true)]
     pub max_delta: Option<f64>,
     /// Also write a report with plots, one self-contained HTML file.
     #[arg(long, value_name = "OUT.html")]
