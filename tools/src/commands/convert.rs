@@ -62,10 +62,8 @@ pub fn run(args: &cli::Convert) -> Result<(), CliError> {
     let blob =
         Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path: args.output.clone(), source })?;
     let measured = measure(&model, blob, &holdout);
-    if let Some(allowed) = args.max_delta {
-        if measured.delta() > allowed {
-            return Err(CliError::TooMuchLoss { delta: measured.delta(), allowed });
-        }
+    if let Some(allowed) = args.max_delta.filter(|&allowed| measured.delta() > allowed) {
+        return Err(CliError::TooMuchLoss { delta: measured.delta(), allowed });
     }
     write_whole(&args.output, &quantized.blob)?;
     if let Some(path) = &args.report {

@@ -90,7 +90,7 @@ pub fn run(args: &cli::Fit) -> Result<(), CliError> {
                 c.core,
                 bytes(c.flash),
                 bytes(c.ram),
-                if fits(&c) { "yes" } else { "no" },
+                if fits(c) { "yes" } else { "no" },
                 left(flash),
                 left(ram)
             );

@@ -147,7 +147,7 @@ enum Show {
     /// Bytes unchanged on standard output, scores on standard error.
     Plain,
     /// Painted lines with the score in front, on standard output.
-    Color(heapless::Vec<(u8, u32), { MAX_LINE as usize }>),
+    Color(Box<heapless::Vec<(u8, u32), { MAX_LINE as usize }>>),
     /// A JSON object per line on standard output.
     Json,
 }
@@ -232,7 +232,7 @@ pub fn run(args: &cli::Stream) -> Result<(), CliError> {
         }
     };
     let mut show = match (args.color, args.json) {
-        (true, _) => Show::Color(heapless::Vec::new()),
+        (true, _) => Show::Color(Box::default()),
         (_, true) => Show::Json,
         _ => Show::Plain,
     };
