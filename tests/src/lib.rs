@@ -1,6 +1,8 @@
 //! Shared helpers of the tests.
 
 pub mod npy;
+pub mod random_blob;
+pub mod reference;
 pub mod synth;
 pub mod tables;
 

@@ -144,8 +144,17 @@ fn checksums_name_the_section_and_padding_is_zero() {
 #[test]
 fn shifts_are_bounded() {
     let names = [
-        "norm_shift", "in_proj_shift", "conv_shift", "x_proj_shift", "dt_proj_shift", "out_proj_shift", "y_shift",
-        "d_shift", "gate_shift", "x_frac", "z_frac",
+        "norm_shift",
+        "in_proj_shift",
+        "conv_shift",
+        "x_proj_shift",
+        "dt_proj_shift",
+        "out_proj_shift",
+        "y_shift",
+        "d_shift",
+        "gate_shift",
+        "x_frac",
+        "z_frac",
     ];
     for (i, name) in names.into_iter().enumerate() {
         for value in [0, 55, 255] {

@@ -23,7 +23,8 @@ fn checksums_of_the_shipped_models() {
 #[test]
 fn sizes_are_as_promised() {
     // (parameters, state bytes, scratch bytes at most)
-    let promised = [(33_472, 4300, 2048), (131_392, 11_366, 4096), (684_928, 33_894, 7168), (3_569_920, 160_000, 16_384)];
+    let promised =
+        [(33_472, 4300, 2048), (131_392, 11_366, 4096), (684_928, 33_894, 7168), (3_569_920, 160_000, 16_384)];
     for (name, (parameters, state, scratch)) in MODELS.into_iter().zip(promised) {
         let bytes = std::fs::read(model_file(name, "model.mbb")).unwrap();
         let aligned = AlignedBytes::new(&bytes);
