@@ -158,7 +158,8 @@ pub fn reseal(bytes: &mut [u8]) {
     if let Ok(dims) = mambabyte_core::blob::read_dims(bytes) {
         for section in Section::ALL {
             let row = HEADER + section as usize * TABLE_ROW;
-            let start = u32::from_le_bytes([bytes[row], bytes[row + 1], bytes[row + 2], bytes[row + 3]]) as u64 * 16;
+            let start =
+                u64::from(u32::from_le_bytes([bytes[row], bytes[row + 1], bytes[row + 2], bytes[row + 3]])) * 16;
             let range = start as usize..(start + section.bytes(&dims)) as usize;
             if let Some(data) = bytes.get(range) {
                 let crc = crc32fast::hash(data).to_le_bytes();

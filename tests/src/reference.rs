@@ -119,7 +119,7 @@ impl<'b> Reference<'b> {
         let n = res.len() as i128;
         let layer_norm = self.blob.dims().norm == Norm::Layer;
         let mean = if layer_norm { (2 * res.iter().sum::<i128>() + n).div_euclid(2 * n) } else { 0 };
-        let bits = res.iter().map(|x| (x - mean).abs()).max().unwrap().checked_ilog2().map_or(0, |b| b as i128 + 1);
+        let bits = res.iter().map(|x| (x - mean).abs()).max().unwrap().checked_ilog2().map_or(0, |b| i128::from(b) + 1);
         let down = (bits - 23).max(0);
         let scaled = |x: i128| if down == 0 { x - mean } else { round(x - mean, down) };
         let bytes = self.blob.as_bytes();
@@ -228,7 +228,7 @@ impl<'b> Reference<'b> {
             gated[d] = word(round(sum * silu(xz[di + d], z_frac), p(8)));
         }
         let largest: i128 = gated.iter().map(|g| g.abs()).max().unwrap();
-        let down = (largest.checked_ilog2().map_or(0, |b| b as i128 + 1) - 15).max(0);
+        let down = (largest.checked_ilog2().map_or(0, |b| i128::from(b) + 1) - 15).max(0);
         let g: Vec<i128> = gated.iter().map(|&g| if down == 0 { g } else { activation(round(g, down)) }).collect();
         for (i, res) in res.iter_mut().enumerate() {
             let row = layer * dims.d_model + i;
@@ -236,8 +236,8 @@ impl<'b> Reference<'b> {
             *res = word(*res + word(add));
         }
 
-        for k in 1..taps {
-            self.state[at + (k - 1) * di..at + k * di].copy_from_slice(&columns[k]);
+        for (k, column) in columns.iter().skip(1).enumerate() {
+            self.state[at + k * di..at + (k + 1) * di].copy_from_slice(column);
         }
         self.state[at + (taps - 1) * di..at + dims.layer_state_len()].copy_from_slice(&new_h);
     }

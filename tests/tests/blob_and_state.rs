@@ -130,7 +130,7 @@ fn checksums_name_the_section_and_padding_is_zero() {
                 other => panic!("{section:?}: {other:?}"),
             }
         }
-        if len % ALIGN != 0 {
+        if !len.is_multiple_of(ALIGN) {
             assert_eq!(error(&with(|b| b[start + len] = 1)), BlobError::Padding { section });
         }
     }

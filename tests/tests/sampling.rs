@@ -146,7 +146,7 @@ fn equals_are_ordered_by_byte() {
     for top_k in [1, 2, 100] {
         let options = SampleOptions { top_k, ..SampleOptions::default() };
         let drawn: Vec<u8> = (0..2000).map(|_| sample(&[5; 256], &options, &mut rng)).collect();
-        assert_eq!(*drawn.iter().max().unwrap() as u16, top_k - 1);
+        assert_eq!(u16::from(*drawn.iter().max().unwrap()), top_k - 1);
     }
     let half = SampleOptions { top_p: 32_768, ..SampleOptions::default() };
     let drawn: Vec<u8> = (0..5000).map(|_| sample(&[i32::MIN; 256], &half, &mut rng)).collect();
@@ -248,7 +248,7 @@ fn empty_streams_and_short_lines() {
 #[test]
 fn long_lines_are_cut() {
     let mut scorer = LineScorer::new(Threshold::Learned, 0);
-    let total = 3 * MAX_LINE as u64 + 17;
+    let total = 3 * u64::from(MAX_LINE) + 17;
     let mut pieces: Vec<LineScore> = (0..total).filter_map(|_| scorer.push(b'x', u32::MAX)).collect();
     pieces.extend(scorer.finish());
     let lengths: Vec<u32> = pieces.iter().map(|p| p.bytes).collect();
