@@ -131,7 +131,7 @@ impl LineScorer {
         self.recent_sum = self.recent_sum + surprise as u64 - *slot as u64;
         *slot = surprise;
         self.bytes += 1;
-        self.bits += surprise as u64;
+        self.bits = self.bits.saturating_add(surprise as u64); // a loaded sum may be any number
         if self.bytes as usize >= PEAK {
             self.peak = self.peak.max((self.recent_sum / PEAK as u64) as u32);
         }
@@ -166,7 +166,7 @@ impl LineScorer {
             self.means.write(mean);
             self.peaks.write(peak);
         }
-        self.start += self.bytes as u64;
+        self.start = self.start.wrapping_add(self.bytes as u64);
         (self.bytes, self.bits, self.recent, self.recent_sum, self.peak) = (0, 0, [0; PEAK], 0, 0);
         Some(score)
     }

@@ -32,8 +32,8 @@ pub fn log2_q16(x: u64) -> u32 {
 }
 
 /// `log2(softplus(v))` in Q10 octaves, `v` in Q10. Exact log-linear tail below -16; above 16 softplus is the identity,
-/// so it never saturates. Absolute error at most 1e-3 octaves, 0.07 % of delta, for `v >= -32`; it grows to 8e-3 octaves at
-/// -1024, where the step has long saturated the result at -32 octaves.
+/// so it never saturates. Absolute error at most 1e-3 octaves, 0.07 % of delta, for `v >= -32`; it grows to 8e-3
+/// octaves at -1024, where the step has long saturated the result at -32 octaves.
 #[inline(always)]
 pub fn log2_softplus(v: i32) -> i32 {
     const EDGE: i32 = 16 << 10;

@@ -1,6 +1,9 @@
 //! Shared helpers of the tests.
 
+pub mod fuzz_targets;
 pub mod npy;
+pub mod random_blob;
+pub mod reference;
 pub mod synth;
 pub mod tables;
 

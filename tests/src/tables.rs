@@ -27,11 +27,11 @@ pub fn source() -> String {
         "//! Tables of the integer nonlinearities, generated: `cargo run -p mambabyte-tests --bin tables`.\n//!\n\
          //! Each holds the nearest integer to the f64 value; `tests/tests/tables.rs` checks that the file is current.\n\n",
     );
-    let rows: Vec<i64> = (0..32).map(|k| round((15.0 - (k as f64 + 1.0) / 32.0).exp2(), 32767.0)).collect();
+    let rows: Vec<i64> = (0..32).map(|k| round((15.0 - (f64::from(k) + 1.0) / 32.0).exp2(), 32767.0)).collect();
     emit(&mut out, "`2^(15 - (k + 1) / 32)`: the mantissa of a row multiplier.", "ROW_MULTIPLIER", "i16", &rows);
-    let exp2: Vec<i64> = (0..=128).map(|k| round(32768.0 * (k as f64 / 128.0).exp2(), 65535.0)).collect();
+    let exp2: Vec<i64> = (0..=128).map(|k| round(32768.0 * (f64::from(k) / 128.0).exp2(), 65535.0)).collect();
     emit(&mut out, "`2^(k / 128)` in Q15; the last entry is one less than 65,536 to fit.", "EXP2", "u16", &exp2);
-    let log2: Vec<i64> = (0..=128).map(|k| round(65536.0 * (1.0 + k as f64 / 128.0).log2(), 65535.0)).collect();
+    let log2: Vec<i64> = (0..=128).map(|k| round(65536.0 * (1.0 + f64::from(k) / 128.0).log2(), 65535.0)).collect();
     emit(&mut out, "`log2(1 + k / 128)` in Q16; the last entry is one less than 65,536 to fit.", "LOG2", "u16", &log2);
     let (low, high) = DECAY_OCTAVES;
     let n = ((high - low) * 128.0) as i64;
@@ -39,14 +39,15 @@ pub fn source() -> String {
     emit(&mut out, "`2^-(2^l)` in Q15 for `l = -15 + k / 128`, at most 32,767.", "DECAY", "i16", &decay);
     let softplus: Vec<i64> = (0..=512)
         .map(|k| {
-            let v = k as f64 / 16.0 - 16.0;
+            let v = f64::from(k) / 16.0 - 16.0;
             round(1024.0 * v.exp().ln_1p().log2(), 32767.0)
         })
         .collect();
     emit(&mut out, "`log2(softplus(v))` in Q10 for `v = -16 + k / 16`.", "LOG2_SOFTPLUS", "i16", &softplus);
-    let sigmoid: Vec<i64> = (0..=512).map(|k| round(32768.0 / (1.0 + (-k as f64 / 32.0).exp()), 32768.0)).collect();
+    let sigmoid: Vec<i64> = (0..=512).map(|k| round(32768.0 / (1.0 + (f64::from(-k) / 32.0).exp()), 32768.0)).collect();
     emit(&mut out, "`1 / (1 + e^-u)` in Q15 for `u = k / 32`.", "SIGMOID", "u16", &sigmoid);
-    let rsqrt: Vec<i64> = (64..=256).map(|k| round((1u64 << 23) as f64 / (k as f64 * 256.0).sqrt(), 65535.0)).collect();
+    let rsqrt: Vec<i64> =
+        (64..=256).map(|k| round((1u64 << 23) as f64 / (f64::from(k) * 256.0).sqrt(), 65535.0)).collect();
     emit(
         &mut out,
         "`2^23 / sqrt(256 * (64 + k))`: reciprocal square roots of 16-bit mantissas.",
