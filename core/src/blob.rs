@@ -11,6 +11,7 @@ mod error;
 mod layout;
 
 pub use error::BlobError;
+use layout::in_range;
 pub use layout::{LayerParams, SECTIONS, Section, align_up, blob_bytes, payload_offset};
 
 /// First bytes of every blob; damaged by text-mode transfers on purpose.
@@ -23,6 +24,8 @@ pub const HEADER: usize = 128;
 pub const TABLE_ROW: usize = 8;
 /// Sections start at multiples of this; so must the memory that holds a blob.
 pub const ALIGN: usize = 16;
+/// Bytes up to the end of the section table.
+const TABLE_END: usize = HEADER + SECTIONS * TABLE_ROW;
 /// i8 weights, i16 activations, i16 state.
 pub const QUANT_W8A16H16: u32 = 1;
 
@@ -93,16 +96,27 @@ pub struct LayerView<'a> {
     pub out_proj: &'a [i8],
 }
 
+/// `N` bytes at `at`; zeros if the slice ends before. No panic path, also in constants.
+pub(crate) const fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    match bytes.split_at_checked(at) {
+        Some((_, rest)) => match rest.first_chunk() {
+            Some(&array) => array,
+            None => [0; N],
+        },
+        None => [0; N],
+    }
+}
+
 const fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    u16::from_le_bytes(array_at(bytes, at))
 }
 
 const fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    u32::from_le_bytes(array_at(bytes, at))
 }
 
 const fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u32_at(bytes, at) as u64 | (u32_at(bytes, at + 4) as u64) << 32
+    u64::from_le_bytes(array_at(bytes, at))
 }
 
 /// Reads the shape from a header: magic, version and bounds are checked, checksums are not.
@@ -113,12 +127,8 @@ pub const fn read_dims(bytes: &[u8]) -> Result<Dims, BlobError> {
     if bytes.len() < HEADER {
         return Err(BlobError::Truncated { need: HEADER as u64, have: bytes.len() as u64 });
     }
-    let mut i = 0;
-    while i < MAGIC.len() {
-        if bytes[i] != MAGIC[i] {
-            return Err(BlobError::BadMagic);
-        }
-        i += 1;
+    if u64_at(bytes, 0) != u64::from_le_bytes(MAGIC) {
+        return Err(BlobError::BadMagic);
     }
     let version = u16_at(bytes, 8);
     if version != VERSION {
@@ -181,80 +191,45 @@ impl<'a> Blob<'a> {
         if have > need {
             return Err(BlobError::TrailingBytes { need, have });
         }
+        // Cannot fail: `need` covers header and table.
+        let (Some(header), Some(table)) = (bytes.get(..HEADER - 4), bytes.get(HEADER..TABLE_END)) else {
+            return Err(BlobError::Truncated { need, have });
+        };
         let mut digest = CRC32.digest();
-        digest.update(&bytes[..HEADER - 4]);
-        digest.update(&bytes[HEADER..HEADER + SECTIONS * TABLE_ROW]);
+        digest.update(header);
+        digest.update(table);
         let (stored, computed) = (u32_at(bytes, HEADER - 4), digest.finalize());
         if stored != computed {
             return Err(BlobError::HeaderChecksum { stored, computed });
         }
         let sections = parse_sections(bytes, &dims)?;
-        let mut fingerprint = [0; 16];
-        fingerprint.copy_from_slice(&bytes[80..96]);
-        let head = HeadParams {
-            residual_frac: bytes[52],
-            norm_f_shift: bytes[53],
-            embedding_shift: bytes[54],
-            head_shift: bytes[55],
-            norm_eps: u64_at(bytes, 64),
-        };
+        let [residual_frac, norm_f_shift, embedding_shift, head_shift] = array_at(bytes, 52);
+        let norm_eps = u64_at(bytes, 64);
+        let head = HeadParams { residual_frac, norm_f_shift, embedding_shift, head_shift, norm_eps };
+        let fingerprint = array_at(bytes, 80);
         let blob = Blob { dims, bytes, head, fingerprint, sections };
         blob.check_params()?;
         Ok(blob)
     }
 
-    /// Every shift and format in its range, so that the step needs no checks.
+    /// Every shift and format in its range and every reserved byte zero, so that the step needs no checks.
     fn check_params(&self) -> Result<(), BlobError> {
         let n_layer = self.dims.n_layer;
-        let shift = |layer, name, found: u8| {
-            if matches!(found, 1..=54) {
-                Ok(())
-            } else {
-                Err(BlobError::LayerParam { layer, name, found: found.into() })
-            }
-        };
-        let frac = |layer, name, found: u8| {
-            if matches!(found, 4..=15) {
-                Ok(())
-            } else {
-                Err(BlobError::LayerParam { layer, name, found: found.into() })
-            }
-        };
         for layer in 0..n_layer {
-            let p = self.layer(layer).params;
-            shift(layer, "norm_shift", p.norm_shift)?;
-            shift(layer, "in_proj_shift", p.in_proj_shift)?;
-            shift(layer, "conv_shift", p.conv_shift)?;
-            shift(layer, "x_proj_shift", p.x_proj_shift)?;
-            shift(layer, "dt_proj_shift", p.dt_proj_shift)?;
-            shift(layer, "out_proj_shift", p.out_proj_shift)?;
-            shift(layer, "y_shift", p.y_shift)?;
-            shift(layer, "d_shift", p.d_shift)?;
-            shift(layer, "gate_shift", p.gate_shift)?;
-            if p.out_proj_shift < 18 {
-                let found = p.out_proj_shift.into();
-                return Err(BlobError::LayerParam { layer, name: "out_proj_shift", found });
-            }
-            frac(layer, "x_frac", p.x_frac)?;
-            frac(layer, "z_frac", p.z_frac)?;
-            if p.dx_base.unsigned_abs() > 1 << 20 {
-                return Err(BlobError::LayerParam { layer, name: "dx_base", found: p.dx_base });
-            }
+            self.layer(layer).params.check(layer)?;
         }
-        shift(n_layer, "norm_f_shift", self.head.norm_f_shift)?;
-        shift(n_layer, "embedding_shift", self.head.embedding_shift)?;
-        shift(n_layer, "head_shift", self.head.head_shift)?;
-        if self.head.residual_frac > 24 {
-            return Err(BlobError::LayerParam {
-                layer: n_layer,
-                name: "residual_frac",
-                found: self.head.residual_frac.into(),
-            });
-        }
+        in_range(n_layer, "norm_f_shift", self.head.norm_f_shift, 1, 54)?;
+        in_range(n_layer, "embedding_shift", self.head.embedding_shift, 1, 54)?;
+        in_range(n_layer, "head_shift", self.head.head_shift, 1, 54)?;
+        in_range(n_layer, "residual_frac", self.head.residual_frac, 0, 24)?;
         if self.head.norm_eps > 1 << 56 {
             return Err(BlobError::BadHeader { field: "norm_eps", found: self.head.norm_eps });
         }
-        Ok(())
+        let reserved = [("reserved", u64_at(self.bytes, 72) >> 16), ("reserved2", u32_at(self.bytes, 120) as u64)];
+        match reserved.into_iter().find(|&(_, found)| found != 0) {
+            Some((field, found)) => Err(BlobError::BadHeader { field, found }),
+            None => Ok(()),
+        }
     }
 
     /// The shape.
@@ -281,7 +256,7 @@ impl<'a> Blob<'a> {
 
     /// Raw bytes of a section.
     pub fn section(&self, section: Section) -> &'a [u8] {
-        self.sections[section as usize]
+        self.sections.get(section as usize).copied().unwrap_or(&[])
     }
 
     /// CRC-32 of a section as stored (and checked).
@@ -306,9 +281,10 @@ impl<'a> Blob<'a> {
 
     /// Part `index` of a section that repeats per layer, as elements. Empty if there is no such part.
     fn part<T: Pod>(&self, section: Section, index: usize) -> &'a [T] {
-        let all: &'a [T] = bytemuck::try_cast_slice(self.sections[section as usize]).unwrap_or(&[]);
+        let all: &'a [T] = bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[]);
         let len = section.len_per_layer(&self.dims) as usize;
-        all.get(index * len..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
+        let rest = index.checked_mul(len).and_then(|at| all.get(at..));
+        rest.and_then(|rest| rest.get(..len)).unwrap_or(&[])
     }
 
     /// The tensors of layer `index`; empty slices if there is no such layer.
@@ -359,30 +335,32 @@ impl<'a> Blob<'a> {
 /// Walks the section table: offsets tile the file, padding is zero, checksums hold.
 fn parse_sections<'a>(bytes: &'a [u8], dims: &Dims) -> Result<[&'a [u8]; SECTIONS], BlobError> {
     let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
+    // `parse` has checked that the file is as long as all sections together: no part is missing.
+    let part = |from: u64, to: u64| {
+        let missing = BlobError::Truncated { need: to, have: bytes.len() as u64 };
+        bytes.get(from as usize..to as usize).ok_or(missing)
+    };
     let mut offset = payload_offset();
-    let table_end = HEADER + SECTIONS * TABLE_ROW;
-    if bytes[table_end..offset as usize].iter().any(|&b| b != 0) {
+    if part(TABLE_END as u64, offset)?.iter().any(|&b| b != 0) {
         return Err(BlobError::Padding { section: Section::LayerParams });
     }
-    for section in Section::ALL {
+    for (slot, section) in sections.iter_mut().zip(Section::ALL) {
         let row = HEADER + section as usize * TABLE_ROW;
         let found = u32_at(bytes, row) as u64 * ALIGN as u64;
         if found != offset {
             return Err(BlobError::SectionOffset { section, expected: offset, found });
         }
-        // `parse` has checked that the file is as long as all sections together.
-        let len = section.bytes(dims);
-        let data = &bytes[offset as usize..(offset + len) as usize];
-        let end = offset + align_up(len);
-        if bytes[(offset + len) as usize..end as usize].iter().any(|&b| b != 0) {
+        let data_end = offset + section.bytes(dims);
+        let data = part(offset, data_end)?;
+        offset = align_up(data_end);
+        if part(data_end, offset)?.iter().any(|&b| b != 0) {
             return Err(BlobError::Padding { section });
         }
         let (stored, computed) = (u32_at(bytes, row + 4), CRC32.checksum(data));
         if stored != computed {
             return Err(BlobError::SectionChecksum { section, stored, computed });
         }
-        sections[section as usize] = data;
-        offset = end;
+        *slot = data;
     }
     Ok(sections)
 }

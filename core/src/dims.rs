@@ -137,7 +137,7 @@ impl Dims {
 
     /// Largest magnitude of an element of `C`, so that `sum_n C[n] * h[n]` is exact in i32 for any state.
     pub const fn c_limit(&self) -> i64 {
-        let limit = 65_535 / self.d_state as i64;
+        let limit = 65_535 / if self.d_state == 0 { 1 } else { self.d_state as i64 };
         if limit > 32_767 { 32_767 } else { limit }
     }
 }

@@ -20,7 +20,7 @@
 
 use core::ops::DerefMut;
 
-use crate::blob::{Blob, CRC32, Fingerprint};
+use crate::blob::{Blob, CRC32, Fingerprint, array_at};
 
 /// Bytes of a snapshot before the payload.
 pub const SNAPSHOT_HEADER: usize = 40;
@@ -63,6 +63,11 @@ pub enum StateError {
         /// Bytes found.
         found: usize,
     },
+    /// A reserved field is not zero.
+    Reserved {
+        /// Its value.
+        found: u16,
+    },
     /// CRC-32 of the snapshot.
     Checksum {
         /// CRC stored.
@@ -87,6 +92,7 @@ impl core::fmt::Display for StateError {
                 write!(f, "snapshot version {found}, this build reads version {SNAPSHOT_VERSION}")
             }
             Self::Length { expected, found } => write!(f, "snapshot of {found} bytes, this model's have {expected}"),
+            Self::Reserved { found } => write!(f, "reserved field of the snapshot is {found:#x}, not zero"),
             Self::Checksum { stored, computed } => {
                 write!(f, "snapshot CRC-32 is {computed:08x}, the file says {stored:08x}")
             }
@@ -171,8 +177,9 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
     pub fn snapshot(&self, out: &mut [u8]) -> Result<usize, StateError> {
         let payload: &[u8] = bytemuck::cast_slice(self.as_slice());
         let (need, have) = (SNAPSHOT_HEADER + payload.len(), out.len());
-        let out = out.get_mut(..need).ok_or(StateError::TooSmall { what: "snapshot buffer", need, have })?;
-        let (header, body) = out.split_at_mut(SNAPSHOT_HEADER);
+        let error = StateError::TooSmall { what: "snapshot buffer", need, have };
+        let out = out.get_mut(..need).ok_or(error)?;
+        let (header, body) = out.split_first_chunk_mut::<SNAPSHOT_HEADER>().ok_or(error)?;
         header[..4].copy_from_slice(&SNAPSHOT_MAGIC);
         header[4..6].copy_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
         header[6..8].fill(0);
@@ -194,32 +201,33 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
         let Some((header, body)) = snapshot.split_at_checked(SNAPSHOT_HEADER) else {
             return Err(StateError::Length { expected, found: snapshot.len() });
         };
-        if header[..4] != SNAPSHOT_MAGIC {
+        if array_at(header, 0) != SNAPSHOT_MAGIC {
             return Err(StateError::BadMagic);
         }
-        let version = u16::from_le_bytes([header[4], header[5]]);
+        let version = u16::from_le_bytes(array_at(header, 4));
         if version != SNAPSHOT_VERSION {
             return Err(StateError::UnsupportedVersion { found: version });
         }
-        let mut found: Fingerprint = [0; 16];
-        found.copy_from_slice(&header[8..24]);
+        let found: Fingerprint = array_at(header, 8);
         if found != self.fingerprint {
             return Err(StateError::ForeignModel { expected: self.fingerprint, found });
         }
-        let length = u32::from_le_bytes([header[32], header[33], header[34], header[35]]) as usize;
-        if length != 2 * self.len || body.len() != length {
+        let length = u32::from_le_bytes(array_at(header, 32)) as usize;
+        let payload: &mut [u8] = bytemuck::cast_slice_mut(self.elements_mut());
+        if length != payload.len() || body.len() != payload.len() {
             return Err(StateError::Length { expected, found: snapshot.len() });
         }
-        let stored = u32::from_le_bytes([header[36], header[37], header[38], header[39]]);
+        let stored = u32::from_le_bytes(array_at(header, 36));
         let computed = snapshot_crc(header, body);
         if stored != computed {
             return Err(StateError::Checksum { stored, computed });
         }
-        let payload: &mut [u8] = bytemuck::cast_slice_mut(self.elements_mut());
+        let reserved = u16::from_le_bytes(array_at(header, 6));
+        if reserved != 0 {
+            return Err(StateError::Reserved { found: reserved });
+        }
         payload.copy_from_slice(body);
-        let mut position = [0; 8];
-        position.copy_from_slice(&header[24..32]);
-        self.position = u64::from_le_bytes(position);
+        self.position = u64::from_le_bytes(array_at(header, 24));
         Ok(())
     }
 }

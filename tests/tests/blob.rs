@@ -52,6 +52,9 @@ fn the_valid_blobs_are_valid() {
         let blob = Blob::parse(aligned.as_slice()).unwrap();
         assert_eq!(mambabyte_host::quantize::writer::fingerprint(&blob), blob.fingerprint());
         assert_eq!(blob.name(), "random");
+        for absent in [spec.dims.n_layer, usize::MAX] {
+            assert!(blob.layer(absent).in_proj.is_empty(), "a layer that is not there is empty");
+        }
         let before = bytes.clone();
         reseal(&mut bytes);
         assert_eq!(bytes, before, "resealing changes nothing that is right");
@@ -87,6 +90,20 @@ fn header_fields() {
         let (raw, resealed) = refused(|b| b[64..72].copy_from_slice(&found.to_le_bytes()));
         assert!(matches!(raw, BlobError::HeaderChecksum { .. }));
         assert_eq!(resealed, BlobError::BadHeader { field: "norm_eps", found });
+    }
+}
+
+#[test]
+fn reserved_bytes_of_the_header_must_be_zero() {
+    for (field, bytes) in [("reserved", 74..80), ("reserved2", 120..124)] {
+        for at in bytes.clone() {
+            for value in [1, 0x80] {
+                let (raw, resealed) = refused(|b| b[at] = value);
+                assert!(matches!(raw, BlobError::HeaderChecksum { .. }), "byte {at}: {raw:?}");
+                let found = u64::from(value) << (8 * (at - bytes.start));
+                assert_eq!(resealed, BlobError::BadHeader { field, found });
+            }
+        }
     }
 }
 
@@ -190,7 +207,7 @@ fn padding_must_be_zero() {
 fn checksums() {
     let good = random_blob(BlobSpec::small(1));
     let stored = u32::from_le_bytes(good[HEADER - 4..HEADER].try_into().unwrap());
-    // Fields that nothing but the checksum protects: reserved ones, fingerprint, name.
+    // Whatever the checksum alone protects, fingerprint and name, and what later checks would refuse too.
     for at in (72..HEADER - 4).chain(HEADER..HEADER + SECTIONS * TABLE_ROW) {
         let mut bad = good.clone();
         bad[at] ^= 1;
@@ -248,6 +265,11 @@ fn parameters_in_range() {
         let (raw, error) = refused(|b| put(b, layer_params + 16, found as u32));
         assert!(matches!(raw, BlobError::SectionChecksum { section: Section::LayerParams, .. }));
         assert_eq!(error, BlobError::LayerParam { layer: 0, name: "dx_base", found });
+    }
+    expect(0, "reserved", layer_params + 11, &[1, 128, 255]);
+    for found in [1, -1, i16::MIN] {
+        let (_, error) = refused(|b| b[layer_params + 14..layer_params + 16].copy_from_slice(&found.to_le_bytes()));
+        assert_eq!(error, BlobError::LayerParam { layer: 0, name: "reserved2", found: found.into() });
     }
     assert_eq!(size_of::<LayerParams>(), 32);
     // The edges themselves are valid.

@@ -218,6 +218,14 @@ fn every_state_error() {
         }
     }
 
+    for found in [1, 0x8000, u16::MAX] {
+        let reserved = edited(&|b| {
+            b[6..8].copy_from_slice(&found.to_le_bytes());
+            reseal_snapshot(b, false);
+        });
+        assert_eq!(refuse(&reserved), StateError::Reserved { found });
+    }
+
     let foreign = StateError::ForeignModel { expected: blob.fingerprint(), found: other.fingerprint() };
     assert_eq!(refuse(&snapshot(&Decoder::owned(other))), foreign);
     assert_eq!(target.state_mut().clone_from(Decoder::owned(other).state()), Err(foreign));

@@ -14,7 +14,7 @@ pub enum BlobError {
         /// Version in the file.
         found: u16,
     },
-    /// A header field that must be one value has another.
+    /// A header field has a value that it may not have; `reserved` (bytes 74..80) and `reserved2` (120..124) must be zero.
     BadHeader {
         /// Name of the field.
         field: &'static str,
@@ -81,7 +81,7 @@ pub enum BlobError {
         /// CRC of the bytes.
         computed: u32,
     },
-    /// A shift or format of a layer outside its range.
+    /// A shift or format of a layer outside its range, or a reserved field that is not zero.
     LayerParam {
         /// Index of the layer; `n_layer` stands for the last norm and the head.
         layer: usize,
@@ -102,7 +102,9 @@ impl core::fmt::Display for BlobError {
             Self::BadHeader { field, found } => write!(f, "header field {field} has the unexpected value {found}"),
             Self::Dimension { name, found, low, high } => write!(f, "{name} = {found} is outside {low}..={high}"),
             Self::Truncated { need, have } => write!(f, "truncated: {have} bytes, {need} needed"),
-            Self::TrailingBytes { need, have } => write!(f, "{} bytes behind the end of the blob", have - need),
+            Self::TrailingBytes { need, have } => {
+                write!(f, "{} bytes behind the end of the blob", have.saturating_sub(need))
+            }
             Self::Misaligned { remainder } => {
                 write!(f, "blob starts {remainder} bytes past a multiple of {ALIGN}; use include_blob!")
             }

@@ -1,6 +1,6 @@
 //! Where everything lies in a blob: the sections, their lengths for a shape, the parameters of a layer.
 
-use crate::blob::{ALIGN, HEADER, TABLE_ROW};
+use crate::blob::{ALIGN, BlobError, HEADER, TABLE_ROW};
 use crate::dims::{Dims, Norm, VOCAB};
 use bytemuck::{Pod, Zeroable};
 
@@ -232,11 +232,11 @@ pub struct LayerParams {
     pub x_frac: u8,
     /// Fractional bits of the gate `z`, `4..=15`.
     pub z_frac: u8,
-    /// Zero.
+    /// Zero; anything else is refused.
     pub reserved: u8,
     /// log2 of the rate of `a_log` code 0, plus `log2(log2(e))`, in Q10 octaves.
     pub a_base: i16,
-    /// Zero.
+    /// Zero; anything else is refused.
     pub reserved2: i16,
     /// `log2(delta) + dx_base + 32 * state_code` (Q10) is log2 of the factor from `x` to `delta * x`.
     pub dx_base: i32,
@@ -264,4 +264,30 @@ impl LayerParams {
         dx_base: 0,
         scale_log2: [0; 6],
     };
+
+    /// Every shift and format in its range, reserved fields zero.
+    pub(super) fn check(&self, layer: usize) -> Result<(), BlobError> {
+        in_range(layer, "norm_shift", self.norm_shift, 1, 54)?;
+        in_range(layer, "in_proj_shift", self.in_proj_shift, 1, 54)?;
+        in_range(layer, "conv_shift", self.conv_shift, 1, 54)?;
+        in_range(layer, "x_proj_shift", self.x_proj_shift, 1, 54)?;
+        in_range(layer, "dt_proj_shift", self.dt_proj_shift, 1, 54)?;
+        in_range(layer, "out_proj_shift", self.out_proj_shift, 18, 54)?;
+        in_range(layer, "y_shift", self.y_shift, 1, 54)?;
+        in_range(layer, "d_shift", self.d_shift, 1, 54)?;
+        in_range(layer, "gate_shift", self.gate_shift, 1, 54)?;
+        in_range(layer, "x_frac", self.x_frac, 4, 15)?;
+        in_range(layer, "z_frac", self.z_frac, 4, 15)?;
+        in_range(layer, "reserved", self.reserved, 0, 0)?;
+        let wide = [("reserved2", self.reserved2 as i32, 0), ("dx_base", self.dx_base, 1 << 20)];
+        match wide.into_iter().find(|&(_, found, limit)| found.unsigned_abs() > limit) {
+            Some((name, found, _)) => Err(BlobError::LayerParam { layer, name, found }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `low <= found <= high`, or the error that names the parameter.
+pub(super) fn in_range(layer: usize, name: &'static str, found: u8, low: u8, high: u8) -> Result<(), BlobError> {
+    if found >= low && found <= high { Ok(()) } else { Err(BlobError::LayerParam { layer, name, found: found.into() }) }
 }
