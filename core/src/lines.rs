@@ -2,7 +2,7 @@
 //!
 //! A line has two scores: its mean surprise in bits per byte, and the largest mean over [`PEAK`] consecutive bytes (one
 //! damaged byte hides in the mean of a long line, not in the peak). Each is compared with what the last [`WINDOW`]
-//! lines of the stream had: with their 15th 16-quantile `q`, plus a quarter of its distance from the median (at least
+//! lines of the stream had: with their 15th 16-quantile `q`, plus half of its distance from the median (at least
 //! [`MARGIN`]). The quantile lets kinds of lines that are always surprising be normal, as long as they are more than a
 //! sixteenth of the stream; a burst of up to four bad lines does not move it; a lasting change becomes the new normal.
 //! Nothing is flagged before [`WARM_UP`] lines. Integers only: a chip flags the same lines as a workstation.

@@ -161,7 +161,7 @@ pub struct Stream {
     #[arg(long)]
     pub color: bool,
     /// Flag lines above this many bits per byte. `auto` learns it from the last 64 lines, for
-    /// the mean and for the worst 8 bytes: 15th 16-quantile and a quarter of its distance from the median; after 16
+    /// the mean and for the worst 8 bytes: 15th 16-quantile and half of its distance from the median; after 16
     /// lines.
     #[arg(long, default_value = "auto", value_name = "BITS|auto")]
     pub threshold: String,
