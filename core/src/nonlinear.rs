@@ -4,8 +4,9 @@
 //! f64 (`tests/tests/nonlinear.rs`), which holds the bound stated here.
 //!
 //! Delta lives in the log domain. With `l = log2(softplus(v))` the decay `exp(-delta * exp(A_log))` is a function of
-//! the *sum* `l + A_log * log2(e) + log2(log2(e))`: one addition and one lookup per state, at constant relative
-//! precision of the decay *rate*, however close to 1 the decay is. Logs are in octaves, Q10.
+//! the *sum* `l + A_log * log2(e) + log2(log2(e))`: one addition and one lookup per state. The lookup sees the decay
+//! *rate* at constant relative precision; the decay that it gives is then rounded to Q15 and at most 32767.
+//! Logs are in octaves, Q10.
 
 use crate::fixed::round_shift;
 use crate::tables::{DECAY, EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
@@ -32,8 +33,8 @@ pub fn log2_q16(x: u64) -> u32 {
 }
 
 /// `log2(softplus(v))` in Q10 octaves, `v` in Q10. Exact log-linear tail below -16; above 16 softplus is the identity,
-/// so it never saturates. Absolute error at most 1e-3 octaves, 0.07 % of delta, for `v >= -32`; it grows to 8e-3
-/// octaves at -1024, where the step has long saturated the result at -32 octaves.
+/// so it never saturates here; the step holds `v` to +-1024. Absolute error at most 1e-3 octaves, 0.07 % of delta, for
+/// `v >= -32`; it grows to 8e-3 octaves at -1024, where the step has long saturated the result at -32 octaves.
 #[inline(always)]
 pub fn log2_softplus(v: i32) -> i32 {
     const EDGE: i32 = 16 << 10;
@@ -51,7 +52,8 @@ pub fn log2_softplus(v: i32) -> i32 {
 }
 
 /// `2^-(2^l)` in Q15, `l` in Q10 octaves: the decay of a state whose rate times delta is `2^l`.
-/// The rate is reproduced to 1/256 octave (0.28 %); the result is in `0..=32767`.
+/// `l` is rounded to 1/128 octave, so the rate is right to 1/256 octave (0.28 %); then the result is rounded to Q15.
+/// It is in `0..=32767`: 32767 for every `l` below -15 octaves, 0 from 4 octaves on.
 #[inline(always)]
 pub fn decay(l: i32) -> i16 {
     const LOW: i32 = -15 << 10;

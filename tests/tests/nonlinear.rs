@@ -2,6 +2,7 @@
 
 use mambabyte_core::nonlinear::{decay, exp2_fraction, log2_q16, log2_softplus, rsqrt, sigmoid, silu};
 use mambabyte_core::score::{most_probable, probability, surprise, weight};
+use mambabyte_core::selective_scan::delta_x;
 use mambabyte_core::{Logits, Rng, VOCAB};
 
 /// Largest error seen and where. Printed, so that `--nocapture` shows the measured bounds.
@@ -85,6 +86,26 @@ fn log2_softplus_everywhere() {
     near.at_most(1e-3);
     tail.at_most(8e-3);
     assert!(log2_softplus(-(1 << 20)) < -32767, "the step saturates the far tail");
+}
+
+/// Every octave that a blob may ask for, the bounds of the shift included.
+#[test]
+fn delta_x_everywhere() {
+    let mut worst = Worst::new("delta_x, steps beyond 3.1e-5 of the result");
+    let xs = [0, 1, -1, 2, -2, 3, 100, -1000, 16_384, 32_767, -32_767];
+    for exponent in (-1_100 * 1024..=1_100 * 1024).step_by(173).chain(-40 * 1024..40 * 1024) {
+        for x in xs {
+            let result = delta_x(x, exponent - 100, 100 - 32 * 7, 7);
+            let exact = (f64::from(x) * (f64::from(exponent) / 1024.0).exp2()).clamp(-32767.0, 32767.0);
+            if x.abs() == 1 && exponent >= 15 << 10 {
+                assert!(result.signum() == x && result.abs() >= 16_384, "{x} at {exponent}: {result}");
+            } else {
+                let error = (f64::from(result) - exact).abs() - 3.1e-5 * exact.abs();
+                worst.see(error.max(0.0), exponent.into());
+            }
+        }
+    }
+    worst.at_most(0.5001);
 }
 
 /// The rate is exact to half a step of the table (1/256 octave); the decay itself is then rounded to Q15.
