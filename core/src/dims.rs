@@ -130,6 +130,34 @@ impl Dims {
         4 * self.scratch_len()
     }
 
+    /// Refuses to compile a program whose memory for the model, state and scratch, exceeds `ram` bytes.
+    ///
+    /// ```
+    /// # use mambabyte_core::Dims;
+    /// const DIMS: Dims = Dims::of_blob(include_bytes!("../../models/sensor-pico/model.mbb"));
+    /// const _: () = DIMS.assert_fits(5860);
+    /// ```
+    ///
+    /// One byte less does not compile. The compiler's message has the numbers: `the model does not fit: state 4224 +
+    /// scratch 1636 bytes of RAM, 5859 allowed`.
+    ///
+    /// ```compile_fail
+    /// # use mambabyte_core::Dims;
+    /// const DIMS: Dims = Dims::of_blob(include_bytes!("../../models/sensor-pico/model.mbb"));
+    /// const _: () = DIMS.assert_fits(5859);
+    /// ```
+    ///
+    /// # Panics
+    /// If the memory is not enough; in a constant that is the compile error.
+    pub const fn assert_fits(&self, ram: usize) {
+        let (state, scratch) = (self.state_bytes(), self.scratch_bytes());
+        if state + scratch > ram {
+            let text = Text::EMPTY.str("the model does not fit: state ").number(state).str(" + scratch ");
+            let text = text.number(scratch).str(" bytes of RAM, ").number(ram).str(" allowed");
+            panic!("{}", text.as_str());
+        }
+    }
+
     /// Rows of `a_log`: one per channel if the decays are tied, else one per state.
     pub const fn a_log_rows(&self) -> usize {
         if self.tied_decays { 1 } else { self.d_state }
@@ -139,6 +167,48 @@ impl Dims {
     pub const fn c_limit(&self) -> i64 {
         let limit = 65_535 / if self.d_state == 0 { 1 } else { self.d_state as i64 };
         if limit > 32_767 { 32_767 } else { limit }
+    }
+}
+
+/// A message with numbers that is put together in a constant, where `format!` does not work.
+struct Text {
+    bytes: [u8; 160],
+    len: usize,
+}
+
+impl Text {
+    const EMPTY: Self = Self { bytes: [0; 160], len: 0 };
+
+    const fn push(mut self, byte: u8) -> Self {
+        if self.len < self.bytes.len() {
+            self.bytes[self.len] = byte;
+            self.len += 1;
+        }
+        self
+    }
+
+    const fn str(mut self, s: &str) -> Self {
+        let mut rest = s.as_bytes();
+        while let Some((&first, tail)) = rest.split_first() {
+            self = self.push(first);
+            rest = tail;
+        }
+        self
+    }
+
+    const fn number(self, n: usize) -> Self {
+        let more = if n < 10 { self } else { self.number(n / 10) };
+        more.push(b'0' + (n % 10) as u8)
+    }
+
+    const fn as_str(&self) -> &str {
+        match self.bytes.split_at_checked(self.len) {
+            Some((text, _)) => match core::str::from_utf8(text) {
+                Ok(text) => text,
+                Err(_) => "",
+            },
+            None => "",
+        }
     }
 }
 

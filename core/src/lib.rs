@@ -13,6 +13,7 @@
 //! // `include_bytes!` may put the bytes at any address. `include_blob!` puts them at a multiple of 16.
 //! const MODEL: &[u8] = include_blob!("../../models/sensor-pico/model.mbb");
 //! const DIMS: Dims = Dims::of_blob(MODEL); // read at compile time
+//! const _: () = DIMS.assert_fits(8 * 1024); // a model that needs more RAM does not compile
 //! // Memory of the right size at compile time. A chip has `static_cell::StaticCell` in place of `Mutex`.
 //! static STATE: Mutex<[i16; DIMS.state_len()]> = Mutex::new([0; DIMS.state_len()]);
 //! static SCRATCH: Mutex<[i32; DIMS.scratch_len()]> = Mutex::new([0; DIMS.scratch_len()]);
