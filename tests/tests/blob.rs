@@ -127,6 +127,8 @@ fn dimension_bounds_and_huge_counts() {
         assert_eq!(raw, resealed);
         assert!(matches!(raw, BlobError::BadHeader { field: "blob_bytes", .. }), "{name}: {raw:?}");
     }
+    // `Dims` can be made without `parse`; no division by zero states.
+    assert_eq!(Dims { d_state: 0, ..BlobSpec::small(1).dims }.c_limit(), 32_767);
     // The largest dimensions of all, and a length to match: no overflow on the way to the refusal.
     let huge = |b: &mut Vec<u8>| {
         for (_, at, _, high) in bounds {
@@ -175,7 +177,7 @@ fn sections_must_tile() {
     for section in Section::ALL {
         let row = HEADER + section as usize * TABLE_ROW;
         let expected = start(section) as u64;
-        for found in [0, expected - 16, expected + 16, 16 * u64::from(u32::MAX)] {
+        for found in [0, expected - 16, expected + 16, expected + (1 << 35), 16 * u64::from(u32::MAX)] {
             let (raw, resealed) = refused(|b| put(b, row, (found / 16) as u32));
             assert!(matches!(raw, BlobError::HeaderChecksum { .. }));
             assert_eq!(resealed, BlobError::SectionOffset { section, expected, found });

@@ -113,7 +113,7 @@ fn a_stream_may_be_split_anywhere() {
         let text = text(40);
         let mut whole = Decoder::owned(blob);
         let logits = *whole.prefill(&text).unwrap();
-        for split in 0..text.len() {
+        for split in 0..=text.len() {
             let (head, tail) = text.split_at(split);
             let mut first = Decoder::owned(blob);
             first.prefill(head);
@@ -122,7 +122,7 @@ fn a_stream_may_be_split_anywhere() {
             second.prefill(b"other things");
             second.state_mut().restore(&snapshot(&first)).unwrap();
             assert_eq!(second.state().position(), split as u64);
-            assert_eq!(*second.prefill(tail).unwrap(), logits);
+            assert_eq!(second.prefill(tail).copied(), (!tail.is_empty()).then_some(logits));
             assert_eq!(snapshot(&second), snapshot(&whole));
             // And by copying the state.
             let mut third = Decoder::owned(blob);
@@ -229,6 +229,15 @@ fn every_state_error() {
     let foreign = StateError::ForeignModel { expected: blob.fingerprint(), found: other.fingerprint() };
     assert_eq!(refuse(&snapshot(&Decoder::owned(other))), foreign);
     assert_eq!(target.state_mut().clone_from(Decoder::owned(other).state()), Err(foreign));
+    assert_eq!(snapshot(&target), before);
+    // A state of another size is a foreign model first.
+    let mut spec = BlobSpec::small(1);
+    spec.dims.d_state = 5;
+    let larger_memory = AlignedBytes::new(&random_blob(spec));
+    let larger = Decoder::owned(Blob::parse(larger_memory.as_slice()).unwrap());
+    let foreign = StateError::ForeignModel { expected: blob.fingerprint(), found: larger.blob().fingerprint() };
+    assert_eq!(target.state_mut().restore(&snapshot(&larger)), Err(foreign));
+    assert_eq!(target.state_mut().clone_from(larger.state()), Err(foreign));
     assert_eq!(snapshot(&target), before);
     assert!(State::new(&blob, vec![0i16; 0]).is_err());
     target.state_mut().restore(&good).unwrap();
