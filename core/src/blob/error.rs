@@ -7,7 +7,7 @@ use crate::blob::{ALIGN, Section, VERSION};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BlobError {
-    /// The first eight bytes are not [`MAGIC`].
+    /// The first eight bytes are not [`MAGIC`](crate::blob::MAGIC).
     BadMagic,
     /// A version that this code does not read.
     UnsupportedVersion {
