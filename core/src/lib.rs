@@ -154,7 +154,8 @@
 //! * **Sums are exact.** No accumulator can overflow, whatever a blob says. So the order of a sum is free, and a SIMD
 //!   or GPU version has the same bits.
 //! * **One rounding rule.** Wherever an activation is scaled, and between the entries of a table: to nearest, halves
-//!   up. Only these cut off: `eps >> 2 down` in the norm, and weights and shares in scores and sampling.
+//!   up. Only these cut off: `eps >> 2 down` in the norm, the mantissas of the arguments of rsqrt (16 bits) and log2
+//!   (24 bits), weights and shares in scores and sampling.
 //! * **What saturates, and where.** Activations at +-32767 (never -32768); `h` at -32768 and 32767; residual, gated
 //!   output and logits at the range of i32; the argument of softplus at +-1024, its logarithm at -32 octaves; `C` at
 //!   `c_limit`; `delta * x` as [`delta_x`](selective_scan::delta_x) says. Nothing wraps.
