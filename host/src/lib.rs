@@ -2,6 +2,7 @@
 //!
 //! * [`checkpoint`]: a trained model as plain f32 tensors; [`model`] runs it.
 //! * [`quantize`]: from a checkpoint to a blob.
+//! * [`train`]: gradients of the f32 model.
 //! * [`bpb`]: bits per byte of a text, for both.
 
 pub mod align;
@@ -9,6 +10,7 @@ pub mod bpb;
 pub mod checkpoint;
 pub mod model;
 pub mod quantize;
+pub mod train;
 
 pub use checkpoint::{Checkpoint, Layer};
 pub use model::Model;

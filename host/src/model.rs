@@ -61,6 +61,11 @@ impl Model {
         &self.checkpoint
     }
 
+    /// `A = -exp(A_log)` of layer `index`, `[d_inner, d_state]`.
+    pub fn a(&self, index: usize) -> &[f32] {
+        &self.a[index]
+    }
+
     fn layers(&self) -> Vec<LayerF32<'_>> {
         let both = self.checkpoint.layers.iter().zip(&self.a);
         both.map(|(l, a)| LayerF32 {

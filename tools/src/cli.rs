@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::calibration_text::Mixture;
+
 /// Byte-level Mamba models, from a training checkpoint to a microcontroller.
 ///
 /// A blob (.mbb) is a quantised model that computes the same integers on every machine. Without a command, a
@@ -48,6 +50,13 @@ pub struct Convert {
     /// Text like the model's input, to choose scales by; may be repeated. Default: a small built-in mixture.
     #[arg(long, value_name = "TEXT")]
     pub calibrate: Vec<PathBuf>,
+    /// Which built-in text to use when no --calibrate is given.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "calibrate")]
+    pub mixture: Mixture,
+    /// Updates that choose all integers together, by distillation; 0 rounds each matrix for itself. Default: 400 up to
+    /// a million parameters, 0 above.
+    #[arg(long, value_name = "UPDATES")]
+    pub refine: Option<usize>,
     /// Write nothing and fail if the integer model costs more than this many bits per byte over f32.
     #[arg(long, value_name = "BPB", allow_negative_numbers = true)]
     pub max_delta: Option<f64>,

@@ -47,8 +47,13 @@ impl Quantizer<'_> {
         Ok(frac)
     }
 
+    /// Quantises all layers.
+    pub(super) fn layers(&mut self) -> Result<(), QuantizeError> {
+        (0..self.model.dims().n_layer).try_for_each(|layer| self.layer(layer))
+    }
+
     /// Quantises layer `index` and appends it to the blob.
-    pub(super) fn layer(&mut self, index: usize) -> Result<(), QuantizeError> {
+    fn layer(&mut self, index: usize) -> Result<(), QuantizeError> {
         let model = self.model;
         let (dims, weights) = (*model.dims(), &model.checkpoint().layers[index]);
         let stats = self.stats;
@@ -79,14 +84,14 @@ impl Quantizer<'_> {
         // in_proj: x rows into the convolution's input scale, z rows into theirs.
         let mut unit = vec![s.u / s.conv_in; d_inner];
         unit.resize(2 * d_inner, s.u * f64::from(s.z_frac).exp2());
-        let rounded = self.round("in_proj", &weights.in_proj, d_model, &unit, Some(&layer_stats.norm_gram));
+        let rounded = self.round(index, "in_proj", &weights.in_proj, d_model, &unit, Some(&layer_stats.norm_gram));
         let rounded = rounded.ok_or_else(|| out_of_range("in_proj", &weights.in_proj))?;
         p.in_proj_shift = rounded.shift;
         self.push(index, "in_proj", Section::InProjCode, Section::InProj, &rounded);
 
         // conv1d: stored tap-major.
         let unit = vec![s.conv_in / x_step; d_inner];
-        let rounded = self.round("conv1d", &weights.conv1d, dims.d_conv, &unit, None);
+        let rounded = self.round(index, "conv1d", &weights.conv1d, dims.d_conv, &unit, None);
         let mut rounded = rounded.ok_or_else(|| out_of_range("conv1d", &weights.conv1d))?;
         p.conv_shift = rounded.shift;
         let channel_major = rounded.weights.clone();
@@ -101,14 +106,14 @@ impl Quantizer<'_> {
         let mut unit = vec![x_step / s.dt; dims.dt_rank];
         unit.resize(dims.dt_rank + dims.d_state, x_step / s.b);
         unit.resize(dims.x_proj_rows(), x_step / s.c);
-        let rounded = self.round("x_proj", &weights.x_proj, d_inner, &unit, None);
+        let rounded = self.round(index, "x_proj", &weights.x_proj, d_inner, &unit, None);
         let rounded = rounded.ok_or_else(|| out_of_range("x_proj", &weights.x_proj))?;
         p.x_proj_shift = rounded.shift;
         self.push(index, "x_proj", Section::XProjCode, Section::XProj, &rounded);
 
         // dt_proj into Q10.
         let unit = vec![s.dt * 1024.0; d_inner];
-        let rounded = self.round("dt_proj", &weights.dt_proj, dims.dt_rank, &unit, None);
+        let rounded = self.round(index, "dt_proj", &weights.dt_proj, dims.dt_rank, &unit, None);
         let rounded = rounded.ok_or_else(|| out_of_range("dt_proj", &weights.dt_proj))?;
         p.dt_proj_shift = rounded.shift;
         self.push(index, "dt_proj", Section::DtProjCode, Section::DtProj, &rounded);
@@ -126,7 +131,7 @@ impl Quantizer<'_> {
 
         p.gate_shift = gate_shift as u8;
         let unit = vec![g_scale * f64::from(self.parts.residual_frac).exp2(); d_model];
-        let rounded = self.round("out_proj", &weights.out_proj, d_inner, &unit, Some(&layer_stats.gated_gram));
+        let rounded = self.round(index, "out_proj", &weights.out_proj, d_inner, &unit, Some(&layer_stats.gated_gram));
         let rounded = rounded.filter(|r| r.shift >= 18).ok_or_else(|| out_of_range("out_proj", &weights.out_proj))?;
         p.out_proj_shift = rounded.shift;
         self.push(index, "out_proj", Section::OutProjCode, Section::OutProj, &rounded);
@@ -156,6 +161,13 @@ impl Quantizer<'_> {
             ));
         }
         let codes: Vec<u8> = codes.iter().map(|c| c.clamp(0.0, 255.0) as u8).collect();
+        let value = |d: usize, n: usize| (f64::from(codes[n * dims.d_inner + d]) / A_STEPS + base) as f32;
+        let tied = |d: usize, n: usize| value(d, 0) + ((n + 1) as f32).log2();
+        let real = |i: usize| {
+            let (d, n) = (i / dims.d_state, i % dims.d_state);
+            if dims.tied_decays { tied(d, n) } else { value(d, n) }
+        };
+        self.a_log.push((0..a_log.len()).map(|i| real(i) * std::f32::consts::LN_2).collect());
         self.parts.push_u8(Section::ALog, &codes);
     }
 

@@ -6,14 +6,18 @@
 
 pub mod calibration;
 mod layer;
+mod refine;
 pub mod rounding;
 pub mod writer;
 
 use calibration::{Stats, observe};
+pub use refine::Schedule;
+
 use mambabyte_core::blob::Section;
 use mambabyte_core::oracle::Site;
 use mambabyte_core::{Blob, BlobError, Dims};
-use rounding::{Rounded, round_matrix};
+use rounding::{Rounded, round_matrix, rounded_as};
+use refine::{Grid, refine};
 use writer::BlobParts;
 
 use crate::model::{Model, ModelError};
@@ -22,6 +26,9 @@ use crate::model::{Model, ModelError};
 pub const HEADROOM: f64 = 2.0;
 /// Least headroom of activations whose scale is a power of two (it is between this and twice this).
 pub const HEADROOM_POW2: f64 = 1.25;
+
+/// Tensors whose f32 values refinement leaves: it chooses their integers (or, for `a_log`, nothing).
+const KEPT: [&str; 8] = ["embedding", "lm_head", "in_proj", "conv1d", "x_proj", "dt_proj", "out_proj", "a_log"];
 
 /// Why a model cannot be quantised.
 #[derive(Debug, thiserror::Error)]
@@ -98,24 +105,26 @@ pub struct Options {
     pub name: String,
     /// Compensate rounding errors (off: plain rounding, for comparison).
     pub compensate: bool,
+    /// Then refine all integers together; zero updates: leave them.
+    pub refine: Schedule,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: String::new(), compensate: true }
+        Self { name: String::new(), compensate: true, refine: Schedule::default() }
     }
 }
 
 /// Quantises `model`.
 ///
 /// * `texts`: calibration texts, each read from the zero state. `holdout`: texts on which clipping is counted.
-/// * `progress` is told bytes as they are read; in all `texts` and `holdout` once.
+/// * `progress` is told bytes as they are read: all `texts` and `holdout` once, and [`Schedule::bytes`] at most.
 ///
 /// # Errors
 /// [`QuantizeError`].
 /// # Cost
 /// One f32 step per byte and `d_model^2 + d_inner^2` multiply-adds per layer and byte; then a Cholesky factorisation
-/// per matrix.
+/// per matrix. Refinement: eight f32 steps per byte of its schedule.
 pub fn quantize(
     model: &Model,
     texts: &[&[u8]],
@@ -127,9 +136,32 @@ pub fn quantize(
         return Err(QuantizeError::NoText);
     }
     let mut stats = observe(model, texts, None, progress)?;
-    let mut quantizer = Quantizer::new(model, &stats, options)?;
-    for layer in 0..model.dims().n_layer {
-        quantizer.layer(layer)?;
+    let mut quantizer = Quantizer::new(model, &stats, options, None)?;
+    quantizer.layers()?;
+    let refined_model;
+    if options.refine.updates > 0 {
+        let grids = std::mem::take(&mut quantizer.grids);
+        let a_log = std::mem::take(&mut quantizer.a_log);
+        let mut refined = refine(model, grids, a_log, (texts, holdout), &options.refine, progress)?;
+        let [before, after] = refined.divergence;
+        let lower = after <= before;
+        if lower {
+            let mut checkpoint = model.checkpoint().clone();
+            let found = refined.checkpoint.tensors_mut();
+            for ((_, tensor, to), (.., from)) in checkpoint.tensors_mut().into_iter().zip(found) {
+                // Matrices keep the f32 values, which the report compares with the integers.
+                if !KEPT.contains(&tensor) {
+                    to.clone_from(from);
+                }
+            }
+            refined_model = Model::new(checkpoint)?;
+            quantizer = Quantizer::new(&refined_model, &stats, options, Some(refined.grids))?;
+            quantizer.layers()?;
+        }
+        quantizer.notes.push(format!(
+            "refinement: divergence from the f32 model on the hold-out {before:.5} bits per byte before, {after:.5} after{}",
+            if lower { "" } else { "; not used" }
+        ));
     }
     let Quantizer { parts, tensors, clips, notes, .. } = quantizer;
     let blob = parts.finish();
@@ -185,16 +217,22 @@ struct Quantizer<'a> {
     tensors: Vec<TensorReport>,
     clips: Vec<(usize, Site, f64)>,
     notes: Vec<String>,
+    /// Every matrix as rounded, in the order of the blob.
+    grids: Vec<Grid>,
+    /// Decays as the blob holds them.
+    a_log: Vec<Vec<f32>>,
+    /// Integers to use instead of rounding.
+    fixed: Option<Vec<Grid>>,
 }
 
 impl<'a> Quantizer<'a> {
     /// Residual stream, embedding, head and last norm.
-    fn new(model: &'a Model, stats: &'a Stats, options: &'a Options) -> Result<Self, QuantizeError> {
+    fn new(model: &'a Model, stats: &'a Stats, options: &'a Options, fixed: Option<Vec<Grid>>) -> Result<Self, QuantizeError> {
         let dims: Dims = *model.dims();
         let checkpoint = model.checkpoint();
         let top = dims.n_layer;
         let parts = BlobParts::new(dims, &options.name);
-        let mut this = Self { model, stats, options, parts, tensors: vec![], clips: vec![], notes: vec![] };
+        let mut this = Self { model, stats, options, parts, tensors: vec![], clips: vec![], notes: vec![], grids: vec![], a_log: vec![], fixed };
 
         let embedding_max = largest(&checkpoint.embedding);
         let residual_max =
@@ -228,7 +266,7 @@ impl<'a> Quantizer<'a> {
         match &checkpoint.head {
             None => {
                 let gram = balanced_gram(gram, dims.d_model);
-                let rounded = this.round("embedding", &checkpoint.embedding, dims.d_model, &per_residual, Some(&gram));
+                let rounded = this.round(top, "embedding", &checkpoint.embedding, dims.d_model, &per_residual, Some(&gram));
                 let rounded = rounded.ok_or_else(|| too_large("embedding", &checkpoint.embedding))?;
                 this.parts.embedding_shift = rounded.shift;
                 this.parts.head_shift =
@@ -236,12 +274,12 @@ impl<'a> Quantizer<'a> {
                 this.push(top, "embedding", Section::EmbeddingCode, Section::Embedding, &rounded);
             }
             Some(head) => {
-                let rounded = this.round("embedding", &checkpoint.embedding, dims.d_model, &per_residual, None);
+                let rounded = this.round(top, "embedding", &checkpoint.embedding, dims.d_model, &per_residual, None);
                 let rounded = rounded.ok_or_else(|| too_large("embedding", &checkpoint.embedding))?;
                 this.parts.embedding_shift = rounded.shift;
                 this.push(top, "embedding", Section::EmbeddingCode, Section::Embedding, &rounded);
                 let per_logit = vec![(k + 16.0).exp2(); 256];
-                let rounded = this.round("head", head, dims.d_model, &per_logit, Some(gram));
+                let rounded = this.round(top, "lm_head", head, dims.d_model, &per_logit, Some(gram));
                 let rounded = rounded.ok_or_else(|| too_large("lm_head", head))?;
                 this.parts.head_shift = rounded.shift;
                 this.push(top, "lm_head", Section::HeadCode, Section::Head, &rounded);
@@ -250,9 +288,24 @@ impl<'a> Quantizer<'a> {
         Ok(this)
     }
 
-    /// Rounds a matrix, compensating if that is asked for.
-    fn round(&self, _name: &str, w: &[f32], columns: usize, unit: &[f64], gram: Option<&[f32]>) -> Option<Rounded> {
-        round_matrix(w, columns, unit, gram.filter(|g| self.options.compensate && !g.is_empty()))
+    /// Rounds matrix `tensor` of `layer`, or takes the integers that refinement found for it.
+    fn round(
+        &mut self,
+        layer: usize,
+        tensor: &'static str,
+        w: &[f32],
+        columns: usize,
+        unit: &[f64],
+        gram: Option<&[f32]>,
+    ) -> Option<Rounded> {
+        let fixed = self.fixed.as_ref().and_then(|all| all.iter().find(|g| g.layer == layer && g.tensor == tensor));
+        if let Some(fixed) = fixed {
+            return rounded_as(w, columns, unit, &fixed.weights);
+        }
+        let rounded = round_matrix(w, columns, unit, gram.filter(|g| self.options.compensate && !g.is_empty()))?;
+        let steps = rounded.steps(unit);
+        self.grids.push(Grid { layer, tensor, steps, weights: rounded.weights.clone() });
+        Some(rounded)
     }
 
     /// Stores a rounded matrix and its line of the report.

@@ -79,20 +79,36 @@ pub fn round_matrix(w: &[f32], columns: usize, unit: &[f64], gram: Option<&[f32]
         .collect();
     let codes: Vec<u8> = rounded.iter().map(|r| r.0).collect();
     let weights: Vec<i8> = rounded.into_iter().flat_map(|r| r.1).collect();
-    let (mut signal, mut noise) = (0.0, 1e-300);
-    for r in 0..rows {
-        let step = multiplier(codes[r], shift) / unit[r];
-        for j in r * columns..(r + 1) * columns {
-            signal += f64::from(w[j]).powi(2);
-            noise += (f64::from(w[j]) - f64::from(weights[j]) * step).powi(2);
+    Some(Rounded::new(w, columns, unit, (codes, weights, shift)))
+}
+
+/// As [`round_matrix`], with the integers given: the scales are the same, since they depend on `w` and `unit` only.
+pub fn rounded_as(w: &[f32], columns: usize, unit: &[f64], weights: &[i8]) -> Option<Rounded> {
+    let plain = round_matrix(w, columns, unit, None)?;
+    Some(Rounded::new(w, columns, unit, (plain.codes, weights.to_vec(), plain.shift)))
+}
+
+impl Rounded {
+    fn new(w: &[f32], columns: usize, unit: &[f64], (codes, weights, shift): (Vec<u8>, Vec<i8>, u8)) -> Self {
+        let mut this = Self { weights, codes, shift, sqnr_db: 0.0, accumulator_share: 0.0 };
+        let (mut signal, mut noise) = (0.0, 1e-300);
+        for (r, step) in this.steps(unit).into_iter().enumerate() {
+            for j in r * columns..(r + 1) * columns {
+                signal += f64::from(w[j]).powi(2);
+                noise += (f64::from(w[j]) - f64::from(this.weights[j]) * step).powi(2);
+            }
         }
+        this.sqnr_db = 10.0 * (signal / noise).log10();
+        let blocks = this.weights.chunks(columns).flat_map(|row| row.chunks(mambabyte_core::linear::BLOCK));
+        let shares = blocks.map(|b| b.iter().map(|&w| f64::from(w).abs()).sum::<f64>() * 32767.0 / 2f64.powi(31));
+        this.accumulator_share = shares.fold(0.0, f64::max);
+        this
     }
-    let accumulator_share = weights
-        .chunks(columns)
-        .flat_map(|row| row.chunks(mambabyte_core::linear::BLOCK))
-        .map(|block| block.iter().map(|&w| f64::from(w).abs()).sum::<f64>() * 32767.0 / 2f64.powi(31))
-        .fold(0.0, f64::max);
-    Some(Rounded { weights, codes, shift, sqnr_db: 10.0 * (signal / noise).log10(), accumulator_share })
+
+    /// Real value of one integer step of each row.
+    pub fn steps(&self, unit: &[f64]) -> Vec<f64> {
+        self.codes.iter().zip(unit).map(|(&code, unit)| multiplier(code, self.shift) / unit).collect()
+    }
 }
 
 fn nearest(x: f64, step: f64) -> i8 {

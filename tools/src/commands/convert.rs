@@ -7,11 +7,11 @@ use mambabyte_core::{Blob, Decoder};
 use mambabyte_host::Model;
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::bpb::{Score, evaluate};
-use mambabyte_host::quantize::{Options, Quantized, quantize};
+use mambabyte_host::quantize::{Options, Quantized, Schedule, quantize};
 use serde_json::json;
 
 use super::inspect::hex;
-use crate::calibration_text::{MIXTURE, split};
+use crate::calibration_text::split;
 use crate::cli;
 use crate::error::CliError;
 use crate::formats;
@@ -22,6 +22,8 @@ use crate::report;
 
 /// Calibration reads at most this much of a text.
 const CALIBRATION_BYTES: usize = 64 << 10;
+/// Models up to this size are refined unless told otherwise.
+const REFINED_PARAMETERS: usize = 1 << 20;
 
 /// f32 and integer bits per byte on the hold-out.
 pub struct Measured {
@@ -50,10 +52,18 @@ pub fn run(args: &cli::Convert) -> Result<(), CliError> {
     let (mut calibration, mut holdout): (Vec<&[u8]>, Vec<&[u8]>) = texts.iter().map(|t| split(t)).unzip();
     calibration.retain(|t| !t.is_empty());
     holdout.retain(|t| !t.is_empty());
-    let total: usize = texts.iter().map(Vec::len).sum();
+    let updates = args.refine.unwrap_or_else(|| {
+        let small = model.checkpoint().parameters() <= REFINED_PARAMETERS;
+        if !small {
+            notes.push("a large model: rounded without refinement, which --refine 400 would do".to_owned());
+        }
+        if small { Schedule::default().updates } else { 0 }
+    });
+    let refine = Schedule { updates, ..Schedule::default() };
+    let total = texts.iter().map(Vec::len).sum::<usize>() + refine.bytes();
     let bar = Progress::bytes("calibrating", total as u64);
     let name = args.name.clone().unwrap_or_else(|| default_name(&args.checkpoint));
-    let options = Options { name, ..Options::default() };
+    let options = Options { name, refine, ..Options::default() };
     let quantized = quantize(&model, &calibration, &holdout, &options, &|n| bar.add(n))?;
     drop(bar);
     notes.extend(quantized.notes.iter().cloned());
@@ -101,7 +111,7 @@ fn default_name(path: &Path) -> String {
 /// Calibration texts, cut to [`CALIBRATION_BYTES`], with their names.
 fn texts(args: &cli::Convert) -> Result<(Vec<String>, Vec<Vec<u8>>), CliError> {
     if args.calibrate.is_empty() {
-        return Ok(MIXTURE.iter().map(|(n, t)| (format!("built-in {n}"), t.to_vec())).unzip());
+        return Ok(args.mixture.parts().map(|(n, t)| (format!("built-in {n}"), t.to_vec())).unzip());
     }
     let mut out = (Vec::new(), Vec::new());
     for path in &args.calibrate {

@@ -1,0 +1,244 @@
+//! Choosing all integers together: distillation of the f32 model into the rounded one.
+//!
+//! Rounding each matrix for the least change of its own output leaves errors that add up along the model and, first
+//! order, cost or gain bits on whatever text comes. Here the rounded model is trained to predict what the f32 model
+//! predicts on the calibration text: least Kullback-Leibler divergence, no labels. Each weight keeps an unrounded
+//! shadow on the grid that its row's scale has fixed; the forward pass uses the rounded values and the gradient goes to
+//! the shadow (straight-through estimator, arXiv 1308.3432). Norms, biases and `D` learn along; decays stay as stored.
+
+use rayon::prelude::*;
+
+use crate::model::ModelError;
+use crate::train::{Pass, log_softmax, zeros_like};
+use crate::{Checkpoint, Model};
+
+/// The grid of a matrix: row scales that are final, integers that are not.
+#[derive(Clone, Debug)]
+pub(super) struct Grid {
+    pub(super) layer: usize,
+    pub(super) tensor: &'static str,
+    /// Real value of one integer step of each row.
+    pub(super) steps: Vec<f64>,
+    /// `[rows, columns]`.
+    pub(super) weights: Vec<i8>,
+}
+
+/// How long to refine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Updates; none: keep the integers as rounded.
+    pub updates: usize,
+    /// Windows per update.
+    pub batch: usize,
+    /// Bytes per window, each from the zero state.
+    pub window: usize,
+}
+
+impl Schedule {
+    /// As many bytes as are read at most.
+    pub const fn bytes(&self) -> usize {
+        self.updates * self.batch * self.window
+    }
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { updates: 400, batch: 16, window: 512 }
+    }
+}
+
+/// First learning rate of the shadows, in grid steps; it falls to zero as a cosine.
+const RATE: f64 = 0.002;
+/// The same for vectors, relative to their root mean square.
+const VECTOR_RATE: f64 = 2e-4;
+/// Decay of Adam's moments (arXiv 1412.6980).
+const BETA: [f64; 2] = [0.9, 0.99];
+/// Windows of the hold-out on which the divergence is measured before and after.
+const CHECK_WINDOWS: usize = 32;
+
+/// One tensor under training.
+struct Shadow {
+    /// Unrounded values: in grid steps for matrices, as they are for vectors.
+    values: Vec<f64>,
+    /// Real value of a step, per row; one row of step 1 for vectors.
+    steps: Vec<f64>,
+    moments: [Vec<f64>; 2],
+    rate: f64,
+    matrix: bool,
+}
+
+impl Shadow {
+    fn matrix(values: &[f32], steps: &[f64]) -> Self {
+        let columns = values.len() / steps.len().max(1);
+        let scaled = values.iter().enumerate().map(|(i, &v)| (f64::from(v) / steps[i / columns]).clamp(-127.0, 127.0));
+        let moments = [vec![0.0; values.len()], vec![0.0; values.len()]];
+        Self { values: scaled.collect(), steps: steps.to_vec(), moments, rate: RATE, matrix: true }
+    }
+
+    fn vector(values: &[f32]) -> Self {
+        let mean = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len().max(1) as f64;
+        let moments = [vec![0.0; values.len()], vec![0.0; values.len()]];
+        let values = values.iter().map(|&v| f64::from(v)).collect();
+        Self { values, steps: vec![1.0], moments, rate: VECTOR_RATE * mean.sqrt(), matrix: false }
+    }
+
+    fn columns(&self) -> usize {
+        (self.values.len() / self.steps.len()).max(1)
+    }
+
+    /// The values as the blob will hold them.
+    fn write(&self, to: &mut [f32]) {
+        let columns = self.columns();
+        for (i, (to, value)) in to.iter_mut().zip(&self.values).enumerate() {
+            let value = if self.matrix { value.round() } else { *value };
+            *to = (value * self.steps[i / columns]) as f32;
+        }
+    }
+
+    /// One update of Adam; `done` is the share of updates behind.
+    fn update(&mut self, grad: &[f32], update: usize, done: f64) {
+        let rate = self.rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+        let correct = BETA.map(|b| 1.0 - b.powi(update as i32 + 1));
+        let columns = self.columns();
+        let [m, v] = &mut self.moments;
+        for (i, (value, &g)) in self.values.iter_mut().zip(grad).enumerate() {
+            let g = f64::from(g) * self.steps[i / columns];
+            m[i] += (1.0 - BETA[0]) * (g - m[i]);
+            v[i] += (1.0 - BETA[1]) * (g * g - v[i]);
+            *value -= rate * (m[i] / correct[0]) / ((v[i] / correct[1]).sqrt() + 1e-12);
+            if self.matrix {
+                *value = value.clamp(-127.0, 127.0);
+            }
+        }
+    }
+}
+
+/// What refinement found.
+pub(super) struct Refined {
+    /// The grids with their new integers.
+    pub(super) grids: Vec<Grid>,
+    /// The model that the integers stand for; its vectors are new too.
+    pub(super) checkpoint: Checkpoint,
+    /// Divergence from the f32 model on the hold-out in bits per byte, before and after.
+    pub(super) divergence: [f64; 2],
+}
+
+/// Refines `grids`. `a_log` are the decays as the blob holds them.
+///
+/// # Errors
+/// [`ModelError`] if a shape is wrong; training cannot cause it.
+pub(super) fn refine(
+    teacher: &Model,
+    mut grids: Vec<Grid>,
+    a_log: Vec<Vec<f32>>,
+    (texts, holdout): (&[&[u8]], &[&[u8]]),
+    schedule: &Schedule,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Refined, ModelError> {
+    let mut hard = teacher.checkpoint().clone();
+    for (layer, a_log) in hard.layers.iter_mut().zip(a_log) {
+        layer.a_log = a_log;
+    }
+    let mut shadows: Vec<Option<Shadow>> = Vec::new();
+    for (layer, tensor, values) in hard.tensors_mut() {
+        shadows.push(match grids.iter().find(|g| g.layer == layer && g.tensor == tensor) {
+            Some(grid) => {
+                let shadow = Shadow::matrix(values, &grid.steps);
+                let columns = shadow.columns();
+                for (i, (value, &w)) in values.iter_mut().zip(&grid.weights).enumerate() {
+                    *value = (f64::from(w) * grid.steps[i / columns]) as f32;
+                }
+                Some(shadow)
+            }
+            None if tensor == "a_log" => None,
+            None => Some(Shadow::vector(values)),
+        });
+    }
+    let mut check = windows(holdout, schedule.window);
+    let every = check.len().div_ceil(CHECK_WINDOWS).max(1);
+    check = check.into_iter().step_by(every).collect();
+    let before = mean_divergence(teacher, &Model::new(hard.clone())?, &check);
+
+    let windows = windows(texts, schedule.window);
+    let mut seed = 1u64;
+    for update in 0..schedule.updates {
+        harden(&mut hard, &shadows);
+        let student = Model::new(hard.clone())?;
+        let batch: Vec<&[u8]> = (0..schedule.batch)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                windows[(seed >> 33) as usize % windows.len()]
+            })
+            .collect();
+        let mut grads = batch.par_iter().map(|window| gradient(teacher, &student, window)).collect::<Vec<_>>().into_iter();
+        // Summed in the order of the windows, so that the result does not depend on threads.
+        let Some(mut sum) = grads.next() else { break };
+        for mut grad in grads {
+            for ((.., sum), (.., add)) in sum.tensors_mut().into_iter().zip(grad.tensors_mut()) {
+                sum.iter_mut().zip(add).for_each(|(s, a)| *s += *a);
+            }
+        }
+        let done = update as f64 / schedule.updates as f64;
+        for (shadow, (.., grad)) in shadows.iter_mut().zip(sum.tensors_mut()) {
+            if let Some(shadow) = shadow {
+                shadow.update(grad, update, done);
+            }
+        }
+        progress(batch.iter().map(|w| w.len()).sum());
+    }
+    harden(&mut hard, &shadows);
+    let after = mean_divergence(teacher, &Model::new(hard.clone())?, &check);
+    for ((layer, tensor, _), shadow) in hard.tensors_mut().into_iter().zip(&shadows) {
+        let grid = grids.iter_mut().find(|g| g.layer == layer && g.tensor == tensor);
+        if let (Some(grid), Some(shadow)) = (grid, shadow) {
+            grid.weights = shadow.values.iter().map(|v| v.round() as i8).collect();
+        }
+    }
+    Ok(Refined { grids, checkpoint: hard, divergence: [before, after] })
+}
+
+/// Writes the values that the blob will hold into `hard`.
+fn harden(hard: &mut Checkpoint, shadows: &[Option<Shadow>]) {
+    for ((.., values), shadow) in hard.tensors_mut().into_iter().zip(shadows) {
+        if let Some(shadow) = shadow {
+            shadow.write(values);
+        }
+    }
+}
+
+/// Cuts texts into windows; a rest shorter than half a window is left out unless there is nothing else.
+fn windows<'t>(texts: &[&'t [u8]], window: usize) -> Vec<&'t [u8]> {
+    let all: Vec<&[u8]> = texts.iter().flat_map(|t| t.chunks(window)).collect();
+    let long: Vec<&[u8]> = all.iter().copied().filter(|w| w.len() * 2 >= window).collect();
+    if long.is_empty() { all } else { long }
+}
+
+/// Log-probabilities of both models after each byte of `window`, `[bytes, 256]`, and the student's pass.
+fn both<'m>(teacher: &Model, student: &'m Model, window: &[u8]) -> (Vec<f32>, Vec<f32>, Pass<'m>) {
+    let mut target = Pass::forward(teacher, window).logits;
+    log_softmax(&mut target);
+    let pass = Pass::forward(student, window);
+    let mut own = pass.logits.clone();
+    log_softmax(&mut own);
+    (target, own, pass)
+}
+
+/// `sum p (log p - log q)` over `windows`, in bits per byte.
+fn mean_divergence(teacher: &Model, student: &Model, windows: &[&[u8]]) -> f64 {
+    let sum = |window: &&[u8]| -> f64 {
+        let (target, own, _) = both(teacher, student, window);
+        target.iter().zip(own).map(|(p, q)| f64::from(p.exp() * (p - q))).sum()
+    };
+    let sums: Vec<f64> = windows.par_iter().map(sum).collect();
+    let bytes: usize = windows.iter().map(|w| w.len()).sum();
+    sums.iter().sum::<f64>() / bytes.max(1) as f64 / std::f64::consts::LN_2
+}
+
+/// Gradient of the divergence over a window, summed over its bytes: `q - p` at the logits.
+fn gradient(teacher: &Model, student: &Model, window: &[u8]) -> Checkpoint {
+    let (target, mut own, pass) = both(teacher, student, window);
+    own.iter_mut().zip(target).for_each(|(q, p)| *q = q.exp() - p.exp());
+    let mut grad = zeros_like(student.checkpoint());
+    pass.backward(&own, &mut grad);
+    grad
+}
