@@ -126,7 +126,10 @@ pub fn index(bytes: &[u8]) -> bool {
         let path = folder.0.join("shards/model.safetensors.index.json");
         fs::write(&path, bytes).unwrap();
         outcome(load(&path)).is_some_and(|loaded| {
-            assert_eq!(loaded.checkpoint, checkpoint_in_folder(), "every tensor comes from the shards");
+            check_checkpoint(&loaded.checkpoint, 1 << 20);
+            // Without a bias or the head it is another sound model; that they were left out is said.
+            let left_out = loaded.notes.iter().any(|note| note.ends_with("ignored: the index does not list it there"));
+            assert!(left_out || loaded.checkpoint == checkpoint_in_folder(), "every tensor comes from the shards");
             true
         })
     })
@@ -178,7 +181,7 @@ pub fn config(bytes: &[u8]) -> bool {
         outcome(load(&dir)).is_some_and(|loaded| {
             let norm_eps = loaded.checkpoint.norm_eps;
             assert!((0.0..=0.1).contains(&norm_eps), "{norm_eps}");
-            assert_eq!(loaded.checkpoint, Checkpoint { norm_eps, ..checkpoint_in_folder() });
+            assert!(loaded.checkpoint == Checkpoint { norm_eps, ..checkpoint_in_folder() }, "the weights changed");
             true
         })
     })
