@@ -5,12 +5,16 @@
 
 use std::time::{Duration, Instant};
 
-use mambabyte_core::{Decoder, Norm, Rng};
-use mambabyte_tests::fuzz_targets::{blob, mutate, snapshot, snapshot_model};
-use mambabyte_tests::random_blob::{BlobSpec, Contents, random_blob, reseal, reseal_snapshot};
+use mambabyte_core::Rng;
+use mambabyte_tests::fuzz_seeds::seeds;
+use mambabyte_tests::fuzz_targets::{
+    blob, config, index, mutate, pickle, safetensors, snapshot, snapshot_model, torch,
+};
+use mambabyte_tests::random_blob::{reseal, reseal_snapshot};
 
-/// Mutates the corpus and runs `target` until the time is over; `fix` repairs checksums. Returns inputs and accepted.
-fn run(seed: u64, corpus: &[Vec<u8>], fix: impl Fn(&mut Vec<u8>, u64), target: impl Fn(&[u8]) -> bool) -> (u64, u64) {
+/// Mutates the seeds of `name` and runs `target` until the time is over; `fix` repairs checksums. Returns inputs and accepted.
+fn run(seed: u64, name: &str, fix: impl Fn(&mut Vec<u8>, u64), target: impl Fn(&[u8]) -> bool) -> (u64, u64) {
+    let corpus = seeds(name);
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
     for (i, input) in corpus.iter().enumerate() {
         assert!(target(input), "corpus entry {i} is refused");
@@ -35,39 +39,19 @@ fn run(seed: u64, corpus: &[Vec<u8>], fix: impl Fn(&mut Vec<u8>, u64), target: i
             inputs += 1;
         }
     }
-    println!("{inputs} inputs, {accepted} accepted");
+    println!("{name}: {inputs} inputs, {accepted} accepted");
     (inputs, accepted)
 }
 
 #[test]
 fn blobs() {
-    let corpus: Vec<Vec<u8>> = (0..16u64)
-        .map(|seed| {
-            let mut spec = BlobSpec::small(seed);
-            spec.contents = if seed % 2 == 0 { Contents::Sane } else { Contents::Wild };
-            spec.dims.norm = if seed & 2 == 0 { Norm::Rms } else { Norm::Layer };
-            spec.dims.tied_head = seed & 4 == 0;
-            spec.dims.tied_decays = seed & 8 == 0;
-            spec.dims.n_layer = 1 + seed as usize % 2;
-            random_blob(spec)
-        })
-        .collect();
-    let (inputs, accepted) = run(1, &corpus, |bytes, _| reseal(bytes), blob);
+    let (inputs, accepted) = run(1, "blob", |bytes, _| reseal(bytes), blob);
     assert!(inputs >= 1000 && accepted * 20 > inputs, "{accepted} of {inputs}: the fuzzer does not get far");
     assert!(accepted * 10 < inputs * 9, "{accepted} of {inputs}: nothing is refused");
 }
 
 #[test]
 fn snapshots() {
-    let corpus: Vec<Vec<u8>> = (0..8usize)
-        .map(|n| {
-            let mut decoder = Decoder::owned(snapshot_model());
-            decoder.prefill(&vec![n as u8 * 31; n * n]);
-            let mut out = vec![0; snapshot_model().dims().snapshot_bytes()];
-            decoder.state().snapshot(&mut out).unwrap();
-            out
-        })
-        .collect();
     let fix = |bytes: &mut Vec<u8>, choice: u64| {
         let wanted = snapshot_model().dims().snapshot_bytes();
         if choice & 2 == 0 && bytes.len() != wanted {
@@ -75,8 +59,38 @@ fn snapshots() {
         }
         reseal_snapshot(bytes, choice & 4 == 0);
     };
-    let (inputs, accepted) = run(2, &corpus, fix, snapshot);
+    let (inputs, accepted) = run(2, "snapshot", fix, snapshot);
     assert!(inputs >= 1000 && accepted * 50 > inputs, "{accepted} of {inputs}: the fuzzer does not get far");
 }
 
-// Checkpoint formats (safetensors, pickle) go here: a corpus, no checksum to fix, and their target.
+/// Checkpoint formats have no checksum to fix.
+fn format(seed: u64, name: &str, target: impl Fn(&[u8]) -> bool) {
+    let (inputs, accepted) = run(seed, name, |_, _| (), target);
+    assert!(inputs >= 1000 && accepted * 100 > inputs, "{accepted} of {inputs}: the fuzzer does not get far");
+    assert!(accepted * 10 < inputs * 9, "{accepted} of {inputs}: nothing is refused");
+}
+
+#[test]
+fn safetensors_files() {
+    format(3, "safetensors", safetensors);
+}
+
+#[test]
+fn shard_indexes() {
+    format(4, "index", index);
+}
+
+#[test]
+fn torch_files() {
+    format(5, "torch", torch);
+}
+
+#[test]
+fn pickles() {
+    format(6, "pickle", pickle);
+}
+
+#[test]
+fn configs() {
+    format(7, "config", config);
+}

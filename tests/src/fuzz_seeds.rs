@@ -1,0 +1,145 @@
+//! Where the fuzzers start: a few small valid inputs of every target.
+
+use std::path::Path;
+
+use mambabyte_core::{Decoder, Norm};
+use safetensors::Dtype;
+
+use crate::fuzz_targets::{pickle_tensors, shards, smallest, snapshot_model};
+use crate::random_blob::{BlobSpec, Contents, random_blob};
+use crate::synth::{self, Dialect, Named, Pickler, Spec};
+
+/// The valid inputs that `target`, a function of `fuzz_targets`, starts from.
+///
+/// # Panics
+/// If there is no such target.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "blob" => blobs(),
+        "snapshot" => snapshots(),
+        "safetensors" => safetensors(),
+        "index" => indexes(),
+        "torch" => torch_zips(),
+        "pickle" => pickles(),
+        "config" => configs(),
+        other => panic!("no target {other}"),
+    }
+}
+
+/// Writes the seeds of `target` into the folder that `FUZZ_SEEDS` names, if it names one.
+pub fn write_if_asked(target: &str) {
+    let Some(dir) = std::env::var_os("FUZZ_SEEDS") else { return };
+    std::fs::create_dir_all(&dir).expect("a folder for the seeds");
+    for (i, seed) in seeds(target).iter().enumerate() {
+        std::fs::write(Path::new(&dir).join(format!("seed-{i:02}")), seed).expect("a seed is written");
+    }
+}
+
+fn blobs() -> Vec<Vec<u8>> {
+    let blob = |seed: u64| {
+        let mut spec = BlobSpec::small(seed);
+        spec.contents = if seed.is_multiple_of(2) { Contents::Sane } else { Contents::Wild };
+        spec.dims.norm = if seed & 2 == 0 { Norm::Rms } else { Norm::Layer };
+        spec.dims.tied_head = seed & 4 == 0;
+        spec.dims.tied_decays = seed & 8 == 0;
+        spec.dims.n_layer = 1 + seed as usize % 2;
+        random_blob(spec)
+    };
+    (0..16).map(blob).collect()
+}
+
+fn snapshots() -> Vec<Vec<u8>> {
+    let snapshot = |n: usize| {
+        let mut decoder = Decoder::owned(snapshot_model());
+        decoder.prefill(&vec![n as u8 * 31; n * n]);
+        let mut out = vec![0; snapshot_model().dims().snapshot_bytes()];
+        decoder.state().snapshot(&mut out).unwrap();
+        out
+    };
+    (0..8).map(snapshot).collect()
+}
+
+/// Checkpoints of the smallest size and every kind, by their tensors.
+fn checkpoints() -> Vec<Vec<Named>> {
+    let odd = smallest();
+    let plain = Spec { norm: Norm::Rms, tied_head: true, tied_decays: true, n_layer: 2, d_conv: 4, ..odd };
+    let mut no_conv_bias = synth::tensors(&synth::checkpoint(&plain), Dialect::HuggingFace);
+    no_conv_bias.retain(|tensor| !tensor.name.ends_with("conv1d.bias"));
+    vec![
+        synth::tensors(&synth::checkpoint(&odd), Dialect::Mamba),
+        synth::tensors(&synth::checkpoint(&plain), Dialect::HuggingFace),
+        no_conv_bias,
+    ]
+}
+
+/// Whole files, then headers alone.
+fn safetensors() -> Vec<Vec<u8>> {
+    let dtypes = [Dtype::F16, Dtype::BF16, Dtype::F32, Dtype::F64];
+    let checkpoints = checkpoints();
+    let files = (0..4).map(|i| synth::safetensors_bytes(&checkpoints[i % checkpoints.len()], dtypes[i]));
+    let files: Vec<Vec<u8>> = files.collect();
+    let header = |file: &Vec<u8>| {
+        let length = file.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+        file[8..][..length as usize].to_vec()
+    };
+    let headers: Vec<Vec<u8>> = files.iter().map(header).collect();
+    [files, headers].concat()
+}
+
+fn indexes() -> Vec<Vec<u8>> {
+    let [first, second] = shards();
+    let map = |first: &[Named], second: &[Named]| {
+        let at = |tensors: &[Named], shard: &'static str| {
+            tensors.iter().map(|tensor| (tensor.name.clone(), shard.into())).collect::<Vec<_>>()
+        };
+        serde_json::Map::from_iter([at(first, "a"), at(second, "b")].concat())
+    };
+    let whole = map(&first, &second);
+    vec![
+        serde_json::json!({ "metadata": { "total_size": 0 }, "weight_map": whole }).to_string().into_bytes(),
+        serde_json::json!({ "weight_map": whole }).to_string().into_bytes(),
+    ]
+}
+
+/// With checksums, then with none recorded, which lets damage through to the pickle.
+fn torch_zips() -> Vec<Vec<u8>> {
+    let zips: Vec<Vec<u8>> = checkpoints().iter().map(|tensors| synth::torch_zip(tensors)).collect();
+    let without_sums = |zip: &Vec<u8>| {
+        let mut zip = zip.clone();
+        let at: Vec<usize> = (0..zip.len() - 4).filter(|&at| zip[at..].starts_with(b"PK\x01\x02")).collect();
+        at.iter().for_each(|at| zip[at + 16..][..4].fill(0));
+        zip
+    };
+    let open: Vec<Vec<u8>> = zips.iter().map(without_sums).collect();
+    [open, zips].concat()
+}
+
+/// As `torch.save` writes it, as a Parameter of protocol 4, and with strides and offsets.
+fn pickles() -> Vec<Vec<u8>> {
+    let tensors = pickle_tensors();
+    let mut newer = Pickler::default();
+    newer.op(b"\x80\x04\x95\0\0\0\0\0\0\0\0}\x94(");
+    for (key, tensor) in tensors.iter().enumerate() {
+        newer.op(&[0x8c, tensor.name.len() as u8]);
+        newer.op(tensor.name.as_bytes());
+        newer.op(b"\x94\x8c\x0ctorch._utils\x94\x8c\x12_rebuild_parameter\x94\x93\x94(");
+        // Column-major, whatever the shape; sound all the same.
+        let strides: Vec<usize> = (0..tensor.shape.len()).map(|axis| tensor.shape[..axis].iter().product()).collect();
+        newer.rebuild_tensor("FloatStorage", key, tensor.data.len(), 0, &tensor.shape, &strides);
+        newer.op(b"\x88]\x74R");
+    }
+    newer.op(b"u.");
+    vec![synth::state_dict_pickle(&tensors), newer.bytes]
+}
+
+fn configs() -> Vec<Vec<u8>> {
+    let checkpoint = synth::checkpoint(&smallest());
+    let odd = serde_json::json!({
+        "model_type": "mambabyte", "hidden_act": "swish", "hidden_size": 1, "d_inner": -1, "n_layer": 1.5,
+        "norm_epsilon": 1e-6, "layer_norm_epsilon": null, "vocab_size": 250, "pad_vocab_size_multiple": 8,
+        "ssm_cfg": { "layer": "Mamba1", "dt_rank": "auto", "d_state": [], "wings": {}, "bias": true },
+        "rms_norm": false, "pad_id": 0, "use_conv_bias": false, "expand": 18446744073709551615_u64,
+    });
+    let values = [synth::config(&checkpoint, Dialect::Mamba), synth::config(&checkpoint, Dialect::HuggingFace), odd];
+    values.iter().map(|value| value.to_string().into_bytes()).chain([b"{}".to_vec()]).collect()
+}
