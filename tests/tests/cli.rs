@@ -74,18 +74,22 @@ fn convert_writes_a_blob_a_report_and_json() {
     let dir = tempfile::tempdir().unwrap();
     let (out, report) = (text(dir.path().join("a.mbb")), text(dir.path().join("a.html")));
     let checkpoint = text(model_file("sensor-pico", ""));
-    let v = json(&run(&["convert", &checkpoint, "-o", &out, "--report", &report, "--json"]));
+    let brief = ["convert", &checkpoint, "--mixture", "sensor", "--refine", "3", "--json", "-o"];
+    let v = json(&run(&[&brief[..], &[&out, "--report", &report]].concat()));
     assert_eq!(v["params"], 33_472);
     assert!(v["bytes"].as_u64().unwrap() as f64 <= 1.08 * 33_472.0);
     assert!(v["delta_bpb"].as_f64().unwrap().abs() < 0.01);
     assert!(v["bpb_f32"].is_f64() && v["bpb_int"].is_f64() && v["fingerprint"].as_str().unwrap().len() == 32);
     let page = std::fs::read_to_string(&report).unwrap();
     assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("src="));
+    assert_eq!(v["calibration"].as_array().unwrap().len(), 8);
+    let notes = v["notes"].to_string();
+    assert!(notes.contains("refinement: divergence from the f32 model"), "{notes}");
     expect(&run(&["inspect", &out]), 0, "");
 
     let kept = text(dir.path().join("kept.mbb"));
     std::fs::write(&kept, b"mine").unwrap();
-    let refused = run(&["convert", &checkpoint, "-o", &kept, "--max-delta", "-1"]);
+    let refused = run(&["convert", &checkpoint, "--refine", "0", "-o", &kept, "--max-delta", "-1"]);
     expect(&refused, 1, "bits per byte more than f32");
     assert_eq!(std::fs::read(&kept).unwrap(), b"mine");
     expect(&run(&["convert", "no/such", "-o", &kept]), 1, "no/such");

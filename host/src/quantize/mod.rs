@@ -16,8 +16,8 @@ pub use refine::Schedule;
 use mambabyte_core::blob::Section;
 use mambabyte_core::oracle::Site;
 use mambabyte_core::{Blob, BlobError, Dims};
-use rounding::{Rounded, round_matrix, rounded_as};
 use refine::{Grid, refine};
+use rounding::{Rounded, round_matrix, rounded_as};
 use writer::BlobParts;
 
 use crate::model::{Model, ModelError};
@@ -227,12 +227,28 @@ struct Quantizer<'a> {
 
 impl<'a> Quantizer<'a> {
     /// Residual stream, embedding, head and last norm.
-    fn new(model: &'a Model, stats: &'a Stats, options: &'a Options, fixed: Option<Vec<Grid>>) -> Result<Self, QuantizeError> {
+    fn new(
+        model: &'a Model,
+        stats: &'a Stats,
+        options: &'a Options,
+        fixed: Option<Vec<Grid>>,
+    ) -> Result<Self, QuantizeError> {
         let dims: Dims = *model.dims();
         let checkpoint = model.checkpoint();
         let top = dims.n_layer;
         let parts = BlobParts::new(dims, &options.name);
-        let mut this = Self { model, stats, options, parts, tensors: vec![], clips: vec![], notes: vec![], grids: vec![], a_log: vec![], fixed };
+        let mut this = Self {
+            model,
+            stats,
+            options,
+            parts,
+            tensors: vec![],
+            clips: vec![],
+            notes: vec![],
+            grids: vec![],
+            a_log: vec![],
+            fixed,
+        };
 
         let embedding_max = largest(&checkpoint.embedding);
         let residual_max =
@@ -266,7 +282,8 @@ impl<'a> Quantizer<'a> {
         match &checkpoint.head {
             None => {
                 let gram = balanced_gram(gram, dims.d_model);
-                let rounded = this.round(top, "embedding", &checkpoint.embedding, dims.d_model, &per_residual, Some(&gram));
+                let rounded =
+                    this.round(top, "embedding", &checkpoint.embedding, dims.d_model, &per_residual, Some(&gram));
                 let rounded = rounded.ok_or_else(|| too_large("embedding", &checkpoint.embedding))?;
                 this.parts.embedding_shift = rounded.shift;
                 this.parts.head_shift =

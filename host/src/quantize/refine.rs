@@ -170,7 +170,8 @@ pub(super) fn refine(
                 windows[(seed >> 33) as usize % windows.len()]
             })
             .collect();
-        let mut grads = batch.par_iter().map(|window| gradient(teacher, &student, window)).collect::<Vec<_>>().into_iter();
+        let mut grads =
+            batch.par_iter().map(|window| gradient(teacher, &student, window)).collect::<Vec<_>>().into_iter();
         // Summed in the order of the windows, so that the result does not depend on threads.
         let Some(mut sum) = grads.next() else { break };
         for mut grad in grads {
@@ -241,4 +242,43 @@ fn gradient(teacher: &Model, student: &Model, window: &[u8]) -> Checkpoint {
     let mut grad = zeros_like(student.checkpoint());
     pass.backward(&own, &mut grad);
     grad
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantize::{Options, quantize};
+    use crate::train::tests::model;
+    use mambabyte_core::dims::Norm;
+
+    /// Text that a model of random weights can read: every byte value, no order.
+    fn text(n: usize) -> Vec<u8> {
+        (0..n as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 21) as u8).collect()
+    }
+
+    #[test]
+    fn refinement_brings_the_integers_nearer_to_the_model() {
+        for (norm, tied) in [(Norm::Rms, true), (Norm::Layer, false)] {
+            // Louder logits than a random model has, so that rounding costs something.
+            let mut loud = model(norm, tied).checkpoint().clone();
+            loud.norm_f.iter_mut().for_each(|gain| *gain *= 8.0);
+            let model = Model::new(loud).unwrap();
+            let (text, holdout) = (text(16384), text(20480));
+            let options = Options { refine: Schedule { updates: 300, batch: 4, window: 128 }, ..Options::default() };
+            let made = quantize(&model, &[&text], &[&holdout[16384..]], &options, &|_| {}).unwrap();
+            let note = made.notes.iter().find(|n| n.contains("refinement")).unwrap();
+            assert!(!note.contains("not used"), "{note}");
+            let numbers: Vec<f64> = note.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            assert!(numbers[1] < 0.8 * numbers[0], "{note}");
+            // The same again, bit for bit, whatever the threads do.
+            assert_eq!(quantize(&model, &[&text], &[&holdout[16384..]], &options, &|_| {}).unwrap().blob, made.blob);
+        }
+    }
+
+    #[test]
+    fn windows_leave_out_short_rests() {
+        let text = [0u8; 1000];
+        assert_eq!(windows(&[&text, &text[..10]], 300).iter().map(|w| w.len()).collect::<Vec<_>>(), [300, 300, 300]);
+        assert_eq!(windows(&[&text[..10]], 300), [&text[..10]]);
+    }
 }

@@ -93,9 +93,10 @@ impl Rounded {
         let mut this = Self { weights, codes, shift, sqnr_db: 0.0, accumulator_share: 0.0 };
         let (mut signal, mut noise) = (0.0, 1e-300);
         for (r, step) in this.steps(unit).into_iter().enumerate() {
-            for j in r * columns..(r + 1) * columns {
-                signal += f64::from(w[j]).powi(2);
-                noise += (f64::from(w[j]) - f64::from(this.weights[j]) * step).powi(2);
+            let row = r * columns..(r + 1) * columns;
+            for (&w, &integer) in w[row.clone()].iter().zip(&this.weights[row]) {
+                signal += f64::from(w).powi(2);
+                noise += (f64::from(w) - f64::from(integer) * step).powi(2);
             }
         }
         this.sqnr_db = 10.0 * (signal / noise).log10();

@@ -32,8 +32,19 @@ impl Checkpoint {
         let top = self.layers.len();
         let mut all: Vec<(usize, &'static str, &mut Vec<f32>)> = Vec::new();
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let Layer { norm, norm_bias, in_proj, conv1d, conv_bias, x_proj, dt_proj, dt_bias, a_log, d_skip, out_proj } =
-                layer;
+            let Layer {
+                norm,
+                norm_bias,
+                in_proj,
+                conv1d,
+                conv_bias,
+                x_proj,
+                dt_proj,
+                dt_bias,
+                a_log,
+                d_skip,
+                out_proj,
+            } = layer;
             all.extend([
                 (index, "norm", norm),
                 (index, "norm_bias", norm_bias),
@@ -172,4 +183,4 @@ pub fn log_softmax(logits: &mut [f32]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ use super::{Pass, log_softmax, zeros_like};
 use crate::{Checkpoint, Layer, Model};
 
 /// A small model with every feature: bias, free decays, untied head.
-fn model(norm: Norm, tied_head: bool) -> Model {
+pub(crate) fn model(norm: Norm, tied_head: bool) -> Model {
     let dims = Dims {
         d_model: 16,
         n_layer: 2,

@@ -128,8 +128,9 @@ impl Config {
         for key in ["layer_norm_epsilon", "norm_epsilon"] {
             let Some(value) = self.get(key) else { continue };
             match value.as_f64() {
-                Some(eps) if eps > 0.0 && eps < 0.1 => return eps as f32,
-                _ => notes.push(format!("config.json says {key} = {value}: ignored, {DEFAULT_EPS:e} is used")),
+                // Below the least normal f32, a norm of zeros would divide by zero.
+                Some(eps) if eps >= f64::from(f32::MIN_POSITIVE) && eps < 0.1 => return eps as f32,
+                _ => notes.push(format!("config.json says {key} = {}: ignored, {DEFAULT_EPS:e} is used", shown(value))),
             }
         }
         DEFAULT_EPS

@@ -142,9 +142,9 @@ impl ShardIndex {
     }
 }
 
-/// One component, on any operating system.
+/// One component, on any operating system, that can be printed.
 fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let single = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
-    single && !name.contains(['/', '\\', ':', '\0'])
+    single && name.len() <= 255 && !name.contains(['/', '\\', ':']) && !name.contains(char::is_control)
 }
