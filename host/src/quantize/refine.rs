@@ -48,9 +48,9 @@ impl Default for Schedule {
 }
 
 /// First learning rate of the shadows, in grid steps; it falls to zero as a cosine.
-const RATE: f64 = 0.002;
+const RATE: f64 = 0.001;
 /// The same for vectors, relative to their root mean square.
-const VECTOR_RATE: f64 = 2e-4;
+const VECTOR_RATE: f64 = 1e-4;
 /// Decay of Adam's moments (arXiv 1412.6980).
 const BETA: [f64; 2] = [0.9, 0.99];
 /// Windows of the hold-out on which the divergence is measured before and after.
