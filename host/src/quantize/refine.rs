@@ -3,9 +3,8 @@
 //! Rounding each matrix for the least change of its own output leaves errors that add up along the model and, first
 //! order, cost or gain bits on whatever text comes. Here the rounded model is trained to predict what the f32 model
 //! predicts on the calibration text: least Kullback-Leibler divergence, no labels. Each weight keeps an unrounded
-//! shadow on the grid that its row's scale has fixed, which starts where it rounds to the integer found so far. The
-//! forward pass uses the rounded values and the gradient goes to the shadow (straight-through estimator, arXiv
-//! 1308.3432). Norms, biases and `D` learn along; decays stay as stored.
+//! shadow on the grid that its row's scale has fixed; the forward pass uses the rounded values and the gradient goes to
+//! the shadow (straight-through estimator, arXiv 1308.3432). Norms, biases and `D` learn along; decays stay as stored.
 
 use rayon::prelude::*;
 
@@ -52,8 +51,6 @@ impl Default for Schedule {
 const RATE: f64 = 0.001;
 /// The same for vectors, relative to their root mean square.
 const VECTOR_RATE: f64 = 1e-4;
-/// How far from its integer a shadow starts at most, in grid steps: less than half, or it would round elsewhere.
-const START: f64 = 0.49;
 /// Decay of Adam's moments (arXiv 1412.6980).
 const BETA: [f64; 2] = [0.9, 0.99];
 /// Windows of the hold-out on which the divergence is measured before and after.
@@ -71,15 +68,11 @@ struct Shadow {
 }
 
 impl Shadow {
-    /// Starts at the f32 values, moved no further than it takes to round to `weights`.
-    fn matrix(values: &[f32], grid: &Grid) -> Self {
-        let columns = values.len() / grid.steps.len().max(1);
-        let start = |(i, (&v, &w)): (usize, (&f32, &i8))| {
-            (f64::from(v) / grid.steps[i / columns]).clamp(f64::from(w) - START, f64::from(w) + START)
-        };
+    fn matrix(values: &[f32], steps: &[f64]) -> Self {
+        let columns = values.len() / steps.len().max(1);
+        let scaled = values.iter().enumerate().map(|(i, &v)| (f64::from(v) / steps[i / columns]).clamp(-127.0, 127.0));
         let moments = [vec![0.0; values.len()], vec![0.0; values.len()]];
-        let values = values.iter().zip(&grid.weights).enumerate().map(start).collect();
-        Self { values, steps: grid.steps.clone(), moments, rate: RATE, matrix: true }
+        Self { values: scaled.collect(), steps: steps.to_vec(), moments, rate: RATE, matrix: true }
     }
 
     fn vector(values: &[f32]) -> Self {
@@ -150,8 +143,11 @@ pub(super) fn refine(
     for (layer, tensor, values) in hard.tensors_mut() {
         shadows.push(match grids.iter().find(|g| g.layer == layer && g.tensor == tensor) {
             Some(grid) => {
-                let shadow = Shadow::matrix(values, grid);
-                shadow.write(values);
+                let shadow = Shadow::matrix(values, &grid.steps);
+                let columns = shadow.columns();
+                for (i, (value, &w)) in values.iter_mut().zip(&grid.weights).enumerate() {
+                    *value = (f64::from(w) * grid.steps[i / columns]) as f32;
+                }
                 Some(shadow)
             }
             None if tensor == "a_log" => None,
