@@ -14,7 +14,7 @@ use mambabyte_host::align::AlignedBytes;
 use object::{Object, ObjectSection, SectionFlags};
 
 use boards::{BOARDS, Board};
-use route::Route;
+use route::{Missing, Route};
 
 #[derive(Parser)]
 #[command(about = "Chores of this repository")]
@@ -44,6 +44,8 @@ enum Firmware {
     },
     /// Check that every board computes the golden checksum of every model that fits it
     Test(What),
+    /// Check that the core builds, with all features, where there are no atomics and where there is no chip
+    Core,
     /// Print what a program takes of flash and RAM
     Size {
         #[command(flatten)]
@@ -78,7 +80,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // 3: nothing is wrong but that a toolchain or an emulator is missing.
+            ExitCode::from(if error.is::<Missing>() { 3 } else { 1 })
         }
     }
 }
@@ -106,6 +109,7 @@ fn firmware(command: Firmware) -> Result<()> {
             Ok(())
         }
         Firmware::Test(what) => test(&root, what),
+        Firmware::Core => core(&root),
     }
 }
 
@@ -128,6 +132,20 @@ fn build(root: &Path, board: &Board, model: &str, bin: &str) -> Result<PathBuf> 
         bail!("{bin} could not be built for {}", board.name);
     }
     Ok(route.output(root).join(board.target).join("release").join(bin))
+}
+
+/// The other targets are built with every self-test.
+fn core(root: &Path) -> Result<()> {
+    for target in ["thumbv6m-none-eabi", "riscv32imc-unknown-none-elf", "wasm32-unknown-unknown"] {
+        let route = Route::find(target)?;
+        eprintln!("mambabyte-core with all features: {target}, {}", route.name);
+        let mut cargo = route.cargo(root, "build", target, None);
+        cargo.args(["--locked", "-p", "mambabyte-core", "--features", "f32,defmt"]).current_dir(root);
+        if !cargo.status().context("cargo could not be started")?.success() {
+            bail!("mambabyte-core could not be built for {target}");
+        }
+    }
+    Ok(())
 }
 
 /// The equality matrix.

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::boards::Board;
+use crate::route::Missing;
 
 /// The command that runs `elf` on `board` until the program ends it by semihosting.
 pub(crate) fn command(board: &Board, elf: &Path) -> Command {
@@ -26,7 +27,7 @@ pub(crate) fn run(board: &Board, elf: &Path) -> Result<String> {
     let output = command(board, elf)
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("{program} could not be started (Debian: {})", package(program)))?;
+        .map_err(|error| Missing(format!("{program}: {error} (Debian: apt-get install {})", package(program))))?;
     let printed = [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned()).concat();
     if !output.status.success() {
         bail!("{}: the program ended with {}:\n{printed}", board.name, output.status);
@@ -36,7 +37,7 @@ pub(crate) fn run(board: &Board, elf: &Path) -> Result<String> {
 
 fn package(program: &str) -> &'static str {
     match program {
-        "qemu-system-arm" => "apt-get install qemu-system-arm",
-        _ => "apt-get install qemu-system-misc",
+        "qemu-system-arm" => "qemu-system-arm",
+        _ => "qemu-system-misc",
     }
 }

@@ -9,6 +9,18 @@ use anyhow::{Context, Result, bail};
 
 const DEBIAN: &str = "/usr/bin/rustc";
 
+/// Something has to be installed first.
+#[derive(Debug)]
+pub(crate) struct Missing(pub(crate) String);
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
+
 /// A way to build for a target.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
@@ -47,10 +59,10 @@ impl Route {
             let name = format!("library source of {DEBIAN}, {version}");
             return Ok(Self { name, cargo: "/usr/bin/cargo", build_std: true, debian: true, linker });
         }
-        bail!(
+        bail!(Missing(format!(
             "no toolchain for {target}. One of these helps:\n  rustup target add {target}\n  \
              rustup component add rust-src\n  apt-get install rustc-web cargo-web rust-web-src"
-        )
+        )))
     }
 
     /// A cargo command, `cargo COMMAND --release --target TARGET`, its output under `firmware/target`.
