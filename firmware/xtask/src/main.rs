@@ -150,10 +150,9 @@ fn core(root: &Path) -> Result<()> {
 
 /// The equality matrix.
 fn test(root: &Path, what: What) -> Result<()> {
-    let explicit = !what.board.is_empty() && !what.model.is_empty();
-    let mut wrong = Vec::new();
+    let (mut wrong, mut ran) = (Vec::new(), 0);
     for (board, model) in what.pairs(&BOARDS, &["sensor-pico", "sensor-nano", "sensor-micro"]) {
-        if !explicit && !fits(root, &board, &model)? {
+        if !fits(root, &board, &model)? {
             println!("{:16} {:11} {model:13} does not fit", board.name, board.core);
             continue;
         }
@@ -161,6 +160,7 @@ fn test(root: &Path, what: What) -> Result<()> {
         let printed = qemu::run(&board, &build(root, &board, &model, "selftest")?)?;
         let checksum = printed.lines().find_map(|l| l.strip_prefix("checksum ")).unwrap_or("none").trim();
         let same = checksum == golden.trim();
+        ran += 1;
         println!("{:16} {:11} {model:13} {checksum} {}", board.name, board.core, if same { "equal" } else { "WRONG" });
         if !same {
             wrong.push(format!("{} computes {checksum} for {model}, not {}", board.name, golden.trim()));
@@ -168,6 +168,9 @@ fn test(root: &Path, what: What) -> Result<()> {
     }
     if !wrong.is_empty() {
         bail!("{}", wrong.join("; "));
+    }
+    if ran == 0 {
+        bail!("no model fits");
     }
     Ok(())
 }
