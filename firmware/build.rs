@@ -1,14 +1,44 @@
-//! Puts the board's memory map where the linker looks, and names the linker scripts.
+//! Puts the board's memory map and the model where the compiler and the linker look for them.
+//!
+//! `FW_BOARD` is a name in `memory/`; `FW_MODEL` a blob (default: sensor-pico).
 
-use std::{env, fs, path::PathBuf};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 fn main() {
-    let board = env::var("FW_BOARD").unwrap_or_else(|_| "mps2-an386".into());
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let board = env::var("FW_BOARD").unwrap_or_else(|_| "mps2-an386".into());
     let map = format!("memory/{board}.x");
-    fs::copy(&map, out.join("memory.x")).unwrap_or_else(|e| panic!("board {board}: {map}: {e}"));
+    let text = fs::read_to_string(&map).unwrap_or_else(|e| panic!("board {board}: {map}: {e}"));
+    fs::write(out.join("memory.x"), &text).expect("OUT_DIR can be written");
+    let ram = ram_bytes(&text).unwrap_or_else(|| panic!("{map}: no line `RAM : ORIGIN = .., LENGTH = ..`"));
+
+    let model = env::var("FW_MODEL").unwrap_or_else(|_| "../models/sensor-pico/model.mbb".into());
+    fs::copy(&model, out.join("model.mbb")).unwrap_or_else(|e| panic!("FW_MODEL: {model}: {e}"));
+
+    println!("cargo:rustc-env=FW_RAM={ram}");
+    println!("cargo:rustc-env=FW_BOARD={board}");
     println!("cargo:rustc-link-search={}", out.display());
+    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch.starts_with("riscv")) {
+        println!("cargo:rustc-link-arg-bins=-Tmemory.x");
+    }
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
-    println!("cargo:rerun-if-changed={map}");
+    for input in [Path::new(&map), Path::new(&model)] {
+        println!("cargo:rerun-if-changed={}", input.display());
+    }
     println!("cargo:rerun-if-env-changed=FW_BOARD");
+    println!("cargo:rerun-if-env-changed=FW_MODEL");
+}
+
+/// The length of the region RAM in bytes.
+fn ram_bytes(map: &str) -> Option<usize> {
+    let line = map.lines().find(|l| l.trim_start().starts_with("RAM "))?;
+    let length = line.split("LENGTH =").nth(1)?.trim();
+    let (number, unit) = length.split_at(length.find(|c: char| !c.is_ascii_digit()).unwrap_or(length.len()));
+    let scale = match unit.trim() {
+        "K" => 1024,
+        "M" => 1024 * 1024,
+        _ => 1,
+    };
+    Some(number.parse::<usize>().ok()? * scale)
 }

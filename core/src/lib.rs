@@ -195,7 +195,7 @@
 //!
 //! # Where to read next: five files
 //!
-//! 1. `firmware/src/onebyte.rs`: a whole program for a chip.
+//! 1. `firmware/src/bin/selftest.rs`: a whole program for a chip.
 //! 2. `core/src/step.rs`: the way above as code.
 //! 3. `core/src/fixed.rs`: the arithmetic, 60 lines.
 //! 4. `core/src/selective_scan.rs`: the recurrence, free and tied.

@@ -1,0 +1,56 @@
+//! The boards: their cores, how their programs are built, and what emulates them.
+
+/// A board with a memory map in `firmware/memory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Board {
+    /// Name of the board and of its memory map.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) core: &'static str,
+    /// Rust target.
+    pub(crate) target: &'static str,
+    /// `-C target-cpu`, where the target's own choice leaves instructions of the core unused.
+    pub(crate) cpu: Option<&'static str>,
+    /// QEMU's program and machine.
+    pub(crate) emulator: (&'static str, &'static [&'static str]),
+}
+
+const ARM: &str = "qemu-system-arm";
+const RISCV: &str = "qemu-system-riscv32";
+const VIRT: &[&str] = &["virt", "-bios", "none"];
+const V8M: &str = "thumbv8m.main-none-eabihf";
+
+/// All boards.
+pub(crate) const BOARDS: [Board; 10] = [
+    board("microbit", "Cortex-M0", "thumbv6m-none-eabi", None, (ARM, &["microbit"])),
+    board("lm3s6965evb", "Cortex-M3", "thumbv7m-none-eabi", None, (ARM, &["lm3s6965evb"])),
+    board("mps2-an385", "Cortex-M3", "thumbv7m-none-eabi", None, (ARM, &["mps2-an385"])),
+    board("mps2-an386", "Cortex-M4F", "thumbv7em-none-eabihf", None, (ARM, &["mps2-an386", "-cpu", "cortex-m4"])),
+    board("netduinoplus2", "Cortex-M4F", "thumbv7em-none-eabihf", None, (ARM, &["netduinoplus2"])),
+    board("mps2-an500", "Cortex-M7", "thumbv7em-none-eabihf", None, (ARM, &["mps2-an500"])),
+    board("mps2-an505", "Cortex-M33", V8M, Some("cortex-m33"), (ARM, &["mps2-an505"])),
+    board("mps3-an547", "Cortex-M55", V8M, Some("cortex-m55"), (ARM, &["mps3-an547"])),
+    board("virt-rv32imc", "RV32IMC", "riscv32imc-unknown-none-elf", None, (RISCV, VIRT)),
+    board("virt-rv32imac", "RV32IMAC", "riscv32imac-unknown-none-elf", None, (RISCV, VIRT)),
+];
+
+const fn board(
+    name: &'static str,
+    core: &'static str,
+    target: &'static str,
+    cpu: Option<&'static str>,
+    emulator: (&'static str, &'static [&'static str]),
+) -> Board {
+    Board { name, core, target, cpu, emulator }
+}
+
+impl Board {
+    /// The board of that name.
+    ///
+    /// # Errors
+    /// If there is none: a list of those that there are.
+    pub(crate) fn named(name: &str) -> Result<Self, String> {
+        let names = || BOARDS.map(|b| b.name).join(", ");
+        BOARDS.into_iter().find(|b| b.name == name).ok_or_else(|| format!("there are: {}", names()))
+    }
+}

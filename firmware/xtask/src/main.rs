@@ -1,0 +1,206 @@
+//! `cargo xtask firmware ...`: builds, runs and measures the firmware without a board at hand.
+
+mod boards;
+mod qemu;
+mod route;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use mambabyte_core::{Blob, Dims};
+use mambabyte_host::align::AlignedBytes;
+use object::{Object, ObjectSection, SectionFlags};
+
+use boards::{BOARDS, Board};
+use route::{Missing, Route};
+
+#[derive(Parser)]
+#[command(about = "Chores of this repository")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Programs for chips
+    #[command(subcommand)]
+    Firmware(Firmware),
+}
+
+#[derive(Subcommand)]
+enum Firmware {
+    /// List the boards
+    Boards,
+    /// Build a program and run it on the emulated board
+    Run {
+        #[command(flatten)]
+        what: What,
+        /// The program
+        #[arg(long, default_value = "selftest")]
+        bin: String,
+    },
+    /// Check that every board computes the golden checksum of every model that fits it
+    Test(What),
+    /// Check that the core builds, with all features, where there are no atomics and where there is no chip
+    Core,
+    /// Print what a program takes of flash and RAM
+    Size {
+        #[command(flatten)]
+        what: What,
+        /// The program
+        #[arg(long, default_value = "selftest")]
+        bin: String,
+    },
+}
+
+#[derive(Args)]
+struct What {
+    /// Board; may be repeated. Default: mps2-an386, for test all
+    #[arg(long, value_parser = Board::named)]
+    board: Vec<Board>,
+    /// Shipped model; may be repeated. Default: sensor-pico, for test the three sensor models
+    #[arg(long)]
+    model: Vec<String>,
+}
+
+impl What {
+    fn pairs(self, boards: &[Board], models: &[&str]) -> Vec<(Board, String)> {
+        let boards = if self.board.is_empty() { boards.to_vec() } else { self.board };
+        let models = if self.model.is_empty() { models.iter().map(|&m| m.to_owned()).collect() } else { self.model };
+        boards.iter().flat_map(|&b| models.iter().map(move |m| (b, m.clone()))).collect()
+    }
+}
+
+fn main() -> ExitCode {
+    let Chore::Firmware(command) = Cli::parse().chore;
+    match firmware(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            // 3: nothing is wrong but that a toolchain or an emulator is missing.
+            ExitCode::from(if error.is::<Missing>() { 3 } else { 1 })
+        }
+    }
+}
+
+fn firmware(command: Firmware) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let default = Board::named("mps2-an386").map_err(anyhow::Error::msg)?;
+    match command {
+        Firmware::Boards => {
+            for b in BOARDS {
+                println!("{:16} {:11} {:28} {} -M {}", b.name, b.core, b.target, b.emulator.0, b.emulator.1.join(" "));
+            }
+            Ok(())
+        }
+        Firmware::Run { what, bin } => {
+            for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
+                print!("{}", qemu::run(&board, &build(&root, &board, &model, &bin)?)?);
+            }
+            Ok(())
+        }
+        Firmware::Size { what, bin } => {
+            for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
+                size(&board, &model, &build(&root, &board, &model, &bin)?)?;
+            }
+            Ok(())
+        }
+        Firmware::Test(what) => test(&root, what),
+        Firmware::Core => core(&root),
+    }
+}
+
+fn model_file(root: &Path, model: &str, file: &str) -> PathBuf {
+    root.join("models").join(model).join(file)
+}
+
+/// Builds `bin` and returns the program.
+fn build(root: &Path, board: &Board, model: &str, bin: &str) -> Result<PathBuf> {
+    let blob = model_file(root, model, "model.mbb");
+    if !blob.exists() {
+        bail!("--model {model}: there is no {}", blob.display());
+    }
+    let route = Route::find(board.target)?;
+    eprintln!("{} ({}), {model}: {}, {}", board.name, board.core, board.target, route.name);
+    let mut cargo = route.cargo(root, "build", board.target, board.cpu);
+    cargo.args(["--locked", "--bin", bin]).current_dir(root.join("firmware"));
+    cargo.env("FW_BOARD", board.name).env("FW_MODEL", blob);
+    if !cargo.status().context("cargo could not be started")?.success() {
+        bail!("{bin} could not be built for {}", board.name);
+    }
+    Ok(route.output(root).join(board.target).join("release").join(bin))
+}
+
+/// The other targets are built with every self-test.
+fn core(root: &Path) -> Result<()> {
+    for target in ["thumbv6m-none-eabi", "riscv32imc-unknown-none-elf", "wasm32-unknown-unknown"] {
+        let route = Route::find(target)?;
+        eprintln!("mambabyte-core with all features: {target}, {}", route.name);
+        let mut cargo = route.cargo(root, "build", target, None);
+        cargo.args(["--locked", "-p", "mambabyte-core", "--features", "f32,defmt"]).current_dir(root);
+        if !cargo.status().context("cargo could not be started")?.success() {
+            bail!("mambabyte-core could not be built for {target}");
+        }
+    }
+    Ok(())
+}
+
+/// The equality matrix.
+fn test(root: &Path, what: What) -> Result<()> {
+    let (mut wrong, mut ran) = (Vec::new(), 0);
+    for (board, model) in what.pairs(&BOARDS, &["sensor-pico", "sensor-nano", "sensor-micro"]) {
+        if !fits(root, &board, &model)? {
+            println!("{:16} {:11} {model:13} does not fit", board.name, board.core);
+            continue;
+        }
+        let golden = std::fs::read_to_string(model_file(root, &model, "golden.crc32"))?;
+        let printed = qemu::run(&board, &build(root, &board, &model, "selftest")?)?;
+        let checksum = printed.lines().find_map(|l| l.strip_prefix("checksum ")).unwrap_or("none").trim();
+        let same = checksum == golden.trim();
+        ran += 1;
+        println!("{:16} {:11} {model:13} {checksum} {}", board.name, board.core, if same { "equal" } else { "WRONG" });
+        if !same {
+            wrong.push(format!("{} computes {checksum} for {model}, not {}", board.name, golden.trim()));
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("; "));
+    }
+    if ran == 0 {
+        bail!("no model fits");
+    }
+    Ok(())
+}
+
+/// Whether flash holds the model beside 32 KiB of program, and RAM its state beside 4 KiB.
+fn fits(root: &Path, board: &Board, model: &str) -> Result<bool> {
+    let map = std::fs::read_to_string(root.join("firmware/memory").join(format!("{}.x", board.name)))?;
+    let region = |name: &str| -> Result<usize> {
+        let line = map.lines().find(|l| l.trim_start().starts_with(name)).context("memory map without FLASH or RAM")?;
+        let length = line.rsplit("LENGTH =").next().unwrap_or_default().trim();
+        let (number, unit) = length.split_at(length.len() - 1);
+        Ok(number.parse::<usize>()? * if unit == "M" { 1024 * 1024 } else { 1024 })
+    };
+    let bytes = AlignedBytes::new(&std::fs::read(model_file(root, model, "model.mbb"))?);
+    let blob = Blob::parse(bytes.as_slice()).map_err(|e| anyhow::anyhow!("{model}: {e}"))?;
+    let dims: &Dims = blob.dims();
+    let ram = dims.state_bytes() + dims.scratch_bytes() + 4096;
+    Ok(bytes.as_slice().len() + 32 * 1024 <= region("FLASH")? && ram <= region("RAM")?)
+}
+
+/// Sections by where they go.
+fn size(board: &Board, model: &str, elf: &Path) -> Result<()> {
+    let data = std::fs::read(elf)?;
+    let file = object::File::parse(&*data)?;
+    println!("{} {model} {}", board.name, elf.display());
+    for section in file.sections() {
+        let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
+        if sh_flags & u64::from(object::elf::SHF_ALLOC) != 0 && section.size() > 0 {
+            println!("{:16} {:9} bytes at {:#010x}", section.name()?, section.size(), section.address());
+        }
+    }
+    Ok(())
+}
