@@ -1,0 +1,53 @@
+//! Cortex-M4, M7 and M33: the implementation of [`Kernels`].
+//!
+//! The projections are in [`smlad`], the scan in [`scan`].
+
+mod scan;
+mod smlad;
+
+use super::{Gate, Kernels, channels};
+
+/// The kernels.
+pub(crate) struct Dsp;
+
+impl Kernels for Dsp {
+    fn pack(x: &mut [i16]) {
+        smlad::pack(x);
+    }
+
+    fn unpack(x: &mut [i16]) {
+        smlad::pack(x);
+    }
+
+    fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+        smlad::matvec_i16(w, code, base, x, y);
+    }
+
+    fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+        smlad::matvec_i32(w, code, base, x, y);
+    }
+
+    fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+        smlad::matvec_add(w, code, base, x, y);
+    }
+
+    #[inline(always)]
+    fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+        channels::conv1d_silu(x, history, w, code, bias, base, frac);
+    }
+
+    #[inline(always)]
+    fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+        channels::log_delta(w, code, base, dt, bias, l);
+    }
+
+    #[inline(always)]
+    fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+        channels::delta_x(x, l, base, code, dx);
+    }
+
+    #[inline(always)]
+    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &[i16]) -> u8 {
+        channels::gate(p, y, x, z)
+    }
+}

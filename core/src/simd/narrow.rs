@@ -1,0 +1,183 @@
+//! The per-channel arithmetic in 32 bits, for processors whose 64-bit shifts are long: the same bits as the modules
+//! that hold the scalar functions, by other routes. `tests` in [`super::check`] compare them.
+
+use crate::fixed::{requantize, round_shift, saturate_i32};
+use crate::nonlinear::{exp2_fraction, log2_softplus};
+use crate::tables::{LOG2_SOFTPLUS, ROW_MULTIPLIER, SIGMOID};
+
+/// `ROW_MULTIPLIER[code % 32] * 2^(16 - code / 32)`: with it a row's shift does not depend on its code.
+pub(crate) static MULTIPLIER: [i32; 256] = {
+    let mut table = [0; 256];
+    let mut code = 0;
+    while code < 256 {
+        table[code] = (ROW_MULTIPLIER[code & 31] as i32) << (16 - (code >> 5));
+        code += 1;
+    }
+    table
+};
+
+/// `exp2_fraction` at the 1,024 fractions that a sum of Q10 logarithms can have.
+static EXP2_Q10: [u16; 1024] = {
+    let mut table = [0; 1024];
+    let mut i = 0;
+    while i < 1024 {
+        table[i] = exp2_fraction((i as u16) << 6) as u16;
+        i += 1;
+    }
+    table
+};
+
+/// Entry `i` of a table and its distance to the next one, `base | step << 16`: one load for an interpolation.
+const fn steps<const N: usize, const M: usize>(table: &[i32; M]) -> [u32; N] {
+    let mut out = [0; N];
+    let mut i = 0;
+    while i < N {
+        out[i] = (table[i] as u32 & 0xffff) | (((table[i + 1] - table[i]) as u32) << 16);
+        i += 1;
+    }
+    out
+}
+
+static SIGMOID_STEPS: [u32; 512] = {
+    let mut wide = [0; 513];
+    let mut i = 0;
+    while i < 513 {
+        wide[i] = SIGMOID[i] as i32;
+        i += 1;
+    }
+    steps(&wide)
+};
+
+static SOFTPLUS_STEPS: [u32; 512] = {
+    let mut wide = [0; 513];
+    let mut i = 0;
+    while i < 513 {
+        wide[i] = LOG2_SOFTPLUS[i] as i32;
+        i += 1;
+    }
+    steps(&wide)
+};
+
+/// How a matrix's rows are rescaled: decided once for all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Requantizer {
+    base: u8,
+}
+
+impl Requantizer {
+    pub(crate) const fn new(base: u8) -> Self {
+        Self { base }
+    }
+
+    /// `requantize(acc, code, base)` if it needs no wider arithmetic than 32 x 32 to 64 bits, high word.
+    ///
+    /// With `M = MULTIPLIER[code]` it is `acc * M` rounded at bit `16 + base`. From `base = 17` on, the rounding bit is
+    /// in the product's high word. Below, the accumulator is shifted up first, if it has room.
+    #[inline(always)]
+    pub(crate) fn quick(self, acc: i32, code: u8) -> Option<i32> {
+        let multiplier = MULTIPLIER[code as usize] as i64;
+        if self.base >= 17 {
+            // A shift of 48 and more leaves nothing but the rounding, as one of 47 does.
+            let shift = (self.base - 17).min(31) as u32;
+            let high = ((acc as i64 * multiplier) >> 32) as i32;
+            Some(((high >> shift) + 1) >> 1)
+        } else {
+            let up = (16 - self.base) as u32 & 31;
+            let shifted = acc << up;
+            let rounded = ((shifted as i64 * multiplier + (1 << 31)) >> 32) as i32;
+            if shifted >> up == acc { Some(rounded) } else { None }
+        }
+    }
+
+    /// `saturate_i32(requantize(acc, code, base))`.
+    #[inline(always)]
+    pub(crate) fn apply(self, acc: i32, code: u8) -> i32 {
+        match self.quick(acc, code) {
+            Some(q) => q,
+            None => self.slow(acc, code),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn slow(self, acc: i32, code: u8) -> i32 {
+        saturate_i32(requantize(acc as i64, code, self.base))
+    }
+}
+
+/// `requantize(y, code, y_shift) + skip`, then times `silu_z`, rounded at `gate_shift`; saturated after each.
+#[inline(always)]
+pub(crate) fn gated(y: i32, y_scale: Requantizer, code: u8, skip: i32, silu_z: i32, gate_shift: u8) -> i32 {
+    let sum = match y_scale.quick(y, code) {
+        Some(scaled) => scaled.saturating_add(skip),
+        None => wide_sum(y, y_scale, code, skip),
+    };
+    // The product, rounded at bit 32, if the sum has room for the shift up: `silu_z` is an i16.
+    if gate_shift <= 16 {
+        let up = (16 - gate_shift) as u32 & 31;
+        let shifted = sum << up;
+        if shifted >> up == sum {
+            return ((shifted as i64 * (silu_z << 16) as i64 + (1 << 31)) >> 32) as i32;
+        }
+    }
+    wide_product(sum, silu_z, gate_shift)
+}
+
+#[cold]
+#[inline(never)]
+fn wide_sum(y: i32, y_scale: Requantizer, code: u8, skip: i32) -> i32 {
+    saturate_i32(requantize(y as i64, code, y_scale.base) + skip as i64)
+}
+
+#[cold]
+#[inline(never)]
+fn wide_product(sum: i32, silu_z: i32, gate_shift: u8) -> i32 {
+    saturate_i32(round_shift(sum as i64 * silu_z as i64, gate_shift as u32))
+}
+
+/// `round_shift(x, shift)` for any `shift` from 1.
+#[inline(always)]
+pub(crate) fn round(x: i32, shift: u32) -> i32 {
+    ((x >> (shift - 1).min(31)) + 1) >> 1
+}
+
+/// [`silu`](crate::nonlinear::silu): `x * sigmoid(x) = |x| * sigmoid(|x|) + min(x, 0)`, also after rounding.
+#[inline(always)]
+pub(crate) fn silu(x: i16, frac: u8) -> i32 {
+    let x = x as i32;
+    let magnitude = x.unsigned_abs();
+    // From 16 on the table is 1; its last entries are equal.
+    let position = (magnitude << (16 - frac as u32 % 16)).min((1 << 20) - 1);
+    let entry = SIGMOID_STEPS[(position >> 11) as usize];
+    let sigmoid = (entry & 0xffff) as i32 + (((entry as i32 >> 16) * (position & 2047) as i32 + 1024) >> 11);
+    ((magnitude as i32 * sigmoid + (1 << 14)) >> 15) + (x & (x >> 31))
+}
+
+/// `saturate_i16(log2_softplus(v))`, `v` in Q10 held to +-1024.
+#[inline(always)]
+pub(crate) fn log_delta(v: i32) -> i32 {
+    const EDGE: i32 = 16 << 10;
+    let offset = v.wrapping_add(EDGE) as u32;
+    if offset < 2 * EDGE as u32 {
+        let entry = SOFTPLUS_STEPS[(offset >> 6) as usize & 511];
+        entry as i16 as i32 + (((entry as i32 >> 16) * (offset & 63) as i32 + 32) >> 6)
+    } else {
+        log2_softplus(v.clamp(-(1 << 20), 1 << 20)).clamp(-32767, 32767)
+    }
+}
+
+/// [`delta_x`](crate::selective_scan::delta_x) of `exponent = log_delta + base + 32 * code`, before it saturates.
+///
+/// The product fits 32 bits: 32767 * 65535 < 2^31. Halves round up twice over: `(p >> s - 1) + 1 >> 1`.
+#[inline(always)]
+pub(crate) fn delta_x(x: i16, exponent: i32) -> i32 {
+    let mantissa = EXP2_Q10[(exponent & 1023) as usize] as i32;
+    let shift = (14 - (exponent >> 10)).clamp(0, 31);
+    ((x as i32 * mantissa) >> shift).wrapping_add(1) >> 1
+}
+
+/// Holds a value to `-32767..=32767`.
+#[inline(always)]
+pub(crate) fn saturate(x: i32) -> i16 {
+    x.clamp(-32767, 32767) as i16
+}
