@@ -50,4 +50,21 @@ impl Kernels for Dsp {
     fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &[i16]) -> u8 {
         channels::gate(p, y, x, z)
     }
+
+    fn scan_free(
+        h: &mut [i16],
+        a_log: &[u8],
+        a_base: i16,
+        b: &[i16],
+        c: &[i16],
+        log_delta: &[i16],
+        dx: &[i16],
+        y: &mut [i32],
+    ) {
+        scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+    }
+
+    fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+        scan::scan_tied(h, b, c, r, a, dx, y);
+    }
 }
