@@ -22,7 +22,6 @@ use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB, even};
 use crate::fixed::{requantize, saturate_i32};
 use crate::nonlinear::decay;
-use crate::norm::norm;
 use crate::simd::{Gate, Kernels, Native};
 use crate::state::{State, StateError};
 
@@ -164,7 +163,7 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
         for (index, state) in states.enumerate() {
             let layer = self.blob.layer(index);
             let p = layer.params;
-            norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
+            Native::norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
             Native::pack(u);
             in_proj(&layer, u, x, z);
             let Some((history, h)) = state.split_at_mut_checked(dims.conv_state_len()) else { return };
@@ -184,7 +183,7 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
     fn logits(&mut self) -> &Logits {
         let Scratch { residual, u, tail, .. } = Scratch::split(self.blob.dims(), &mut self.scratch);
         let (weight, bias) = self.blob.norm_f();
-        norm(residual, weight, bias, self.blob.head.norm_f_shift, self.blob.head.norm_eps, u);
+        Native::norm(residual, weight, bias, self.blob.head.norm_f_shift, self.blob.head.norm_eps, u);
         Native::pack(u);
         let (codes, rows) = self.blob.head();
         Native::matvec_i32(rows, codes, self.blob.head.head_shift, u, tail);
@@ -261,7 +260,7 @@ fn scan(
 
 /// The gate of a layer.
 #[inline(always)]
-fn gate(layer: &LayerView<'_>, y: &mut [i32], x: &mut [i16], z: &[i16]) -> u8 {
+fn gate(layer: &LayerView<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
     let p = layer.params;
     let gate = Gate {
         d_skip: layer.d_skip,

@@ -31,6 +31,10 @@ impl Kernels for Dsp {
         smlad::matvec_add(w, code, base, x, y);
     }
 
+    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+        channels::norm(x, weight, bias, shift, eps, u);
+    }
+
     #[inline(always)]
     fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
         channels::conv1d_silu(x, history, w, code, bias, base, frac);
@@ -47,7 +51,7 @@ impl Kernels for Dsp {
     }
 
     #[inline(always)]
-    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &[i16]) -> u8 {
+    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
         channels::gate(p, y, x, z)
     }
 

@@ -7,6 +7,7 @@
 use crate::conv1d;
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
 use crate::linear;
+use crate::norm;
 use crate::nonlinear::{log2_softplus, silu};
 use crate::selective_scan;
 
@@ -71,6 +72,12 @@ pub(crate) trait Kernels {
         });
     }
 
+    /// [`norm::norm`].
+    #[inline(always)]
+    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+        norm::norm(x, weight, bias, shift, eps, u);
+    }
+
     /// [`conv1d::conv1d_silu`].
     #[inline(always)]
     fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
@@ -118,14 +125,14 @@ pub(crate) trait Kernels {
         selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
 
-    /// `x = (y + D * x) * silu(z) * 2^-down`; returns `down`. `y` is overwritten.
+    /// `x = (y + D * x) * silu(z) * 2^-down`; returns `down`. `y` and `z` are overwritten.
     ///
     /// Single channels of the gated output can be a hundred times the rest, at some bytes only. So it is made in i32
     /// first and then shifted until the largest channel of *this* byte fits: 15 bits always, where a static scale
     /// leaves most bytes with 8.
     #[inline(always)]
-    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &[i16]) -> u8 {
-        let channels = x.iter().zip(z).zip(y.iter_mut()).zip(p.d_skip.iter().zip(p.state_code));
+    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+        let channels = x.iter().zip(z.iter()).zip(y.iter_mut()).zip(p.d_skip.iter().zip(p.state_code));
         let mut largest = 0u32;
         for (((&x, &z), y), (&d, &code)) in channels {
             let skip = round_shift(d as i64 * x as i64, p.d_shift as u32);

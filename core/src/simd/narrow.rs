@@ -58,15 +58,33 @@ static SOFTPLUS_STEPS: [u32; 512] = {
     steps(&wide)
 };
 
-/// How a matrix's rows are rescaled: decided once for all of them.
+/// How a matrix's rows are rescaled. `LOW`: its base is below 17.
 #[derive(Clone, Copy)]
-pub(crate) struct Requantizer {
+pub(crate) struct Requantizer<const LOW: bool> {
     base: u8,
+    /// `base - 17`, or `16 - base` if `LOW`.
+    shift: u32,
 }
 
-impl Requantizer {
+/// Calls `$f` with the [`Requantizer`] of `$base`: one copy of the loop for each kind.
+macro_rules! with_scale {
+    ($base:expr, |$scale:ident| $f:expr) => {
+        if $base < 17 {
+            let $scale = narrow::Requantizer::<true>::new($base);
+            $f
+        } else {
+            let $scale = narrow::Requantizer::<false>::new($base);
+            $f
+        }
+    };
+}
+pub(crate) use with_scale;
+
+impl<const LOW: bool> Requantizer<LOW> {
     pub(crate) const fn new(base: u8) -> Self {
-        Self { base }
+        // A shift of 48 and more leaves nothing but the rounding, as one of 47 does.
+        let shift = if LOW { 16u8.wrapping_sub(base) as u32 & 31 } else { base.wrapping_sub(17) as u32 };
+        Self { base, shift: if shift > 31 { 31 } else { shift } }
     }
 
     /// `requantize(acc, code, base)` if it needs no wider arithmetic than 32 x 32 to 64 bits, high word.
@@ -76,16 +94,13 @@ impl Requantizer {
     #[inline(always)]
     pub(crate) fn quick(self, acc: i32, code: u8) -> Option<i32> {
         let multiplier = MULTIPLIER[code as usize] as i64;
-        if self.base >= 17 {
-            // A shift of 48 and more leaves nothing but the rounding, as one of 47 does.
-            let shift = (self.base - 17).min(31) as u32;
-            let high = ((acc as i64 * multiplier) >> 32) as i32;
-            Some(((high >> shift) + 1) >> 1)
-        } else {
-            let up = (16 - self.base) as u32 & 31;
-            let shifted = acc << up;
+        if LOW {
+            let shifted = acc << self.shift;
             let rounded = ((shifted as i64 * multiplier + (1 << 31)) >> 32) as i32;
-            if shifted >> up == acc { Some(rounded) } else { None }
+            if shifted >> self.shift == acc { Some(rounded) } else { None }
+        } else {
+            let high = ((acc as i64 * multiplier) >> 32) as i32;
+            Some(((high >> self.shift) + 1) >> 1)
         }
     }
 
@@ -94,45 +109,54 @@ impl Requantizer {
     pub(crate) fn apply(self, acc: i32, code: u8) -> i32 {
         match self.quick(acc, code) {
             Some(q) => q,
-            None => self.slow(acc, code),
+            None => slow(acc, code, self.base),
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn slow(self, acc: i32, code: u8) -> i32 {
-        saturate_i32(requantize(acc as i64, code, self.base))
     }
 }
 
-/// `requantize(y, code, y_shift) + skip`, then times `silu_z`, rounded at `gate_shift`; saturated after each.
+#[cold]
+#[inline(never)]
+fn slow(acc: i32, code: u8, base: u8) -> i32 {
+    saturate_i32(requantize(acc as i64, code, base))
+}
+
+/// `requantize(y, code, y_shift) + skip`, saturated.
 #[inline(always)]
-pub(crate) fn gated(y: i32, y_scale: Requantizer, code: u8, skip: i32, silu_z: i32, gate_shift: u8) -> i32 {
-    let sum = match y_scale.quick(y, code) {
+pub(crate) fn skipped<const LOW: bool>(scale: Requantizer<LOW>, y: i32, code: u8, skip: i32) -> i32 {
+    match scale.quick(y, code) {
         Some(scaled) => scaled.saturating_add(skip),
-        None => wide_sum(y, y_scale, code, skip),
-    };
-    // The product, rounded at bit 32, if the sum has room for the shift up: `silu_z` is an i16.
-    if gate_shift <= 16 {
-        let up = (16 - gate_shift) as u32 & 31;
-        let shifted = sum << up;
-        if shifted >> up == sum {
-            return ((shifted as i64 * (silu_z << 16) as i64 + (1 << 31)) >> 32) as i32;
-        }
+        None => wide_sum(y, code, scale.base, skip),
     }
-    wide_product(sum, silu_z, gate_shift)
 }
 
 #[cold]
 #[inline(never)]
-fn wide_sum(y: i32, y_scale: Requantizer, code: u8, skip: i32) -> i32 {
-    saturate_i32(requantize(y as i64, code, y_scale.base) + skip as i64)
+fn wide_sum(y: i32, code: u8, base: u8, skip: i32) -> i32 {
+    saturate_i32(requantize(y as i64, code, base) + skip as i64)
+}
+
+/// `saturate_i32(round_shift(sum * silu_z, gate_shift))`: the product rounded at bit 32, if the sum has room for the
+/// shift up. `up = 16 - gate_shift`, or 32 if that is negative.
+#[inline(always)]
+pub(crate) fn gated(sum: i32, silu_z: i16, up: u32, gate_shift: u8) -> i32 {
+    let shifted = sum << (up & 31);
+    if shifted >> (up & 31) == sum && up < 32 {
+        (((shifted as i64 * ((silu_z as i32) << 16) as i64) + (1 << 31)) >> 32) as i32
+    } else {
+        wide_product(sum, silu_z, gate_shift)
+    }
 }
 
 #[cold]
 #[inline(never)]
-fn wide_product(sum: i32, silu_z: i32, gate_shift: u8) -> i32 {
+fn wide_product(sum: i32, silu_z: i16, gate_shift: u8) -> i32 {
     saturate_i32(round_shift(sum as i64 * silu_z as i64, gate_shift as u32))
+}
+
+/// `(a * b + 2^31) >> 32`.
+#[inline(always)]
+pub(crate) fn high_round(a: i32, b: i32) -> i32 {
+    ((a as i64 * b as i64 + (1 << 31)) >> 32) as i32
 }
 
 /// `round_shift(x, shift)` for any `shift` from 1.

@@ -8,7 +8,7 @@
 use core::arch::{asm, naked_asm};
 
 use crate::linear::BLOCK;
-use crate::simd::narrow::{self, MULTIPLIER, Requantizer};
+use crate::simd::narrow::{self, MULTIPLIER, with_scale};
 use crate::simd::{Kernels, Scalar};
 
 /// Whether rows of `columns` are packed: their sums fit an i32, and the loops take eight columns at a time.
@@ -252,7 +252,6 @@ fn run_fours<T>(chosen: Chosen, from: usize, w: &[i8], code: &[u8], base: u8, x:
 /// All rows of packed activations; `emit(y, requantized)` where the loop for blocks does not do it.
 #[inline(always)]
 fn matvec<T>(chosen: Chosen, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [T], emit: impl Fn(&mut T, i32)) {
-    let scale = Requantizer::new(base);
     let n = x.len().max(1);
     let mut row = 0;
     loop {
@@ -261,7 +260,7 @@ fn matvec<T>(chosen: Chosen, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut
         let rows = w.chunks_exact(n).zip(code).zip(y.iter_mut()).skip(row).take(4);
         let mut left = 0;
         for ((w, &code), y) in rows {
-            emit(y, scale.apply(dot(w, x), code));
+            emit(y, one(dot(w, x), code, base));
             left += 1;
         }
         row += left;
@@ -269,6 +268,11 @@ fn matvec<T>(chosen: Chosen, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut
             return;
         }
     }
+}
+
+#[inline(never)]
+fn one(sum: i32, code: u8, base: u8) -> i32 {
+    with_scale!(base, |scale| scale.apply(sum, code))
 }
 
 /// One row by packed activations.
