@@ -21,7 +21,6 @@ use core::ops::DerefMut;
 use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB, even};
 use crate::fixed::{requantize, saturate_i32};
-use crate::nonlinear::decay;
 use crate::simd::{Gate, Kernels, Native};
 use crate::state::{State, StateError};
 
@@ -249,9 +248,7 @@ fn scan(
     let a = take(&mut halves, dims.d_inner);
     Native::delta_x(x, log_delta, p.dx_base, layer.state_code, dx);
     if dims.tied_decays {
-        for (l, &a_log) in log_delta.iter_mut().zip(layer.a_log) {
-            *l = decay(*l as i32 + p.a_base as i32 + 32 * a_log as i32);
-        }
+        Native::first_decay(log_delta, layer.a_log, p.a_base);
         Native::scan_tied(h, b, c, log_delta, a, dx, y);
     } else {
         Native::scan_free(h, layer.a_log, p.a_base, b, c, log_delta, dx, y);

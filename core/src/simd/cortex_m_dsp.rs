@@ -1,7 +1,11 @@
 //! Cortex-M4, M7 and M33: the implementation of [`Kernels`].
 //!
-//! The projections are in [`smlad`], the scan in [`scan`].
+//! The projections are in [`smlad`], the scan in [`scan`], the rest in files of their names. What has another shape
+//! than the models for chips falls back to [`channels`] or to the scalar code.
 
+mod conv;
+mod delta;
+mod gate;
 mod scan;
 mod smlad;
 
@@ -37,24 +41,29 @@ impl Kernels for Dsp {
 
     #[inline(always)]
     fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
-        channels::conv1d_silu(x, history, w, code, bias, base, frac);
+        conv::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
     #[inline(always)]
     fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        channels::log_delta(w, code, base, dt, bias, l);
+        delta::log_delta(w, code, base, dt, bias, l);
     }
 
     #[inline(always)]
     fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
-        channels::delta_x(x, l, base, code, dx);
+        delta::delta_x(x, l, base, code, dx);
     }
 
     #[inline(always)]
     fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
-        channels::gate(p, y, x, z)
+        gate::gate(p, y, x, z)
     }
 
+    fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+        delta::first_decay(l, a_log, a_base);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn scan_free(
         h: &mut [i16],
         a_log: &[u8],

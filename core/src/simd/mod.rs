@@ -8,7 +8,7 @@ use crate::conv1d;
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
 use crate::linear;
 use crate::norm;
-use crate::nonlinear::{log2_softplus, silu};
+use crate::nonlinear::{decay, log2_softplus, silu};
 use crate::selective_scan;
 
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
@@ -100,6 +100,14 @@ pub(crate) trait Kernels {
     fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
         for (dx, ((&x, &l), &code)) in dx.iter_mut().zip(x.iter().zip(l).zip(code)) {
             *dx = selective_scan::delta_x(x, l as i32, base, code);
+        }
+    }
+
+    /// The decay of the first state of each channel if decays are tied, in place of `l`.
+    #[inline(always)]
+    fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+        for (l, &a_log) in l.iter_mut().zip(a_log) {
+            *l = decay(*l as i32 + a_base as i32 + 32 * a_log as i32);
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) static MULTIPLIER: [i32; 256] = {
 };
 
 /// `exp2_fraction` at the 1,024 fractions that a sum of Q10 logarithms can have.
-static EXP2_Q10: [u16; 1024] = {
+pub(crate) static EXP2_Q10: [u16; 1024] = {
     let mut table = [0; 1024];
     let mut i = 0;
     while i < 1024 {
@@ -38,7 +38,7 @@ const fn steps<const N: usize, const M: usize>(table: &[i32; M]) -> [u32; N] {
     out
 }
 
-static SIGMOID_STEPS: [u32; 512] = {
+pub(crate) static SIGMOID_STEPS: [u32; 512] = {
     let mut wide = [0; 513];
     let mut i = 0;
     while i < 513 {
@@ -48,7 +48,7 @@ static SIGMOID_STEPS: [u32; 512] = {
     steps(&wide)
 };
 
-static SOFTPLUS_STEPS: [u32; 512] = {
+pub(crate) static SOFTPLUS_STEPS: [u32; 512] = {
     let mut wide = [0; 513];
     let mut i = 0;
     while i < 513 {

@@ -18,9 +18,9 @@ use crate::tables::DECAY;
 /// States that one pass takes.
 const STATES: usize = 8;
 /// Entries before index 0 of [`DECAY`]: a base is held to `-255` steps of four, a byte adds up to 255.
-const BEFORE: usize = 255 * 4;
+pub(super) const BEFORE: usize = 255 * 4;
 /// `2 * DECAY[i - BEFORE]`, held at the ends.
-static DOUBLE_DECAY: [u16; BEFORE + 1024 * 4] = {
+pub(super) static DOUBLE_DECAY: [u16; BEFORE + 1024 * 4] = {
     let mut table = [0; BEFORE + 1024 * 4];
     let mut i = 0;
     while i < table.len() {
