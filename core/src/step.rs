@@ -20,7 +20,6 @@ use core::ops::DerefMut;
 
 use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB, even};
-use crate::fixed::{requantize, saturate_i32};
 use crate::simd::{Gate, Kernels, Native};
 use crate::state::{State, StateError};
 
@@ -154,9 +153,7 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
         let (codes, rows) = self.blob.embedding();
         let code = codes.get(byte as usize).copied().unwrap_or(0);
         let row = rows.chunks_exact(dims.d_model.max(1)).nth(byte as usize).unwrap_or(&[]);
-        for (res, &w) in residual.iter_mut().zip(row) {
-            *res = saturate_i32(requantize(w as i64, code, self.blob.head.embedding_shift));
-        }
+        Native::embed(row, code, self.blob.head.embedding_shift, residual);
         let eps = self.blob.head.norm_eps;
         let states = self.state.advance().chunks_exact_mut(dims.layer_state_len().max(1));
         for (index, state) in states.enumerate() {

@@ -4,8 +4,17 @@
 
 use super::narrow::{self, Requantizer, with_scale};
 use super::{Gate, Kernels, Scalar};
+use crate::fixed::row_multiplier;
 use crate::linear;
 use crate::nonlinear::rsqrt;
+
+/// [`embed`](Kernels::embed): a weight times a multiplier has 23 bits.
+pub(crate) fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+    let (multiplier, shift) = row_multiplier(code, base);
+    for (res, &w) in res.iter_mut().zip(row) {
+        *res = narrow::round(w as i32 * multiplier as i32, shift);
+    }
+}
 
 /// [`norm`](crate::norm::norm): RMSNorm; LayerNorm and shifts that no trained model has by the scalar function.
 #[inline(never)]

@@ -3,6 +3,13 @@
 //! The projections are in [`smlad`], the scan in [`scan`], the rest in files of their names. What has another shape
 //! than the models for chips falls back to [`channels`] or to the scalar code.
 
+/// The same instructions four times, spelled out: the compiler estimates the length of assembly by its lines.
+macro_rules! four_times {
+    ($($line:literal),* $(,)?) => {
+        concat!($($line,)* $($line,)* $($line,)* $($line),*)
+    };
+}
+
 mod conv;
 mod delta;
 mod gate;
@@ -15,6 +22,10 @@ use super::{Gate, Kernels, channels};
 pub(crate) struct Dsp;
 
 impl Kernels for Dsp {
+    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+        channels::embed(row, code, base, res);
+    }
+
     fn pack(x: &mut [i16]) {
         smlad::pack(x);
     }

@@ -39,6 +39,14 @@ pub(crate) struct Gate<'a> {
 
 /// The inner loops. Each function's equation is in the module that holds the scalar one.
 pub(crate) trait Kernels {
+    /// `res = saturate_i32(requantize(row))`: a row of the embedding.
+    #[inline(always)]
+    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+        for (res, &w) in res.iter_mut().zip(row) {
+            *res = saturate_i32(requantize(w as i64, code, base));
+        }
+    }
+
     /// Brings activations into the order that `matvec` reads them in; `unpack` undoes it. It depends on the length
     /// only.
     fn pack(_x: &mut [i16]) {}

@@ -4,6 +4,7 @@
 use core::arch::{asm, naked_asm};
 
 use super::scan::{BEFORE, DOUBLE_DECAY};
+use crate::nonlinear::decay;
 use crate::simd::channels;
 use crate::simd::narrow::{self, EXP2_Q10, MULTIPLIER, SOFTPLUS_STEPS, with_scale};
 
@@ -217,8 +218,39 @@ pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
     // As in the scan; the index is saturated to 12 bits, which reaches from 1,020 entries before index 0 to beyond the
     // end of the decays.
     let base = a_base as i32 + (15 << 10) + 4 + 8 * BEFORE as i32;
-    for (l, &a_log) in l.iter_mut().zip(a_log) {
-        let index = (*l as i32 + base + 32 * a_log as i32) >> 3;
-        *l = (DOUBLE_DECAY[index.clamp(0, 4095) as usize] >> 1) as i16;
+    let n = l.len().min(a_log.len());
+    let (fours, rest) = l.split_at_mut(n & !3);
+    let ends = fours.as_mut_ptr_range();
+    if !fours.is_empty() {
+        // SAFETY: four channels a turn to the end of `fours`; `a_log` has at least as many. The table has more than 4096
+        // entries.
+        unsafe {
+            asm!(
+                "2:",
+                four_times!(
+                    "ldrb {t}, [{a_log}], #1\n",
+                    "ldrsh {v}, [{l}]\n",
+                    "add {t}, {base}, {t}, lsl #5\n",
+                    "add {v}, {v}, {t}\n",
+                    "usat {v}, #12, {v}, asr #3\n",
+                    "ldrh {v}, [{table}, {v}, lsl #1]\n",
+                    "lsr {v}, {v}, #1\n",
+                    "strh {v}, [{l}], #2\n",
+                ),
+                "cmp {l}, {end}",
+                "bne 2b",
+                l = inout(reg) ends.start => _,
+                end = in(reg) ends.end,
+                a_log = inout(reg) a_log.as_ptr() => _,
+                table = in(reg) DOUBLE_DECAY.as_ptr(),
+                base = in(reg) base,
+                t = out(reg) _,
+                v = out(reg) _,
+                options(nostack),
+            );
+        }
+    }
+    for (l, &a_log) in rest.iter_mut().zip(a_log.iter().skip(n & !3)) {
+        *l = decay(*l as i32 + a_base as i32 + 32 * a_log as i32);
     }
 }

@@ -80,8 +80,9 @@ unsafe extern "C" fn gate_loop(_pass: &mut Pass) {
 
 /// [`gate`](crate::simd::Kernels::gate).
 pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
-    let n = y.len();
-    let whole = x.len() == n && z.len() == n && p.d_skip.len() == n && p.state_code.len() == n && n % 2 == 0;
+    let n = x.len();
+    let Some(y) = y.get_mut(..n) else { return channels::gate(p, y, x, z) };
+    let whole = z.len() == n && p.d_skip.len() == n && p.state_code.len() == n && n % 2 == 0;
     if !whole || p.y_shift > 16 || p.gate_shift > 16 || p.d_shift > 31 || x.as_ptr() as usize % 4 != 0 {
         return channels::gate(p, y, x, z);
     }
@@ -129,19 +130,17 @@ pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) ->
 /// `x = saturate(round_shift(y, down))`; the lengths are equal and even.
 fn shift_down(y: &[i32], x: &mut [i16], down: u32) {
     let ends = x.as_mut_ptr_range();
-    if x.is_empty() {
-        return;
+    if x.is_empty() || down == 0 {
+        return x.iter_mut().zip(y).for_each(|(x, &y)| *x = y as i16);
     }
-    // SAFETY: two channels a turn until `x` is at its end; `y` has as many (`gate` has compared them). A shift by none
-    // leaves the carry as the subtraction before it has set it: clear.
+    // SAFETY: two channels a turn until `x` is at its end; `y` has as many (`gate` has compared them). The carry is the
+    // bit that the shift drops last.
     unsafe {
         asm!(
             "2:",
             "ldrd {a}, {b}, [{y}], #8",
-            "cmn {zero}, {zero}",
             "asrs {a}, {a}, {down}",
             "adc {a}, {a}, #0",
-            "cmn {zero}, {zero}",
             "asrs {b}, {b}, {down}",
             "adc {b}, {b}, #0",
             "ssat {a}, #16, {a}",
@@ -156,7 +155,6 @@ fn shift_down(y: &[i32], x: &mut [i16], down: u32) {
             end = in(reg) ends.end,
             y = inout(reg) y.as_ptr() => _,
             down = in(reg) down,
-            zero = in(reg) 0,
             ones = in(reg) 0x0001_0001,
             a = out(reg) _,
             b = out(reg) _,

@@ -54,7 +54,7 @@ struct Pass {
     /// From a logarithm of delta to the index of its channel in [`DOUBLE_DECAY`], times eight.
     base: i32,
     table: *const u16,
-    /// `[d_inner]`; added to.
+    /// `[d_inner]`; free decays add to it, tied ones overwrite it.
     y: *mut i32,
     end: *const i32,
     /// `[8, d_inner]`.
@@ -173,8 +173,8 @@ macro_rules! tied {
                 "ldr r10, [r2], #4",
                 "ldr r9, [r3], #4",
                 "strd r2, r3, [lr]",
-                "ldr r11, [lr, #16]",
-                "ldrd r4, r5, [r11]",
+                "mov r4, #0",
+                "mov r5, #0",
                 "uxth r0, r10",
                 "lsr r1, r10, #16",
                 "lsl r8, r9, #16",
@@ -329,7 +329,6 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
     let (Some(function), true) = (chosen, whole && fits([r.len(), dx.len(), n], n, b.len(), addresses)) else {
         return Scalar::scan_tied(h, b, c, r, a, dx, y);
     };
-    y.fill(0);
     let ends = y.as_mut_ptr_range();
     let mut pass = Pass {
         rate: r.as_ptr(),
