@@ -3,12 +3,12 @@
 //! Channels are taken four at a time, so that the addresses of up to ten rows are brought up to date once for four.
 
 use super::narrow::{self, Requantizer, with_scale};
-use super::{Gate, Kernels, Scalar};
+use super::Gate;
 use crate::fixed::row_multiplier;
 use crate::linear;
 use crate::nonlinear::rsqrt;
 
-/// [`embed`](Kernels::embed): a weight times a multiplier has 23 bits.
+/// [`embed`](super::Kernels::embed): a weight times a multiplier has 23 bits.
 pub(crate) fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
     let (multiplier, shift) = row_multiplier(code, base);
     for (res, &w) in res.iter_mut().zip(row) {
@@ -16,20 +16,36 @@ pub(crate) fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
     }
 }
 
-/// [`norm`](crate::norm::norm): RMSNorm; LayerNorm and shifts that no trained model has by the scalar function.
-#[inline(never)]
-pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+/// What [`normalize`] multiplies by.
+#[derive(Clone, Copy)]
+pub(crate) struct Scaled {
+    /// `q = round(x, down)`.
+    pub(crate) down: u32,
+    /// `n = high_round(q << up, r)`.
+    pub(crate) up: u32,
+    pub(crate) r: i32,
+    /// `u = high_round(n, weight << weight_up)`.
+    pub(crate) weight_up: u32,
+}
+
+/// The scale of RMSNorm; `None` for LayerNorm and for shifts that no trained model has.
+#[inline(always)]
+pub(crate) fn scale_of(x: &[i32], bias: &[i16], shift: u8, eps: u64) -> Option<Scaled> {
     let largest = x.iter().fold(0u32, |m, &x| m | x.unsigned_abs());
     let down = 9u32.saturating_sub(largest.leading_zeros());
-    let scaled = if down == 0 { squares(x, |x| x) } else { squares(x, |x| narrow::round(x, down)) };
-    let (r, e) = rsqrt(scaled.wrapping_add(eps >> (2 * down)));
+    let sum = if down == 0 { squares(x, |x| x) } else { squares(x, |x| narrow::round(x, down)) };
+    let (r, e) = rsqrt(sum.wrapping_add(eps >> (2 * down)));
     // n = round(q * r, e - 1), and r * 2^-(23 + e) is at most 1 / max |q|: with |q| < 2^b, e is at least b - 9. So
     // q << 19 - e is below 2^28; the product with r << 14 is rounded at bit 32.
     let up = 19 - e;
-    if !bias.is_empty() || !(17..=32).contains(&shift) || !(0..=28).contains(&up) {
-        return Scalar::norm(x, weight, bias, shift, eps, u);
-    }
-    let (r, weight_up) = ((r << 14) as i32, 32 - shift as u32);
+    let usual = bias.is_empty() && (17..=32).contains(&shift) && (0..=28).contains(&up);
+    usual.then_some(Scaled { down, up: up as u32, r: (r << 14) as i32, weight_up: 32 - shift as u32 })
+}
+
+/// The last pass of [`norm`].
+#[inline(always)]
+pub(crate) fn normalize(scaled: Scaled, x: &[i32], weight: &[i16], u: &mut [i16]) {
+    let Scaled { down, up, r, weight_up } = scaled;
     let one = |q: i32, w: i16| {
         let n = narrow::high_round(q << up, r);
         narrow::saturate(narrow::high_round(n, (w as i32) << weight_up))
@@ -38,6 +54,15 @@ pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64,
         x.iter().zip(weight).zip(u).for_each(|((&x, &w), u)| *u = one(x, w));
     } else {
         x.iter().zip(weight).zip(u).for_each(|((&x, &w), u)| *u = one(narrow::round(x, down), w));
+    }
+}
+
+/// [`norm`](crate::norm::norm).
+#[inline(never)]
+pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+    match scale_of(x, bias, shift, eps) {
+        Some(scaled) => normalize(scaled, x, weight, u),
+        None => rare::norm(x, weight, bias, shift, eps, u),
     }
 }
 
@@ -71,7 +96,7 @@ pub(crate) fn conv1d_silu(
         with_scale!(base, |scale| conv_four_taps(scale, x, history, w, code, bias));
         silu(x, frac);
     } else {
-        Scalar::conv1d_silu(x, history, w, code, bias, base, frac);
+        rare::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 }
 
@@ -127,7 +152,7 @@ pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
                 *l = narrow::log_delta(v) as i16;
             }
         }
-        _ => Scalar::log_delta(w, code, base, dt, bias, l),
+        _ => rare::log_delta(w, code, base, dt, bias, l),
     });
 }
 
@@ -157,7 +182,7 @@ pub(crate) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
     }
 }
 
-/// [`gate`](Kernels::gate).
+/// [`gate`](super::Kernels::gate).
 #[inline(always)]
 pub(crate) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
     silu(z, p.z_frac);
@@ -187,4 +212,35 @@ fn gated<const LOW: bool>(p: &Gate<'_>, scale: Requantizer<LOW>, y: &mut [i32], 
         largest |= y.unsigned_abs();
     }
     largest
+}
+
+/// The scalar functions for shapes that chips' models do not have, out of the way and once each.
+pub(crate) mod rare {
+    use crate::simd::{Kernels, Scalar};
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+        Scalar::norm(x, weight, bias, shift, eps, u);
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn conv1d_silu(
+        x: &mut [i16],
+        history: &mut [i16],
+        w: &[i8],
+        code: &[u8],
+        bias: &[i16],
+        base: u8,
+        frac: u8,
+    ) {
+        Scalar::conv1d_silu(x, history, w, code, bias, base, frac);
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+        Scalar::log_delta(w, code, base, dt, bias, l);
+    }
 }

@@ -13,6 +13,7 @@ macro_rules! four_times {
 mod conv;
 mod delta;
 mod gate;
+mod norm;
 mod scan;
 mod smlad;
 
@@ -47,7 +48,7 @@ impl Kernels for Dsp {
     }
 
     fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-        channels::norm(x, weight, bias, shift, eps, u);
+        norm::norm(x, weight, bias, shift, eps, u);
     }
 
     #[inline(always)]
