@@ -220,6 +220,10 @@ pub mod oracle;
 pub mod sample;
 pub mod score;
 pub mod selective_scan;
+#[cfg(feature = "kernel-check")]
+#[doc(hidden)]
+pub mod simd;
+#[cfg(not(feature = "kernel-check"))]
 mod simd;
 pub mod state;
 pub mod step;

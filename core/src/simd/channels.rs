@@ -39,7 +39,7 @@ pub(crate) fn scale_of(x: &[i32], bias: &[i16], shift: u8, eps: u64) -> Option<S
     // q << 19 - e is below 2^28; the product with r << 14 is rounded at bit 32.
     let up = 19 - e;
     let usual = bias.is_empty() && (17..=32).contains(&shift) && (0..=28).contains(&up);
-    usual.then_some(Scaled { down, up: up as u32, r: (r << 14) as i32, weight_up: 32 - shift as u32 })
+    usual.then_some(Scaled { down, up: up as u32, r: (r << 14) as i32, weight_up: 32u32.wrapping_sub(shift as u32) })
 }
 
 /// The last pass of [`norm`].

@@ -13,15 +13,28 @@ use crate::selective_scan;
 
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 mod channels;
-#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
-mod narrow;
-
+#[cfg(feature = "kernel-check")]
+pub mod check;
 #[cfg(mambabyte_dsp)]
 mod cortex_m_dsp;
+#[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1))]
+mod decays;
+#[cfg(mambabyte_mve)]
+mod helium;
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+mod narrow;
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+mod plain32;
+#[cfg(mambabyte_thumb1)]
+mod thumb1;
 
 #[cfg(mambabyte_dsp)]
 pub(crate) type Native = cortex_m_dsp::Dsp;
-#[cfg(not(mambabyte_dsp))]
+#[cfg(mambabyte_mve)]
+pub(crate) type Native = helium::Helium;
+#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve))))]
+pub(crate) type Native = plain32::Plain32;
+#[cfg(not(mambabyte_narrow))]
 pub(crate) type Native = Scalar;
 
 /// The argument of softplus saturates at +-1024, in Q10.

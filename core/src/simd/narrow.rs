@@ -93,6 +93,9 @@ impl<const LOW: bool> Requantizer<LOW> {
     /// in the product's high word. Below, the accumulator is shifted up first, if it has room.
     #[inline(always)]
     pub(crate) fn quick(self, acc: i32, code: u8) -> Option<i32> {
+        if cfg!(mambabyte_thumb1) {
+            return self.quick_halves(acc, code);
+        }
         let multiplier = MULTIPLIER[code as usize] as i64;
         if LOW {
             let shifted = acc << self.shift;
@@ -102,6 +105,15 @@ impl<const LOW: bool> Requantizer<LOW> {
             let high = ((acc as i64 * multiplier) >> 32) as i32;
             Some(((high >> self.shift) + 1) >> 1)
         }
+    }
+
+    /// The same where a product has 32 bits at most: `t = floor(acc * m / 2^16)` by the halves of `acc`.
+    #[inline(always)]
+    fn quick_halves(self, acc: i32, code: u8) -> Option<i32> {
+        let multiplier = ROW_MULTIPLIER[code as usize & 31] as i32;
+        let shift = self.base as u32 + (code >> 5) as u32;
+        let t = (acc >> 16) * multiplier + (((acc & 0xffff) * multiplier) >> 16);
+        if shift >= 17 { Some(((t >> (shift - 17).min(31)) + 1) >> 1) } else { None }
     }
 
     /// `saturate_i32(requantize(acc, code, base))`.

@@ -3,9 +3,9 @@
 
 use core::arch::{asm, naked_asm};
 
-use super::scan::{BEFORE, DOUBLE_DECAY};
 use crate::nonlinear::decay;
 use crate::simd::channels;
+use crate::simd::decays::{DECAYS, index_base};
 use crate::simd::narrow::{self, EXP2_Q10, MULTIPLIER, SOFTPLUS_STEPS, with_scale};
 
 /// What the loop reads and keeps, in the order of its loads.
@@ -217,7 +217,7 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
 pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
     // As in the scan; the index is saturated to 12 bits, which reaches from 1,020 entries before index 0 to beyond the
     // end of the decays.
-    let base = a_base as i32 + (15 << 10) + 4 + 8 * BEFORE as i32;
+    let base = index_base(a_base);
     let n = l.len().min(a_log.len());
     let (fours, rest) = l.split_at_mut(n & !3);
     let ends = fours.as_mut_ptr_range();
@@ -242,7 +242,7 @@ pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
                 l = inout(reg) ends.start => _,
                 end = in(reg) ends.end,
                 a_log = inout(reg) a_log.as_ptr() => _,
-                table = in(reg) DOUBLE_DECAY.as_ptr(),
+                table = in(reg) DECAYS.as_ptr(),
                 base = in(reg) base,
                 t = out(reg) _,
                 v = out(reg) _,

@@ -6,36 +6,16 @@
 //! SMMLAR(a, (r << 17) - 2^32, a)  = mul_q15(a, r)                  for r >= 2^14: the next power of a tied decay
 //! ```
 //!
-//! Free decays are looked up in [`DOUBLE_DECAY`], which goes on to both sides so that a channel's base address plus
-//! eight times the byte `a_log` is always inside.
+//! Free decays are looked up in [`DECAYS`]: a channel's address there plus eight times the byte `a_log`.
 #![allow(unsafe_code, reason = "the loops are assembly; each call has its reason")]
 
 use core::arch::naked_asm;
 
+use crate::simd::decays::{DECAYS, index_base};
 use crate::simd::{Kernels, Scalar};
-use crate::tables::DECAY;
 
 /// States that one pass takes.
 const STATES: usize = 8;
-/// Entries before index 0 of [`DECAY`]: a base is held to `-255` steps of four, a byte adds up to 255.
-pub(super) const BEFORE: usize = 255 * 4;
-/// `2 * DECAY[i - BEFORE]`, held at the ends.
-pub(super) static DOUBLE_DECAY: [u16; BEFORE + 1024 * 4] = {
-    let mut table = [0; BEFORE + 1024 * 4];
-    let mut i = 0;
-    while i < table.len() {
-        table[i] = if i < BEFORE {
-            2 * DECAY[0] as u16
-        } else if i - BEFORE < DECAY.len() {
-            2 * DECAY[i - BEFORE] as u16
-        } else {
-            0
-        };
-        i += 1;
-    }
-    table
-};
-
 /// Twice `B[n]`, and `C[n]`.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
@@ -51,7 +31,7 @@ struct Pass {
     rate: *const i16,
     /// `[d_inner]`.
     dx: *const i16,
-    /// From a logarithm of delta to the index of its channel in [`DOUBLE_DECAY`], times eight.
+    /// From a logarithm of delta to the index of its channel in [`DECAYS`], times eight.
     base: i32,
     table: *const u16,
     /// `[d_inner]`; free decays add to it, tied ones overwrite it.
@@ -299,9 +279,8 @@ pub(super) fn scan_free(
         let mut pass = Pass {
             rate: log_delta.as_ptr(),
             dx: dx.as_ptr(),
-            // The index is (l + a_base + 15 * 1024 + 4) >> 3, and the table starts BEFORE entries earlier.
-            base: a_base as i32 + (15 << 10) + 4 + 8 * BEFORE as i32,
-            table: DOUBLE_DECAY.as_ptr(),
+            base: index_base(a_base),
+            table: DECAYS.as_ptr(),
             y: ends.start,
             end: ends.end,
             a_log: a_log.as_ptr(),
@@ -334,7 +313,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
         rate: r.as_ptr(),
         dx: dx.as_ptr(),
         base: 0,
-        table: DOUBLE_DECAY.as_ptr(),
+        table: DECAYS.as_ptr(),
         y: ends.start,
         end: ends.end,
         a_log: core::ptr::null(),
