@@ -220,6 +220,7 @@ pub mod oracle;
 pub mod sample;
 pub mod score;
 pub mod selective_scan;
+mod sort;
 pub mod state;
 pub mod step;
 pub mod tables;

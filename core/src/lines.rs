@@ -9,6 +9,8 @@
 
 use heapless::HistoryBuf;
 
+use crate::sort::sort;
+
 /// Lines remembered.
 pub const WINDOW: usize = 64;
 /// Lines before the first flag.
@@ -182,7 +184,7 @@ fn learned(history: &HistoryBuf<u32, WINDOW>) -> u32 {
     let mut sorted = [0u32; WINDOW];
     let sorted = sorted.get_mut(..n).unwrap_or(&mut []);
     sorted.iter_mut().zip(scores).for_each(|(s, &score)| *s = score);
-    sorted.sort_unstable();
+    sort(sorted, |a, b| a < b);
     let at = |i: usize| sorted.get(i).copied().unwrap_or(0);
     let (median, quantile) = (at(n / 2), at(n - 1 - n / 16));
     quantile.saturating_add(((quantile - median) / 2).max(MARGIN))
