@@ -1,6 +1,9 @@
 //! `cargo xtask firmware ...`: builds, runs and measures the firmware without a board at hand.
+//! `cargo xtask c ...`: the library for C.
 
 mod boards;
+mod c_library;
+mod header;
 mod qemu;
 mod route;
 
@@ -28,6 +31,9 @@ enum Chore {
     /// Programs for chips
     #[command(subcommand)]
     Firmware(Firmware),
+    /// The library for C
+    #[command(subcommand)]
+    C(c_library::CLibrary),
 }
 
 #[derive(Subcommand)]
@@ -75,8 +81,12 @@ impl What {
 }
 
 fn main() -> ExitCode {
-    let Chore::Firmware(command) = Cli::parse().chore;
-    match firmware(command) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let done = root.canonicalize().map_err(anyhow::Error::from).and_then(|root| match Cli::parse().chore {
+        Chore::Firmware(command) => firmware(&root, command),
+        Chore::C(chore) => c_library::run(&root, chore),
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -86,8 +96,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn firmware(command: Firmware) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+fn firmware(root: &Path, command: Firmware) -> Result<()> {
     let default = Board::named("mps2-an386").map_err(anyhow::Error::msg)?;
     match command {
         Firmware::Boards => {
@@ -98,18 +107,18 @@ fn firmware(command: Firmware) -> Result<()> {
         }
         Firmware::Run { what, bin } => {
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
-                print!("{}", qemu::run(&board, &build(&root, &board, &model, &bin)?)?);
+                print!("{}", qemu::run(&board, &build(root, &board, &model, &bin)?)?);
             }
             Ok(())
         }
         Firmware::Size { what, bin } => {
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
-                size(&board, &model, &build(&root, &board, &model, &bin)?)?;
+                size(&board, &model, &build(root, &board, &model, &bin)?)?;
             }
             Ok(())
         }
-        Firmware::Test(what) => test(&root, what),
-        Firmware::Core => core(&root),
+        Firmware::Test(what) => test(root, what),
+        Firmware::Core => core(root),
     }
 }
 
