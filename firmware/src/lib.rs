@@ -32,6 +32,35 @@ pub const RAM_RESERVE: usize = 4 * 1024;
 // A model that does not fit the board is a compile error, with the numbers.
 const _: () = DIMS.assert_fits(RAM - RAM_RESERVE);
 
+/// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes.
+///
+/// A program that runs on chips only may take the attribute [`entry`] instead.
+#[cfg(any(target_arch = "arm", target_arch = "riscv32"))]
+#[macro_export]
+macro_rules! start {
+    ($main:path) => {
+        #[$crate::entry]
+        fn start() -> ! {
+            $main()
+        }
+    };
+}
+
+/// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes.
+///
+/// A process starts with its stack and its memory in place; there is nothing to do before the program.
+#[cfg(target_arch = "aarch64")]
+#[macro_export]
+macro_rules! start {
+    ($main:path) => {
+        // SAFETY: the linker's default name of a program's first function; there is no other.
+        #[unsafe(no_mangle)]
+        extern "C" fn _start() -> ! {
+            $main()
+        }
+    };
+}
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     eprintln!("{info}");

@@ -101,7 +101,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
     match command {
         Firmware::Boards => {
             for b in BOARDS {
-                println!("{:16} {:11} {:28} {} -M {}", b.name, b.core, b.target, b.emulator.0, b.emulator.1.join(" "));
+                println!("{:16} {:11} {:28} {} {}", b.name, b.core, b.target, b.emulator.0, b.emulator.1.join(" "));
             }
             Ok(())
         }

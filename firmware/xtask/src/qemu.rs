@@ -5,13 +5,17 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::boards::Board;
+use crate::boards::{AARCH64_USER, Board};
 use crate::route::Missing;
 
 /// The command that runs `elf` on `board` until the program ends it by semihosting.
 pub(crate) fn command(board: &Board, elf: &Path) -> Command {
     let (program, machine) = board.emulator;
     let mut qemu = Command::new(program);
+    if program == AARCH64_USER {
+        qemu.arg("-cpu").args(machine).arg(elf);
+        return qemu;
+    }
     qemu.arg("-M").args(machine);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
     qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(elf);
@@ -38,6 +42,7 @@ pub(crate) fn run(board: &Board, elf: &Path) -> Result<String> {
 fn package(program: &str) -> &'static str {
     match program {
         "qemu-system-arm" => "qemu-system-arm",
+        AARCH64_USER => "qemu-user",
         _ => "qemu-system-misc",
     }
 }
