@@ -1,13 +1,12 @@
 //! What the programs share: the model in flash, its shape at compile time, the start of a program, its end.
 #![no_std]
 
-use core::panic::PanicInfo;
-
 #[cfg(target_arch = "arm")]
 pub use cortex_m_rt::entry;
 use mambabyte_core::{Dims, include_blob};
 #[cfg(target_arch = "riscv32")]
 pub use riscv_rt::entry;
+#[cfg(not(feature = "proof"))]
 use semihosting::{eprintln, process};
 // Named for their critical section alone.
 #[cfg(target_arch = "arm")]
@@ -61,8 +60,9 @@ macro_rules! start {
     };
 }
 
+#[cfg(not(feature = "proof"))]
 #[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     eprintln!("{info}");
     process::exit(1)
 }

@@ -4,6 +4,7 @@
 mod boards;
 mod c_library;
 mod header;
+mod proof;
 mod qemu;
 mod route;
 
@@ -52,6 +53,8 @@ enum Firmware {
     Test(What),
     /// Check that the core builds, with all features, where there are no atomics and where there is no chip
     Core,
+    /// Prove that nothing in the model's code can panic, use floats or allocate: by linking, for three kinds of cores
+    Proof,
     /// Print what a program takes of flash and RAM
     Size {
         #[command(flatten)]
@@ -118,6 +121,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             Ok(())
         }
         Firmware::Test(what) => test(root, what),
+        Firmware::Proof => proof::run(root),
         Firmware::Core => core(root),
     }
 }
