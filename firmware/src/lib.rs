@@ -28,6 +28,8 @@ pub const RAM: usize = match usize::from_str_radix(env!("FW_RAM"), 10) {
 };
 /// RAM kept for the stack and for statics that are not the model's.
 pub const RAM_RESERVE: usize = 4 * 1024;
+/// Bytes of a program's command line, where there is one.
+pub const COMMAND_LINE: usize = 1200;
 // A model that does not fit the board is a compile error, with the numbers.
 const _: () = DIMS.assert_fits(RAM - RAM_RESERVE);
 

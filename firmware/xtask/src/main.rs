@@ -3,11 +3,13 @@
 
 mod boards;
 mod c_library;
+mod generate;
 mod header;
 mod proof;
 mod qemu;
 mod route;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,7 +50,12 @@ enum Firmware {
         /// The program
         #[arg(long, default_value = "selftest")]
         bin: String,
+        /// Its command line; for generate, the options of `mambabyte generate`
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
+    /// Check that boards generate the same bytes as `mambabyte generate`. Default: mps2-an386 and virt-rv32imc
+    Generate(What),
     /// Check that every board computes the golden checksum of every model that fits it
     Test(What),
     /// Check that the core builds, with all features, where there are no atomics and where there is no chip
@@ -108,9 +115,21 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             }
             Ok(())
         }
-        Firmware::Run { what, bin } => {
+        Firmware::Run { what, bin, arguments } => {
+            let words = match (bin.as_str(), arguments.is_empty()) {
+                ("generate", _) => generate::words(&arguments)?,
+                (_, true) => Vec::new(),
+                (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
+            };
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
-                print!("{}", qemu::run(&board, &build(root, &board, &model, &bin)?)?);
+                qemu::show(&board, &build(root, &board, &model, &bin)?, &words)?;
+            }
+            Ok(())
+        }
+        Firmware::Generate(what) => {
+            let riscv = Board::named("virt-rv32imc").map_err(anyhow::Error::msg)?;
+            for (board, model) in what.pairs(&[default, riscv], &["sensor-pico"]) {
+                generate::compare(root, &board, &model, &build(root, &board, &model, "generate")?)?;
             }
             Ok(())
         }
