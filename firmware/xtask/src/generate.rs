@@ -46,7 +46,9 @@ const CASES: [&[&str]; 6] = [
 /// As the command: an option that it does not have, or a value that it refuses.
 pub(crate) fn words(arguments: &[String]) -> Result<Vec<OsString>> {
     let line = ["mambabyte", "generate", "MODEL"].into_iter().map(str::to_owned).chain(arguments.iter().cloned());
-    let Some(cli::Command::Generate(args)) = cli::Cli::try_parse_from(line)?.command else {
+    let parsed = cli::Cli::try_parse_from(line)
+        .map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_start_matches("error: ").trim_end()))?;
+    let Some(cli::Command::Generate(args)) = parsed.command else {
         bail!("these are no arguments of `mambabyte generate`");
     };
     let sampling = options(&args)?;
@@ -139,7 +141,7 @@ mod tests {
         let long = "x".repeat(PROMPT + 1);
         for (arguments, words) in [
             (vec!["--prompt", &long], "room for 480"),
-            (vec!["--temperature", "-1"], "temperature"),
+            (vec!["--temperature", "101"], "temperature"),
             (vec!["--top-k", "300"], "top-k"),
             (vec!["--colour"], "colour"),
         ] {
