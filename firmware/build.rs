@@ -19,10 +19,14 @@ fn main() {
     println!("cargo:rustc-env=FW_RAM={ram}");
     println!("cargo:rustc-env=FW_BOARD={board}");
     println!("cargo:rustc-link-search={}", out.display());
-    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch.starts_with("riscv")) {
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the architecture");
+    if arch.starts_with("riscv") {
         println!("cargo:rustc-link-arg-bins=-Tmemory.x");
     }
-    println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    // A process is laid out by the linker as it likes.
+    if arch != "aarch64" {
+        println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    }
     for input in [Path::new(&map), Path::new(&model)] {
         println!("cargo:rerun-if-changed={}", input.display());
     }

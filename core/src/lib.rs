@@ -225,6 +225,7 @@ pub mod selective_scan;
 pub mod simd;
 #[cfg(not(feature = "kernel-check"))]
 mod simd;
+mod sort;
 pub mod state;
 pub mod step;
 pub mod tables;
