@@ -4,7 +4,7 @@ use std::env;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for cfg in ["mambabyte_dsp", "mambabyte_mve", "mambabyte_thumb1", "mambabyte_narrow"] {
+    for cfg in ["mambabyte_dsp", "mambabyte_armv8m", "mambabyte_mve", "mambabyte_thumb1", "mambabyte_narrow"] {
         println!("cargo:rustc-check-cfg=cfg({cfg})");
     }
     let target = env::var("TARGET").unwrap_or_default();
@@ -15,6 +15,9 @@ fn main() {
     let mve = target.starts_with("thumbv8m.main") && matches!(cpu, Some("cortex-m55" | "cortex-m85"));
     if dsp {
         println!("cargo:rustc-cfg=mambabyte_dsp");
+    }
+    if target.starts_with("thumbv8m") {
+        println!("cargo:rustc-cfg=mambabyte_armv8m");
     }
     if mve {
         println!("cargo:rustc-cfg=mambabyte_mve");

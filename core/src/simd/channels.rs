@@ -2,8 +2,8 @@
 //!
 //! Channels are taken four at a time, so that the addresses of up to ten rows are brought up to date once for four.
 
-use super::narrow::{self, Requantizer, with_scale};
 use super::Gate;
+use super::narrow::{self, Requantizer, with_scale};
 use crate::fixed::row_multiplier;
 use crate::linear;
 use crate::nonlinear::rsqrt;
@@ -81,15 +81,7 @@ fn silu(x: &mut [i16], frac: u8) {
 
 /// [`conv1d_silu`](crate::conv1d::conv1d_silu): four taps as one pass without inner loop, else the scalar function.
 #[inline(always)]
-pub(crate) fn conv1d_silu(
-    x: &mut [i16],
-    history: &mut [i16],
-    w: &[i8],
-    code: &[u8],
-    bias: &[i16],
-    base: u8,
-    frac: u8,
-) {
+pub(crate) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
     let n = x.len();
     let whole = w.len() == 4 * n && history.len() == 3 * n && code.len() == n && bias.len() == n;
     if whole && n % 4 == 0 {
@@ -110,14 +102,16 @@ fn conv_four_taps<const LOW: bool>(
     bias: &[i16],
 ) {
     let n = x.len();
-    let (h0, rest) = history.split_at_mut(n);
-    let (h1, h2) = rest.split_at_mut(n);
-    let (w0, rest) = w.split_at(n);
-    let (w1, rest) = rest.split_at(n);
-    let (w2, w3) = rest.split_at(n);
+    let Some((h0, rest)) = history.split_at_mut_checked(n) else { return };
+    let Some((h1, h2)) = rest.split_at_mut_checked(n) else { return };
+    let Some((w0, rest)) = w.split_at_checked(n) else { return };
+    let Some((w1, rest)) = rest.split_at_checked(n) else { return };
+    let Some((w2, w3)) = rest.split_at_checked(n) else { return };
     let columns = fours_mut(x).zip(fours_mut(h0)).zip(fours_mut(h1)).zip(fours_mut(h2));
     let taps = fours(w0).zip(fours(w1)).zip(fours(w2)).zip(fours(w3));
-    for (((((x, h0), h1), h2), (((w0, w1), w2), w3)), (code, bias)) in columns.zip(taps).zip(fours(code).zip(fours(bias))) {
+    for (((((x, h0), h1), h2), (((w0, w1), w2), w3)), (code, bias)) in
+        columns.zip(taps).zip(fours(code).zip(fours(bias)))
+    {
         for i in 0..4 {
             let acc = w0[i] as i32 * h0[i] as i32
                 + w1[i] as i32 * h1[i] as i32

@@ -82,6 +82,7 @@ fn kernels<K: Kernels>(done: &mut impl FnMut(&'static str, usize)) -> Result<(),
 
 const BASES: [u8; 12] = [1, 9, 12, 13, 14, 15, 16, 17, 18, 22, 40, 54];
 
+#[inline(never)]
 fn matvec<K: Kernels>() -> Result<usize, Mismatch> {
     let mut random = Values(1);
     let mut case = 0;
@@ -122,6 +123,7 @@ fn matvec<K: Kernels>() -> Result<usize, Mismatch> {
     Ok(case)
 }
 
+#[inline(never)]
 fn norm<K: Kernels>() -> Result<usize, Mismatch> {
     let mut random = Values(2);
     let mut case = 0;
@@ -158,6 +160,7 @@ fn norm<K: Kernels>() -> Result<usize, Mismatch> {
     Ok(case)
 }
 
+#[inline(never)]
 fn conv<K: Kernels>() -> Result<usize, Mismatch> {
     let mut random = Values(3);
     let mut case = 0;
@@ -190,6 +193,7 @@ fn conv<K: Kernels>() -> Result<usize, Mismatch> {
     Ok(case)
 }
 
+#[inline(never)]
 fn delta<K: Kernels>() -> Result<usize, Mismatch> {
     let mut random = Values(4);
     let mut case = 0;
@@ -205,7 +209,8 @@ fn delta<K: Kernels>() -> Result<usize, Mismatch> {
             random.fill(&mut bias, style);
             random.fill(&mut x, style + 1);
             let (Some(w), Some(dt)) = (w.get(..rank * n), dt.get(..rank)) else { continue };
-            let (Some(code), Some(a_log), Some(bias), Some(x)) = (code.get(..n), a_log.get(..n), bias.get(..n), x.get(..n))
+            let (Some(code), Some(a_log), Some(bias), Some(x)) =
+                (code.get(..n), a_log.get(..n), bias.get(..n), x.get(..n))
             else {
                 continue;
             };
@@ -241,20 +246,22 @@ fn delta<K: Kernels>() -> Result<usize, Mismatch> {
     Ok(case)
 }
 
+#[inline(never)]
 fn scan<K: Kernels>() -> Result<usize, Mismatch> {
     // The smallest chips have no room for 4 KiB twice.
-    const CELLS: usize = if cfg!(mambabyte_thumb1) { 1024 } else { 2048 };
+    const CELLS: usize = if cfg!(mambabyte_thumb1) { 512 } else { 2048 };
+    const CHANNELS: usize = if cfg!(mambabyte_thumb1) { 128 } else { MOST };
     let mut random = Values(5);
     let mut case = 0;
     for n in LENGTHS {
         for states in [1, 3, 7, 8, 9, STATES] {
-            if n * states > CELLS {
+            if n * states > CELLS || n > CHANNELS {
                 continue;
             }
             for style in 0..4u32 {
                 let (mut h, mut a_log) = ([0i16; CELLS], [0u8; CELLS]);
                 let (mut b, mut c) = ([0i16; STATES], [0i16; STATES]);
-                let (mut l, mut dx) = ([0i16; MOST], [0i16; MOST]);
+                let (mut l, mut dx) = ([0i16; CHANNELS], [0i16; CHANNELS]);
                 a_log.iter_mut().for_each(|c| *c = random.next() as u8);
                 random.fill(&mut h, style);
                 random.fill(&mut b, style + 2);
@@ -265,7 +272,7 @@ fn scan<K: Kernels>() -> Result<usize, Mismatch> {
                 c.iter_mut().for_each(|c| *c = (*c).clamp(-limit, limit));
                 let a_base = if style % 2 == 0 { random.next() as i16 } else { 0 };
                 let mut want = h;
-                let (mut y, mut y2, mut powers) = ([7i32; MOST], [7i32; MOST], [0i16; MOST]);
+                let (mut y, mut y2, mut powers) = ([7i32; CHANNELS], [7i32; CHANNELS], [0i16; CHANNELS]);
                 let (Some(b), Some(c), Some(dx)) = (b.get(..states), c.get(..states), dx.get(..n)) else { continue };
                 let (Some(a_log), Some(l)) = (a_log.get(..n * states), l.get_mut(..n)) else { continue };
                 if let (Some(h), Some(y)) = (want.get_mut(..n * states), y.get_mut(..n)) {
@@ -295,6 +302,7 @@ fn scan<K: Kernels>() -> Result<usize, Mismatch> {
     Ok(case)
 }
 
+#[inline(never)]
 fn gate<K: Kernels>() -> Result<usize, Mismatch> {
     let mut random = Values(6);
     let mut case = 0;

@@ -10,6 +10,21 @@ macro_rules! four_times {
     };
 }
 
+/// Tells the assembler of a function without compiler's part that Armv8-M has the DSP extension here. Armv7E-M has it
+/// always.
+#[cfg(mambabyte_armv8m)]
+macro_rules! cpu {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+#[cfg(not(mambabyte_armv8m))]
+macro_rules! cpu {
+    () => {
+        ""
+    };
+}
+
 mod conv;
 mod delta;
 mod gate;

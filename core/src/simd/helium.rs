@@ -26,28 +26,28 @@ fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
     // SAFETY: reads `n` activations and `n` weights of each of four rows; the last turn is predicated by what is left.
     unsafe {
         asm!(
-            "dlstp.16 lr, r12",
+            "dlstp.16 lr, r9",
             "2:",
-            "vldrh.u16 q0, [r1], #16",
-            "vldrb.s16 q1, [r3], #8",
-            "vmladava.s16 r0, q1, q0",
-            "vldrb.s16 q1, [r5], #8",
-            "vmladava.s16 r2, q1, q0",
-            "vldrb.s16 q1, [r9], #8",
+            "vldrh.u16 q0, [r5], #16",
+            "vldrb.s16 q1, [r0], #8",
             "vmladava.s16 r4, q1, q0",
-            "vldrb.s16 q1, [r11], #8",
+            "vldrb.s16 q1, [r1], #8",
             "vmladava.s16 r8, q1, q0",
+            "vldrb.s16 q1, [r2], #8",
+            "vmladava.s16 r10, q1, q0",
+            "vldrb.s16 q1, [r3], #8",
+            "vmladava.s16 r12, q1, q0",
             "letp lr, 2b",
-            inout("r1") x.as_ptr() => _,
-            inout("r3") w.as_ptr() => _,
-            inout("r5") w.as_ptr().wrapping_add(n) => _,
-            inout("r9") w.as_ptr().wrapping_add(2 * n) => _,
-            inout("r11") w.as_ptr().wrapping_add(3 * n) => _,
-            inout("r0") a,
-            inout("r2") b,
-            inout("r4") c,
-            inout("r8") d,
-            inout("r12") n => _,
+            inout("r5") x.as_ptr() => _,
+            inout("r0") w.as_ptr() => _,
+            inout("r1") w.as_ptr().wrapping_add(n) => _,
+            inout("r2") w.as_ptr().wrapping_add(2 * n) => _,
+            inout("r3") w.as_ptr().wrapping_add(3 * n) => _,
+            inout("r4") a,
+            inout("r8") b,
+            inout("r10") c,
+            inout("r12") d,
+            in("r9") n,
             out("lr") _,
             out("d0") _, out("d1") _, out("d2") _, out("d3") _,
             options(readonly, nostack),
@@ -106,8 +106,8 @@ fn selected(b: &[i16], c: &[i16]) -> ([Selected; MOST], usize) {
 /// Eight channels through all states. `$start` and `$decay` are the two kinds of decays: they leave the decay in q1.
 ///
 /// q0 dx, q1 decay, q2 the factor of its powers or the channels' indices, q3 and q4 y of even and odd channels, q5 h.
-/// r0 B and C, r1 h, r2 dx, r3 y, r4 states, r5 bytes of a row of h, r8 the first decays or logarithms of delta, r10
-/// a_log, r11 base or table, r12 bytes of a row of a_log.
+/// r0 a_log, r1 h, r2 dx, r3 y, r4 states, r5 bytes of a row of h, r8 B and C, r10 the first decays or logarithms of
+/// delta, r11 base or table, r12 bytes of a row of a_log.
 macro_rules! eight_channels {
     ([$($start:literal),*], [$($decay:literal),*], [$($next:literal),*], $($operands:tt)*) => {
         asm!(
@@ -118,7 +118,7 @@ macro_rules! eight_channels {
             "dls lr, r4",
             "2:",
             $($decay,)*
-            "ldrd r2, r4, [r0], #8",
+            "ldrd r2, r4, [r8], #8",
             "vldrh.u16 q5, [r1]",
             "vqrdmulh.s16 q5, q5, q1",
             "vqrdmulh.s16 q6, q0, r2",
@@ -206,7 +206,8 @@ impl Kernels for Helium {
     ) {
         let n = log_delta.len();
         let (all, states) = selected(b, c);
-        let whole = dx.len() == n && y.len() == n && h.len() == n * b.len() && a_log.len() == h.len() && b.len() == c.len();
+        let whole =
+            dx.len() == n && y.len() == n && h.len() == n * b.len() && a_log.len() == h.len() && b.len() == c.len();
         if !whole || states != b.len() || states == 0 || n % 8 != 0 {
             return Scalar::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
         }
@@ -216,36 +217,36 @@ impl Kernels for Helium {
             unsafe {
                 eight_channels!(
                     [
-                        "vldrh.u16 q5, [r8]",
+                        "vldrh.u16 q5, [r10]",
                         "vmovlb.s16 q6, q5",
                         "vmovlt.s16 q7, q5",
                         "vadd.i32 q6, q6, r11",
                         "vadd.i32 q7, q7, r11",
                         "vqshrunb.s32 q2, q6, #3",
                         "vqshrunt.s32 q2, q7, #3",
-                        "movw r8, #4092",
-                        "vdup.16 q6, r8",
+                        "movw r10, #4092",
+                        "vdup.16 q6, r10",
                         "vmin.u16 q2, q2, q6",
                         "mov r11, r9"
                     ],
                     [
-                        "vldrb.u16 q1, [r10]",
+                        "vldrb.u16 q1, [r0]",
                         "vshl.i16 q1, q1, #2",
-                        "add r10, r10, r12",
+                        "add r0, r0, r12",
                         "vadd.i16 q1, q1, q2",
                         "vldrh.u16 q6, [r11, q1, uxtw #1]",
                         "vorr q1, q6, q6"
                     ],
                     [],
-                    inout("r0") all.as_ptr() => _,
+                    inout("r8") all.as_ptr() => _,
                     inout("r1") h.as_mut_ptr().wrapping_add(d) => _,
                     inout("r2") dx.as_ptr().wrapping_add(d) => _,
                     in("r3") y.as_mut_ptr().wrapping_add(d),
                     inout("r4") states => _,
                     in("r5") 2 * n,
-                    inout("r8") log_delta.as_ptr().wrapping_add(d) => _,
+                    inout("r10") log_delta.as_ptr().wrapping_add(d) => _,
                     in("r9") DECAYS.as_ptr(),
-                    inout("r10") a_log.as_ptr().wrapping_add(d) => _,
+                    inout("r0") a_log.as_ptr().wrapping_add(d) => _,
                     inout("r11") index_base(a_base) => _,
                     in("r12") n,
                 );
@@ -264,16 +265,16 @@ impl Kernels for Helium {
             // SAFETY: as above.
             unsafe {
                 eight_channels!(
-                    ["vldrh.u16 q1, [r8]", "vmov q2, q1"],
+                    ["vldrh.u16 q1, [r10]", "vmov q2, q1"],
                     [],
                     ["vqrdmulh.s16 q1, q1, q2"],
-                    inout("r0") all.as_ptr() => _,
+                    inout("r8") all.as_ptr() => _,
                     inout("r1") h.as_mut_ptr().wrapping_add(d) => _,
                     inout("r2") dx.as_ptr().wrapping_add(d) => _,
                     in("r3") y.as_mut_ptr().wrapping_add(d),
                     inout("r4") states => _,
                     in("r5") 2 * n,
-                    in("r8") r.as_ptr().wrapping_add(d),
+                    in("r10") r.as_ptr().wrapping_add(d),
                 );
             }
         }

@@ -7,8 +7,8 @@
 use crate::conv1d;
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
 use crate::linear;
-use crate::norm;
 use crate::nonlinear::{decay, log2_softplus, silu};
+use crate::norm;
 use crate::selective_scan;
 
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]

@@ -3,10 +3,11 @@
 #![no_main]
 
 use mambabyte_core::simd::check;
-use mambabyte_firmware::{BOARD, entry};
+use mambabyte_firmware::{BOARD, start};
 use semihosting::{eprintln, println, process};
 
-#[entry]
+start!(main);
+
 fn main() -> ! {
     match check::all(|kernel, cases| println!("{BOARD}: {kernel}: {cases} cases equal")) {
         Ok(()) => process::exit(0),

@@ -34,6 +34,7 @@ macro_rules! conv {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(_pass: &mut Pass) {
             naked_asm!(
+                cpu!(),
                 "push {{r4-r11, lr}}",
                 "push {{r0}}",
                 "ldr r2, [r0, #24]",
@@ -135,15 +136,7 @@ conv!(conv_128, 128);
 conv!(conv_256, 256);
 
 /// [`conv1d_silu`](crate::conv1d::conv1d_silu).
-pub(super) fn conv1d_silu(
-    x: &mut [i16],
-    history: &mut [i16],
-    w: &[i8],
-    code: &[u8],
-    bias: &[i16],
-    base: u8,
-    frac: u8,
-) {
+pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
     let n = x.len();
     let chosen: Option<unsafe extern "C" fn(&mut Pass)> = match n {
         64 => Some(conv_64),

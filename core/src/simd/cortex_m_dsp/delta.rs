@@ -36,6 +36,7 @@ macro_rules! log_delta {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(_pass: &mut Pass) {
             naked_asm!(
+                cpu!(),
                 "push {{r0, r4-r11, lr}}",
                 "ldrd r6, r7, [r0, #24]",
                 "ldrd r8, r9, [r0, #32]",
@@ -76,31 +77,32 @@ macro_rules! log_delta {
     };
 }
 
-log_delta!(rank_2, [
-    "ldrsb r11, [r0], #1",
-    "ldrsb r12, [r0], #1",
-    "smulbb r11, r11, r2",
-    "smlabt r11, r12, r2, r11"
-]);
-log_delta!(rank_4, [
-    "ldr r12, [r0], #4",
-    "sxtb16 r11, r12",
-    "sxtb16 r12, r12, ror #8",
-    "smuad r11, r11, r2",
-    "smlad r11, r12, r3, r11"
-]);
-log_delta!(rank_8, [
-    "ldr r12, [r0], #4",
-    "sxtb16 r11, r12",
-    "sxtb16 r12, r12, ror #8",
-    "smuad r11, r11, r2",
-    "smlad r11, r12, r3, r11",
-    "ldr r12, [r0], #4",
-    "sxtb16 lr, r12",
-    "sxtb16 r12, r12, ror #8",
-    "smlad r11, lr, r4, r11",
-    "smlad r11, r12, r5, r11"
-]);
+log_delta!(rank_2, ["ldrsb r11, [r0], #1", "ldrsb r12, [r0], #1", "smulbb r11, r11, r2", "smlabt r11, r12, r2, r11"]);
+log_delta!(
+    rank_4,
+    [
+        "ldr r12, [r0], #4",
+        "sxtb16 r11, r12",
+        "sxtb16 r12, r12, ror #8",
+        "smuad r11, r11, r2",
+        "smlad r11, r12, r3, r11"
+    ]
+);
+log_delta!(
+    rank_8,
+    [
+        "ldr r12, [r0], #4",
+        "sxtb16 r11, r12",
+        "sxtb16 r12, r12, ror #8",
+        "smuad r11, r11, r2",
+        "smlad r11, r12, r3, r11",
+        "ldr r12, [r0], #4",
+        "sxtb16 lr, r12",
+        "sxtb16 r12, r12, ror #8",
+        "smlad r11, lr, r4, r11",
+        "smlad r11, r12, r5, r11"
+    ]
+);
 
 /// Two activations as one word.
 fn pair(low: i16, high: i16) -> u32 {
@@ -219,7 +221,7 @@ pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
     // end of the decays.
     let base = index_base(a_base);
     let n = l.len().min(a_log.len());
-    let (fours, rest) = l.split_at_mut(n & !3);
+    let Some((fours, rest)) = l.split_at_mut_checked(n & !3) else { return };
     let ends = fours.as_mut_ptr_range();
     if !fours.is_empty() {
         // SAFETY: four channels a turn to the end of `fours`; `a_log` has at least as many. The table has more than 4096

@@ -36,6 +36,7 @@ struct Pass {
 #[unsafe(naked)]
 unsafe extern "C" fn gate_loop(_pass: &mut Pass) {
     naked_asm!(
+        cpu!(),
         "push {{r0, r4-r11, lr}}",
         "ldm r0, {{r0-r9}}",
         "2:",

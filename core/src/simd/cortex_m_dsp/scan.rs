@@ -84,6 +84,7 @@ macro_rules! free {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(_pass: &mut Pass) {
             naked_asm!(
+                cpu!(),
                 enter!(),
                 "2:",
                 "ldr lr, [sp, #64]",
@@ -145,6 +146,7 @@ macro_rules! tied {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(_pass: &mut Pass) {
             naked_asm!(
+                cpu!(),
                 enter!(),
                 "mov r6, #0x4000",
                 "2:",

@@ -57,7 +57,10 @@ macro_rules! columns {
             "ldm r0!, {{r6, r7, r8, r9}}\n",
             "ldrd r10, r11, [r1, #3 * {n}]\n",
             "sxtb16 r12, r10\n",
-            $first, " r5, r12, r6", $r5, "\n",
+            $first,
+            " r5, r12, r6",
+            $r5,
+            "\n",
             "sxtb16 r10, r10, ror #8\n",
             "smlad r5, r10, r7, r5\n",
             "sxtb16 r12, r11\n",
@@ -66,7 +69,10 @@ macro_rules! columns {
             "smlad r5, r11, r9, r5\n",
             "ldrd r10, r11, [r1, #2 * {n}]\n",
             "sxtb16 r12, r10\n",
-            $first, " r4, r12, r6", $r4, "\n",
+            $first,
+            " r4, r12, r6",
+            $r4,
+            "\n",
             "sxtb16 r10, r10, ror #8\n",
             "smlad r4, r10, r7, r4\n",
             "sxtb16 r12, r11\n",
@@ -75,7 +81,10 @@ macro_rules! columns {
             "smlad r4, r11, r9, r4\n",
             "ldrd r10, r11, [r1, #{n}]\n",
             "sxtb16 r12, r10\n",
-            $first, " r3, r12, r6", $r3, "\n",
+            $first,
+            " r3, r12, r6",
+            $r3,
+            "\n",
             "sxtb16 r10, r10, ror #8\n",
             "smlad r3, r10, r7, r3\n",
             "sxtb16 r12, r11\n",
@@ -84,7 +93,10 @@ macro_rules! columns {
             "smlad r3, r11, r9, r3\n",
             "ldrd r10, r11, [r1], #8\n",
             "sxtb16 r12, r10\n",
-            $first, " r2, r12, r6", $r2, "\n",
+            $first,
+            " r2, r12, r6",
+            $r2,
+            "\n",
             "sxtb16 r10, r10, ror #8\n",
             "smlad r2, r10, r7, r2\n",
             "sxtb16 r12, r11\n",
@@ -103,6 +115,7 @@ macro_rules! fours {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(_fours: &mut Fours) {
             naked_asm!(
+                cpu!(),
                 "push {{r4-r11, lr}}",
                 "push {{r0}}",
                 "ldr r1, [r0, #28]",
@@ -211,29 +224,37 @@ macro_rules! widths {
 }
 
 // Saturated to -32768..=32767, then -32768 becomes -32767: down by one and up by one, both saturating.
-widths!(to_i16, [(i16_32, 32, 4), (i16_64, 64, 8), (i16_128, 128, 4), (i16_256, 256, 4)], [
-    "ssat r2, #16, r2",
-    "ssat r3, #16, r3",
-    "ssat r4, #16, r4",
-    "ssat r5, #16, r5",
-    "pkhbt r2, r2, r3, lsl #16",
-    "pkhbt r3, r4, r5, lsl #16",
-    "mov r6, #0x00010001",
-    "qsub16 r2, r2, r6",
-    "qsub16 r3, r3, r6",
-    "qadd16 r2, r2, r6",
-    "qadd16 r3, r3, r6",
-    "strd r2, r3, [r11], #8"
-]);
+widths!(
+    to_i16,
+    [(i16_32, 32, 4), (i16_64, 64, 8), (i16_128, 128, 4), (i16_256, 256, 4)],
+    [
+        "ssat r2, #16, r2",
+        "ssat r3, #16, r3",
+        "ssat r4, #16, r4",
+        "ssat r5, #16, r5",
+        "pkhbt r2, r2, r3, lsl #16",
+        "pkhbt r3, r4, r5, lsl #16",
+        "mov r6, #0x00010001",
+        "qsub16 r2, r2, r6",
+        "qsub16 r3, r3, r6",
+        "qadd16 r2, r2, r6",
+        "qadd16 r3, r3, r6",
+        "strd r2, r3, [r11], #8"
+    ]
+);
 widths!(to_i32, [(i32_32, 32, 4), (i32_64, 64, 4), (i32_128, 128, 4), (i32_256, 256, 4)], ["stm r11!, {{r2-r5}}"]);
-widths!(add_to_i32, [(add_32, 32, 4), (add_64, 64, 4), (add_128, 128, 4), (add_256, 256, 4)], [
-    "ldm r11, {{r6-r9}}",
-    "qadd r2, r2, r6",
-    "qadd r3, r3, r7",
-    "qadd r4, r4, r8",
-    "qadd r5, r5, r9",
-    "stm r11!, {{r2-r5}}"
-]);
+widths!(
+    add_to_i32,
+    [(add_32, 32, 4), (add_64, 64, 4), (add_128, 128, 4), (add_256, 256, 4)],
+    [
+        "ldm r11, {{r6-r9}}",
+        "qadd r2, r2, r6",
+        "qadd r3, r3, r7",
+        "qadd r4, r4, r8",
+        "qadd r5, r5, r9",
+        "stm r11!, {{r2-r5}}"
+    ]
+);
 
 type Chosen = Option<(unsafe extern "C" fn(&mut Fours), usize)>;
 
