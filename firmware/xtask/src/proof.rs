@@ -57,11 +57,11 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// Builds the proof; returns what cargo says and where the program is.
 fn build(root: &Path, route: &Route, board: &str, target: &str, features: &str) -> Result<(Output, PathBuf)> {
-    let mut cargo = route.cargo(root, "build", target, None);
+    let mut cargo = route.cargo_profile(root, "build", target, None, "proof");
     cargo.args(["--locked", "--bin", "proof", "--features", features]).current_dir(root.join("firmware"));
     cargo.env("FW_BOARD", board).env("FW_MODEL", root.join("models/sensor-pico/model.mbb"));
     let output = cargo.output().context("cargo could not be started")?;
-    Ok((output, route.output(root).join(target).join("release/proof")))
+    Ok((output, route.output(root).join(target).join("proof/proof")))
 }
 
 /// Names of float and allocation functions in a program.
