@@ -47,6 +47,7 @@ step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspac
 step "tests" cargo test --quiet --workspace
 chip_step "core for chips" cargo xtask firmware core
 chip_step "the golden checksums on emulated boards" cargo xtask firmware test
+chip_step "the kernels of every core against the scalar code" cargo xtask firmware kernels
 chip_step "generated text on emulated boards" cargo xtask firmware generate
 chip_step "no panic, no float and no allocation, by linking" cargo xtask firmware proof
 chip_step "the C library on an emulated Cortex-M4" cargo xtask c test

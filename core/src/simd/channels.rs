@@ -42,7 +42,7 @@ pub(crate) fn scale_of(x: &[i32], bias: &[i16], shift: u8, eps: u64) -> Option<S
     usual.then_some(Scaled { down, up: up as u32, r: (r << 14) as i32, weight_up: 32u32.wrapping_sub(shift as u32) })
 }
 
-/// The last pass of [`norm`].
+/// The last pass of [`norm`](crate::norm::norm).
 #[inline(always)]
 pub(crate) fn normalize(scaled: Scaled, x: &[i32], weight: &[i16], u: &mut [i16]) {
     let Scaled { down, up, r, weight_up } = scaled;
@@ -54,15 +54,6 @@ pub(crate) fn normalize(scaled: Scaled, x: &[i32], weight: &[i16], u: &mut [i16]
         x.iter().zip(weight).zip(u).for_each(|((&x, &w), u)| *u = one(x, w));
     } else {
         x.iter().zip(weight).zip(u).for_each(|((&x, &w), u)| *u = one(narrow::round(x, down), w));
-    }
-}
-
-/// [`norm`](crate::norm::norm).
-#[inline(never)]
-pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-    match scale_of(x, bias, shift, eps) {
-        Some(scaled) => normalize(scaled, x, weight, u),
-        None => rare::norm(x, weight, bias, shift, eps, u),
     }
 }
 
