@@ -1,6 +1,8 @@
 //! What the programs share: the model in flash, its shape at compile time, the start of a program, its end.
 #![no_std]
 
+pub mod marker;
+
 use core::panic::PanicInfo;
 
 #[cfg(target_arch = "arm")]
