@@ -1,6 +1,8 @@
 //! What the programs share: the model in flash, its shape at compile time, the start of a program, its end.
 #![no_std]
 
+pub mod marker;
+
 #[cfg(target_arch = "arm")]
 pub use cortex_m_rt::entry;
 use mambabyte_core::{Dims, include_blob};

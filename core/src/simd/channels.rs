@@ -75,7 +75,7 @@ fn silu(x: &mut [i16], frac: u8) {
 pub(crate) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
     let n = x.len();
     let whole = w.len() == 4 * n && history.len() == 3 * n && code.len() == n && bias.len() == n;
-    if whole && n % 4 == 0 {
+    if whole && n.is_multiple_of(4) {
         with_scale!(base, |scale| conv_four_taps(scale, x, history, w, code, bias));
         silu(x, frac);
     } else {
