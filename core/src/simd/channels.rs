@@ -32,9 +32,20 @@ pub(crate) struct Scaled {
 #[inline(always)]
 pub(crate) fn scale_of(x: &[i32], bias: &[i16], shift: u8, eps: u64) -> Option<Scaled> {
     let largest = x.iter().fold(0u32, |m, &x| m | x.unsigned_abs());
+    scale_by(largest, |down| squares(x, down), bias, shift, eps)
+}
+
+/// The same by the bits of all magnitudes and a function that sums the squares of elements shifted down.
+#[inline(always)]
+pub(crate) fn scale_by(
+    largest: u32,
+    sum_of_squares: impl Fn(u32) -> u64,
+    bias: &[i16],
+    shift: u8,
+    eps: u64,
+) -> Option<Scaled> {
     let down = 9u32.saturating_sub(largest.leading_zeros());
-    let sum = if down == 0 { squares(x, |x| x) } else { squares(x, |x| narrow::round(x, down)) };
-    let (r, e) = rsqrt(sum.wrapping_add(eps >> (2 * down)));
+    let (r, e) = rsqrt(sum_of_squares(down).wrapping_add(eps >> (2 * down)));
     // n = round(q * r, e - 1), and r * 2^-(23 + e) is at most 1 / max |q|: with |q| < 2^b, e is at least b - 9. So
     // q << 19 - e is below 2^28; the product with r << 14 is rounded at bit 32.
     let up = 19 - e;
@@ -57,9 +68,15 @@ pub(crate) fn normalize(scaled: Scaled, x: &[i32], weight: &[i16], u: &mut [i16]
     }
 }
 
+/// The sum of squares of `round(x, down)`.
 #[inline(always)]
-fn squares(x: &[i32], q: impl Fn(i32) -> i32) -> u64 {
-    x.iter().fold(0u64, |sum, &x| sum.wrapping_add((q(x) as i64 * q(x) as i64) as u64))
+pub(crate) fn squares(x: &[i32], down: u32) -> u64 {
+    let square = |q: i32| (q as i64 * q as i64) as u64;
+    if down == 0 {
+        x.iter().fold(0u64, |sum, &x| sum.wrapping_add(square(x)))
+    } else {
+        x.iter().fold(0u64, |sum, &x| sum.wrapping_add(square(narrow::round(x, down))))
+    }
 }
 
 /// SiLU in place.

@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(thumb(0x4798, 0), (2, Kind::Call), "blx r3");
         assert_eq!(thumb(0x4718, 0), (2, Kind::Other), "bx r3");
         assert_eq!(thumb(0xe7fe, 0xf804), (2, Kind::Other), "b .");
-        assert_eq!(thumb(0xe8bd, 0x8ff0), (4, Kind::Other), "pop.w {r4-r11, pc}");
+        assert_eq!(thumb(0xe8bd, 0x8ff0), (4, Kind::Other), "pop.w {{r4-r11, pc}}");
         assert_eq!(thumb(0xfb10, 0x3202), (4, Kind::Other), "smlabb");
 
         let riscv = |word: u32| Isa::RiscV.decode(word.to_le_bytes());

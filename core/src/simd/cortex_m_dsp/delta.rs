@@ -45,6 +45,7 @@ macro_rules! log_delta {
                 "ldrd r4, r5, [r0, #8]",
                 "ldrd r0, r1, [r0, #16]",
                 "2:",
+                ".rept 2",
                 $($dot,)*
                 "ldrb r12, [r6], #1",
                 "ldr r12, [r8, r12, lsl #2]",
@@ -64,6 +65,7 @@ macro_rules! log_delta {
                 "sxth r12, r12",
                 "add r11, r12, r11, asr #6",
                 "strh r11, [r1], #2",
+                ".endr",
                 "ldr r12, [sp]",
                 "ldr r12, [r12, #44]",
                 "cmp r1, r12",
@@ -118,7 +120,7 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
         _ => return channels::log_delta(w, code, base, dt, bias, l),
     };
     let n = l.len();
-    if base < 17 || code.len() != n || bias.len() != n || w.len() != n * dt.len() {
+    if base < 17 || code.len() != n || bias.len() != n || w.len() != n * dt.len() || !n.is_multiple_of(2) {
         return channels::log_delta(w, code, base, dt, bias, l);
     }
     let mut from = 0;
@@ -135,19 +137,21 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
             table: SOFTPLUS_STEPS.as_ptr(),
             end: ends.end,
         };
-        // SAFETY: the loop goes through the channels from `from`, below `n`, to `n`; all rows have `n` of them. It reads
+        // SAFETY: the loop goes through the channels from `from` to `n`, both even; all rows have `n` of them. It reads
         // words of weights by a load that may be unaligned. The index into the table has 9 bits.
         unsafe { function(&mut pass) };
-        // It has ended, or at a channel beyond the table.
+        // It has ended, or at a channel beyond the table. The loop goes on at an even channel.
         from = (pass.l as usize - ends.start as usize) / 2;
-        let one = from..from + 1;
-        let weights = w.get(from * dt.len()..(from + 1) * dt.len());
-        if let (Some(w), Some(&code), Some(&bias), Some([l])) =
-            (weights, code.get(from), bias.get(from), l.get_mut(one))
-        {
-            let sum = w.iter().zip(dt).fold(0, |sum, (&w, &dt)| sum + w as i32 * dt as i32);
-            let v = with_scale!(base, |scale| scale.apply(sum, code)).saturating_add(bias as i32);
-            *l = narrow::log_delta(v) as i16;
+        let stop = (from + 2) & !1;
+        while from < stop.min(n) {
+            let weights = w.get(from * dt.len()..(from + 1) * dt.len());
+            if let (Some(w), Some(&code), Some(&bias), Some(l)) =
+                (weights, code.get(from), bias.get(from), l.get_mut(from))
+            {
+                let sum = w.iter().zip(dt).fold(0, |sum, (&w, &dt)| sum + w as i32 * dt as i32);
+                let v = with_scale!(base, |scale| scale.apply(sum, code)).saturating_add(bias as i32);
+                *l = narrow::log_delta(v) as i16;
+            }
             from += 1;
         }
     }

@@ -7,7 +7,10 @@ use crate::simd::channels::{self, Scaled};
 
 /// [`norm`](crate::norm::norm).
 pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-    let Some(scaled) = channels::scale_of(x, bias, shift, eps) else {
+    let (largest, sum) = measure(x);
+    let Some(scaled) =
+        channels::scale_by(largest, |down| if down == 0 { sum } else { channels::squares(x, down) }, bias, shift, eps)
+    else {
         return channels::rare::norm(x, weight, bias, shift, eps, u);
     };
     let n = u.len();
@@ -56,4 +59,45 @@ pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64,
             options(nostack),
         );
     }
+}
+
+/// The bits of all magnitudes, and the sum of squares modulo 2^64.
+fn measure(x: &[i32]) -> (u32, u64) {
+    let (mut largest, mut low, mut high) = (0u32, 0u32, 0u32);
+    let (twos, rest) = x.as_chunks::<2>();
+    let ends = twos.as_ptr_range();
+    if !twos.is_empty() {
+        // SAFETY: reads `twos`, two elements a turn, to its end.
+        unsafe {
+            asm!(
+                "2:",
+                "ldrd {a}, {b}, [{x}], #8",
+                "eor {t}, {a}, {a}, asr #31",
+                "sub {t}, {t}, {a}, asr #31",
+                "orr {m}, {m}, {t}",
+                "smlal {low}, {high}, {a}, {a}",
+                "eor {t}, {b}, {b}, asr #31",
+                "sub {t}, {t}, {b}, asr #31",
+                "orr {m}, {m}, {t}",
+                "smlal {low}, {high}, {b}, {b}",
+                "cmp {x}, {end}",
+                "bne 2b",
+                x = inout(reg) ends.start => _,
+                end = in(reg) ends.end,
+                m = inout(reg) largest,
+                low = inout(reg) low,
+                high = inout(reg) high,
+                a = out(reg) _,
+                b = out(reg) _,
+                t = out(reg) _,
+                options(nostack, readonly),
+            );
+        }
+    }
+    let mut sum = (high as u64) << 32 | low as u64;
+    for &x in rest {
+        largest |= x.unsigned_abs();
+        sum = sum.wrapping_add((x as i64 * x as i64) as u64);
+    }
+    (largest, sum)
 }
