@@ -25,6 +25,8 @@ mod helium;
 mod narrow;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 mod plain32;
+#[cfg(target_arch = "riscv32")]
+mod riscv32;
 #[cfg(mambabyte_thumb1)]
 mod thumb1;
 

@@ -107,13 +107,21 @@ impl<const LOW: bool> Requantizer<LOW> {
         }
     }
 
-    /// The same where a product has 32 bits at most: `t = floor(acc * m / 2^16)` by the halves of `acc`.
+    /// The same where a product has 32 bits at most: `acc * m = t * 2^16 + low` by the halves of `acc`.
     #[inline(always)]
     fn quick_halves(self, acc: i32, code: u8) -> Option<i32> {
         let multiplier = ROW_MULTIPLIER[code as usize & 31] as i32;
         let shift = self.base as u32 + (code >> 5) as u32;
-        let t = (acc >> 16) * multiplier + (((acc & 0xffff) * multiplier) >> 16);
-        if shift >= 17 { Some(((t >> (shift - 17).min(31)) + 1) >> 1) } else { None }
+        let product = (acc & 0xffff) * multiplier;
+        let t = (acc >> 16) * multiplier + (product >> 16);
+        if shift >= 17 {
+            Some(((t >> (shift - 17).min(31)) + 1) >> 1)
+        } else {
+            let up = (16 - shift) & 15;
+            let shifted = t << up;
+            let low = (((product & 0xffff) >> ((shift - 1) & 15)) + 1) >> 1;
+            if shifted >> up == t { shifted.checked_add(low) } else { None }
+        }
     }
 
     /// `saturate_i32(requantize(acc, code, base))`.

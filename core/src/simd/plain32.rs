@@ -8,12 +8,14 @@ use crate::linear::BLOCK;
 /// The kernels.
 pub(crate) struct Plain32;
 
-/// The sums of four rows of `w`.
-#[cfg(not(mambabyte_thumb1))]
+/// The sums of the four rows of `w`.
+#[cfg(not(any(mambabyte_thumb1, target_arch = "riscv32")))]
 #[inline(always)]
-fn dot_rows(w: [&[i8]; 4], x: &[i16]) -> [i32; 4] {
+fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
     let mut sums = [0i32; 4];
-    let [a, b, c, d] = w.map(|row| row.as_chunks::<4>());
+    let mut rows = w.chunks_exact(x.len().max(1)).map(|row| row.as_chunks::<4>());
+    let mut row = || rows.next().unwrap_or((&[], &[]));
+    let [a, b, c, d] = [row(), row(), row(), row()];
     let (fours, rest) = x.as_chunks::<4>();
     for ((x, (a, b)), (c, d)) in fours.iter().zip(a.0.iter().zip(b.0)).zip(c.0.iter().zip(d.0)) {
         for i in 0..4 {
@@ -22,9 +24,22 @@ fn dot_rows(w: [&[i8]; 4], x: &[i16]) -> [i32; 4] {
             }
         }
     }
-    for (i, &x) in rest.iter().enumerate() {
+    if !rest.is_empty() {
         for (sum, row) in sums.iter_mut().zip([a.1, b.1, c.1, d.1]) {
-            *sum = sum.wrapping_add(row.get(i).map_or(0, |&w| w as i32) * x as i32);
+            *sum = sum.wrapping_add(dot(row, rest));
+        }
+    }
+    sums
+}
+
+/// The sums of the four rows of `w`.
+#[cfg(target_arch = "riscv32")]
+#[inline(always)]
+fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
+    let (mut sums, columns) = super::riscv32::dot4(w, x);
+    if columns != x.len() {
+        for (sum, w) in sums.iter_mut().zip(w.chunks_exact(x.len())) {
+            *sum = w.iter().zip(x).skip(columns).fold(*sum, |s, (&w, &x)| s.wrapping_add(w as i32 * x as i32));
         }
     }
     sums
@@ -34,6 +49,13 @@ fn dot_rows(w: [&[i8]; 4], x: &[i16]) -> [i32; 4] {
 #[inline(always)]
 fn dot(w: &[i8], x: &[i16]) -> i32 {
     w.iter().zip(x).fold(0i32, |sum, (&w, &x)| sum.wrapping_add(w as i32 * x as i32))
+}
+
+/// The codes and results of as many rows as all have.
+#[inline(always)]
+fn whole<'c, 'y, T>(w: &[i8], code: &'c [u8], x: &[i16], y: &'y mut [T]) -> (&'c [u8], &'y mut [T]) {
+    let rows = (w.len() / x.len().max(1)).min(code.len()).min(y.len());
+    (code.get(..rows).unwrap_or(&[]), y.get_mut(..rows).unwrap_or(&mut []))
 }
 
 /// `emit(y, saturate(requantize(sum)))` for all rows.
@@ -48,19 +70,18 @@ fn rows<T, const LOW: bool>(
     emit: impl Fn(&mut T, i32),
 ) {
     let n = x.len().max(1);
-    let (blocks, codes) = (w.chunks_exact(4 * n), code.as_chunks::<4>());
-    let (left, done) = (blocks.remainder(), blocks.len().min(codes.0.len()) * 4);
-    let mut out = y.iter_mut();
-    for (block, codes) in blocks.zip(codes.0) {
-        let (ab, cd) = block.split_at(2 * n);
-        let ((a, b), (c, d)) = (ab.split_at(n), cd.split_at(n));
-        for (sum, &code) in dot_rows([a, b, c, d], x).into_iter().zip(codes) {
-            if let Some(y) = out.next() {
-                emit(y, scale.apply(sum, code));
-            }
+    let blocks = w.chunks_exact(4 * n);
+    let (codes, rest_codes) = code.as_chunks::<4>();
+    let (ys, rest_y) = y.as_chunks_mut::<4>();
+    let left = blocks.remainder();
+    for ((block, codes), ys) in blocks.zip(codes).zip(ys.iter_mut()) {
+        let sums = dot4(block, x);
+        for i in 0..4 {
+            emit(&mut ys[i], scale.apply(sums[i], codes[i]));
         }
     }
-    for ((w, &code), y) in left.chunks_exact(n).zip(code.iter().skip(done)).zip(out) {
+    // Rows that are left are the last ones of each slice, which have one length.
+    for ((w, &code), y) in left.chunks_exact(n).zip(rest_codes).zip(rest_y) {
         emit(y, scale.apply(dot(w, x), code));
     }
 }
@@ -77,15 +98,17 @@ fn rows<T, const LOW: bool>(
     emit: impl Fn(&mut T, i32),
 ) {
     let n = x.len().max(1);
-    let mut out = y.iter_mut().zip(code);
     let blocks = w.chunks_exact(3 * n);
+    let (codes, rest_codes) = code.as_chunks::<3>();
+    let (ys, rest_y) = y.as_chunks_mut::<3>();
     let left = blocks.remainder();
-    for block in blocks {
-        for (sum, (y, &code)) in super::thumb1::dot3(block, x).into_iter().zip(&mut out) {
-            emit(y, scale.apply(sum, code));
+    for ((block, codes), ys) in blocks.zip(codes).zip(ys.iter_mut()) {
+        let sums = super::thumb1::dot3(block, x);
+        for i in 0..3 {
+            emit(&mut ys[i], scale.apply(sums[i], codes[i]));
         }
     }
-    for (w, (y, &code)) in left.chunks_exact(n).zip(out) {
+    for ((w, &code), y) in left.chunks_exact(n).zip(rest_codes).zip(rest_y) {
         emit(y, scale.apply(dot(w, x), code));
     }
 }
@@ -100,6 +123,7 @@ impl Kernels for Plain32 {
         if x.len() > BLOCK {
             return Scalar::matvec_i16(w, code, base, x, y);
         }
+        let (code, y) = whole(w, code, x, y);
         with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = narrow::saturate(q)));
     }
 
@@ -107,6 +131,7 @@ impl Kernels for Plain32 {
         if x.len() > BLOCK {
             return Scalar::matvec_i32(w, code, base, x, y);
         }
+        let (code, y) = whole(w, code, x, y);
         with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = q));
     }
 
@@ -114,6 +139,7 @@ impl Kernels for Plain32 {
         if x.len() > BLOCK {
             return Scalar::matvec_add(w, code, base, x, y);
         }
+        let (code, y) = whole(w, code, x, y);
         with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = y.saturating_add(q)));
     }
 

@@ -95,9 +95,11 @@ pub(crate) fn dot3(w: &[i8], x: &[i16]) -> [i32; 3] {
     } else {
         columns = 0;
     }
-    for (sum, w) in dots.sums.iter_mut().zip(w.chunks_exact(n.max(1))) {
-        for (&w, &x) in w.iter().zip(x).skip(columns) {
-            *sum = sum.wrapping_add(w as i32 * x as i32);
+    if columns != n {
+        for (sum, w) in dots.sums.iter_mut().zip(w.chunks_exact(n.max(1))) {
+            for (&w, &x) in w.iter().zip(x).skip(columns) {
+                *sum = sum.wrapping_add(w as i32 * x as i32);
+            }
         }
     }
     dots.sums
