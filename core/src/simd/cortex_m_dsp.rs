@@ -1,4 +1,4 @@
-//! Cortex-M4, M7 and M33: the implementation of [`Kernels`].
+//! Cortex-M4, M7 and M33 (and M55, channel by channel): the implementation of [`Kernels`].
 //!
 //! The projections are in [`smlad`], the scan in [`scan`], the rest in files of their names. What has another shape
 //! than the models for chips falls back to [`channels`] or to the scalar code.

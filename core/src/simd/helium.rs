@@ -1,85 +1,77 @@
 //! Cortex-M55 and M85: Helium, vectors of eight i16.
 //!
 //! `VQRDMULH` is `mul_q15`, `VQADD` the saturating sum, `VMLADAVA` a dot product into one register. Loops over columns
-//! are predicated by the number of elements left, so that no length needs another loop.
+//! are predicated by the number of elements left, so that no length needs another loop. What works channel by channel is
+//! that of the DSP extension, which these cores have too.
 #![allow(unsafe_code, reason = "the loops are assembly; each block has its reason")]
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 
-use super::channels::{self, rare};
+use super::cortex_m_dsp::Dsp;
 use super::decays::{DECAYS, index_base};
-use super::narrow::{self, Requantizer, with_scale};
+use super::fours::{Fours, matvec};
+use super::narrow;
 use super::{Gate, Kernels, Scalar};
 use crate::linear::BLOCK;
 
 /// The kernels.
 pub(crate) struct Helium;
 
-/// The sums of four rows of `x.len()` weights.
-#[inline(always)]
-fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
-    let n = x.len();
-    let (mut a, mut b, mut c, mut d) = (0i32, 0i32, 0i32, 0i32);
-    if n == 0 || w.len() < 4 * n {
-        return [0; 4];
-    }
-    // SAFETY: reads `n` activations and `n` weights of each of four rows; the last turn is predicated by what is left.
-    unsafe {
-        asm!(
-            "dlstp.16 lr, r9",
-            "2:",
-            "vldrh.u16 q0, [r5], #16",
-            "vldrb.s16 q1, [r0], #8",
-            "vmladava.s16 r4, q1, q0",
-            "vldrb.s16 q1, [r1], #8",
-            "vmladava.s16 r8, q1, q0",
-            "vldrb.s16 q1, [r2], #8",
-            "vmladava.s16 r10, q1, q0",
-            "vldrb.s16 q1, [r3], #8",
-            "vmladava.s16 r12, q1, q0",
-            "letp lr, 2b",
-            inout("r5") x.as_ptr() => _,
-            inout("r0") w.as_ptr() => _,
-            inout("r1") w.as_ptr().wrapping_add(n) => _,
-            inout("r2") w.as_ptr().wrapping_add(2 * n) => _,
-            inout("r3") w.as_ptr().wrapping_add(3 * n) => _,
-            inout("r4") a,
-            inout("r8") b,
-            inout("r10") c,
-            inout("r12") d,
-            in("r9") n,
-            out("lr") _,
-            out("d0") _, out("d1") _, out("d2") _, out("d3") _,
-            options(readonly, nostack),
-        );
-    }
-    [a, b, c, d]
+/// The loop over the rows of a matrix, four at a time; `$finish` stores r2 to r5 at r11 and moves it on.
+///
+/// r0, r1, r3 and r5 the rows, r2, r4, r6 and r8 their sums, r9 activations. The last turn over columns is predicated by
+/// what is left of them.
+macro_rules! helium_fours {
+    ($name:ident, $finish:tt) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(_fours: &mut Fours) {
+            naked_asm!(
+                ".cpu cortex-m55",
+                "push {{r4-r11, lr}}",
+                "push {{r0}}",
+                "3:",
+                "ldr r12, [sp]",
+                "ldrd r9, r10, [r12]",
+                "ldr r0, [r12, #28]",
+                "add r1, r0, r10",
+                "add r3, r1, r10",
+                "add r5, r3, r10",
+                "mov r2, #0",
+                "mov r4, #0",
+                "mov r6, #0",
+                "mov r8, #0",
+                "dlstp.16 lr, r10",
+                "2:",
+                "vldrh.u16 q0, [r9], #16",
+                "vldrb.s16 q1, [r0], #8",
+                "vmladava.s16 r2, q1, q0",
+                "vldrb.s16 q1, [r1], #8",
+                "vmladava.s16 r4, q1, q0",
+                "vldrb.s16 q1, [r3], #8",
+                "vmladava.s16 r6, q1, q0",
+                "vldrb.s16 q1, [r5], #8",
+                "vmladava.s16 r8, q1, q0",
+                "letp lr, 2b",
+                // Rows need not be a multiple of eight long: the next row begins where this one ends.
+                "ldr r0, [r12, #28]",
+                "add r0, r0, r10, lsl #2",
+                "str r0, [r12, #28]",
+                "mov r3, r4",
+                "mov r4, r6",
+                "mov r5, r8",
+                requantize_and_store!($finish),
+            )
+        }
+    };
 }
 
-/// `emit(y, saturate(requantize(sum)))` for all rows.
-#[inline(always)]
-fn rows<T, const LOW: bool>(
-    scale: Requantizer<LOW>,
-    w: &[i8],
-    code: &[u8],
-    x: &[i16],
-    y: &mut [T],
-    emit: impl Fn(&mut T, i32),
-) {
-    let n = x.len().max(1);
-    let (blocks, codes) = (w.chunks_exact(4 * n), code.as_chunks::<4>());
-    let (left, done) = (blocks.remainder(), blocks.len().min(codes.0.len()) * 4);
-    let mut out = y.iter_mut();
-    for (block, codes) in blocks.zip(codes.0) {
-        for (sum, &code) in dot4(block, x).into_iter().zip(codes) {
-            if let Some(y) = out.next() {
-                emit(y, scale.apply(sum, code));
-            }
-        }
-    }
-    for ((w, &code), y) in left.chunks_exact(n).zip(code.iter().skip(done)).zip(out) {
-        emit(y, scale.apply(crate::linear::dot_i8_i16(w, x) as i32, code));
-    }
+with_finish!(i16, helium_fours, to_i16);
+with_finish!(i32, helium_fours, to_i32);
+with_finish!(add, helium_fours, add_to_i32);
+
+/// One row.
+fn dot(w: &[i8], x: &[i16]) -> i32 {
+    w.iter().zip(x).fold(0i32, |sum, (&w, &x)| sum.wrapping_add(w as i32 * x as i32))
 }
 
 /// B and C of one state.
@@ -90,8 +82,8 @@ struct Selected {
     c: i32,
 }
 
-/// Most states that a model can have (`Dims`).
-const MOST: usize = 64;
+/// Most states that the loops take: as many as official models have.
+const MOST: usize = 16;
 
 fn selected(b: &[i16], c: &[i16]) -> ([Selected; MOST], usize) {
     let mut all = [Selected::default(); MOST];
@@ -145,7 +137,7 @@ macro_rules! eight_channels {
 
 impl Kernels for Helium {
     fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
-        channels::embed(row, code, base, res);
+        Dsp::embed(row, code, base, res);
     }
 
     #[inline(never)]
@@ -153,44 +145,41 @@ impl Kernels for Helium {
         if x.len() > BLOCK {
             return Scalar::matvec_i16(w, code, base, x, y);
         }
-        with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = narrow::saturate(q)));
+        matvec(Some((to_i16, x.len())), dot, w, code, base, x, y, |y, q| *y = narrow::saturate(q));
     }
 
     fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         if x.len() > BLOCK {
             return Scalar::matvec_i32(w, code, base, x, y);
         }
-        with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = q));
+        matvec(Some((to_i32, x.len())), dot, w, code, base, x, y, |y, q| *y = q);
     }
 
     fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         if x.len() > BLOCK {
             return Scalar::matvec_add(w, code, base, x, y);
         }
-        with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = y.saturating_add(q)));
+        matvec(Some((add_to_i32, x.len())), dot, w, code, base, x, y, |y, q| *y = y.saturating_add(q));
     }
 
     fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-        match channels::scale_of(x, bias, shift, eps) {
-            Some(scaled) => channels::normalize(scaled, x, weight, u),
-            None => rare::norm(x, weight, bias, shift, eps, u),
-        }
+        Dsp::norm(x, weight, bias, shift, eps, u);
     }
 
     fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
-        channels::conv1d_silu(x, history, w, code, bias, base, frac);
+        Dsp::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
     fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        channels::log_delta(w, code, base, dt, bias, l);
+        Dsp::log_delta(w, code, base, dt, bias, l);
     }
 
     fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
-        channels::delta_x(x, l, base, code, dx);
+        Dsp::delta_x(x, l, base, code, dx);
     }
 
     fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
-        channels::gate(p, y, x, z)
+        Dsp::gate(p, y, x, z)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]

@@ -15,7 +15,10 @@ use crate::selective_scan;
 mod channels;
 #[cfg(feature = "kernel-check")]
 pub mod check;
-#[cfg(mambabyte_dsp)]
+#[cfg(any(mambabyte_dsp, mambabyte_mve))]
+#[macro_use]
+mod fours;
+#[cfg(any(mambabyte_dsp, mambabyte_mve))]
 mod cortex_m_dsp;
 #[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1))]
 mod decays;

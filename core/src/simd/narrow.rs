@@ -70,10 +70,10 @@ pub(crate) struct Requantizer<const LOW: bool> {
 macro_rules! with_scale {
     ($base:expr, |$scale:ident| $f:expr) => {
         if $base < 17 {
-            let $scale = narrow::Requantizer::<true>::new($base);
+            let $scale = $crate::simd::narrow::Requantizer::<true>::new($base);
             $f
         } else {
-            let $scale = narrow::Requantizer::<false>::new($base);
+            let $scale = $crate::simd::narrow::Requantizer::<false>::new($base);
             $f
         }
     };

@@ -113,8 +113,8 @@ struct Selected {
     c: i32,
 }
 
-/// Most states that a model can have (`Dims`).
-const MOST: usize = 64;
+/// Most states that the loops take: as many as official models have.
+const MOST: usize = 16;
 
 /// What the loop over channels reads and keeps, in the order of its loads.
 #[repr(C)]
