@@ -8,13 +8,26 @@ pub use cortex_m_rt::entry;
 use mambabyte_core::{Dims, include_blob};
 #[cfg(target_arch = "riscv32")]
 pub use riscv_rt::entry;
-use semihosting::{eprintln, process};
+#[cfg(not(feature = "log-rtt"))]
+use semihosting::process;
 // Named for their critical section alone.
 #[cfg(target_arch = "arm")]
 use cortex_m as _;
 use portable_atomic as _;
 #[cfg(target_arch = "riscv32")]
 use riscv as _;
+
+#[cfg(feature = "uart")]
+pub mod interrupt;
+mod logs;
+#[cfg(feature = "uart")]
+pub mod port;
+#[cfg(feature = "uart")]
+mod registers;
+#[cfg(feature = "uart")]
+pub mod stack;
+#[cfg(feature = "uart")]
+pub mod uart;
 
 /// The model. It stays in flash and is read in place.
 pub const MODEL: &[u8] = include_blob!(concat!(env!("OUT_DIR"), "/model.mbb"));
@@ -34,6 +47,23 @@ const _: () = DIMS.assert_fits(RAM - RAM_RESERVE);
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    eprintln!("{info}");
+    logs::panicked(info);
+    end()
+}
+
+/// Ends the program with status 1 under an emulator.
+#[cfg(not(feature = "log-rtt"))]
+fn end() -> ! {
     process::exit(1)
+}
+
+/// Stops a debugger that is attached; without one the fault handler sleeps, there is nobody to give a status to.
+#[cfg(feature = "log-rtt")]
+fn end() -> ! {
+    #[cfg(target_arch = "arm")]
+    cortex_m::asm::udf();
+    #[cfg(target_arch = "riscv32")]
+    loop {
+        riscv::asm::ebreak();
+    }
 }

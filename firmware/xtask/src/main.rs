@@ -117,8 +117,13 @@ fn model_file(root: &Path, model: &str, file: &str) -> PathBuf {
     root.join("models").join(model).join(file)
 }
 
-/// Builds `bin` and returns the program.
+/// Builds `bin` and returns the program; `stream` with messages.
 fn build(root: &Path, board: &Board, model: &str, bin: &str) -> Result<PathBuf> {
+    build_with(root, board, model, bin, if bin == "stream" { &["uart"] } else { &[] })
+}
+
+/// Builds `bin` with features of the firmware and returns the program.
+fn build_with(root: &Path, board: &Board, model: &str, bin: &str, features: &[&str]) -> Result<PathBuf> {
     let blob = model_file(root, model, "model.mbb");
     if !blob.exists() {
         bail!("--model {model}: there is no {}", blob.display());
@@ -127,6 +132,7 @@ fn build(root: &Path, board: &Board, model: &str, bin: &str) -> Result<PathBuf> 
     eprintln!("{} ({}), {model}: {}, {}", board.name, board.core, board.target, route.name);
     let mut cargo = route.cargo(root, "build", board.target, board.cpu);
     cargo.args(["--locked", "--bin", bin]).current_dir(root.join("firmware"));
+    cargo.args(["--features", &features.join(",")]);
     cargo.env("FW_BOARD", board.name).env("FW_MODEL", blob);
     if !cargo.status().context("cargo could not be started")?.success() {
         bail!("{bin} could not be built for {}", board.name);
