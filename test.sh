@@ -28,8 +28,12 @@ chip_step() {
 }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-packages=(qemu-system-arm qemu-system-misc rustc-web cargo-web rust-web-src)
-if { ! has qemu-system-arm || ! has qemu-system-riscv32 || ! [ -x /usr/bin/rustc ]; } && has apt-get && [ "$(id -u)" = 0 ]
+packages=(qemu-system-arm qemu-system-misc qemu-user rustc-web cargo-web rust-web-src gcc-arm-none-eabi)
+missing=0
+for program in qemu-system-arm qemu-system-riscv32 qemu-aarch64 /usr/bin/rustc arm-none-eabi-gcc; do
+    has "$program" || missing=1
+done
+if [ "$missing" = 1 ] && has apt-get && [ "$(id -u)" = 0 ]
 then
     echo "== installing ${packages[*]}"
     apt-get update -qq >/dev/null 2>&1 || true
@@ -43,6 +47,9 @@ step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspac
 step "tests" cargo test --quiet --workspace
 chip_step "core for chips" cargo xtask firmware core
 chip_step "the golden checksums on emulated boards" cargo xtask firmware test
+chip_step "generated text on emulated boards" cargo xtask firmware generate
+chip_step "no panic, no float and no allocation, by linking" cargo xtask firmware proof
+chip_step "the C library on an emulated Cortex-M4" cargo xtask c test
 skip "GPU" "there is no GPU code yet"
 echo
 echo "$passed passed, $failed failed, $skipped skipped"

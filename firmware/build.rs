@@ -19,10 +19,14 @@ fn main() {
     println!("cargo:rustc-env=FW_RAM={ram}");
     println!("cargo:rustc-env=FW_BOARD={board}");
     println!("cargo:rustc-link-search={}", out.display());
-    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch.starts_with("riscv")) {
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the architecture");
+    if arch.starts_with("riscv") {
         println!("cargo:rustc-link-arg-bins=-Tmemory.x");
     }
-    println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    // A process is laid out by the linker as it likes.
+    if arch != "aarch64" {
+        println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    }
     if env::var_os("CARGO_FEATURE_LOG_SEMIHOSTING").or(env::var_os("CARGO_FEATURE_LOG_RTT")).is_some() {
         println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
     }

@@ -165,8 +165,9 @@ impl Dims {
 
     /// Largest magnitude of an element of `C`, so that `sum_n C[n] * h[n]` is exact in i32 for any state.
     pub const fn c_limit(&self) -> i64 {
-        let limit = 65_535 / if self.d_state == 0 { 1 } else { self.d_state as i64 };
-        if limit > 32_767 { 32_767 } else { limit }
+        // Unsigned, so that the compiler sees `0 <= limit`: the step clamps to it, and a clamp checks its bounds.
+        let limit = 65_535 / if self.d_state == 0 { 1 } else { self.d_state as u64 };
+        (if limit > 32_767 { 32_767 } else { limit }) as i64
     }
 }
 

@@ -224,6 +224,12 @@ pub mod record;
 pub mod sample;
 pub mod score;
 pub mod selective_scan;
+#[cfg(feature = "kernel-check")]
+#[doc(hidden)]
+pub mod simd;
+#[cfg(not(feature = "kernel-check"))]
+mod simd;
+mod sort;
 pub mod state;
 pub mod step;
 pub mod tables;

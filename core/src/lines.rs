@@ -7,7 +7,7 @@
 //! sixteenth of the stream; a burst of up to four bad lines does not move it; a lasting change becomes the new normal.
 //! Nothing is flagged before [`WARM_UP`] lines. Integers only: a chip flags the same lines as a workstation.
 
-use heapless::HistoryBuf;
+use crate::sort::sort;
 
 /// Lines remembered.
 pub const WINDOW: usize = 64;
@@ -69,8 +69,8 @@ pub struct LineScorer {
     recent: [u32; PEAK],
     recent_sum: u64,
     peak: u32,
-    means: HistoryBuf<u32, WINDOW>,
-    peaks: HistoryBuf<u32, WINDOW>,
+    means: History,
+    peaks: History,
 }
 
 impl LineScorer {
@@ -84,8 +84,8 @@ impl LineScorer {
             recent: [0; PEAK],
             recent_sum: 0,
             peak: 0,
-            means: HistoryBuf::new(),
-            peaks: HistoryBuf::new(),
+            means: History::EMPTY,
+            peaks: History::EMPTY,
         }
     }
 
@@ -94,9 +94,9 @@ impl LineScorer {
     /// means and peaks of the remembered lines, oldest first, zeros behind them.
     pub fn save(&self, out: &mut [u8; SAVED]) {
         let words = [self.bytes, self.peak, self.means.len() as u32];
-        let remembered = |history: &HistoryBuf<u32, WINDOW>| {
+        let remembered = |history: &History| {
             let mut all = [0u32; WINDOW];
-            all.iter_mut().zip(history.oldest_ordered()).for_each(|(a, &h)| *a = h);
+            all.iter_mut().zip(history.oldest_first()).for_each(|(a, h)| *a = h);
             all
         };
         let long = [self.start, self.bits].into_iter().flat_map(u64::to_le_bytes);
@@ -172,17 +172,48 @@ impl LineScorer {
     }
 }
 
+/// The last [`WINDOW`] scores. No index of it can fail, whatever the compiler knows.
+#[derive(Clone, Debug)]
+struct History {
+    scores: [u32; WINDOW],
+    /// Where the next one goes, below [`WINDOW`].
+    next: usize,
+    len: usize,
+}
+
+impl History {
+    const EMPTY: Self = Self { scores: [0; WINDOW], next: 0, len: 0 };
+
+    fn len(&self) -> usize {
+        self.len.min(WINDOW)
+    }
+
+    fn write(&mut self, score: u32) {
+        if let Some(slot) = self.scores.get_mut(self.next) {
+            *slot = score;
+        }
+        self.next = (self.next + 1) % WINDOW;
+        self.len = (self.len + 1).min(WINDOW);
+    }
+
+    fn oldest_first(&self) -> impl Iterator<Item = u32> {
+        // Not full: from the start. Full: from where the next one goes.
+        let start = if self.len() < WINDOW { 0 } else { self.next };
+        let at = move |i: usize| self.scores.get((start + i) % WINDOW).copied().unwrap_or(0);
+        (0..self.len()).map(at)
+    }
+}
+
 /// The threshold that the remembered scores suggest; `u32::MAX` while they are too few.
-fn learned(history: &HistoryBuf<u32, WINDOW>) -> u32 {
-    let scores = history.as_slice();
-    let n = scores.len();
+fn learned(history: &History) -> u32 {
+    let n = history.len();
     if n < WARM_UP {
         return u32::MAX;
     }
     let mut sorted = [0u32; WINDOW];
     let sorted = sorted.get_mut(..n).unwrap_or(&mut []);
-    sorted.iter_mut().zip(scores).for_each(|(s, &score)| *s = score);
-    sorted.sort_unstable();
+    sorted.iter_mut().zip(history.oldest_first()).for_each(|(s, score)| *s = score);
+    sort(sorted, |a, b| a < b);
     let at = |i: usize| sorted.get(i).copied().unwrap_or(0);
     let (median, quantile) = (at(n / 2), at(n - 1 - n / 16));
     quantile.saturating_add(((quantile - median) / 2).max(MARGIN))

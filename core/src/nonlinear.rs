@@ -13,7 +13,7 @@ use crate::tables::{DECAY, EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
 
 /// `2^(fraction / 65536)` in Q15, `32768..=65535`. Relative error at most 3.1e-5 (half a Q15 step).
 #[inline(always)]
-pub fn exp2_fraction(fraction: u16) -> u32 {
+pub const fn exp2_fraction(fraction: u16) -> u32 {
     let index = (fraction >> 9) as usize; // 0..=127
     let low = (fraction & 511) as u32;
     let base = EXP2[index] as u32;

@@ -37,7 +37,6 @@
 
 use core::fmt;
 
-use heapless::Vec;
 use postcard::ser_flavors::crc::CrcModifier;
 use postcard::ser_flavors::{Cobs, Slice};
 use serde::{Deserialize, Serialize};
@@ -174,20 +173,27 @@ pub fn encode<'o>(message: &Message<'_>, out: &'o mut [u8]) -> Result<&'o [u8], 
 /// Finds the messages in what arrives, byte by byte.
 ///
 /// Damage costs the frames that it touches and no other one; they are counted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Frames {
-    frame: Vec<u8, FRAME>,
+    frame: [u8; FRAME],
+    length: usize,
     complete: bool,
     too_long: bool,
     in_step: bool,
     bad: u64,
 }
 
+impl Default for Frames {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Frames {
     /// A receiver that has seen nothing yet. What arrives before the first zero may be the rest of a frame, so it is
     /// not counted if it is none.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { frame: [0; FRAME], length: 0, complete: false, too_long: false, in_step: false, bad: 0 }
     }
 
     /// Frames that were damaged, too long or no known message.
@@ -198,19 +204,25 @@ impl Frames {
     /// Takes a byte; returns the message that it completes, if it completes one.
     pub fn push(&mut self, byte: u8) -> Option<Message<'_>> {
         if self.complete {
-            self.frame.clear();
-            (self.complete, self.too_long) = (false, false);
+            (self.length, self.complete, self.too_long) = (0, false, false);
         }
         if byte != 0 {
-            self.too_long |= self.frame.push(byte).is_err();
+            match self.frame.get_mut(self.length) {
+                Some(place) => {
+                    *place = byte;
+                    self.length += 1;
+                }
+                None => self.too_long = true,
+            }
             return None;
         }
         self.complete = true;
         let counts = core::mem::replace(&mut self.in_step, true);
-        if self.frame.is_empty() {
+        if self.length == 0 {
             return None;
         }
-        let message = if self.too_long { None } else { decode(&mut self.frame) };
+        let frame = self.frame.get_mut(..self.length).filter(|_| !self.too_long);
+        let message = frame.and_then(decode);
         self.bad += (message.is_none() && counts) as u64;
         message
     }

@@ -3,6 +3,7 @@
 
 use crate::dims::VOCAB;
 use crate::score::{most_probable, weight};
+use crate::sort::sort;
 use crate::step::Logits;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): eight bytes of state, passes BigCrush, one multiplication chain a draw.
@@ -68,7 +69,10 @@ pub fn sample(logits: &Logits, options: &SampleOptions, rng: &mut Rng) -> u8 {
     for (byte, slot) in order.iter_mut().enumerate() {
         *slot = byte as u8;
     }
-    order.sort_unstable_by(|&a, &b| logits[b as usize].cmp(&logits[a as usize]).then(a.cmp(&b)));
+    sort(&mut order, |a, b| {
+        let (of_a, of_b) = (logits[a as usize], logits[b as usize]);
+        of_a > of_b || (of_a == of_b && a < b)
+    });
     let largest = logits[order[0] as usize];
     let inverse = (1u64 << 32) / options.temperature as u64; // Q16
     let mut weights = [0u32; VOCAB]; // Q24: 256 of them sum below 2^33

@@ -19,13 +19,8 @@
 use core::ops::DerefMut;
 
 use crate::blob::{Blob, LayerView};
-use crate::conv1d::conv1d_silu;
 use crate::dims::{Dims, VOCAB, even};
-use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
-use crate::linear::{matvec_i8, matvec_i8_to_i16};
-use crate::nonlinear::{decay, log2_softplus, silu};
-use crate::norm::norm;
-use crate::selective_scan::{delta_x, scan_step_free, scan_step_tied};
+use crate::simd::{Gate, Kernels, Native};
 use crate::state::{State, StateError};
 
 /// One logit per byte value, in log2 units with 16 fractional bits: `p(byte) ~ 2^(logit / 65536)`.
@@ -37,9 +32,6 @@ pub const LOGIT_SCALE: f64 = core::f64::consts::LN_2 / 65536.0;
 
 /// Fractional bits of a logit.
 pub const LOGIT_FRAC: u32 = 16;
-
-/// The argument of softplus saturates at +-1024.
-const V_LIMIT: i64 = 1 << 20;
 
 /// A model, a state and scratch memory: reads bytes, gives logits.
 ///
@@ -161,34 +153,25 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
         let (codes, rows) = self.blob.embedding();
         let code = codes.get(byte as usize).copied().unwrap_or(0);
         let row = rows.chunks_exact(dims.d_model.max(1)).nth(byte as usize).unwrap_or(&[]);
-        for (res, &w) in residual.iter_mut().zip(row) {
-            *res = saturate_i32(requantize(w as i64, code, self.blob.head.embedding_shift));
-        }
+        Native::embed(row, code, self.blob.head.embedding_shift, residual);
         let eps = self.blob.head.norm_eps;
         let states = self.state.advance().chunks_exact_mut(dims.layer_state_len().max(1));
         for (index, state) in states.enumerate() {
             let layer = self.blob.layer(index);
             let p = layer.params;
-            norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
+            Native::norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
+            Native::pack(u);
             in_proj(&layer, u, x, z);
             let Some((history, h)) = state.split_at_mut_checked(dims.conv_state_len()) else { return };
-            conv1d_silu(x, history, layer.conv, layer.conv_code, layer.conv_bias, p.conv_shift, p.x_frac);
+            Native::conv1d_silu(x, history, layer.conv, layer.conv_code, layer.conv_bias, p.conv_shift, p.x_frac);
             project_x(&layer, &dims, x, x_proj);
             let Some((dt, bc)) = x_proj.split_at_checked(dims.dt_rank) else { return };
             let Some((b, c)) = bc.split_at_checked(dims.d_state) else { return };
-            matvec_i8(layer.dt_proj, layer.dt_proj_code, dt, |row, acc, code| {
-                if let (Some(l), Some(&bias)) = (log_delta.get_mut(row), layer.dt_bias.get(row)) {
-                    let v = requantize(acc, code, p.dt_proj_shift) + bias as i64;
-                    *l = saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64);
-                }
-            });
+            Native::log_delta(layer.dt_proj, layer.dt_proj_code, p.dt_proj_shift, dt, layer.dt_bias, log_delta);
             scan(&layer, &dims, h, b, c, x, log_delta, tail);
             let down = gate(&layer, tail, x, z);
-            matvec_i8(layer.out_proj, layer.out_proj_code, x, |row, acc, code| {
-                if let Some(res) = residual.get_mut(row) {
-                    *res = res.saturating_add(saturate_i32(requantize(acc, code, p.out_proj_shift - down)));
-                }
-            });
+            Native::pack(x);
+            Native::matvec_add(layer.out_proj, layer.out_proj_code, p.out_proj_shift - down, x, residual);
         }
     }
 
@@ -196,13 +179,10 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
     fn logits(&mut self) -> &Logits {
         let Scratch { residual, u, tail, .. } = Scratch::split(self.blob.dims(), &mut self.scratch);
         let (weight, bias) = self.blob.norm_f();
-        norm(residual, weight, bias, self.blob.head.norm_f_shift, self.blob.head.norm_eps, u);
+        Native::norm(residual, weight, bias, self.blob.head.norm_f_shift, self.blob.head.norm_eps, u);
+        Native::pack(u);
         let (codes, rows) = self.blob.head();
-        matvec_i8(rows, codes, u, |row, acc, code| {
-            if let Some(logit) = tail.get_mut(row) {
-                *logit = saturate_i32(requantize(acc, code, self.blob.head.head_shift));
-            }
-        });
+        Native::matvec_i32(rows, codes, self.blob.head.head_shift, u, tail);
         match tail.first_chunk() {
             Some(logits) => logits,
             None => &[0; VOCAB],
@@ -228,14 +208,16 @@ fn in_proj(layer: &LayerView<'_>, u: &[i16], x: &mut [i16], z: &mut [i16]) {
     let shift = layer.params.in_proj_shift;
     let Some((w_x, w_z)) = layer.in_proj.split_at_checked(layer.in_proj.len() / 2) else { return };
     let Some((code_x, code_z)) = layer.in_proj_code.split_at_checked(layer.in_proj_code.len() / 2) else { return };
-    matvec_i8_to_i16(w_x, code_x, shift, u, x);
-    matvec_i8_to_i16(w_z, code_z, shift, u, z);
+    Native::matvec_i16(w_x, code_x, shift, u, x);
+    Native::matvec_i16(w_z, code_z, shift, u, z);
 }
 
 /// `dt, B, C = x_proj x`.
 #[inline(always)]
-fn project_x(layer: &LayerView<'_>, dims: &Dims, x: &[i16], out: &mut [i16]) {
-    matvec_i8_to_i16(layer.x_proj, layer.x_proj_code, layer.params.x_proj_shift, x, out);
+fn project_x(layer: &LayerView<'_>, dims: &Dims, x: &mut [i16], out: &mut [i16]) {
+    Native::pack(x);
+    Native::matvec_i16(layer.x_proj, layer.x_proj_code, layer.params.x_proj_shift, x, out);
+    Native::unpack(x);
     let limit = dims.c_limit() as i16;
     for c in out.iter_mut().skip(dims.dt_rank + dims.d_state) {
         *c = (*c).clamp(-limit, limit);
@@ -261,38 +243,26 @@ fn scan(
     let mut halves: &mut [i16] = bytemuck::cast_slice_mut(rest);
     let dx = take(&mut halves, dims.d_inner);
     let a = take(&mut halves, dims.d_inner);
-    for (dx, ((&x, &l), &code)) in dx.iter_mut().zip(x.iter().zip(log_delta.iter()).zip(layer.state_code)) {
-        *dx = delta_x(x, l as i32, p.dx_base, code);
-    }
+    Native::delta_x(x, log_delta, p.dx_base, layer.state_code, dx);
     if dims.tied_decays {
-        for (l, &a_log) in log_delta.iter_mut().zip(layer.a_log) {
-            *l = decay(*l as i32 + p.a_base as i32 + 32 * a_log as i32);
-        }
-        scan_step_tied(h, b, c, log_delta, a, dx, y);
+        Native::first_decay(log_delta, layer.a_log, p.a_base);
+        Native::scan_tied(h, b, c, log_delta, a, dx, y);
     } else {
-        scan_step_free(h, layer.a_log, p.a_base, b, c, log_delta, dx, y);
+        Native::scan_free(h, layer.a_log, p.a_base, b, c, log_delta, dx, y);
     }
 }
 
-/// `x = (y + D * x) * silu(z) * 2^-down`, and `down`.
-///
-/// Single channels of the gated output can be a hundred times the rest, at some bytes only. So it is made in i32 first
-/// and then shifted until the largest channel of *this* byte fits: 15 bits always, where a static scale leaves most
-/// bytes with 8.
+/// The gate of a layer.
 #[inline(always)]
-fn gate(layer: &LayerView<'_>, y: &mut [i32], x: &mut [i16], z: &[i16]) -> u8 {
+fn gate(layer: &LayerView<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
     let p = layer.params;
-    let channels = x.iter().zip(z).zip(y.iter_mut()).zip(layer.d_skip.iter().zip(layer.state_code));
-    let mut largest = 0u32;
-    for (((&x, &z), y), (&d, &code)) in channels {
-        let skip = round_shift(d as i64 * x as i64, p.d_shift as u32);
-        let sum = saturate_i32(requantize(*y as i64, code, p.y_shift) + skip);
-        *y = saturate_i32(round_shift(sum as i64 * silu(z, p.z_frac) as i64, p.gate_shift as u32));
-        largest |= y.unsigned_abs();
-    }
-    let down = 17 - largest.leading_zeros().min(17);
-    for (x, &y) in x.iter_mut().zip(y.iter()) {
-        *x = if down == 0 { y as i16 } else { saturate_i16(round_shift(y as i64, down)) };
-    }
-    down as u8
+    let gate = Gate {
+        d_skip: layer.d_skip,
+        state_code: layer.state_code,
+        y_shift: p.y_shift,
+        d_shift: p.d_shift,
+        gate_shift: p.gate_shift,
+        z_frac: p.z_frac,
+    };
+    Native::gate(&gate, y, x, z)
 }

@@ -1,15 +1,11 @@
 //! What the programs share: the model in flash, its shape at compile time, the start of a program, its end.
 #![no_std]
 
-use core::panic::PanicInfo;
-
 #[cfg(target_arch = "arm")]
 pub use cortex_m_rt::entry;
 use mambabyte_core::{Dims, include_blob};
 #[cfg(target_arch = "riscv32")]
 pub use riscv_rt::entry;
-#[cfg(not(feature = "log-rtt"))]
-use semihosting::process;
 // Named for their critical section alone.
 #[cfg(target_arch = "arm")]
 use cortex_m as _;
@@ -20,10 +16,12 @@ use riscv as _;
 #[cfg(feature = "uart")]
 pub mod interrupt;
 mod logs;
+#[cfg(not(feature = "proof"))]
+mod panic;
 #[cfg(feature = "uart")]
 pub mod port;
 #[cfg(feature = "uart")]
-mod registers;
+pub mod registers;
 #[cfg(feature = "uart")]
 pub mod stack;
 #[cfg(feature = "uart")]
@@ -42,28 +40,36 @@ pub const RAM: usize = match usize::from_str_radix(env!("FW_RAM"), 10) {
 };
 /// RAM kept for the stack and for statics that are not the model's.
 pub const RAM_RESERVE: usize = 4 * 1024;
+/// Bytes of a program's command line, where there is one.
+pub const COMMAND_LINE: usize = 1200;
 // A model that does not fit the board is a compile error, with the numbers.
 const _: () = DIMS.assert_fits(RAM - RAM_RESERVE);
 
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    logs::panicked(info);
-    end()
+/// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes.
+///
+/// A program that runs on chips only may take the attribute [`entry`] instead.
+#[cfg(any(target_arch = "arm", target_arch = "riscv32"))]
+#[macro_export]
+macro_rules! start {
+    ($main:path) => {
+        #[$crate::entry]
+        fn start() -> ! {
+            $main()
+        }
+    };
 }
 
-/// Ends the program with status 1 under an emulator.
-#[cfg(not(feature = "log-rtt"))]
-fn end() -> ! {
-    process::exit(1)
-}
-
-/// Stops a debugger that is attached; without one the fault handler sleeps, there is nobody to give a status to.
-#[cfg(feature = "log-rtt")]
-fn end() -> ! {
-    #[cfg(target_arch = "arm")]
-    cortex_m::asm::udf();
-    #[cfg(target_arch = "riscv32")]
-    loop {
-        riscv::asm::ebreak();
-    }
+/// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes.
+///
+/// A process starts with its stack and its memory in place; there is nothing to do before the program.
+#[cfg(target_arch = "aarch64")]
+#[macro_export]
+macro_rules! start {
+    ($main:path) => {
+        // SAFETY: the linker's default name of a program's first function; there is no other.
+        #[unsafe(no_mangle)]
+        extern "C" fn _start() -> ! {
+            $main()
+        }
+    };
 }

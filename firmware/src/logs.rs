@@ -21,15 +21,3 @@ macro_rules! log {
 macro_rules! log {
     ($text:literal $(, $argument:expr)* $(,)?) => {{ $( let _ = &$argument; )* }};
 }
-
-/// Says why the program ends.
-#[cfg(any(feature = "log-rtt", feature = "log-semihosting"))]
-pub(crate) fn panicked(info: &core::panic::PanicInfo<'_>) {
-    defmt::error!("{}", defmt::Display2Format(info));
-}
-
-/// Says why the program ends.
-#[cfg(not(any(feature = "log-rtt", feature = "log-semihosting")))]
-pub(crate) fn panicked(info: &core::panic::PanicInfo<'_>) {
-    semihosting::eprintln!("{info}");
-}

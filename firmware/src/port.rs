@@ -112,8 +112,7 @@ impl Port {
         let mut line = unsafe { Line::take() };
         line.start();
         let (urgent, held_back, waiting, lost, overruns) = (None, false, 0, 0, 0);
-        let end =
-            Driver { line, received: fill, to_send: drain, urgent, software, held_back, waiting, lost, overruns };
+        let end = Driver { line, received: fill, to_send: drain, urgent, software, held_back, waiting, lost, overruns };
         critical_section::with(|token| OTHER_END.borrow(token).replace(Some(end)));
         interrupt::enable(Line::INTERRUPTS);
         Self { received, to_send, taken: 0 }

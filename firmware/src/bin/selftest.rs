@@ -3,7 +3,7 @@
 #![no_main]
 
 use mambabyte_core::{Blob, Decoder, most_probable};
-use mambabyte_firmware::{BOARD, DIMS, MODEL, entry};
+use mambabyte_firmware::{BOARD, DIMS, MODEL, start};
 use semihosting::{println, process};
 use static_cell::StaticCell;
 
@@ -11,7 +11,8 @@ static STATE: StaticCell<[i16; DIMS.state_len()]> = StaticCell::new();
 static SCRATCH: StaticCell<[i32; DIMS.scratch_len()]> = StaticCell::new();
 static GOLDEN_TEXT: &[u8] = include_bytes!("../../../models/text/golden-4096.txt");
 
-#[entry]
+start!(main);
+
 fn main() -> ! {
     let blob = Blob::parse(MODEL).expect("the built-in model");
     let state = STATE.init([0; DIMS.state_len()]);

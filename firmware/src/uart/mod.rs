@@ -25,6 +25,20 @@ mod driver;
 #[path = "stm32f4.rs"]
 mod driver;
 
+#[cfg(not(any(
+    board = "mps2-an385",
+    board = "mps2-an386",
+    board = "mps2-an500",
+    board = "mps2-an505",
+    board = "mps3-an547",
+    board = "microbit",
+    board = "virt-rv32imc",
+    board = "virt-rv32imac",
+    board = "lm3s6965evb",
+    board = "netduinoplus2"
+)))]
+compile_error!("the feature uart: there is no driver for this board's serial line in src/uart");
+
 pub use driver::Line;
 
 /// Bits per second on the line.

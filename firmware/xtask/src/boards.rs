@@ -11,17 +11,19 @@ pub(crate) struct Board {
     pub(crate) target: &'static str,
     /// `-C target-cpu`, where the target's own choice leaves instructions of the core unused.
     pub(crate) cpu: Option<&'static str>,
-    /// QEMU's program and machine.
+    /// QEMU's program and machine; the processor for an emulator that runs one process and no machine.
     pub(crate) emulator: (&'static str, &'static [&'static str]),
 }
 
 const ARM: &str = "qemu-system-arm";
 const RISCV: &str = "qemu-system-riscv32";
+/// The emulator of a process: no machine, the same semihosting.
+pub(crate) const AARCH64_USER: &str = "qemu-aarch64";
 const VIRT: &[&str] = &["virt", "-bios", "none"];
 const V8M: &str = "thumbv8m.main-none-eabihf";
 
 /// All boards.
-pub(crate) const BOARDS: [Board; 10] = [
+pub(crate) const BOARDS: [Board; 11] = [
     board("microbit", "Cortex-M0", "thumbv6m-none-eabi", None, (ARM, &["microbit"])),
     board("lm3s6965evb", "Cortex-M3", "thumbv7m-none-eabi", None, (ARM, &["lm3s6965evb"])),
     board("mps2-an385", "Cortex-M3", "thumbv7m-none-eabi", None, (ARM, &["mps2-an385"])),
@@ -32,6 +34,7 @@ pub(crate) const BOARDS: [Board; 10] = [
     board("mps3-an547", "Cortex-M55", V8M, Some("cortex-m55"), (ARM, &["mps3-an547"])),
     board("virt-rv32imc", "RV32IMC", "riscv32imc-unknown-none-elf", None, (RISCV, VIRT)),
     board("virt-rv32imac", "RV32IMAC", "riscv32imac-unknown-none-elf", None, (RISCV, VIRT)),
+    board("user-aarch64", "Cortex-A53", "aarch64-unknown-none", None, (AARCH64_USER, &["cortex-a53"])),
 ];
 
 const fn board(
@@ -45,6 +48,12 @@ const fn board(
 }
 
 impl Board {
+    /// The optimisation level of programs: small on cores whose loops are assembly, else fast, since the compiler makes
+    /// the loops.
+    pub(crate) fn opt_level(&self) -> &'static str {
+        if self.target.starts_with("thumbv7em") || self.cpu == Some("cortex-m33") { "s" } else { "3" }
+    }
+
     /// The board of that name.
     ///
     /// # Errors

@@ -1,9 +1,15 @@
 //! `cargo xtask firmware ...`: builds, runs and measures the firmware without a board at hand.
+//! `cargo xtask c ...`: the library for C.
 
 mod boards;
+mod c_library;
+mod generate;
+mod header;
+mod proof;
 mod qemu;
 mod route;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,6 +34,9 @@ enum Chore {
     /// Programs for chips
     #[command(subcommand)]
     Firmware(Firmware),
+    /// The library for C
+    #[command(subcommand)]
+    C(c_library::CLibrary),
 }
 
 #[derive(Subcommand)]
@@ -41,11 +50,20 @@ enum Firmware {
         /// The program
         #[arg(long, default_value = "selftest")]
         bin: String,
+        /// Its command line; for generate, the options of `mambabyte generate`
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
+    /// Check that boards generate the same bytes as `mambabyte generate`. Default: mps2-an386 and virt-rv32imc
+    Generate(What),
     /// Check that every board computes the golden checksum of every model that fits it
     Test(What),
+    /// Compare the kernels of every core with the scalar code, on the core
+    Kernels(What),
     /// Check that the core builds, with all features, where there are no atomics and where there is no chip
     Core,
+    /// Prove that nothing in the model's code can panic, use floats or allocate: by linking, for three kinds of cores
+    Proof,
     /// Print what a program takes of flash and RAM
     Size {
         #[command(flatten)]
@@ -75,8 +93,12 @@ impl What {
 }
 
 fn main() -> ExitCode {
-    let Chore::Firmware(command) = Cli::parse().chore;
-    match firmware(command) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let done = root.canonicalize().map_err(anyhow::Error::from).and_then(|root| match Cli::parse().chore {
+        Chore::Firmware(command) => firmware(&root, command),
+        Chore::C(chore) => c_library::run(&root, chore),
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -86,30 +108,48 @@ fn main() -> ExitCode {
     }
 }
 
-fn firmware(command: Firmware) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+fn firmware(root: &Path, command: Firmware) -> Result<()> {
     let default = Board::named("mps2-an386").map_err(anyhow::Error::msg)?;
     match command {
         Firmware::Boards => {
             for b in BOARDS {
-                println!("{:16} {:11} {:28} {} -M {}", b.name, b.core, b.target, b.emulator.0, b.emulator.1.join(" "));
+                println!("{:16} {:11} {:28} {} {}", b.name, b.core, b.target, b.emulator.0, b.emulator.1.join(" "));
             }
             Ok(())
         }
-        Firmware::Run { what, bin } => {
+        Firmware::Run { what, bin, arguments } => {
+            let words = match (bin.as_str(), arguments.is_empty()) {
+                ("generate", _) => generate::words(&arguments)?,
+                (_, true) => Vec::new(),
+                (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
+            };
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
-                print!("{}", qemu::run(&board, &build(&root, &board, &model, &bin)?)?);
+                qemu::show(&board, &build(root, &board, &model, &bin)?, &words)?;
+            }
+            Ok(())
+        }
+        Firmware::Generate(what) => {
+            let riscv = Board::named("virt-rv32imc").map_err(anyhow::Error::msg)?;
+            for (board, model) in what.pairs(&[default, riscv], &["sensor-pico"]) {
+                generate::compare(root, &board, &model, &build(root, &board, &model, "generate")?)?;
             }
             Ok(())
         }
         Firmware::Size { what, bin } => {
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
-                size(&board, &model, &build(&root, &board, &model, &bin)?)?;
+                size(&board, &model, &build(root, &board, &model, &bin)?)?;
             }
             Ok(())
         }
-        Firmware::Test(what) => test(&root, what),
-        Firmware::Core => core(&root),
+        Firmware::Test(what) => test(root, what),
+        Firmware::Kernels(what) => {
+            for (board, model) in what.pairs(&BOARDS, &["sensor-pico"]) {
+                print!("{}", qemu::run(&board, &build(root, &board, &model, "kernels")?)?);
+            }
+            Ok(())
+        }
+        Firmware::Proof => proof::run(root),
+        Firmware::Core => core(root),
     }
 }
 
@@ -132,7 +172,9 @@ fn build_with(root: &Path, board: &Board, model: &str, bin: &str, features: &[&s
     eprintln!("{} ({}), {model}: {}, {}", board.name, board.core, board.target, route.name);
     let mut cargo = route.cargo(root, "build", board.target, board.cpu);
     cargo.args(["--locked", "--bin", bin]).current_dir(root.join("firmware"));
+    let features = if bin == "kernels" { &["kernel-check"] } else { features };
     cargo.args(["--features", &features.join(",")]);
+    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", board.opt_level());
     cargo.env("FW_BOARD", board.name).env("FW_MODEL", blob);
     if !cargo.status().context("cargo could not be started")?.success() {
         bail!("{bin} could not be built for {}", board.name);

@@ -1,20 +1,36 @@
 //! Runs a program on an emulated board and returns what it prints.
 
+use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::boards::Board;
+use crate::boards::{AARCH64_USER, Board};
 use crate::route::Missing;
 
-/// The command that runs `elf` on `board` until the program ends it by semihosting.
-pub(crate) fn command(board: &Board, elf: &Path) -> Command {
+/// The command that runs `elf` on `board` until the program ends it by semihosting; `words` are its command line.
+pub(crate) fn command(board: &Board, elf: &Path, words: &[OsString]) -> Command {
     let (program, machine) = board.emulator;
     let mut qemu = Command::new(program);
+    if program == AARCH64_USER {
+        qemu.arg("-cpu").args(machine);
+        if let Some((name, rest)) = words.split_first() {
+            qemu.arg("-0").arg(name).arg(elf).args(rest);
+        } else {
+            qemu.arg(elf);
+        }
+        return qemu;
+    }
     qemu.arg("-M").args(machine);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
-    qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(elf);
+    let mut semihosting = OsString::from("enable=on,target=native");
+    for word in words {
+        // A comma is doubled, or it would end the word.
+        semihosting.push(",arg=");
+        semihosting.push(word.to_string_lossy().replace(',', ",,"));
+    }
+    qemu.arg("-semihosting-config").arg(semihosting).arg("-kernel").arg(elf);
     qemu
 }
 
@@ -23,21 +39,46 @@ pub(crate) fn command(board: &Board, elf: &Path) -> Command {
 /// # Errors
 /// If the emulator is missing or the program ends with another status than 0.
 pub(crate) fn run(board: &Board, elf: &Path) -> Result<String> {
-    let program = board.emulator.0;
-    let output = command(board, elf)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Missing(format!("{program}: {error} (Debian: apt-get install {})", package(program))))?;
-    let printed = [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned()).concat();
+    Ok(printed(&output(board, elf, &[])?))
+}
+
+/// Runs it with a command line and returns the bytes that it writes.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn output(board: &Board, elf: &Path, words: &[OsString]) -> Result<Output> {
+    let output = command(board, elf, words).stdin(Stdio::null()).output().map_err(|error| missing(board, &error))?;
     if !output.status.success() {
-        bail!("{}: the program ended with {}:\n{printed}", board.name, output.status);
+        bail!("{}: the program ended with {}:\n{}", board.name, output.status, printed(&output));
     }
-    Ok(printed)
+    Ok(output)
+}
+
+/// Runs it with a command line; what it prints appears as it is printed.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn show(board: &Board, elf: &Path, words: &[OsString]) -> Result<()> {
+    let status = command(board, elf, words).stdin(Stdio::null()).status().map_err(|error| missing(board, &error))?;
+    if !status.success() {
+        bail!("{}: the program ended with {status}", board.name);
+    }
+    Ok(())
+}
+
+fn printed(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|s| String::from_utf8_lossy(s)).concat()
+}
+
+fn missing(board: &Board, error: &std::io::Error) -> Missing {
+    let program = board.emulator.0;
+    Missing(format!("{program}: {error} (Debian: apt-get install {})", package(program)))
 }
 
 fn package(program: &str) -> &'static str {
     match program {
         "qemu-system-arm" => "qemu-system-arm",
+        AARCH64_USER => "qemu-user",
         _ => "qemu-system-misc",
     }
 }

@@ -67,12 +67,24 @@ impl Route {
 
     /// A cargo command, `cargo COMMAND --release --target TARGET`, its output under `firmware/target`.
     pub(crate) fn cargo(&self, root: &Path, command: &str, target: &str, cpu: Option<&str>) -> Command {
+        self.cargo_profile(root, command, target, cpu, "release")
+    }
+
+    /// As [`Route::cargo`], with another profile.
+    pub(crate) fn cargo_profile(
+        &self,
+        root: &Path,
+        command: &str,
+        target: &str,
+        cpu: Option<&str>,
+        profile: &str,
+    ) -> Command {
         let mut cargo = Command::new(self.cargo);
         // A cargo that was started by cargo or rustup would pass on its own toolchain.
         for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             cargo.env_remove(variable);
         }
-        cargo.arg(command).args(["--quiet", "--release", "--target", target]);
+        cargo.arg(command).args(["--quiet", "--profile", profile, "--target", target]);
         cargo.env("CARGO_TARGET_DIR", self.output(root));
         let upper = target.to_uppercase().replace(['-', '.'], "_");
         if let Some(cpu) = cpu {

@@ -1,0 +1,31 @@
+//! Names the processor families that `cfg(target_feature)` does not show on a stable compiler.
+
+use std::env;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    for cfg in ["mambabyte_dsp", "mambabyte_armv8m", "mambabyte_mve", "mambabyte_thumb1", "mambabyte_narrow"] {
+        println!("cargo:rustc-check-cfg=cfg({cfg})");
+    }
+    let target = env::var("TARGET").unwrap_or_default();
+    // Armv8-M has the DSP extension and Helium only where the processor that was asked for has them.
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let cpu = flags.split('\x1f').filter_map(|f| f.rsplit_once("target-cpu=")).map(|(_, cpu)| cpu).next_back();
+    let dsp = target.starts_with("thumbv7em") || (target.starts_with("thumbv8m.main") && cpu == Some("cortex-m33"));
+    let mve = target.starts_with("thumbv8m.main") && matches!(cpu, Some("cortex-m55" | "cortex-m85"));
+    if dsp {
+        println!("cargo:rustc-cfg=mambabyte_dsp");
+    }
+    if target.starts_with("thumbv8m") {
+        println!("cargo:rustc-cfg=mambabyte_armv8m");
+    }
+    if mve {
+        println!("cargo:rustc-cfg=mambabyte_mve");
+    }
+    if target.starts_with("thumbv6m") {
+        println!("cargo:rustc-cfg=mambabyte_thumb1");
+    }
+    if target.starts_with("thumb") || target.starts_with("riscv32") {
+        println!("cargo:rustc-cfg=mambabyte_narrow");
+    }
+}

@@ -1,0 +1,306 @@
+/*
+ * MambaByte: a byte-level Mamba model, one byte in, 256 logits out, the same bits on every machine.
+ *
+ * Made by `cargo xtask c header` from core/capi; do not edit.
+ *
+ * All memory is the caller's. Nothing is allocated, nothing is global. A function returns a mambabyte_status; what it
+ * hands back goes through pointers and is written only if the status is MAMBABYTE_STATUS_OK. Pointers are checked: null,
+ * misaligned, overlapping and too short memory is refused. That memory exists and stays is up to the caller. Different
+ * decoders may be used by different threads, one decoder by one thread at a time.
+ *
+ * Numbers are integers: "16 fractional bits" means that 65536 stands for 1.
+ */
+
+#ifndef MAMBABYTE_H
+#define MAMBABYTE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if UINTPTR_MAX > 0xffffffffu
+#define MAMBABYTE_64_BIT
+#else
+#define MAMBABYTE_32_BIT
+#endif
+
+// Memory for state, scratch and decoder starts at a multiple of this; an array of uint64_t does.
+#define MAMBABYTE_ALIGN 8
+
+// A blob starts at a multiple of this.
+#define MAMBABYTE_BLOB_ALIGN 16
+
+// Elements of an array of logits.
+#define MAMBABYTE_VOCAB 256
+
+// Bytes of a model's fingerprint.
+#define MAMBABYTE_FINGERPRINT 16
+
+#if defined(MAMBABYTE_64_BIT)
+// Words of a mambabyte_decoder.
+#define MAMBABYTE_DECODER_WORDS 80
+#endif
+
+#if defined(MAMBABYTE_32_BIT)
+// Words of a mambabyte_decoder.
+#define MAMBABYTE_DECODER_WORDS 48
+#endif
+
+// Result of a function. Numbers are part of the interface and do not change.
+enum mambabyte_status
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+    // Done.
+    MAMBABYTE_STATUS_OK = 0,
+    // A pointer is null.
+    MAMBABYTE_STATUS_NULL_POINTER = 1,
+    // A pointer is not aligned as its type or as MAMBABYTE_ALIGN demands.
+    MAMBABYTE_STATUS_MISALIGNED = 2,
+    // Pointer plus length passes the end of the address space.
+    MAMBABYTE_STATUS_RANGE_WRAPS = 3,
+    // Memory that is written overlaps other memory of the call or of the decoder.
+    MAMBABYTE_STATUS_OVERLAP = 4,
+    // No decoder was initialised at this address, or it was moved.
+    MAMBABYTE_STATUS_NOT_INITIALISED = 5,
+    // The state memory is smaller than the model needs.
+    MAMBABYTE_STATUS_STATE_TOO_SMALL = 6,
+    // The scratch memory is smaller than the model needs.
+    MAMBABYTE_STATUS_SCRATCH_TOO_SMALL = 7,
+    // The buffer is smaller than a snapshot.
+    MAMBABYTE_STATUS_BUFFER_TOO_SMALL = 8,
+    // There are no bytes.
+    MAMBABYTE_STATUS_EMPTY = 9,
+    // The blob does not start with the magic of a blob.
+    MAMBABYTE_STATUS_BLOB_MAGIC = 20,
+    // A blob version that this library does not read.
+    MAMBABYTE_STATUS_BLOB_VERSION = 21,
+    // A header field of the blob has a value that it may not have.
+    MAMBABYTE_STATUS_BLOB_HEADER = 22,
+    // A dimension of the blob is outside its bounds.
+    MAMBABYTE_STATUS_BLOB_DIMENSION = 23,
+    // The blob is shorter than its header says.
+    MAMBABYTE_STATUS_BLOB_TRUNCATED = 24,
+    // There are bytes behind the end of the blob.
+    MAMBABYTE_STATUS_BLOB_TRAILING_BYTES = 25,
+    // The blob does not start at a multiple of MAMBABYTE_BLOB_ALIGN.
+    MAMBABYTE_STATUS_BLOB_MISALIGNED = 26,
+    // A section of the blob leaves a gap or overlaps another.
+    MAMBABYTE_STATUS_BLOB_SECTION_OFFSET = 27,
+    // The padding between sections of the blob is not zero.
+    MAMBABYTE_STATUS_BLOB_PADDING = 28,
+    // Checksum of the blob's header.
+    MAMBABYTE_STATUS_BLOB_HEADER_CHECKSUM = 29,
+    // Checksum of a section of the blob.
+    MAMBABYTE_STATUS_BLOB_SECTION_CHECKSUM = 30,
+    // A parameter of a layer is outside its range.
+    MAMBABYTE_STATUS_BLOB_PARAMETER = 31,
+    // The blob was refused for another reason.
+    MAMBABYTE_STATUS_BLOB_OTHER = 39,
+    // The snapshot does not start with the magic of a snapshot.
+    MAMBABYTE_STATUS_SNAPSHOT_MAGIC = 40,
+    // A snapshot version that this library does not read.
+    MAMBABYTE_STATUS_SNAPSHOT_VERSION = 41,
+    // The snapshot was taken with another model.
+    MAMBABYTE_STATUS_SNAPSHOT_FOREIGN_MODEL = 42,
+    // The snapshot has another length than this model's.
+    MAMBABYTE_STATUS_SNAPSHOT_LENGTH = 43,
+    // A reserved field of the snapshot is not zero.
+    MAMBABYTE_STATUS_SNAPSHOT_RESERVED = 44,
+    // Checksum of the snapshot.
+    MAMBABYTE_STATUS_SNAPSHOT_CHECKSUM = 45,
+    // The snapshot was refused for another reason.
+    MAMBABYTE_STATUS_SNAPSHOT_OTHER = 49,
+};
+#ifndef __cplusplus
+typedef int32_t mambabyte_status;
+#endif // __cplusplus
+
+// What a model needs.
+typedef struct {
+    // Bytes of the whole blob, as its header says.
+    uint64_t blob_bytes;
+    // Bytes of state memory.
+    size_t state_bytes;
+    // Bytes of scratch memory.
+    size_t scratch_bytes;
+    // Bytes of a snapshot.
+    size_t snapshot_bytes;
+} mambabyte_sizes_t;
+
+// A decoder in memory of the caller. Make it with mambabyte_init; do not move, copy or change it. It needs no end: stop
+// using it, and the memory is free.
+typedef struct {
+    // Private.
+    uint64_t opaque[MAMBABYTE_DECODER_WORDS];
+} mambabyte_decoder;
+
+// How to sample. All numbers are integers, so that a seed names one text on every machine.
+typedef struct {
+    // Temperature, 16 fractional bits: 65536 samples from the model's distribution, 0 takes the most probable byte.
+    uint32_t temperature;
+    // Only the most probable bytes that together reach this share, 16 fractional bits; 65536 for all.
+    uint32_t top_p;
+    // Only the top_k most probable bytes; 0 for all.
+    uint16_t top_k;
+} mambabyte_sampling;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// One line of English for a status, without a line end. Never null; any number may be given.
+const char *mambabyte_status_message(int32_t status);
+
+// Reads the header of a blob and says what memory the model needs. Checks the header only, not the checksums;
+// mambabyte_init checks everything.
+//
+// * blob: at least its first 128 bytes, at any address.
+//
+// Returns MAMBABYTE_STATUS_OK, or why the pointers or the header were refused.
+//
+// The caller's part:
+// blob points to blob_len readable bytes; sizes may be written.
+mambabyte_status mambabyte_sizes(const uint8_t *blob, size_t blob_len, mambabyte_sizes_t *sizes);
+
+// Checks a blob and starts a decoder at the zero state.
+//
+// * decoder: where to start it; what was there before is irrelevant.
+// * blob: at a multiple of MAMBABYTE_BLOB_ALIGN, blob_len exactly its length. It is used in place, from flash or RAM.
+// * state, scratch: at multiples of MAMBABYTE_ALIGN, at least as long as mambabyte_sizes says. Any contents; more is
+//   not used. Scratch may be used for other things between calls, if the logits are not needed any more.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused. The decoder cannot be used if the status is another.
+// Takes one pass over the blob.
+//
+// The caller's part:
+// All ranges are there, decoder, state and scratch writable. Blob, state and scratch stay where they are, and nobody
+// else writes blob and state, until the decoder is used no more.
+mambabyte_status mambabyte_init(mambabyte_decoder *decoder,
+                                const uint8_t *blob,
+                                size_t blob_len,
+                                void *state,
+                                size_t state_bytes,
+                                void *scratch,
+                                size_t scratch_bytes);
+
+// Reads one byte of the stream.
+//
+// * logits: receives a pointer to MAMBABYTE_VOCAB logits of the next byte, log2 units with 16 fractional bits. They lie in
+//   the scratch memory and are valid until the next call with this decoder. May be null.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; then the byte was not read.
+//
+// The caller's part:
+// decoder as mambabyte_init left it; no other thread uses it.
+mambabyte_status mambabyte_step(mambabyte_decoder *decoder,
+                                uint8_t byte,
+                                const int32_t **logits);
+
+// Reads many bytes: as mambabyte_step for each, but the logits are computed after the last one only.
+//
+// * bytes, len: at least one byte; not in the memory of the decoder.
+// * logits: as for mambabyte_step.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; then no byte was read.
+//
+// The caller's part:
+// As mambabyte_step; bytes points to len readable bytes.
+mambabyte_status mambabyte_prefill(mambabyte_decoder *decoder,
+                                   const uint8_t *bytes,
+                                   size_t len,
+                                   const int32_t **logits);
+
+// Back to the state before the first byte.
+//
+// Returns MAMBABYTE_STATUS_OK, or why the decoder was refused.
+//
+// The caller's part:
+// As mambabyte_step.
+mambabyte_status mambabyte_reset(mambabyte_decoder *decoder);
+
+// Bytes read since the zero state, through snapshots too.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// As mambabyte_step; position may be written.
+mambabyte_status mambabyte_position(mambabyte_decoder *decoder, uint64_t *position);
+
+// Copies the model's fingerprint: 128 bits that name it.
+//
+// * fingerprint: MAMBABYTE_FINGERPRINT bytes.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// As mambabyte_step; fingerprint may be written.
+mambabyte_status mambabyte_fingerprint(mambabyte_decoder *decoder, uint8_t *fingerprint);
+
+// Writes a snapshot: state, position, fingerprint and checksum, the same bytes on every machine.
+//
+// * out, len: at least snapshot_bytes of mambabyte_sizes; not in the memory of the decoder.
+// * written: receives the bytes written. May be null.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// As mambabyte_step; out points to len bytes that may be written, written is null or may be written.
+mambabyte_status mambabyte_snapshot_save(mambabyte_decoder *decoder, uint8_t *out, size_t len, size_t *written);
+
+// Continues from a snapshot, bit for bit as if never stopped.
+//
+// * snapshot, len: exactly what mambabyte_snapshot_save wrote, at any address; not in the memory of the decoder.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused: a snapshot of another model, a damaged one, one of another length.
+// The state is then as it was before.
+//
+// The caller's part:
+// As mambabyte_step; snapshot points to len readable bytes.
+mambabyte_status mambabyte_snapshot_load(mambabyte_decoder *decoder, const uint8_t *snapshot, size_t len);
+
+// The most probable byte, the smallest one of equals.
+//
+// Returns MAMBABYTE_STATUS_OK, or which pointer was refused.
+//
+// The caller's part:
+// logits points to MAMBABYTE_VOCAB numbers; byte may be written.
+mambabyte_status mambabyte_most_probable(const int32_t *logits, uint8_t *byte);
+
+// The surprise of a byte, -log2 of its probability, in bits with 16 fractional bits: 65536 is one bit.
+//
+// * logits: those of the step before this byte was read.
+//
+// Returns MAMBABYTE_STATUS_OK, or which pointer was refused.
+//
+// The caller's part:
+// logits points to MAMBABYTE_VOCAB numbers; bits may be written.
+mambabyte_status mambabyte_surprise(const int32_t *logits, uint8_t byte, uint32_t *bits);
+
+// The probability of a byte with 32 fractional bits, at most 2^32 - 1.
+//
+// Returns MAMBABYTE_STATUS_OK, or which pointer was refused.
+//
+// The caller's part:
+// logits points to MAMBABYTE_VOCAB numbers; share may be written.
+mambabyte_status mambabyte_probability(const int32_t *logits, uint8_t byte, uint32_t *share);
+
+// Chooses the next byte at random.
+//
+// * random: state of the generator; set it to a seed once, it is changed by each call. Equal seeds give equal bytes.
+//
+// Returns MAMBABYTE_STATUS_OK, or which pointer was refused; random is then unchanged.
+// Its tables take 1,280 bytes of stack.
+//
+// The caller's part:
+// logits points to MAMBABYTE_VOCAB numbers, sampling to a mambabyte_sampling; random and byte may be written.
+mambabyte_status mambabyte_sample(const int32_t *logits,
+                                  const mambabyte_sampling *sampling,
+                                  uint64_t *random,
+                                  uint8_t *byte);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* MAMBABYTE_H */

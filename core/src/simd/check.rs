@@ -1,0 +1,352 @@
+//! Compares this target's kernels with the scalar code, bit for bit: sizes under, at and over every width, extreme and
+//! random values. For tests, on a host and on chips.
+
+use super::{Gate, Kernels, Native, Scalar, plain32::Plain32};
+
+/// What was compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The function.
+    pub kernel: &'static str,
+    /// Its number of rows or channels.
+    pub rows: usize,
+    /// Its number of columns or states.
+    pub columns: usize,
+    /// The case, in the order of trial.
+    pub case: usize,
+}
+
+/// Channels and columns tried.
+const LENGTHS: [usize; 19] = [1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 256];
+/// Most rows of a matrix, and states.
+const ROWS: usize = 9;
+const STATES: usize = 16;
+const MOST: usize = 256;
+
+/// A small generator (xorshift); values with many extremes.
+struct Values(u32);
+
+impl Values {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+
+    fn below(&mut self, n: u32) -> u32 {
+        self.next() % n
+    }
+
+    /// An activation.
+    fn i16(&mut self, style: u32) -> i16 {
+        match style % 4 {
+            0 => 32767,
+            1 => -32767,
+            2 => (self.next() % 65535) as i32 as i16 | 1,
+            _ => (self.next() as i16).max(-32767) >> self.below(12),
+        }
+    }
+
+    fn i8(&mut self, style: u32) -> i8 {
+        match style % 4 {
+            0 => -128,
+            1 => 127,
+            _ => self.next() as i8,
+        }
+    }
+
+    fn fill(&mut self, x: &mut [i16], style: u32) {
+        x.iter_mut().for_each(|x| *x = self.i16(style).max(-32767));
+    }
+}
+
+/// Compares everything; `done(kernel, cases)` hears of each kernel.
+///
+/// # Errors
+/// The first [`Mismatch`].
+pub fn all(mut done: impl FnMut(&'static str, usize)) -> Result<(), Mismatch> {
+    kernels::<Native>(&mut done)?;
+    kernels::<Plain32>(&mut done)
+}
+
+fn kernels<K: Kernels>(done: &mut impl FnMut(&'static str, usize)) -> Result<(), Mismatch> {
+    done("matvec", matvec::<K>()?);
+    done("norm, embed", norm::<K>()?);
+    done("conv1d_silu", conv::<K>()?);
+    done("log_delta, delta_x, first_decay", delta::<K>()?);
+    done("scan", scan::<K>()?);
+    done("gate", gate::<K>()?);
+    Ok(())
+}
+
+const BASES: [u8; 12] = [1, 9, 12, 13, 14, 15, 16, 17, 18, 22, 40, 54];
+
+#[inline(never)]
+fn matvec<K: Kernels>() -> Result<usize, Mismatch> {
+    let mut random = Values(1);
+    let mut case = 0;
+    for columns in LENGTHS {
+        for (&base, style) in BASES.iter().zip(0..) {
+            let rows = 1 + random.below(ROWS as u32) as usize;
+            let mut w = [0i8; ROWS * MOST + 1];
+            let mut code = [0u8; ROWS];
+            let mut x = [0i16; MOST];
+            // Every third matrix begins at an odd address.
+            let odd = (style % 3 == 2) as usize;
+            let (Some(w), Some(code), Some(x)) =
+                (w.get_mut(odd..odd + rows * columns), code.get_mut(..rows), x.get_mut(..columns))
+            else {
+                continue;
+            };
+            w.iter_mut().for_each(|w| *w = random.i8(style));
+            random.fill(x, style / 2);
+            code.iter_mut().for_each(|c| *c = random.next() as u8);
+            let mut start = [0i32; ROWS];
+            start.iter_mut().for_each(|y| *y = random.next() as i32);
+            let (mut want16, mut have16) = ([1i16; ROWS], [1i16; ROWS]);
+            let (mut want32, mut have32) = ([1i32; ROWS], [1i32; ROWS]);
+            let (mut want_add, mut have_add) = (start, start);
+            Scalar::matvec_i16(w, code, base, x, &mut want16);
+            Scalar::matvec_i32(w, code, base, x, &mut want32);
+            Scalar::matvec_add(w, code, base, x, &mut want_add);
+            K::pack(x);
+            K::matvec_i16(w, code, base, x, &mut have16);
+            K::matvec_i32(w, code, base, x, &mut have32);
+            K::matvec_add(w, code, base, x, &mut have_add);
+            if want16 != have16 || want32 != have32 || want_add != have_add {
+                return Err(Mismatch { kernel: "matvec", rows, columns, case });
+            }
+            case += 1;
+        }
+    }
+    Ok(case)
+}
+
+#[inline(never)]
+fn norm<K: Kernels>() -> Result<usize, Mismatch> {
+    let mut random = Values(2);
+    let mut case = 0;
+    for n in LENGTHS {
+        for kind in 0..24u32 {
+            let mut x = [0i32; MOST];
+            let (mut weight, mut bias) = ([0i16; MOST], [0i16; MOST]);
+            x.iter_mut().for_each(|x| *x = (random.next() as i32) >> (kind + random.below(8)).min(31));
+            if kind == 23 {
+                x = [i32::MIN; MOST];
+            }
+            random.fill(&mut weight, kind);
+            random.fill(&mut bias, kind + 1);
+            let bias = if kind % 8 == 7 { bias.get(..n).unwrap_or(&[]) } else { &[] };
+            let (Some(x), Some(weight)) = (x.get(..n), weight.get(..n)) else { continue };
+            let shift = [1, 17, 23, 24, 32, 54][kind as usize % 6];
+            let eps = [0, 1, 1 << 30, 1 << 56][random.below(4) as usize];
+            let (mut want, mut have) = ([0i16; MOST], [0i16; MOST]);
+            let (Some(w), Some(h)) = (want.get_mut(..n), have.get_mut(..n)) else { continue };
+            Scalar::norm(x, weight, bias, shift, eps, w);
+            K::norm(x, weight, bias, shift, eps, h);
+            let mut row = [0i8; MOST];
+            row.iter_mut().for_each(|w| *w = random.i8(kind));
+            let (mut want_res, mut have_res) = ([0i32; MOST], [0i32; MOST]);
+            let (code, base) = (random.next() as u8, BASES[kind as usize % BASES.len()]);
+            Scalar::embed(&row, code, base, &mut want_res);
+            K::embed(&row, code, base, &mut have_res);
+            if want != have || want_res != have_res {
+                return Err(Mismatch { kernel: "norm, embed", rows: n, columns: kind as usize, case });
+            }
+            case += 1;
+        }
+    }
+    Ok(case)
+}
+
+#[inline(never)]
+fn conv<K: Kernels>() -> Result<usize, Mismatch> {
+    let mut random = Values(3);
+    let mut case = 0;
+    for n in LENGTHS {
+        for (&base, style) in BASES.iter().zip(0u32..) {
+            let taps = if style % 6 == 5 { 2 + style as usize / 6 } else { 4 };
+            let frac = 4 + (style % 12) as u8;
+            let (mut w, mut code) = ([0i8; 4 * MOST], [0u8; MOST]);
+            let (mut x, mut bias, mut history) = ([0i16; MOST], [0i16; MOST], [0i16; 3 * MOST]);
+            w.iter_mut().for_each(|w| *w = random.i8(style));
+            code.iter_mut().for_each(|c| *c = random.next() as u8);
+            random.fill(&mut x, style / 2);
+            random.fill(&mut bias, style + 2);
+            random.fill(&mut history, style / 2);
+            let (mut x2, mut history2) = (x, history);
+            let past = (taps - 1) * n;
+            let (Some(w), Some(code), Some(bias)) = (w.get(..taps * n), code.get(..n), bias.get(..n)) else { continue };
+            if let (Some(x), Some(history)) = (x.get_mut(..n), history.get_mut(..past)) {
+                Scalar::conv1d_silu(x, history, w, code, bias, base, frac);
+            }
+            if let (Some(x), Some(history)) = (x2.get_mut(..n), history2.get_mut(..past)) {
+                K::conv1d_silu(x, history, w, code, bias, base, frac);
+            }
+            if x != x2 || history != history2 {
+                return Err(Mismatch { kernel: "conv1d_silu", rows: n, columns: taps, case });
+            }
+            case += 1;
+        }
+    }
+    Ok(case)
+}
+
+#[inline(never)]
+fn delta<K: Kernels>() -> Result<usize, Mismatch> {
+    let mut random = Values(4);
+    let mut case = 0;
+    for n in LENGTHS {
+        for (&base, style) in BASES.iter().zip(0u32..) {
+            let rank = [2, 4, 8, 1, 3, 16][style as usize % 6];
+            let (mut w, mut code, mut a_log) = ([0i8; 16 * MOST], [0u8; MOST], [0u8; MOST]);
+            let (mut dt, mut bias, mut x) = ([0i16; 16], [0i16; MOST], [0i16; MOST]);
+            w.iter_mut().for_each(|w| *w = random.i8(style));
+            code.iter_mut().for_each(|c| *c = random.next() as u8);
+            a_log.iter_mut().for_each(|c| *c = random.next() as u8);
+            random.fill(&mut dt, style + 2);
+            random.fill(&mut bias, style);
+            random.fill(&mut x, style + 1);
+            let (Some(w), Some(dt)) = (w.get(..rank * n), dt.get(..rank)) else { continue };
+            let (Some(code), Some(a_log), Some(bias), Some(x)) =
+                (code.get(..n), a_log.get(..n), bias.get(..n), x.get(..n))
+            else {
+                continue;
+            };
+            let dx_base = (random.next() as i32) >> (14 + style);
+            let a_base = random.next() as i16;
+            let run = |l: &mut [i16], dx: &mut [i16], scalar: bool| {
+                if scalar {
+                    Scalar::log_delta(w, code, base, dt, bias, l);
+                    Scalar::delta_x(x, l, dx_base, code, dx);
+                } else {
+                    K::log_delta(w, code, base, dt, bias, l);
+                    K::delta_x(x, l, dx_base, code, dx);
+                }
+            };
+            let (mut l, mut dx, mut l2, mut dx2) = ([0i16; MOST], [0i16; MOST], [0i16; MOST], [0i16; MOST]);
+            if let (Some(l), Some(dx)) = (l.get_mut(..n), dx.get_mut(..n)) {
+                run(l, dx, true);
+            }
+            if let (Some(l), Some(dx)) = (l2.get_mut(..n), dx2.get_mut(..n)) {
+                run(l, dx, false);
+            }
+            let same = l == l2 && dx == dx2;
+            if let (Some(l), Some(l2)) = (l.get_mut(..n), l2.get_mut(..n)) {
+                Scalar::first_decay(l, a_log, a_base);
+                K::first_decay(l2, a_log, a_base);
+            }
+            if !same || l != l2 {
+                return Err(Mismatch { kernel: "log_delta, delta_x, first_decay", rows: n, columns: rank, case });
+            }
+            case += 1;
+        }
+    }
+    Ok(case)
+}
+
+#[inline(never)]
+fn scan<K: Kernels>() -> Result<usize, Mismatch> {
+    // The smallest chips have no room for 4 KiB twice.
+    const CELLS: usize = if cfg!(mambabyte_thumb1) { 512 } else { 2048 };
+    const CHANNELS: usize = if cfg!(mambabyte_thumb1) { 128 } else { MOST };
+    let mut random = Values(5);
+    let mut case = 0;
+    for n in LENGTHS {
+        for states in [1, 3, 7, 8, 9, STATES] {
+            if n * states > CELLS || n > CHANNELS {
+                continue;
+            }
+            for style in 0..4u32 {
+                let (mut h, mut a_log) = ([0i16; CELLS], [0u8; CELLS]);
+                let (mut b, mut c) = ([0i16; STATES], [0i16; STATES]);
+                let (mut l, mut dx) = ([0i16; CHANNELS], [0i16; CHANNELS]);
+                a_log.iter_mut().for_each(|c| *c = random.next() as u8);
+                random.fill(&mut h, style);
+                random.fill(&mut b, style + 2);
+                random.fill(&mut c, style + 1);
+                random.fill(&mut l, style + 2);
+                random.fill(&mut dx, style);
+                let limit = (65535 / states as i32).min(32767) as i16;
+                c.iter_mut().for_each(|c| *c = (*c).clamp(-limit, limit));
+                let a_base = if style % 2 == 0 { random.next() as i16 } else { 0 };
+                let mut want = h;
+                let (mut y, mut y2, mut powers) = ([7i32; CHANNELS], [7i32; CHANNELS], [0i16; CHANNELS]);
+                let (Some(b), Some(c), Some(dx)) = (b.get(..states), c.get(..states), dx.get(..n)) else { continue };
+                let (Some(a_log), Some(l)) = (a_log.get(..n * states), l.get_mut(..n)) else { continue };
+                if let (Some(h), Some(y)) = (want.get_mut(..n * states), y.get_mut(..n)) {
+                    Scalar::scan_free(h, a_log, a_base, b, c, l, dx, y);
+                }
+                if let (Some(h), Some(y)) = (h.get_mut(..n * states), y2.get_mut(..n)) {
+                    K::scan_free(h, a_log, a_base, b, c, l, dx, y);
+                }
+                if h != want || y != y2 {
+                    return Err(Mismatch { kernel: "scan_free", rows: n, columns: states, case });
+                }
+                // The first decay of a channel is not negative.
+                l.iter_mut().for_each(|r| *r &= 32767);
+                if let (Some(h), Some(y), Some(a)) = (want.get_mut(..n * states), y.get_mut(..n), powers.get_mut(..n)) {
+                    Scalar::scan_tied(h, b, c, l, a, dx, y);
+                }
+                if let (Some(h), Some(y), Some(a)) = (h.get_mut(..n * states), y2.get_mut(..n), powers.get_mut(..n)) {
+                    K::scan_tied(h, b, c, l, a, dx, y);
+                }
+                if h != want || y != y2 {
+                    return Err(Mismatch { kernel: "scan_tied", rows: n, columns: states, case });
+                }
+                case += 1;
+            }
+        }
+    }
+    Ok(case)
+}
+
+#[inline(never)]
+fn gate<K: Kernels>() -> Result<usize, Mismatch> {
+    let mut random = Values(6);
+    let mut case = 0;
+    for n in LENGTHS {
+        for (&base, style) in BASES.iter().zip(0u32..) {
+            let (mut y, mut x, mut z) = ([0i32; MOST], [0i16; MOST], [0i16; MOST]);
+            let (mut d, mut code) = ([0i16; MOST], [0u8; MOST]);
+            y.iter_mut().for_each(|y| *y = (random.next() as i32) >> random.below(2 * style + 1).min(31));
+            random.fill(&mut x, style + 1);
+            random.fill(&mut z, style + 2);
+            random.fill(&mut d, style);
+            code.iter_mut().for_each(|c| *c = random.next() as u8);
+            let (Some(d_skip), Some(state_code)) = (d.get(..n), code.get(..n)) else { continue };
+            let p = Gate {
+                d_skip,
+                state_code,
+                y_shift: base,
+                d_shift: [1, 4, 9, 31, 54][style as usize % 5],
+                gate_shift: [1, 9, 10, 16, 17, 54][style as usize % 6],
+                z_frac: 4 + (style % 12) as u8,
+            };
+            let (mut y2, mut x2, mut z2) = (y, x, z);
+            let mut down = [0; 2];
+            if let (Some(x), Some(z)) = (x.get_mut(..n), z.get_mut(..n)) {
+                down[0] = Scalar::gate(&p, &mut y, x, z);
+            }
+            if let (Some(x), Some(z)) = (x2.get_mut(..n), z2.get_mut(..n)) {
+                down[1] = K::gate(&p, &mut y2, x, z);
+            }
+            if x != x2 || down[0] != down[1] {
+                return Err(Mismatch { kernel: "gate", rows: n, columns: style as usize, case });
+            }
+            case += 1;
+        }
+    }
+    Ok(case)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn this_targets_kernels_equal_the_scalar_code() {
+        let mut cases = 0;
+        assert_eq!(super::all(|_, n| cases += n), Ok(()));
+        assert!(cases > 1000, "{cases} cases");
+    }
+}

@@ -1,0 +1,110 @@
+//! Cortex-M4, M7 and M33: the implementation of [`Kernels`].
+//!
+//! The projections are in [`smlad`], the scan in [`scan`], the rest in files of their names. What has another shape
+//! than the models for chips falls back to [`channels`] or to the scalar code.
+
+/// The same instructions four times, spelled out: the compiler estimates the length of assembly by its lines.
+macro_rules! four_times {
+    ($($line:literal),* $(,)?) => {
+        concat!($($line,)* $($line,)* $($line,)* $($line),*)
+    };
+}
+
+/// Tells the assembler of a function without compiler's part that Armv8-M has the DSP extension here. Armv7E-M has it
+/// always.
+#[cfg(mambabyte_armv8m)]
+macro_rules! cpu {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+#[cfg(not(mambabyte_armv8m))]
+macro_rules! cpu {
+    () => {
+        ""
+    };
+}
+
+mod conv;
+mod delta;
+mod gate;
+mod norm;
+mod scan;
+mod smlad;
+
+use super::{Gate, Kernels, channels};
+
+/// The kernels.
+pub(crate) struct Dsp;
+
+impl Kernels for Dsp {
+    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+        channels::embed(row, code, base, res);
+    }
+
+    fn pack(x: &mut [i16]) {
+        smlad::pack(x);
+    }
+
+    fn unpack(x: &mut [i16]) {
+        smlad::pack(x);
+    }
+
+    fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+        smlad::matvec_i16(w, code, base, x, y);
+    }
+
+    fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+        smlad::matvec_i32(w, code, base, x, y);
+    }
+
+    fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+        smlad::matvec_add(w, code, base, x, y);
+    }
+
+    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+        norm::norm(x, weight, bias, shift, eps, u);
+    }
+
+    #[inline(always)]
+    fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+        conv::conv1d_silu(x, history, w, code, bias, base, frac);
+    }
+
+    #[inline(always)]
+    fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+        delta::log_delta(w, code, base, dt, bias, l);
+    }
+
+    #[inline(always)]
+    fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+        delta::delta_x(x, l, base, code, dx);
+    }
+
+    #[inline(always)]
+    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+        gate::gate(p, y, x, z)
+    }
+
+    fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+        delta::first_decay(l, a_log, a_base);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+    fn scan_free(
+        h: &mut [i16],
+        a_log: &[u8],
+        a_base: i16,
+        b: &[i16],
+        c: &[i16],
+        log_delta: &[i16],
+        dx: &[i16],
+        y: &mut [i32],
+    ) {
+        scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+    }
+
+    fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+        scan::scan_tied(h, b, c, r, a, dx, y);
+    }
+}

@@ -1,0 +1,258 @@
+//! The step size of each channel: `l = log2(softplus(dt_proj dt + bias))`, then `delta * x` and the first decay.
+#![allow(unsafe_code, reason = "the loops are assembly; each call has its reason")]
+
+use core::arch::{asm, naked_asm};
+
+use crate::nonlinear::decay;
+use crate::simd::channels;
+use crate::simd::decays::{DECAYS, index_base};
+use crate::simd::narrow::{self, EXP2_Q10, MULTIPLIER, SOFTPLUS_STEPS, with_scale};
+
+/// What the loop reads and keeps, in the order of its loads.
+#[repr(C)]
+struct Pass {
+    /// dt, packed: r2 to r5.
+    dt: [u32; 4],
+    /// `[n, rank]`: r0.
+    w: *const i8,
+    /// `[n]`: r1.
+    l: *mut i16,
+    /// `[n]`: r6.
+    code: *const u8,
+    /// `[n]`: r7.
+    bias: *const i16,
+    /// r8.
+    multiplier: *const i32,
+    /// `base - 16`: r9.
+    shift: u32,
+    /// r10.
+    table: *const u32,
+    end: *const i16,
+}
+
+/// The loop for one rank; `$dot` computes r11 from r2-r5 and the weights at r0.
+macro_rules! log_delta {
+    ($name:ident, [$($dot:literal),*]) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(_pass: &mut Pass) {
+            naked_asm!(
+                cpu!(),
+                "push {{r0, r4-r11, lr}}",
+                "ldrd r6, r7, [r0, #24]",
+                "ldrd r8, r9, [r0, #32]",
+                "ldr r10, [r0, #40]",
+                "ldrd r2, r3, [r0]",
+                "ldrd r4, r5, [r0, #8]",
+                "ldrd r0, r1, [r0, #16]",
+                "2:",
+                $($dot,)*
+                "ldrb r12, [r6], #1",
+                "ldr r12, [r8, r12, lsl #2]",
+                "ldrsh lr, [r7], #2",
+                "smmul r11, r11, r12",
+                "asrs r11, r11, r9",
+                "adc r11, r11, lr",
+                // Between -16 and 16 the table; else the loop ends here.
+                "add r11, r11, #0x4000",
+                "lsrs r12, r11, #15",
+                "bne 3f",
+                "lsr r12, r11, #6",
+                "ldr r12, [r10, r12, lsl #2]",
+                "and r11, r11, #63",
+                "mov lr, #32",
+                "smlabt r11, r11, r12, lr",
+                "sxth r12, r12",
+                "add r11, r12, r11, asr #6",
+                "strh r11, [r1], #2",
+                "ldr r12, [sp]",
+                "ldr r12, [r12, #44]",
+                "cmp r1, r12",
+                "bne 2b",
+                "3:",
+                "ldr r12, [sp]",
+                "str r1, [r12, #20]",
+                "pop {{r0, r4-r11, pc}}",
+            )
+        }
+    };
+}
+
+log_delta!(rank_2, ["ldrsb r11, [r0], #1", "ldrsb r12, [r0], #1", "smulbb r11, r11, r2", "smlabt r11, r12, r2, r11"]);
+log_delta!(
+    rank_4,
+    [
+        "ldr r12, [r0], #4",
+        "sxtb16 r11, r12",
+        "sxtb16 r12, r12, ror #8",
+        "smuad r11, r11, r2",
+        "smlad r11, r12, r3, r11"
+    ]
+);
+log_delta!(
+    rank_8,
+    [
+        "ldr r12, [r0], #4",
+        "sxtb16 r11, r12",
+        "sxtb16 r12, r12, ror #8",
+        "smuad r11, r11, r2",
+        "smlad r11, r12, r3, r11",
+        "ldr r12, [r0], #4",
+        "sxtb16 lr, r12",
+        "sxtb16 r12, r12, ror #8",
+        "smlad r11, lr, r4, r11",
+        "smlad r11, r12, r5, r11"
+    ]
+);
+
+/// Two activations as one word.
+fn pair(low: i16, high: i16) -> u32 {
+    low as u16 as u32 | (high as u16 as u32) << 16
+}
+
+/// [`log_delta`](crate::simd::Kernels::log_delta).
+pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    let (function, dt_words): (unsafe extern "C" fn(&mut Pass), _) = match *dt {
+        [a, b] => (rank_2, [pair(a, b), 0, 0, 0]),
+        [a, b, c, d] => (rank_4, [pair(a, c), pair(b, d), 0, 0]),
+        [a, b, c, d, e, f, g, h] => (rank_8, [pair(a, c), pair(b, d), pair(e, g), pair(f, h)]),
+        _ => return channels::log_delta(w, code, base, dt, bias, l),
+    };
+    let n = l.len();
+    if base < 17 || code.len() != n || bias.len() != n || w.len() != n * dt.len() {
+        return channels::log_delta(w, code, base, dt, bias, l);
+    }
+    let mut from = 0;
+    while from < n {
+        let ends = l.as_mut_ptr_range();
+        let mut pass = Pass {
+            dt: dt_words,
+            w: w.as_ptr().wrapping_add(from * dt.len()),
+            l: ends.start.wrapping_add(from),
+            code: code.as_ptr().wrapping_add(from),
+            bias: bias.as_ptr().wrapping_add(from),
+            multiplier: MULTIPLIER.as_ptr(),
+            shift: base as u32 - 16,
+            table: SOFTPLUS_STEPS.as_ptr(),
+            end: ends.end,
+        };
+        // SAFETY: the loop goes through the channels from `from`, below `n`, to `n`; all rows have `n` of them. It reads
+        // words of weights by a load that may be unaligned. The index into the table has 9 bits.
+        unsafe { function(&mut pass) };
+        // It has ended, or at a channel beyond the table.
+        from = (pass.l as usize - ends.start as usize) / 2;
+        let one = from..from + 1;
+        let weights = w.get(from * dt.len()..(from + 1) * dt.len());
+        if let (Some(w), Some(&code), Some(&bias), Some([l])) =
+            (weights, code.get(from), bias.get(from), l.get_mut(one))
+        {
+            let sum = w.iter().zip(dt).fold(0, |sum, (&w, &dt)| sum + w as i32 * dt as i32);
+            let v = with_scale!(base, |scale| scale.apply(sum, code)).saturating_add(bias as i32);
+            *l = narrow::log_delta(v) as i16;
+            from += 1;
+        }
+    }
+}
+
+/// [`delta_x`](crate::selective_scan::delta_x) of all channels.
+pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+    let n = dx.len();
+    if x.len() != n || l.len() != n || code.len() != n || n % 2 != 0 || n == 0 || dx.as_ptr() as usize % 4 != 0 {
+        return channels::delta_x(x, l, base, code, dx);
+    }
+    let ends = dx.as_mut_ptr_range();
+    // SAFETY: two channels a turn until `dx` is at its end, after `n`, an even number; all rows have `n`. The index into
+    // the table has 10 bits.
+    unsafe {
+        asm!(
+            "2:",
+            "ldrb {c}, [{code}], #1",
+            "ldrsh {e}, [{l}], #2",
+            "add {e}, {e}, {c}, lsl #5",
+            "add {e}, {e}, {base}",
+            "ubfx {c}, {e}, #0, #10",
+            "ldrh {c}, [{table}, {c}, lsl #1]",
+            "sub {e}, {fourteen}, {e}, asr #10",
+            "ldrsh {v}, [{x}], #2",
+            "usat {e}, #5, {e}",
+            "mul {v}, {v}, {c}",
+            "asr {v}, {v}, {e}",
+            "add {v}, {v}, #1",
+            "ssat {v}, #16, {v}, asr #1",
+            "ldrb {c}, [{code}], #1",
+            "ldrsh {e}, [{l}], #2",
+            "add {e}, {e}, {c}, lsl #5",
+            "add {e}, {e}, {base}",
+            "ubfx {c}, {e}, #0, #10",
+            "ldrh {c}, [{table}, {c}, lsl #1]",
+            "sub {e}, {fourteen}, {e}, asr #10",
+            "ldrsh {t}, [{x}], #2",
+            "usat {e}, #5, {e}",
+            "mul {t}, {t}, {c}",
+            "asr {t}, {t}, {e}",
+            "add {t}, {t}, #1",
+            "ssat {t}, #16, {t}, asr #1",
+            "pkhbt {v}, {v}, {t}, lsl #16",
+            "mov {t}, #0x00010001",
+            "qsub16 {v}, {v}, {t}",
+            "qadd16 {v}, {v}, {t}",
+            "str {v}, [{dx}], #4",
+            "cmp {dx}, {end}",
+            "bne 2b",
+            dx = inout(reg) ends.start => _,
+            end = in(reg) ends.end,
+            x = inout(reg) x.as_ptr() => _,
+            l = inout(reg) l.as_ptr() => _,
+            code = inout(reg) code.as_ptr() => _,
+            table = in(reg) EXP2_Q10.as_ptr(),
+            base = in(reg) base,
+            fourteen = in(reg) 14,
+            c = out(reg) _,
+            e = out(reg) _,
+            v = out(reg) _,
+            t = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// The decay of the first state of each channel, in place of `l`.
+pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+    // As in the scan; the index is saturated to 12 bits, which reaches from 1,020 entries before index 0 to beyond the
+    // end of the decays.
+    let base = index_base(a_base);
+    let n = l.len().min(a_log.len());
+    let Some((fours, rest)) = l.split_at_mut_checked(n & !3) else { return };
+    let ends = fours.as_mut_ptr_range();
+    if !fours.is_empty() {
+        // SAFETY: four channels a turn to the end of `fours`; `a_log` has at least as many. The table has more than 4096
+        // entries.
+        unsafe {
+            asm!(
+                "2:",
+                four_times!(
+                    "ldrb {t}, [{a_log}], #1\n",
+                    "ldrsh {v}, [{l}]\n",
+                    "add {t}, {base}, {t}, lsl #5\n",
+                    "add {v}, {v}, {t}\n",
+                    "usat {v}, #12, {v}, asr #3\n",
+                    "ldrh {v}, [{table}, {v}, lsl #1]\n",
+                    "lsr {v}, {v}, #1\n",
+                    "strh {v}, [{l}], #2\n",
+                ),
+                "cmp {l}, {end}",
+                "bne 2b",
+                l = inout(reg) ends.start => _,
+                end = in(reg) ends.end,
+                a_log = inout(reg) a_log.as_ptr() => _,
+                table = in(reg) DECAYS.as_ptr(),
+                base = in(reg) base,
+                t = out(reg) _,
+                v = out(reg) _,
+                options(nostack),
+            );
+        }
+    }
+    for (l, &a_log) in rest.iter_mut().zip(a_log.iter().skip(n & !3)) {
+        *l = decay(*l as i32 + a_base as i32 + 32 * a_log as i32);
+    }
+}

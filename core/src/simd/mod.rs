@@ -1,0 +1,183 @@
+//! The step's inner loops for particular processors, behind one private trait.
+//!
+//! [`Scalar`] is the truth: every other implementation has the same bits, and `check` (feature `kernel-check`)
+//! compares them on the processor itself. `Native` is the one that this target was built for. A trait function that
+//! an implementation leaves out is the scalar one.
+
+use crate::conv1d;
+use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
+use crate::linear;
+use crate::nonlinear::{decay, log2_softplus, silu};
+use crate::norm;
+use crate::selective_scan;
+
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+mod channels;
+#[cfg(feature = "kernel-check")]
+pub mod check;
+#[cfg(mambabyte_dsp)]
+mod cortex_m_dsp;
+#[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1))]
+mod decays;
+#[cfg(mambabyte_mve)]
+mod helium;
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+mod narrow;
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+mod plain32;
+#[cfg(mambabyte_thumb1)]
+mod thumb1;
+
+#[cfg(mambabyte_dsp)]
+pub(crate) type Native = cortex_m_dsp::Dsp;
+#[cfg(mambabyte_mve)]
+pub(crate) type Native = helium::Helium;
+#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve))))]
+pub(crate) type Native = plain32::Plain32;
+#[cfg(not(mambabyte_narrow))]
+pub(crate) type Native = Scalar;
+
+/// The argument of softplus saturates at +-1024, in Q10.
+const V_LIMIT: i64 = 1 << 20;
+
+/// What [`Kernels::gate`] reads besides the activations: two rows of the blob and three of its shifts.
+pub(crate) struct Gate<'a> {
+    pub(crate) d_skip: &'a [i16],
+    pub(crate) state_code: &'a [u8],
+    pub(crate) y_shift: u8,
+    pub(crate) d_shift: u8,
+    pub(crate) gate_shift: u8,
+    pub(crate) z_frac: u8,
+}
+
+/// The inner loops. Each function's equation is in the module that holds the scalar one.
+pub(crate) trait Kernels {
+    /// `res = saturate_i32(requantize(row))`: a row of the embedding.
+    #[inline(always)]
+    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+        for (res, &w) in res.iter_mut().zip(row) {
+            *res = saturate_i32(requantize(w as i64, code, base));
+        }
+    }
+
+    /// Brings activations into the order that `matvec` reads them in; `unpack` undoes it. It depends on the length
+    /// only.
+    fn pack(_x: &mut [i16]) {}
+
+    /// Back to the order of channels.
+    fn unpack(_x: &mut [i16]) {}
+
+    /// `y[row] = saturate_i16(requantize(sum_j w[row, j] * x[j]))`; `x` is packed.
+    #[inline(always)]
+    fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+        linear::matvec_i8_to_i16(w, code, base, x, y);
+    }
+
+    /// `y[row] = saturate_i32(requantize(sum_j w[row, j] * x[j]))`; `x` is packed.
+    #[inline(always)]
+    fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+        linear::matvec_i8(w, code, x, |row, acc, code| {
+            if let Some(y) = y.get_mut(row) {
+                *y = saturate_i32(requantize(acc, code, base));
+            }
+        });
+    }
+
+    /// `y[row] = saturate_i32(y[row] + saturate_i32(requantize(sum_j w[row, j] * x[j])))`; `x` is packed.
+    #[inline(always)]
+    fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+        linear::matvec_i8(w, code, x, |row, acc, code| {
+            if let Some(y) = y.get_mut(row) {
+                *y = y.saturating_add(saturate_i32(requantize(acc, code, base)));
+            }
+        });
+    }
+
+    /// [`norm::norm`].
+    #[inline(always)]
+    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+        norm::norm(x, weight, bias, shift, eps, u);
+    }
+
+    /// [`conv1d::conv1d_silu`].
+    #[inline(always)]
+    fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+        conv1d::conv1d_silu(x, history, w, code, bias, base, frac);
+    }
+
+    /// `l = log2(softplus(dt_proj dt + dt_bias))`; `dt` is not packed.
+    #[inline(always)]
+    fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+        linear::matvec_i8(w, code, dt, |row, acc, code| {
+            if let (Some(l), Some(&bias)) = (l.get_mut(row), bias.get(row)) {
+                let v = requantize(acc, code, base) + bias as i64;
+                *l = saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64);
+            }
+        });
+    }
+
+    /// [`selective_scan::delta_x`] of all channels.
+    #[inline(always)]
+    fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+        for (dx, ((&x, &l), &code)) in dx.iter_mut().zip(x.iter().zip(l).zip(code)) {
+            *dx = selective_scan::delta_x(x, l as i32, base, code);
+        }
+    }
+
+    /// The decay of the first state of each channel if decays are tied, in place of `l`.
+    #[inline(always)]
+    fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+        for (l, &a_log) in l.iter_mut().zip(a_log) {
+            *l = decay(*l as i32 + a_base as i32 + 32 * a_log as i32);
+        }
+    }
+
+    /// [`selective_scan::scan_step_free`].
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+    fn scan_free(
+        h: &mut [i16],
+        a_log: &[u8],
+        a_base: i16,
+        b: &[i16],
+        c: &[i16],
+        log_delta: &[i16],
+        dx: &[i16],
+        y: &mut [i32],
+    ) {
+        selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
+    }
+
+    /// [`selective_scan::scan_step_tied`].
+    #[inline(always)]
+    fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+        selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
+    }
+
+    /// `x = (y + D * x) * silu(z) * 2^-down`; returns `down`. `y` and `z` are overwritten.
+    ///
+    /// Single channels of the gated output can be a hundred times the rest, at some bytes only. So it is made in i32
+    /// first and then shifted until the largest channel of *this* byte fits: 15 bits always, where a static scale
+    /// leaves most bytes with 8.
+    #[inline(always)]
+    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+        let channels = x.iter().zip(z.iter()).zip(y.iter_mut()).zip(p.d_skip.iter().zip(p.state_code));
+        let mut largest = 0u32;
+        for (((&x, &z), y), (&d, &code)) in channels {
+            let skip = round_shift(d as i64 * x as i64, p.d_shift as u32);
+            let sum = saturate_i32(requantize(*y as i64, code, p.y_shift) + skip);
+            *y = saturate_i32(round_shift(sum as i64 * silu(z, p.z_frac) as i64, p.gate_shift as u32));
+            largest |= y.unsigned_abs();
+        }
+        let down = 17 - largest.leading_zeros().min(17);
+        for (x, &y) in x.iter_mut().zip(y.iter()) {
+            *x = if down == 0 { y as i16 } else { saturate_i16(round_shift(y as i64, down)) };
+        }
+        down as u8
+    }
+}
+
+/// Plain integer code, no assumption about the processor.
+pub(crate) struct Scalar;
+
+impl Kernels for Scalar {}

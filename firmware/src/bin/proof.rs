@@ -1,0 +1,81 @@
+//! A proof by linking: nothing that this program can reach panics. It is built and never run.
+//!
+//! The panic handler calls a function that is defined nowhere. If the optimiser leaves one path to a panic, the linker
+//! says `undefined symbol: MAMBABYTE_HAS_A_REACHABLE_PANIC`. Nothing is known to the optimiser of the model, of the
+//! lengths of the memory and of the bytes: each passes a `black_box`.
+//!
+//! `cargo xtask firmware proof` builds it for three kinds of cores, looks for calls of float and allocation functions in
+//! it, and builds it with the features `proof-panic` and `proof-float` to see that both would be found.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use core::panic::PanicInfo;
+
+use mambabyte_core::lines::SAVED;
+use mambabyte_core::{
+    Blob, Decoder, LineScorer, Rng, SampleOptions, StateError, Threshold, most_probable, probability, sample, surprise,
+};
+use mambabyte_firmware::{DIMS, MODEL, start};
+use static_cell::StaticCell;
+
+static STATE: StaticCell<[i16; DIMS.state_len()]> = StaticCell::new();
+static SCRATCH: StaticCell<[i32; DIMS.scratch_len()]> = StaticCell::new();
+static SNAPSHOT: StaticCell<[u8; DIMS.snapshot_bytes()]> = StaticCell::new();
+
+start!(main);
+
+fn main() -> ! {
+    let state = STATE.try_init([0; DIMS.state_len()]);
+    let scratch = SCRATCH.try_init([0; DIMS.scratch_len()]);
+    let snapshot = SNAPSHOT.try_init([0; DIMS.snapshot_bytes()]);
+    if let (Some(state), Some(scratch), Some(snapshot)) = (state, scratch, snapshot)
+        && let Ok(blob) = Blob::parse(black_box(MODEL))
+        && let Ok(mut decoder) = Decoder::new(blob, black_box(&mut state[..]), black_box(&mut scratch[..]))
+    {
+        black_box(blob.name());
+        loop {
+            let _ = black_box(use_all(&mut decoder, black_box(&mut snapshot[..])));
+        }
+    }
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// Everything that a program does with a model.
+#[inline(never)]
+fn use_all(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, snapshot: &mut [u8]) -> Result<(), StateError> {
+    let mut scorer = LineScorer::load(Threshold::Learned, black_box(&[0; SAVED]));
+    let options = SampleOptions { temperature: black_box(1), top_k: black_box(2), top_p: black_box(3) };
+    let mut rng = Rng::new(black_box(4));
+    black_box(decoder.prefill(black_box(b"some")));
+    let byte = black_box(0);
+    let logits = decoder.step(byte);
+    let bits = surprise(logits, byte);
+    black_box((most_probable(logits), probability(logits, byte), sample(logits, &options, &mut rng)));
+    black_box(scorer.push(byte, bits).map(|score| score.mean()));
+    black_box(scorer.finish());
+    let mut saved = [0; SAVED];
+    scorer.save(&mut saved);
+    black_box(saved);
+    black_box(decoder.state().position());
+    let bytes = decoder.state().snapshot(snapshot)?;
+    decoder.state_mut().restore(snapshot.get(..black_box(bytes)).unwrap_or(&[]))?;
+    decoder.state_mut().reset();
+    #[cfg(feature = "proof-panic")]
+    black_box(b"an index that may be out of range"[black_box(1)]);
+    #[cfg(feature = "proof-float")]
+    black_box(black_box(1.5f32) * black_box(2.5));
+    Ok(())
+}
+
+unsafe extern "C" {
+    // SAFETY: never called: a program that could call it does not link.
+    safe fn MAMBABYTE_HAS_A_REACHABLE_PANIC() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    MAMBABYTE_HAS_A_REACHABLE_PANIC()
+}
