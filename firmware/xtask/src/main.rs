@@ -8,6 +8,7 @@ mod header;
 mod proof;
 mod qemu;
 mod route;
+mod soak;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,9 @@ enum Firmware {
     Core,
     /// Prove that nothing in the model's code can panic, use floats or allocate: by linking, for three kinds of cores
     Proof,
+    /// Check the serial line: a text each way with nothing lost, then a flood with every loss counted. Default: three
+    /// boards
+    Soak(soak::Soak),
     /// Print what a program takes of flash and RAM
     Size {
         #[command(flatten)]
@@ -148,6 +152,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             }
             Ok(())
         }
+        Firmware::Soak(options) => soak::run(root, options),
         Firmware::Proof => proof::run(root),
         Firmware::Core => core(root),
     }
