@@ -8,7 +8,7 @@ use core::cell::RefCell;
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use mambabyte_core::record::{XOFF, XON};
-use static_cell::StaticCell;
+use static_cell::ConstStaticCell;
 
 use crate::interrupt;
 use crate::uart::{Line, Uart};
@@ -22,8 +22,8 @@ const HIGH: usize = RECEIVE * 3 / 4;
 /// From here on it may send again.
 const LOW: usize = RECEIVE / 4;
 
-static RECEIVED: StaticCell<Queue<u8, { RECEIVE + 1 }>> = StaticCell::new();
-static TO_SEND: StaticCell<Queue<u8, { SEND + 1 }>> = StaticCell::new();
+static RECEIVED: ConstStaticCell<Queue<u8, { RECEIVE + 1 }>> = ConstStaticCell::new(Queue::new());
+static TO_SEND: ConstStaticCell<Queue<u8, { SEND + 1 }>> = ConstStaticCell::new(Queue::new());
 static OTHER_END: Mutex<RefCell<Option<Driver>>> = Mutex::new(RefCell::new(None));
 
 /// The interrupt's end of the queues.
@@ -106,8 +106,8 @@ impl Port {
     /// # Panics
     /// The second time.
     pub fn open(software: bool) -> Self {
-        let (fill, received) = RECEIVED.init(Queue::new()).split();
-        let (to_send, drain) = TO_SEND.init(Queue::new()).split();
+        let (fill, received) = RECEIVED.take().split();
+        let (to_send, drain) = TO_SEND.take().split();
         // SAFETY: the only one: the queues, taken just before, exist once.
         let mut line = unsafe { Line::take() };
         line.start();

@@ -9,14 +9,15 @@ use mambabyte_core::record::{FRAME, Message, Record, Start, Status, TEXT, VERSIO
 use mambabyte_core::{Blob, Decoder, LineScorer, Threshold, surprise};
 use mambabyte_firmware::port::{self, Losses, Port, RECEIVE};
 use mambabyte_firmware::{DIMS, MODEL, entry, log, on_interrupt, stack};
-use static_cell::StaticCell;
+use static_cell::ConstStaticCell;
 
 #[cfg(all(feature = "text", feature = "echo"))]
 compile_error!("text for people has no place for an echo; choose one of the features text and echo");
 
-static STATE: StaticCell<[i16; DIMS.state_len()]> = StaticCell::new();
-static SCRATCH: StaticCell<[i32; DIMS.scratch_len()]> = StaticCell::new();
-static SCORER: StaticCell<LineScorer> = StaticCell::new();
+// Filled at compile time: what is filled at run time is on the stack first.
+static STATE: ConstStaticCell<[i16; DIMS.state_len()]> = ConstStaticCell::new([0; DIMS.state_len()]);
+static SCRATCH: ConstStaticCell<[i32; DIMS.scratch_len()]> = ConstStaticCell::new([0; DIMS.scratch_len()]);
+static SCORER: ConstStaticCell<LineScorer> = ConstStaticCell::new(LineScorer::new(Threshold::Learned, 0));
 
 /// Bytes after which new credit is worth a message.
 const CREDIT: u64 = RECEIVE as u64 / 4;
@@ -108,10 +109,10 @@ fn main() -> ! {
     stack::paint();
     // Plain texts for what cannot happen: with the errors' own words the program would be 10 KB longer.
     let Ok(blob) = Blob::parse(MODEL) else { panic!("the built-in model is damaged") };
-    let state = STATE.init([0; DIMS.state_len()]);
-    let scratch = SCRATCH.init([0; DIMS.scratch_len()]);
+    let state = STATE.take();
+    let scratch = SCRATCH.take();
     let Ok(mut decoder) = Decoder::new(blob, &mut state[..], &mut scratch[..]) else { panic!("too little memory") };
-    let scorer = SCORER.init(LineScorer::new(Threshold::Learned, 0));
+    let scorer = SCORER.take();
 
     let port = Port::open(cfg!(feature = "text"));
     let mut sender = Sender { port, credit: 0, records: 0, echo: heapless::Vec::new(), echoed: 0 };

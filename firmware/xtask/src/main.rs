@@ -9,6 +9,7 @@ mod proof;
 mod qemu;
 mod route;
 mod soak;
+mod stack;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,9 @@ enum Firmware {
     /// Check the serial line: a text each way with nothing lost, then a flood with every loss counted. Default: three
     /// boards
     Soak(soak::Soak),
+    /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default: mps2-an386 with
+    /// sensor-nano
+    Stack(What),
     /// Print what a program takes of flash and RAM
     Size {
         #[command(flatten)]
@@ -153,6 +157,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             Ok(())
         }
         Firmware::Soak(options) => soak::run(root, options),
+        Firmware::Stack(what) => stack::run(root, what),
         Firmware::Proof => proof::run(root),
         Firmware::Core => core(root),
     }

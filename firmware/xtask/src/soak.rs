@@ -135,7 +135,7 @@ fn listen<L: Read + Write>(board: &Board, device: &mut Device<L>, heard: &mut He
 }
 
 /// The long text, with flow control.
-fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8]) -> Result<()> {
+fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8]) -> Result<Status> {
     let expected = expected(blob, text);
     let (_emulator, mut device) = start(board, elf)?;
     let (mut heard, mut sent, begin) = (Heard::default(), 0, Instant::now());
@@ -157,14 +157,25 @@ fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8])
     }
     ensure!(heard.records.len() == expected.len(), "{name}: {} records too many", heard.records.len() - expected.len());
     let flagged = expected.iter().filter(|r| r.flagged).count();
-    let Status { stack_used, stack_watched, waiting, capacity } = heard.status.unwrap_or_default();
+    let status = heard.status.unwrap_or_default();
+    let Status { stack_used, stack_watched, waiting, capacity } = status;
     println!(
         "{name:14} {model}: {} bytes each way in {seconds:.0} s, 0 lost; {} records equal, {flagged} flagged; \
          stack {stack_used} of {stack_watched} bytes, at most {waiting} of {capacity} bytes waited",
         text.len(),
         expected.len()
     );
-    Ok(())
+    Ok(status)
+}
+
+/// Sends `bytes` of text through `elf`, which echoes; returns what the board last said of itself.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn one_board(root: &Path, board: &Board, model: &str, elf: &Path, bytes: usize) -> Result<Status> {
+    let file = AlignedBytes::new(&std::fs::read(model_file(root, model, "model.mbb"))?);
+    let blob = Blob::parse(file.as_slice()).map_err(|e| anyhow::anyhow!("{model}: {e}"))?;
+    each_way(board, model, elf, blob, &text(root, bytes)?)
 }
 
 /// A sender that ignores flow control: sent = scored + lost.
@@ -210,15 +221,11 @@ fn overrun(board: &Board, model: &str, elf: &Path, text: &[u8]) -> Result<()> {
 pub(crate) fn run(root: &Path, soak: Soak) -> Result<()> {
     let boards = ["microbit", "lm3s6965evb", "mps2-an386"].map(Board::named);
     let boards = boards.into_iter().collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
-    let text = text(root, soak.bytes.max(1))?;
     for (board, model) in soak.what.pairs(&boards, &["sensor-pico"]) {
         let elf = build_with(root, &board, &model, "stream", &["echo"])?;
-        let bytes = AlignedBytes::new(&std::fs::read(model_file(root, &model, "model.mbb"))?);
-        let blob = Blob::parse(bytes.as_slice()).map_err(|e| anyhow::anyhow!("{model}: {e}"))?;
-        each_way(&board, &model, &elf, blob, &text)?;
+        one_board(root, &board, &model, &elf, soak.bytes.max(1))?;
         if soak.flood > 0 {
-            let flood: Vec<u8> = text.iter().copied().cycle().take(soak.flood).collect();
-            overrun(&board, &model, &elf, &flood)?;
+            overrun(&board, &model, &elf, &text(root, soak.flood)?)?;
         }
     }
     Ok(())
