@@ -27,6 +27,12 @@ fn main() {
     if arch != "aarch64" {
         println!("cargo:rustc-link-arg-bins=-Tlink.x");
     }
+    if env::var_os("CARGO_FEATURE_LOG_SEMIHOSTING").or(env::var_os("CARGO_FEATURE_LOG_RTT")).is_some() {
+        println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
+    }
+    // Which of `src/uart` the board has.
+    println!("cargo:rustc-check-cfg=cfg(board, values(any()))");
+    println!("cargo:rustc-cfg=board=\"{board}\"");
     for input in [Path::new(&map), Path::new(&model)] {
         println!("cargo:rerun-if-changed={}", input.display());
     }

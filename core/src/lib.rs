@@ -183,6 +183,7 @@
 //! | [`sample`](mod@sample) | choosing the next byte |
 //! | [`lines`] | line scores with a learned threshold |
 //! | `oracle` | the step in f32, feature `f32` |
+//! | `record` | what a device sends of a stream that it scores, feature `record` |
 //!
 //! # Features
 //!
@@ -191,6 +192,7 @@
 //! * `std`: links the standard library. Adds `Decoder::owned` (memory in `Vec`s); the oracle takes the platform's
 //!   `exp`.
 //! * `f32`: the module `oracle`, the f32 step that the integer path is compared with. Without `std` through `libm`.
+//! * `record`: the module `record`, the messages of a device that scores a stream.
 //! * `defmt`: `defmt::Format` for errors, shapes and scores.
 //!
 //! # Where to read next: five files
@@ -217,6 +219,8 @@ pub mod nonlinear;
 pub mod norm;
 #[cfg(feature = "f32")]
 pub mod oracle;
+#[cfg(feature = "record")]
+pub mod record;
 pub mod sample;
 pub mod score;
 pub mod selective_scan;

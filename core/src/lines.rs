@@ -75,7 +75,7 @@ pub struct LineScorer {
 
 impl LineScorer {
     /// A scorer for a stream that starts at position `start`.
-    pub fn new(threshold: Threshold, start: u64) -> Self {
+    pub const fn new(threshold: Threshold, start: u64) -> Self {
         Self {
             threshold,
             start,

@@ -8,14 +8,26 @@ pub use cortex_m_rt::entry;
 use mambabyte_core::{Dims, include_blob};
 #[cfg(target_arch = "riscv32")]
 pub use riscv_rt::entry;
-#[cfg(not(feature = "proof"))]
-use semihosting::{eprintln, process};
 // Named for their critical section alone.
 #[cfg(target_arch = "arm")]
 use cortex_m as _;
 use portable_atomic as _;
 #[cfg(target_arch = "riscv32")]
 use riscv as _;
+
+#[cfg(feature = "uart")]
+pub mod interrupt;
+mod logs;
+#[cfg(not(feature = "proof"))]
+mod panic;
+#[cfg(feature = "uart")]
+pub mod port;
+#[cfg(feature = "uart")]
+pub mod registers;
+#[cfg(feature = "uart")]
+pub mod stack;
+#[cfg(feature = "uart")]
+pub mod uart;
 
 /// The model. It stays in flash and is read in place.
 pub const MODEL: &[u8] = include_blob!(concat!(env!("OUT_DIR"), "/model.mbb"));
@@ -62,11 +74,4 @@ macro_rules! start {
             $main()
         }
     };
-}
-
-#[cfg(not(feature = "proof"))]
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    eprintln!("{info}");
-    process::exit(1)
 }

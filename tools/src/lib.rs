@@ -4,6 +4,7 @@ pub mod calibration_text;
 pub mod chips;
 pub mod cli;
 pub mod commands;
+pub mod device;
 pub mod error;
 pub mod formats;
 pub mod model;

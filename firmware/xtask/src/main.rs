@@ -8,6 +8,8 @@ mod header;
 mod proof;
 mod qemu;
 mod route;
+mod soak;
+mod stack;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -64,6 +66,12 @@ enum Firmware {
     Core,
     /// Prove that nothing in the model's code can panic, use floats or allocate: by linking, for three kinds of cores
     Proof,
+    /// Check the serial line: a text each way with nothing lost, then a flood with every loss counted. Default: three
+    /// boards
+    Soak(soak::Soak),
+    /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default: mps2-an386 with
+    /// sensor-nano
+    Stack(What),
     /// Print what a program takes of flash and RAM
     Size {
         #[command(flatten)]
@@ -148,6 +156,8 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             }
             Ok(())
         }
+        Firmware::Soak(options) => soak::run(root, options),
+        Firmware::Stack(what) => stack::run(root, what),
         Firmware::Proof => proof::run(root),
         Firmware::Core => core(root),
     }
@@ -157,8 +167,13 @@ fn model_file(root: &Path, model: &str, file: &str) -> PathBuf {
     root.join("models").join(model).join(file)
 }
 
-/// Builds `bin` and returns the program.
+/// Builds `bin` and returns the program; `stream` with messages.
 fn build(root: &Path, board: &Board, model: &str, bin: &str) -> Result<PathBuf> {
+    build_with(root, board, model, bin, if bin == "stream" { &["uart"] } else { &[] })
+}
+
+/// Builds `bin` with features of the firmware and returns the program.
+fn build_with(root: &Path, board: &Board, model: &str, bin: &str, features: &[&str]) -> Result<PathBuf> {
     let blob = model_file(root, model, "model.mbb");
     if !blob.exists() {
         bail!("--model {model}: there is no {}", blob.display());
@@ -167,9 +182,8 @@ fn build(root: &Path, board: &Board, model: &str, bin: &str) -> Result<PathBuf> 
     eprintln!("{} ({}), {model}: {}, {}", board.name, board.core, board.target, route.name);
     let mut cargo = route.cargo(root, "build", board.target, board.cpu);
     cargo.args(["--locked", "--bin", bin]).current_dir(root.join("firmware"));
-    if bin == "kernels" {
-        cargo.args(["--features", "kernel-check"]);
-    }
+    let features = if bin == "kernels" { &["kernel-check"] } else { features };
+    cargo.args(["--features", &features.join(",")]);
     cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", board.opt_level());
     cargo.env("FW_BOARD", board.name).env("FW_MODEL", blob);
     if !cargo.status().context("cargo could not be started")?.success() {

@@ -11,6 +11,11 @@ use crate::route::Missing;
 
 /// The command that runs `elf` on `board` until the program ends it by semihosting; `words` are its command line.
 pub(crate) fn command(board: &Board, elf: &Path, words: &[OsString]) -> Command {
+    command_with_serial(board, elf, words, "none")
+}
+
+/// As [`command`], with the board's serial line at `serial`, as QEMU's option of that name takes it.
+pub(crate) fn command_with_serial(board: &Board, elf: &Path, words: &[OsString], serial: &str) -> Command {
     let (program, machine) = board.emulator;
     let mut qemu = Command::new(program);
     if program == AARCH64_USER {
@@ -23,7 +28,7 @@ pub(crate) fn command(board: &Board, elf: &Path, words: &[OsString]) -> Command 
         return qemu;
     }
     qemu.arg("-M").args(machine);
-    qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
+    qemu.args(["-display", "none", "-monitor", "none", "-serial", serial]);
     let mut semihosting = OsString::from("enable=on,target=native");
     for word in words {
         // A comma is doubled, or it would end the word.
@@ -70,7 +75,7 @@ fn printed(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|s| String::from_utf8_lossy(s)).concat()
 }
 
-fn missing(board: &Board, error: &std::io::Error) -> Missing {
+pub(crate) fn missing(board: &Board, error: &std::io::Error) -> Missing {
     let program = board.emulator.0;
     Missing(format!("{program}: {error} (Debian: apt-get install {})", package(program)))
 }

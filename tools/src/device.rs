@@ -1,0 +1,139 @@
+//! The host's end of a device that scores a stream: messages in, bytes of the stream out as far as there is credit.
+
+use std::io::{self, Read, Write};
+
+use mambabyte_core::record::{Frames, Message};
+
+/// A device at the other end of `L`, whose reads return after a short while when nothing arrives.
+#[derive(Debug)]
+pub struct Device<L> {
+    link: L,
+    frames: Frames,
+    started: bool,
+    sent: u64,
+    credit: u64,
+}
+
+impl<L: Read + Write> Device<L> {
+    /// A device of which nothing is known yet.
+    pub const fn new(link: L) -> Self {
+        Self { link, frames: Frames::new(), started: false, sent: 0, credit: 0 }
+    }
+
+    /// Frames that were damaged on the way.
+    pub const fn bad(&self) -> u64 {
+        self.frames.bad()
+    }
+
+    /// Bytes sent since the device started.
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Reads what has arrived and hands every message to `take`. Returns whether any byte came.
+    ///
+    /// # Errors
+    /// Those of the link; `UnexpectedEof` if it has ended. Silence is none.
+    pub fn poll(&mut self, mut take: impl FnMut(&Message<'_>)) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        let n = match self.link.read(&mut buffer) {
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection has ended")),
+            Ok(n) => n,
+            Err(e) => match e.kind() {
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(false),
+                _ => return Err(e),
+            },
+        };
+        for &byte in buffer.iter().take(n) {
+            let Some(message) = self.frames.push(byte) else { continue };
+            match message {
+                Message::Start(start) => (self.started, self.sent, self.credit) = (true, 0, start.credit),
+                Message::Credit(credit) => self.credit = self.credit.max(credit),
+                _ => {}
+            }
+            take(&message);
+        }
+        Ok(true)
+    }
+
+    /// Sends the beginning of `text` that there is credit for; returns its length. Nothing before the device started.
+    ///
+    /// # Errors
+    /// Those of the link.
+    pub fn feed(&mut self, text: &[u8]) -> io::Result<usize> {
+        let credit = if self.started { self.credit.saturating_sub(self.sent) } else { 0 };
+        let n = text.len().min(usize::try_from(credit).unwrap_or(usize::MAX));
+        self.flood(text.get(..n).unwrap_or(text))?;
+        Ok(n)
+    }
+
+    /// Sends `text` whatever the device can take. What it loses by that, it counts.
+    ///
+    /// # Errors
+    /// Those of the link.
+    pub fn flood(&mut self, text: &[u8]) -> io::Result<()> {
+        if !text.is_empty() {
+            self.link.write_all(text)?;
+            self.link.flush()?;
+            self.sent += text.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use mambabyte_core::record::{FRAME, Start, VERSION, encode};
+
+    use super::*;
+
+    /// Reads from a queue, one chunk at a time; an empty queue is silence. Collects what is written.
+    #[derive(Default)]
+    struct Fake {
+        incoming: VecDeque<Vec<u8>>,
+        written: Vec<u8>,
+    }
+
+    impl Read for Fake {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let chunk = self.incoming.pop_front().ok_or(io::ErrorKind::TimedOut)?;
+            buffer[..chunk.len()].copy_from_slice(&chunk);
+            Ok(chunk.len())
+        }
+    }
+
+    impl Write for Fake {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.written.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn frame(message: &Message<'_>) -> Vec<u8> {
+        encode(message, &mut [0; FRAME]).unwrap().to_vec()
+    }
+
+    #[test]
+    fn bytes_are_sent_as_far_as_there_is_credit() {
+        let mut device = Device::new(Fake::default());
+        let text = [7u8; 100];
+        assert_eq!(device.feed(&text).unwrap(), 0, "nothing before the start");
+        let start = Message::Start(Start { version: VERSION, fingerprint: [0; 16], position: 0, credit: 10 });
+        device.link.incoming = [frame(&start), frame(&Message::Credit(25)), vec![], frame(&start)].into();
+        assert!(device.poll(|_| ()).unwrap());
+        assert_eq!((device.feed(&text).unwrap(), device.feed(&text).unwrap()), (10, 0));
+        device.poll(|_| ()).unwrap();
+        assert_eq!(device.feed(&text).unwrap(), 15);
+        assert_eq!(device.link.written.len(), 25);
+        assert_eq!(device.poll(|_| ()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        // A device that starts anew has forgotten what it was sent.
+        device.poll(|_| ()).unwrap();
+        assert_eq!(device.feed(&text).unwrap(), 10);
+        assert!(!device.poll(|_| ()).unwrap(), "silence is no error");
+    }
+}
