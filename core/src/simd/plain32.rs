@@ -38,7 +38,7 @@ fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
 fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
     let (mut sums, columns) = super::riscv32::dot4(w, x);
     if columns != x.len() {
-        for (sum, w) in sums.iter_mut().zip(w.chunks_exact(x.len())) {
+        for (sum, w) in sums.iter_mut().zip(w.chunks_exact(x.len().max(1))) {
             *sum = w.iter().zip(x).skip(columns).fold(*sum, |s, (&w, &x)| s.wrapping_add(w as i32 * x as i32));
         }
     }
