@@ -130,12 +130,12 @@ struct Pass {
     n: usize,
 }
 
-/// All channels through all states. `$decay` leaves the decay in r3, `$next` makes the next one of it.
+/// All channels through all states. `$first` and `$decay` leave the decay in r3, `$next` makes the next one of it.
 ///
 /// r0 the channel's decays, or the factor of their powers; r1 a_log; r2 h; r6 dx; r7 B and C; r8 y; r9 2^14; r10 the end
 /// of B and C; r11 bytes from one row of h to the next, r12 of a_log.
 macro_rules! scan {
-    ($name:ident, [$($decay:literal),*], [$($next:literal),*]) => {
+    ($name:ident, [$($first:literal),*], [$($decay:literal),*], [$($next:literal),*]) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(_pass: &mut Pass) {
             naked_asm!(
@@ -158,7 +158,7 @@ macro_rules! scan {
                 "ldr r7, [sp]",
                 "ldr r5, [r7]",
                 "ldr r0, [r5]",
-                "mov r3, r0",
+                $($first,)*
                 "ldr r4, [r7, #4]",
                 "ldrh r6, [r4]",
                 "sxth r6, r6",
@@ -225,18 +225,13 @@ macro_rules! scan {
     };
 }
 
-scan!(free, ["ldrb r3, [r1]", "lsls r3, r3, #3", "ldrh r3, [r0, r3]", "add r1, r12"], []);
-scan!(tied, [], ["muls r3, r0, r3", "add r3, r9", "asrs r3, r3, #15"]);
+scan!(free, [], ["ldrb r3, [r1]", "lsls r3, r3, #3", "ldrh r3, [r0, r3]", "add r1, r12"], []);
+scan!(tied, ["mov r3, r0"], [], ["muls r3, r0, r3", "add r3, r9", "asrs r3, r3, #15"]);
 
 /// B and C as the loops read them, and how many states there are.
 fn selected(b: &[i16], c: &[i16]) -> ([Selected; MOST], usize) {
-    let mut all = [Selected::default(); MOST];
-    let mut states = 0;
-    for (s, (&b, &c)) in all.iter_mut().zip(b.iter().zip(c)) {
-        *s = Selected { b: b as i32, c: c as i32 };
-        states += 1;
-    }
-    (all, states)
+    let value = |x: &[i16], n: usize| x.get(n).map_or(0, |&x| x as i32);
+    (core::array::from_fn(|n| Selected { b: value(b, n), c: value(c, n) }), b.len().min(c.len()).min(MOST))
 }
 
 /// [`Kernels::scan_free`].

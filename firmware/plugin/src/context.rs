@@ -50,8 +50,15 @@ impl Contexts {
             }
             Some(_) => {}
             None => {
-                if self.present != ROOT && self.all[self.present].returns_to == address {
-                    self.present = self.all[self.present].caller;
+                // The innermost call as a rule. A call instruction that serves as a long branch (Armv6-M has no other)
+                // opens a context that no return ends; the return of the call around it ends both.
+                let mut context = self.present;
+                while context != ROOT {
+                    if self.all[context].returns_to == address {
+                        self.present = self.all[context].caller;
+                        break;
+                    }
+                    context = self.all[context].caller;
                 }
             }
         }

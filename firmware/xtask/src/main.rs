@@ -1,8 +1,10 @@
 //! `cargo xtask firmware ...`: builds, runs and measures the firmware without a board at hand.
 //! `cargo xtask c ...`: the library for C.
 
+mod bench;
 mod boards;
 mod c_library;
+mod footprint;
 mod generate;
 mod header;
 mod proof;
@@ -72,6 +74,14 @@ enum Firmware {
     /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default: mps2-an386 with
     /// sensor-nano
     Stack(What),
+    /// Count the instructions per byte by stage
+    Bench(What),
+    /// Measure all boards into firmware/FOOTPRINT.md
+    Footprint {
+        /// Compare with the file instead, and fail if a figure grew by more than 2 %
+        #[arg(long)]
+        check: bool,
+    },
     /// Print what a program takes of flash and RAM
     Size {
         #[command(flatten)]
@@ -150,6 +160,13 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             Ok(())
         }
         Firmware::Test(what) => test(root, what),
+        Firmware::Bench(what) => {
+            for (board, model) in what.pairs(&[default], &["sensor-nano"]) {
+                bench::print(&board, &model, &bench::count(root, &board, &model)?);
+            }
+            Ok(())
+        }
+        Firmware::Footprint { check } => footprint::run(root, check),
         Firmware::Kernels(what) => {
             for (board, model) in what.pairs(&BOARDS, &["sensor-pico"]) {
                 print!("{}", qemu::run(&board, &build(root, &board, &model, "kernels")?)?);
