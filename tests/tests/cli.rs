@@ -1,29 +1,11 @@
 //! The command line: every command on real input, wrong use, damaged files; exit codes 0, 1, 2.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
+use mambabyte_tests::command::binary;
 use mambabyte_tests::model_file;
-
-/// The command, built once with this test's profile.
-fn binary() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "mambabyte", "--manifest-path"]);
-        build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
-        let exe = std::env::current_exe().unwrap();
-        let profile = exe.parent().and_then(Path::parent).unwrap().to_owned();
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        build.arg("--target-dir").arg(profile.parent().unwrap());
-        assert!(build.status().unwrap().success());
-        profile.join("mambabyte")
-    })
-}
 
 fn run_with(args: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(binary())
@@ -231,7 +213,7 @@ fn generate_is_reproducible() {
 
 #[test]
 fn help_and_the_demonstration() {
-    for command in ["convert", "inspect", "fit", "eval", "logits", "checksum", "stream", "generate"] {
+    for command in ["convert", "inspect", "fit", "eval", "logits", "checksum", "stream", "monitor", "generate"] {
         expect(&run(&[command, "--help"]), 0, "");
     }
     expect(&run(&["dance"]), 2, "dance");

@@ -35,6 +35,8 @@ pub enum Command {
     Checksum(Checksum),
     /// Pass a byte stream through, with the surprise of every line, and flag odd lines.
     Stream(Stream),
+    /// Watch a device that scores a stream: the firmware's program `stream`, on a board or emulated.
+    Monitor(Monitor),
     /// Write bytes that the model finds likely.
     Generate(Generate),
 }
@@ -182,6 +184,33 @@ pub struct Stream {
     pub load_state: Option<PathBuf>,
     /// Print one JSON object per line of the stream instead of the stream itself.
     #[arg(long, conflicts_with = "color")]
+    pub json: bool,
+}
+
+/// `monitor`.
+#[derive(Debug, Args)]
+pub struct Monitor {
+    /// Serial port of the device, or tcp:HOST:PORT. If it is unplugged, the command waits for its return.
+    #[arg(required_unless_present = "qemu", conflicts_with = "qemu")]
+    pub port: Option<String>,
+    /// Emulate this board in place of a port (`cargo xtask firmware boards` lists them) and send it --input. In the
+    /// source folder only.
+    #[arg(long, value_name = "BOARD", requires = "input")]
+    pub qemu: Option<String>,
+    /// The text for the emulated board; `-` is standard input. A newline is added if the last line has none.
+    #[arg(long, value_name = "FILE", requires = "qemu")]
+    pub input: Option<PathBuf>,
+    /// The emulated board's model, a folder in `models`.
+    #[arg(long, value_name = "NAME", default_value = "sensor-pico", requires = "qemu")]
+    pub model: String,
+    /// Bits per second of a serial port.
+    #[arg(long, default_value_t = 115_200)]
+    pub baud: u32,
+    /// End after so many lines.
+    #[arg(long, value_name = "N")]
+    pub lines: Option<u64>,
+    /// Print one JSON object per event in place of the live view.
+    #[arg(long)]
     pub json: bool,
 }
 

@@ -17,6 +17,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Some(Command::Logits(args)) => commands::logits::run(&args),
         Some(Command::Checksum(args)) => commands::checksum::run(&args),
         Some(Command::Stream(args)) => commands::stream::run(&args),
+        Some(Command::Monitor(args)) => commands::monitor::run(&args),
         Some(Command::Generate(args)) => commands::generate::run(&args),
     }
 }

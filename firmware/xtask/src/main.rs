@@ -54,6 +54,9 @@ enum Firmware {
         /// The program
         #[arg(long, default_value = "selftest")]
         bin: String,
+        /// Where its serial line goes, as QEMU's option of that name takes it; for one board
+        #[arg(long, conflicts_with = "arguments")]
+        serial: Option<String>,
         /// Its command line; for generate, the options of `mambabyte generate`
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -135,14 +138,18 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             }
             Ok(())
         }
-        Firmware::Run { what, bin, arguments } => {
+        Firmware::Run { what, bin, serial, arguments } => {
             let words = match (bin.as_str(), arguments.is_empty()) {
                 ("generate", _) => generate::words(&arguments)?,
                 (_, true) => Vec::new(),
                 (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
             };
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
-                qemu::show(&board, &build(root, &board, &model, &bin)?, &words)?;
+                let elf = build(root, &board, &model, &bin)?;
+                match &serial {
+                    Some(serial) => qemu::become_it(&board, &elf, serial)?,
+                    None => qemu::show(&board, &elf, &words)?,
+                }
             }
             Ok(())
         }

@@ -71,6 +71,23 @@ pub(crate) fn show(board: &Board, elf: &Path, words: &[OsString]) -> Result<()> 
     Ok(())
 }
 
+/// Runs it with its serial line at `serial`, in place of this process where the system can do that: who ends this one
+/// then ends the emulator.
+///
+/// # Errors
+/// If the emulator is missing, or ends with another status than 0.
+pub(crate) fn become_it(board: &Board, elf: &Path, serial: &str) -> Result<()> {
+    let mut command = command_with_serial(board, elf, &[], serial);
+    command.stdin(Stdio::null());
+    #[cfg(unix)]
+    return Err(missing(board, &std::os::unix::process::CommandExt::exec(&mut command)).into());
+    #[cfg(not(unix))]
+    match command.status().map_err(|error| missing(board, &error))? {
+        status if status.success() => Ok(()),
+        status => bail!("{}: the program ended with {status}", board.name),
+    }
+}
+
 fn printed(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|s| String::from_utf8_lossy(s)).concat()
 }

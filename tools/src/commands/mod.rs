@@ -8,4 +8,5 @@ pub mod fit;
 pub mod generate;
 pub mod inspect;
 pub mod logits;
+pub mod monitor;
 pub mod stream;

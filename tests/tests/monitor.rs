@@ -1,0 +1,201 @@
+//! `mambabyte monitor` at a serial port (a pair of terminals) and in the network: records, damage, unplugging.
+#![cfg(unix)]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use mambabyte_core::record::{FRAME, Message, Record, Start, Status, VERSION, encode};
+use mambabyte_tests::command::binary;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::Value;
+
+/// A monitor that prints JSON; ends with its owner.
+struct Monitor {
+    process: Child,
+    events: Receiver<Value>,
+}
+
+impl Monitor {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["monitor", "--json"]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (send, events) = channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = send.send(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Self { process, events }
+    }
+
+    /// The next event, which must be of this kind.
+    #[track_caller]
+    fn next(&self, kind: &str) -> Value {
+        let event = self.events.recv_timeout(Duration::from_secs(20)).expect("an event in time");
+        assert_eq!(event["event"], kind, "{event}");
+        event
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn frame(message: &Message<'_>) -> Vec<u8> {
+    encode(message, &mut [0; FRAME]).unwrap().to_vec()
+}
+
+fn line(sequence: u32) -> Vec<u8> {
+    let start = u64::from(sequence) * 70;
+    let record = Record {
+        sequence,
+        start,
+        bytes: 70,
+        bits: 3 << 15,
+        peak: 1 << 17,
+        flagged: sequence == 1,
+        lost: 4,
+        overruns: 0,
+    };
+    frame(&Message::Line(record))
+}
+
+fn start() -> Vec<u8> {
+    let start = Start { version: VERSION, fingerprint: [0xab; 16], position: 0, credit: 100 };
+    [vec![0], frame(&Message::Start(start))].concat()
+}
+
+/// A device's end of a serial line, whose other end appears as `link`.
+fn plug_in(link: &Path) -> File {
+    // Closed in the processes that this one starts, or the line would not end here.
+    let device = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&device).unwrap();
+    unlockpt(&device).unwrap();
+    let name = ptsname(&device, Vec::new()).unwrap().into_string().unwrap();
+    let new = link.with_extension("new");
+    std::os::unix::fs::symlink(name, &new).unwrap();
+    std::fs::rename(&new, link).unwrap();
+    device.into()
+}
+
+#[test]
+fn a_serial_port_that_is_unplugged_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("tty-of-the-test");
+    let port = link.to_str().unwrap();
+    let mut device = plug_in(&link);
+    let monitor = Monitor::start(&[port]);
+    assert_eq!(monitor.next("connected")["port"], port);
+
+    device.write_all(&[start(), line(0), line(1)].concat()).unwrap();
+    assert_eq!(monitor.next("start")["fingerprint"], "ab".repeat(16));
+    let first = monitor.next("line");
+    assert_eq!((&first["sequence"], &first["start"], &first["bytes"]), (&0.into(), &0.into(), &70.into()));
+    assert_eq!((&first["bits_per_byte"], &first["peak"], &first["lost"]), (&1.5.into(), &2.0.into(), &4.into()));
+    assert_eq!((&first["flagged"], &monitor.next("line")["flagged"]), (&false.into(), &true.into()));
+    let status = Status { stack_used: 1, stack_watched: 2, waiting: 3, capacity: 4 };
+    device.write_all(&frame(&Message::Status(status))).unwrap();
+    assert_eq!(monitor.next("status")["waiting"], 3);
+
+    drop(device);
+    let gone = monitor.next("disconnected");
+    assert_eq!(gone["port"], port);
+    assert!(!gone["error"].as_str().unwrap().is_empty());
+
+    let mut device = plug_in(&link);
+    // The port may be opened, fail once more and be opened again; what counts is that it ends open.
+    loop {
+        let event = monitor.events.recv_timeout(Duration::from_secs(20)).expect("an event in time");
+        if event["event"] == "connected" {
+            break;
+        }
+        assert_eq!(event["event"], "disconnected", "{event}");
+    }
+    // In the middle of a frame, then two records of which one is damaged.
+    let mut damaged = line(4);
+    damaged[3] ^= 1;
+    device.write_all(&[&line(2)[5..], &line(3), &damaged, &line(6)].concat()).unwrap();
+    assert_eq!(monitor.next("missed")["records"], 1);
+    assert_eq!(monitor.next("line")["sequence"], 3);
+    assert_eq!(monitor.next("missed")["records"], 2);
+    assert_eq!(monitor.next("line")["sequence"], 6);
+    assert_eq!(monitor.next("damaged")["frames"], 1);
+}
+
+#[test]
+fn a_port_in_the_network_ends_after_the_lines_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("tcp:{}", listener.local_addr().unwrap());
+    let mut monitor = Monitor::start(&[&port, "--lines", "3"]);
+    let accept = || -> TcpStream { listener.accept().unwrap().0 };
+    let mut device = accept();
+    monitor.next("connected");
+    device.write_all(&[start(), line(0)].concat()).unwrap();
+    monitor.next("start");
+    monitor.next("line");
+    drop(device);
+    assert_eq!(monitor.next("disconnected")["port"], *port);
+    let mut device = accept();
+    monitor.next("connected");
+    // The monitor of a port sends nothing, whatever credit there is.
+    device.write_all(&[start(), line(0), line(1), line(2)].concat()).unwrap();
+    monitor.next("start");
+    monitor.next("line");
+    monitor.next("line");
+    assert!(monitor.process.wait().unwrap().success());
+    let mut sent = Vec::new();
+    let _ = device.read_to_end(&mut sent);
+    assert!(sent.is_empty());
+}
+
+#[test]
+fn text_for_people_and_another_version() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("tcp:{}", listener.local_addr().unwrap());
+    let run = |arguments: Vec<&str>, bytes: Vec<u8>| -> Output {
+        let mut command = Command::new(binary());
+        command.arg("monitor").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let process = command.spawn().unwrap();
+        listener.accept().unwrap().0.write_all(&bytes).unwrap();
+        process.wait_with_output().unwrap()
+    };
+    let output = run(vec![&port, "--lines", "2"], [start(), line(0), line(1)].concat());
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "0 1.500 - 4\n70 1.500 ! 4\n");
+    assert!(String::from_utf8(output.stderr).unwrap().contains(&format!("{port}: connected")));
+
+    let other = Start { version: VERSION + 1, fingerprint: [0; 16], position: 0, credit: 0 };
+    let output = run(vec![&port], frame(&Message::Start(other)));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains(&port) && said.contains("version 2"), "{said}");
+}
+
+#[test]
+fn errors_name_the_port() {
+    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = format!("tcp:{refused}");
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["/dev/no-such-port"], 1, "/dev/no-such-port"),
+        (&[&refused], 1, &refused),
+        (&[], 2, "<PORT>"),
+        (&["--qemu", "microbit"], 2, "--input"),
+        (&["/dev/x", "--qemu", "microbit", "--input", "y"], 2, "--qemu"),
+    ];
+    for (arguments, code, part) in cases {
+        let output = Command::new(binary()).arg("monitor").args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(part), "{said}");
+    }
+}

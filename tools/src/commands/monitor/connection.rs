@@ -1,0 +1,207 @@
+//! A thread that follows one device: opens the port, reads, notices that it is gone, opens it again.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use mambabyte_core::record::{Message, Record, Start, Status, VERSION};
+
+use crate::device::Device;
+use crate::error::CliError;
+
+/// How long a read waits for bytes.
+pub(super) const READ: Duration = Duration::from_millis(50);
+/// Between two attempts to open a port that is gone.
+const RETRY: Duration = Duration::from_millis(300);
+/// How long a network connection may take to open.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// What happens at a port.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// It is open.
+    Connected,
+    /// It is gone; it will be opened again.
+    Disconnected(io::Error),
+    /// It is gone for good.
+    Failed(io::Error),
+    /// The device has started.
+    Start(Start),
+    /// A line was scored.
+    Line(Record),
+    /// The device's own state.
+    Status(Status),
+    /// So many frames were damaged until now, since the connection.
+    Damaged(u64),
+    /// All of the input is scored.
+    Finished,
+}
+
+/// Both directions of a port.
+pub(super) trait Link: Read + Write + Send {}
+impl<T: Read + Write + Send> Link for T {}
+
+/// Where a device is.
+pub(super) enum Source {
+    /// A serial port and its speed.
+    Serial(String, u32),
+    /// An address of a serial line in the network.
+    Network(String),
+    /// An emulator, connected, and the text that it shall score.
+    Emulator {
+        /// The board.
+        board: String,
+        /// Its serial line.
+        link: TcpStream,
+        /// The process.
+        _process: Process,
+        /// What to send.
+        text: Vec<u8>,
+    },
+}
+
+/// A process that ends with its owner.
+pub(super) struct Process(pub(super) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Source {
+    /// The port called `name`: `tcp:HOST:PORT`, else a serial port.
+    pub(super) fn port(name: &str, baud: u32) -> Self {
+        match name.strip_prefix("tcp:") {
+            Some(address) => Self::Network(address.to_owned()),
+            None => Self::Serial(name.to_owned(), baud),
+        }
+    }
+
+    /// Its name, for people.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Serial(port, _) => port.clone(),
+            Self::Network(address) => format!("tcp:{address}"),
+            Self::Emulator { board, .. } => board.clone(),
+        }
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Link>> {
+        match self {
+            Self::Serial(port, baud) => {
+                let serial = serialport::new(port, *baud).timeout(READ).open()?;
+                Ok(Box::new(serial))
+            }
+            Self::Network(address) => {
+                let addresses = address.to_socket_addrs()?;
+                let mut error = io::Error::new(ErrorKind::NotFound, "the name has no address");
+                for address in addresses {
+                    match TcpStream::connect_timeout(&address, CONNECT) {
+                        Ok(link) => {
+                            link.set_read_timeout(Some(READ))?;
+                            return Ok(Box::new(link));
+                        }
+                        Err(e) => error = e,
+                    }
+                }
+                Err(error)
+            }
+            Self::Emulator { link, .. } => Ok(Box::new(link.try_clone()?)),
+        }
+    }
+}
+
+/// Follows `source` until `stop` or until nobody listens.
+///
+/// # Errors
+/// If the port cannot be opened the first time: a name that was mistyped is better said than waited for.
+pub(super) fn follow(source: Source, stop: Arc<AtomicBool>) -> Result<Receiver<Event>, CliError> {
+    let first = source.open().map_err(|e| CliError::io(source.name(), e))?;
+    let (send, events) = channel();
+    std::thread::spawn(move || {
+        let mut next = Some(first);
+        // An error that repeats is told once.
+        let mut told = None;
+        while !stop.load(Ordering::SeqCst) {
+            let opened = match next.take() {
+                Some(link) => Ok(link),
+                None => source.open(),
+            };
+            let error = match opened {
+                Err(error) => error,
+                Ok(link) => {
+                    told = None;
+                    if send.send(Event::Connected).is_err() {
+                        return;
+                    }
+                    match listen(link, &source, &send, &stop) {
+                        Ok(()) => return,
+                        Err(error) => error,
+                    }
+                }
+            };
+            if matches!(source, Source::Emulator { .. }) || error.kind() == ErrorKind::InvalidData {
+                let _ = send.send(Event::Failed(error));
+                return;
+            }
+            let text = error.to_string();
+            if told.as_ref() != Some(&text) && send.send(Event::Disconnected(error)).is_err() {
+                return;
+            }
+            told = Some(text);
+            std::thread::sleep(RETRY);
+        }
+    });
+    Ok(events)
+}
+
+/// Reads one connection until it ends (an error), or nobody listens, or all is scored.
+fn listen(link: Box<dyn Link>, source: &Source, send: &Sender<Event>, stop: &AtomicBool) -> io::Result<()> {
+    let mut device = Device::new(link);
+    let text = if let Source::Emulator { text, .. } = source { text.as_slice() } else { &[] };
+    let (mut fed, mut scored, mut bad) = (0, 0, 0);
+    while !stop.load(Ordering::SeqCst) {
+        let mut events = Vec::new();
+        device.poll(|message| match *message {
+            Message::Start(start) => {
+                fed = 0;
+                events.push(Event::Start(start));
+            }
+            Message::Line(record) => {
+                scored = record.start + u64::from(record.bytes);
+                events.push(Event::Line(record));
+            }
+            Message::Status(status) => events.push(Event::Status(status)),
+            Message::Credit(_) | Message::Text(..) => {}
+        })?;
+        if device.bad() > bad {
+            bad = device.bad();
+            events.push(Event::Damaged(bad));
+        }
+        for event in events {
+            let other = match &event {
+                Event::Start(start) if start.version != VERSION => Some(start.version),
+                _ => None,
+            };
+            if send.send(event).is_err() {
+                return Ok(());
+            }
+            if let Some(version) = other {
+                let text = format!("the device speaks version {version} of the messages, this program {VERSION}");
+                return Err(io::Error::new(ErrorKind::InvalidData, text));
+            }
+        }
+        fed += device.feed(text.get(fed..).unwrap_or_default())?;
+        if matches!(source, Source::Emulator { .. }) && scored >= text.len() as u64 {
+            let _ = send.send(Event::Finished);
+            return Ok(());
+        }
+    }
+    Ok(())
+}

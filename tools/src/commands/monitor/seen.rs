@@ -1,0 +1,139 @@
+//! What a monitor knows of a device.
+
+use std::collections::VecDeque;
+
+use mambabyte_core::record::{Record, Start, Status};
+
+use super::connection::Event;
+use super::hex;
+
+/// Records kept for the view.
+const KEPT: usize = 1000;
+
+/// All that was seen at a port.
+pub(super) struct Seen {
+    /// The port's name.
+    pub(super) port: String,
+    /// The connection, for people.
+    pub(super) connection: String,
+    /// It is open.
+    pub(super) open: bool,
+    /// The device's start, if it was seen.
+    pub(super) start: Option<Start>,
+    /// The device's last report of itself.
+    pub(super) status: Option<Status>,
+    /// The last records, oldest first.
+    pub(super) records: VecDeque<Record>,
+    /// Records in all.
+    pub(super) lines: u64,
+    /// Surprising ones.
+    pub(super) flagged: u64,
+    /// Records that were lost on the way here.
+    pub(super) missed: u64,
+    /// Damaged frames of earlier connections and of this one.
+    pub(super) damaged: (u64, u64),
+    /// All of the input is scored.
+    pub(super) finished: bool,
+}
+
+impl Seen {
+    pub(super) fn new(port: &str) -> Self {
+        Self {
+            port: port.to_owned(),
+            connection: "waiting".to_owned(),
+            open: false,
+            start: None,
+            status: None,
+            records: VecDeque::new(),
+            lines: 0,
+            flagged: 0,
+            missed: 0,
+            damaged: (0, 0),
+            finished: false,
+        }
+    }
+
+    /// Whether as many records have come as were asked for, or all there are.
+    pub(super) fn enough(&self, lines: Option<u64>) -> bool {
+        self.finished || lines.is_some_and(|n| self.lines >= n)
+    }
+
+    /// Takes note.
+    pub(super) fn take(&mut self, event: &Event) {
+        match event {
+            Event::Connected => {
+                (self.connection, self.open) = ("connected".to_owned(), true);
+                self.damaged = (self.damaged.0 + self.damaged.1, 0);
+            }
+            Event::Disconnected(error) => {
+                (self.connection, self.open) = (format!("{error}; trying again"), false);
+            }
+            Event::Failed(error) => (self.connection, self.open) = (error.to_string(), false),
+            Event::Start(start) => {
+                self.start = Some(*start);
+                self.records.clear();
+            }
+            Event::Line(record) => {
+                if let Some(last) = self.records.back() {
+                    // A smaller number: the device has started anew and that was not seen.
+                    let next = last.sequence.wrapping_add(1);
+                    self.missed += u64::from(record.sequence.checked_sub(next).unwrap_or(record.sequence));
+                }
+                self.lines += 1;
+                self.flagged += u64::from(record.flagged);
+                if self.records.len() == KEPT {
+                    self.records.pop_front();
+                }
+                self.records.push_back(*record);
+            }
+            Event::Status(status) => self.status = Some(*status),
+            Event::Damaged(frames) => self.damaged.1 = *frames,
+            Event::Finished => self.finished = true,
+        }
+    }
+}
+
+/// What standard error says of an event.
+pub(super) fn news(event: &Event, port: &str) -> Option<String> {
+    match event {
+        Event::Connected => Some(format!("{port}: connected")),
+        Event::Disconnected(error) => Some(format!("{port}: {error}; trying again")),
+        Event::Start(start) => Some(format!("{port}: the device has started, model {}", hex(&start.fingerprint))),
+        Event::Damaged(frames) => Some(format!("{port}: {frames} damaged frames")),
+        Event::Failed(_) | Event::Line(_) | Event::Status(_) | Event::Finished => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(sequence: u32) -> Event {
+        Event::Line(Record { sequence, ..Record::default() })
+    }
+
+    #[test]
+    fn gaps_are_counted_and_a_new_start_is_none() {
+        let mut seen = Seen::new("p");
+        for event in [line(7), line(8), line(11)] {
+            seen.take(&event);
+        }
+        assert_eq!((seen.missed, seen.lines), (2, 3));
+        seen.take(&Event::Start(Start { version: 1, fingerprint: [0; 16], position: 0, credit: 0 }));
+        seen.take(&line(0));
+        assert_eq!(seen.missed, 2);
+        // A start that was not seen: two records of the new count are missing.
+        seen.take(&line(5));
+        seen.take(&line(2));
+        assert_eq!(seen.missed, 2 + 4 + 2);
+    }
+
+    #[test]
+    fn damage_adds_up_over_connections() {
+        let mut seen = Seen::new("p");
+        for event in [Event::Connected, Event::Damaged(2), Event::Connected, Event::Damaged(3), Event::Damaged(4)] {
+            seen.take(&event);
+        }
+        assert_eq!(seen.damaged, (2, 4));
+    }
+}
