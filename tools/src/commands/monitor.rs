@@ -42,7 +42,7 @@ pub fn run(args: &cli::Monitor) -> Result<(), CliError> {
     };
     let name = source.name();
     let stop = Arc::new(AtomicBool::new(false));
-    let events = connection::follow(source, Arc::clone(&stop))?;
+    let (events, thread) = connection::follow(source, Arc::clone(&stop))?;
     let outcome = if !args.json && io::stdout().is_terminal() {
         view::run(&events, &name, args.lines)
     } else {
@@ -52,6 +52,8 @@ pub fn run(args: &cli::Monitor) -> Result<(), CliError> {
         print(&events, &name, args, &stop)
     };
     stop.store(true, Ordering::SeqCst);
+    drop(events);
+    let _ = thread.join();
     outcome
 }
 

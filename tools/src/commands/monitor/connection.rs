@@ -6,6 +6,7 @@ use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mambabyte_core::record::{Message, Record, Start, Status, VERSION};
@@ -117,14 +118,15 @@ impl Source {
     }
 }
 
-/// Follows `source` until `stop` or until nobody listens.
+/// Follows `source` until `stop` or until nobody listens. The thread owns the source: an emulator has ended when the
+/// thread has.
 ///
 /// # Errors
 /// If the port cannot be opened the first time: a name that was mistyped is better said than waited for.
-pub(super) fn follow(source: Source, stop: Arc<AtomicBool>) -> Result<Receiver<Event>, CliError> {
+pub(super) fn follow(source: Source, stop: Arc<AtomicBool>) -> Result<(Receiver<Event>, JoinHandle<()>), CliError> {
     let first = source.open().map_err(|e| CliError::io(source.name(), e))?;
     let (send, events) = channel();
-    std::thread::spawn(move || {
+    let thread = std::thread::spawn(move || {
         let mut next = Some(first);
         // An error that repeats is told once.
         let mut told = None;
@@ -158,7 +160,7 @@ pub(super) fn follow(source: Source, stop: Arc<AtomicBool>) -> Result<Receiver<E
             std::thread::sleep(RETRY);
         }
     });
-    Ok(events)
+    Ok((events, thread))
 }
 
 /// Reads one connection until it ends (an error), or nobody listens, or all is scored.
