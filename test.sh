@@ -48,6 +48,9 @@ step "tests" cargo test --quiet --workspace
 chip_step "core for chips" cargo xtask firmware core
 chip_step "the golden checksums on emulated boards" cargo xtask firmware test
 chip_step "the kernels of every core against the scalar code" cargo xtask firmware kernels
+chip_step "the figures of firmware/FOOTPRINT.md" cargo xtask firmware footprint --check
+chip_step "a serial line without loss, and a flood with every loss counted" cargo xtask firmware soak --bytes 100000 --flood 32768
+chip_step "the stack of the program stream" cargo xtask firmware stack
 chip_step "generated text on emulated boards" cargo xtask firmware generate
 chip_step "no panic, no float and no allocation, by linking" cargo xtask firmware proof
 chip_step "the C library on an emulated Cortex-M4" cargo xtask c test

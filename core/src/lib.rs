@@ -3,7 +3,7 @@
 //! A byte-level Mamba model ([MambaByte](https://arxiv.org/abs/2401.13660), [Mamba](https://arxiv.org/abs/2312.00752))
 //! reads a stream byte by byte. It keeps a *state* of fixed size and gives after each byte a probability for each
 //! value of the next one. This crate computes that step for a trained model that was quantised to a flat file, the
-//! *blob*. It is `no_std`, does not allocate and contains no `unsafe` code. The model lies in flash or in a memory
+//! *blob*. It is `no_std` and does not allocate. `unsafe` is in the loops for particular processors alone. The model lies in flash or in a memory
 //! map, the state and the scratch memory belong to the caller.
 //!
 //! ```
@@ -182,6 +182,7 @@
 //! | [`score`] | probability and surprise |
 //! | [`sample`](mod@sample) | choosing the next byte |
 //! | [`lines`] | line scores with a learned threshold |
+//! | `simd` | the same inner loops for particular processors, with the same bits |
 //! | `oracle` | the step in f32, feature `f32` |
 //! | `record` | what a device sends of a stream that it scores, feature `record` |
 //!

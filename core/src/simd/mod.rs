@@ -1,6 +1,6 @@
 //! The step's inner loops for particular processors, behind one private trait.
 //!
-//! [`Scalar`] is the truth: every other implementation has the same bits, and `check` (feature `kernel-check`)
+//! `Scalar` is the truth: every other implementation has the same bits, and `check` (feature `kernel-check`)
 //! compares them on the processor itself. `Native` is the one that this target was built for. A trait function that
 //! an implementation leaves out is the scalar one.
 
