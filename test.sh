@@ -51,6 +51,7 @@ chip_step "the kernels of every core against the scalar code" cargo xtask firmwa
 chip_step "the figures of firmware/FOOTPRINT.md" cargo xtask firmware footprint --check
 chip_step "a serial line without loss, and a flood with every loss counted" cargo xtask firmware soak --bytes 100000 --flood 32768
 chip_step "the stack of the program stream" cargo xtask firmware stack
+chip_step "programs for boards that are not emulated" cargo xtask firmware real
 chip_step "generated text on emulated boards" cargo xtask firmware generate
 chip_step "no panic, no float and no allocation, by linking" cargo xtask firmware proof
 chip_step "the C library on an emulated Cortex-M4" cargo xtask c test

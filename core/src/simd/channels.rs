@@ -2,6 +2,8 @@
 //!
 //! Channels are taken four at a time, so that the addresses of up to ten rows are brought up to date once for four.
 
+#![allow(dead_code, reason = "each kind of chip uses a part of it")]
+
 use super::Gate;
 use super::narrow::{self, Requantizer, with_scale};
 use crate::fixed::row_multiplier;

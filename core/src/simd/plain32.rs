@@ -1,5 +1,7 @@
 //! Chips without SIMD: plain 32-bit code. Four rows of a projection share the loads of activations.
 
+#![allow(dead_code, reason = "on cores with loops of their own it is there to be compared")]
+
 use super::channels::{self, rare};
 use super::narrow::{self, Requantizer, with_scale};
 use super::{Gate, Kernels, Scalar};

@@ -11,7 +11,8 @@ pub(crate) struct Board {
     pub(crate) target: &'static str,
     /// `-C target-cpu`, where the target's own choice leaves instructions of the core unused.
     pub(crate) cpu: Option<&'static str>,
-    /// QEMU's program and machine; the processor for an emulator that runs one process and no machine.
+    /// QEMU's program and machine; the processor for an emulator that runs one process and no machine; [`PROBE`] and its
+    /// name of the chip for a board on the table.
     pub(crate) emulator: (&'static str, &'static [&'static str]),
 }
 
@@ -37,6 +38,17 @@ pub(crate) const BOARDS: [Board; 11] = [
     board("user-aarch64", "Cortex-A53", "aarch64-unknown-none", None, (AARCH64_USER, &["cortex-a53"])),
 ];
 
+/// The runner of boards on the table: it flashes and runs a program and shows its semihosting output.
+pub(crate) const PROBE: &str = "probe-rs";
+
+/// Boards that nobody emulates. Programs for them are built; with the board at hand `run` flashes them.
+pub(crate) const REAL: [Board; 4] = [
+    board("stm32f407", "Cortex-M4F", "thumbv7em-none-eabihf", None, (PROBE, &["STM32F407VGTx"])),
+    board("stm32f411", "Cortex-M4F", "thumbv7em-none-eabihf", None, (PROBE, &["STM32F411RETx"])),
+    board("nrf52840", "Cortex-M4F", "thumbv7em-none-eabihf", None, (PROBE, &["nRF52840_xxAA"])),
+    board("stm32h743", "Cortex-M7", "thumbv7em-none-eabihf", None, (PROBE, &["STM32H743ZITx"])),
+];
+
 const fn board(
     name: &'static str,
     core: &'static str,
@@ -59,7 +71,7 @@ impl Board {
     /// # Errors
     /// If there is none: a list of those that there are.
     pub(crate) fn named(name: &str) -> Result<Self, String> {
-        let names = || BOARDS.map(|b| b.name).join(", ");
-        BOARDS.into_iter().find(|b| b.name == name).ok_or_else(|| format!("there are: {}", names()))
+        let names = || BOARDS.iter().chain(&REAL).map(|b| b.name).collect::<Vec<_>>().join(", ");
+        BOARDS.into_iter().chain(REAL).find(|b| b.name == name).ok_or_else(|| format!("there are: {}", names()))
     }
 }

@@ -23,7 +23,7 @@ use mambabyte_core::{Blob, Dims};
 use mambabyte_host::align::AlignedBytes;
 use object::{Object, ObjectSection, SectionFlags};
 
-use boards::{BOARDS, Board};
+use boards::{BOARDS, Board, REAL};
 use route::{Missing, Route};
 
 #[derive(Parser)]
@@ -77,6 +77,8 @@ enum Firmware {
     /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default: mps2-an386 with
     /// sensor-nano
     Stack(What),
+    /// Build the self-test for the boards that are not emulated, each with the largest model that fits
+    Real,
     /// Count the instructions per byte by stage
     Bench(What),
     /// Measure all boards into firmware/FOOTPRINT.md
@@ -133,7 +135,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
     let default = Board::named("mps2-an386").map_err(anyhow::Error::msg)?;
     match command {
         Firmware::Boards => {
-            for b in BOARDS {
+            for b in BOARDS.iter().chain(&REAL) {
                 println!("{:16} {:11} {:28} {} {}", b.name, b.core, b.target, b.emulator.0, b.emulator.1.join(" "));
             }
             Ok(())
@@ -167,6 +169,16 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             Ok(())
         }
         Firmware::Test(what) => test(root, what),
+        Firmware::Real => {
+            for board in REAL {
+                let models = ["sensor-micro", "sensor-nano", "sensor-pico"];
+                let model = models.into_iter().find(|model| fits(root, &board, model).is_ok_and(|fits| fits));
+                let model = model.with_context(|| format!("{}: no model fits", board.name))?;
+                let elf = build(root, &board, model, "selftest")?;
+                println!("{:16} {:11} {model:13} built, not run: {}", board.name, board.core, elf.display());
+            }
+            Ok(())
+        }
         Firmware::Bench(what) => {
             for (board, model) in what.pairs(&[default], &["sensor-nano"]) {
                 bench::print(&board, &model, &bench::count(root, &board, &model)?);

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::boards::{AARCH64_USER, Board};
+use crate::boards::{AARCH64_USER, Board, PROBE};
 use crate::route::Missing;
 
 /// The command that runs `elf` on `board` until the program ends it by semihosting; `words` are its command line.
@@ -25,6 +25,11 @@ pub(crate) fn command_with_serial(board: &Board, elf: &Path, words: &[OsString],
         } else {
             qemu.arg(elf);
         }
+        return qemu;
+    }
+    if program == PROBE {
+        // Words for the program would need an argument channel that it does not have.
+        qemu.args(["run", "--chip"]).args(machine).arg(elf);
         return qemu;
     }
     qemu.arg("-M").args(machine);
@@ -94,7 +99,11 @@ fn printed(output: &Output) -> String {
 
 pub(crate) fn missing(board: &Board, error: &std::io::Error) -> Missing {
     let program = board.emulator.0;
-    Missing(format!("{program}: {error} (Debian: apt-get install {})", package(program)))
+    let remedy = match program {
+        PROBE => "cargo install --locked probe-rs-tools, and the board at a probe".to_owned(),
+        _ => format!("Debian: apt-get install {}", package(program)),
+    };
+    Missing(format!("{program}: {error} ({remedy})"))
 }
 
 fn package(program: &str) -> &'static str {
