@@ -5,6 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+/// Boards on the table; the others are emulated.
+const REAL: [&str; 7] = ["stm32f407", "stm32f411", "nrf52840", "rp2040", "rp2350", "stm32h743", "esp32c3"];
+
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let board = env::var("FW_BOARD").unwrap_or_else(|_| "mps2-an386".into());
@@ -30,14 +33,19 @@ fn main() {
     if env::var_os("CARGO_FEATURE_LOG_SEMIHOSTING").or(env::var_os("CARGO_FEATURE_LOG_RTT")).is_some() {
         println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
     }
-    // Which of `src/uart` the board has.
+    // Which of `src/uart` and `src/clock` the board has, and whether anybody can be sure to see its semihosting.
     println!("cargo:rustc-check-cfg=cfg(board, values(any()))");
     println!("cargo:rustc-cfg=board=\"{board}\"");
+    println!("cargo:rustc-check-cfg=cfg(real)");
+    if REAL.contains(&board.as_str()) {
+        println!("cargo:rustc-cfg=real");
+    }
     for input in [Path::new(&map), Path::new(&model)] {
         println!("cargo:rerun-if-changed={}", input.display());
     }
     println!("cargo:rerun-if-env-changed=FW_BOARD");
     println!("cargo:rerun-if-env-changed=FW_MODEL");
+    println!("cargo:rerun-if-env-changed=FW_ARGUMENTS");
 }
 
 /// The length of the region RAM in bytes.

@@ -15,6 +15,8 @@ use portable_atomic as _;
 #[cfg(target_arch = "riscv32")]
 use riscv as _;
 
+mod boot;
+pub mod clock;
 #[cfg(feature = "uart")]
 pub mod interrupt;
 mod logs;
@@ -22,7 +24,6 @@ mod logs;
 mod panic;
 #[cfg(feature = "uart")]
 pub mod port;
-#[cfg(feature = "uart")]
 pub mod registers;
 #[cfg(feature = "uart")]
 pub mod stack;
@@ -47,15 +48,15 @@ pub const COMMAND_LINE: usize = 1200;
 // A model that does not fit the board is a compile error, with the numbers.
 const _: () = DIMS.assert_fits(RAM - RAM_RESERVE);
 
-/// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes.
-///
-/// A program that runs on chips only may take the attribute [`entry`] instead.
+/// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes. A
+/// chip's clocks are set up first.
 #[cfg(any(target_arch = "arm", target_arch = "riscv32"))]
 #[macro_export]
 macro_rules! start {
     ($main:path) => {
         #[$crate::entry]
         fn start() -> ! {
+            $crate::clock::start();
             $main()
         }
     };

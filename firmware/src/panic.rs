@@ -1,4 +1,5 @@
-//! The end of a program that has met a bug: it says where, then ends with a status that is not 0.
+//! The end of a program that has met a bug: it says where, then ends with a status that is not 0. On a board that no
+//! debugger looks at that is a fault, and a fault starts the board anew (`boot`).
 
 use core::panic::PanicInfo;
 
@@ -44,7 +45,7 @@ fn end() -> ! {
     semihosting::process::exit(1)
 }
 
-/// Stops a debugger that is attached; without one the fault handler stays, there is nobody to give a status to.
+/// A fault: a debugger that is attached stops at it and ends with a status that is not 0.
 #[cfg(feature = "log-rtt")]
 fn end() -> ! {
     #[cfg(target_arch = "arm")]

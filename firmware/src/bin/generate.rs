@@ -7,7 +7,8 @@
 //! prompt=HEX bytes=N seed=N temperature=Q16 top_k=N top_p=Q16
 //! ```
 //!
-//! A word that is missing has the command's default. The text goes to standard output, everything else to standard error.
+//! A word that is missing has the command's default. A debugger at a board has no such line: for these, `FW_ARGUMENTS` at
+//! build time has the words. The text goes to standard output, everything else to standard error.
 #![no_std]
 #![no_main]
 
@@ -32,11 +33,16 @@ struct Options<'a> {
 start!(main);
 
 fn main() -> ! {
-    let words = env::args::<COMMAND_LINE>().unwrap_or_else(|_| fail("command line", "not there or too long"));
+    let words;
     let mut options = Options { prompt: "", bytes: 256, seed: 0, sampling: SampleOptions::default() };
     // The first word is the program's name.
-    for word in (&words).into_iter().skip(1) {
-        options.set(word.unwrap_or_else(|_| fail("a word of the command line", "not UTF-8")));
+    if let Some(words) = option_env!("FW_ARGUMENTS") {
+        words.split_ascii_whitespace().skip(1).for_each(|word| options.set(word));
+    } else {
+        words = env::args::<COMMAND_LINE>().unwrap_or_else(|_| fail("command line", "not there or too long"));
+        for word in (&words).into_iter().skip(1) {
+            options.set(word.unwrap_or_else(|_| fail("a word of the command line", "not UTF-8")));
+        }
     }
     match generate(&options) {
         Ok(()) => process::exit(0),

@@ -8,7 +8,7 @@
 use mambabyte_core::record::{FRAME, Message, Record, Start, Status, TEXT, VERSION, encode};
 use mambabyte_core::{Blob, Decoder, LineScorer, Threshold, surprise};
 use mambabyte_firmware::port::{self, Losses, Port, RECEIVE};
-use mambabyte_firmware::{DIMS, MODEL, entry, log, on_interrupt, stack};
+use mambabyte_firmware::{DIMS, MODEL, log, on_interrupt, stack, start};
 use static_cell::ConstStaticCell;
 
 #[cfg(all(feature = "text", feature = "echo"))]
@@ -25,6 +25,7 @@ const CREDIT: u64 = RECEIVE as u64 / 4;
 const STATUS: u32 = 64;
 
 on_interrupt!(port::interrupted);
+start!(main);
 
 /// What is sent, and what has been sent.
 struct Sender {
@@ -104,7 +105,6 @@ impl Sender {
     }
 }
 
-#[entry]
 fn main() -> ! {
     stack::paint();
     // Plain texts for what cannot happen: with the errors' own words the program would be 10 KB longer.

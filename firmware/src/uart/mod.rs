@@ -1,7 +1,8 @@
 //! The serial lines of the boards, 115,200 baud, 8 data bits, no parity.
 //!
-//! A driver does what the registers need and nothing else: no memory, no waiting. [`port`](crate::port) has both. All
-//! drivers ran under QEMU, none has met its silicon.
+//! A driver does what the registers need and nothing else: no memory, no waiting. [`port`](crate::port) has both. No
+//! driver has met its silicon; under QEMU ran those for boards that it emulates: CMSDK, NS16550, the nRF51's, PL011 of the
+//! Stellaris, STM32F4.
 
 #[cfg(any(
     board = "mps2-an385",
@@ -12,32 +13,27 @@
 ))]
 #[path = "cmsdk.rs"]
 mod driver;
-#[cfg(board = "microbit")]
-#[path = "nrf51.rs"]
+#[cfg(board = "esp32c3")]
+#[path = "esp32c3.rs"]
+mod driver;
+#[cfg(any(board = "microbit", board = "nrf52840"))]
+#[path = "nrf.rs"]
 mod driver;
 #[cfg(any(board = "virt-rv32imc", board = "virt-rv32imac"))]
 #[path = "ns16550.rs"]
 mod driver;
-#[cfg(board = "lm3s6965evb")]
+#[cfg(any(board = "lm3s6965evb", board = "rp2040", board = "rp2350"))]
 #[path = "pl011.rs"]
 mod driver;
-#[cfg(board = "netduinoplus2")]
+#[cfg(any(board = "netduinoplus2", board = "stm32f407", board = "stm32f411"))]
 #[path = "stm32f4.rs"]
 mod driver;
+#[cfg(board = "stm32h743")]
+#[path = "stm32h7.rs"]
+mod driver;
 
-#[cfg(not(any(
-    board = "mps2-an385",
-    board = "mps2-an386",
-    board = "mps2-an500",
-    board = "mps2-an505",
-    board = "mps3-an547",
-    board = "microbit",
-    board = "virt-rv32imc",
-    board = "virt-rv32imac",
-    board = "lm3s6965evb",
-    board = "netduinoplus2"
-)))]
-compile_error!("the feature uart: there is no driver for this board's serial line in src/uart");
+#[cfg(board = "user-aarch64")]
+compile_error!("the feature uart: a process has no serial line");
 
 pub use driver::Line;
 

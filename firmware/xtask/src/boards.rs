@@ -11,8 +11,8 @@ pub(crate) struct Board {
     pub(crate) target: &'static str,
     /// `-C target-cpu`, where the target's own choice leaves instructions of the core unused.
     pub(crate) cpu: Option<&'static str>,
-    /// QEMU's program and machine; the processor for an emulator that runs one process and no machine; [`PROBE`] and its
-    /// name of the chip for a board on the table.
+    /// QEMU's program and machine; the processor for an emulator that runs one process and no machine; [`PROBE`] or
+    /// [`ESPTOOL`] and its name of the chip for a board on the table.
     pub(crate) emulator: (&'static str, &'static [&'static str]),
 }
 
@@ -38,15 +38,22 @@ pub(crate) const BOARDS: [Board; 11] = [
     board("user-aarch64", "Cortex-A53", "aarch64-unknown-none", None, (AARCH64_USER, &["cortex-a53"])),
 ];
 
-/// The runner of boards on the table: it flashes and runs a program and shows its semihosting output.
+/// The runner of boards on the table: it flashes and runs a program and shows its semihosting output and its logs.
 pub(crate) const PROBE: &str = "probe-rs";
+/// The ESP32-C3's: it writes an image to the flash through the chip's ROM.
+pub(crate) const ESPTOOL: &str = "esptool.py";
+
+const V7EM: &str = "thumbv7em-none-eabihf";
 
 /// Boards that nobody emulates. Programs for them are built; with the board at hand `run` flashes them.
-pub(crate) const REAL: [Board; 4] = [
-    board("stm32f407", "Cortex-M4F", "thumbv7em-none-eabihf", None, (PROBE, &["STM32F407VGTx"])),
-    board("stm32f411", "Cortex-M4F", "thumbv7em-none-eabihf", None, (PROBE, &["STM32F411RETx"])),
-    board("nrf52840", "Cortex-M4F", "thumbv7em-none-eabihf", None, (PROBE, &["nRF52840_xxAA"])),
-    board("stm32h743", "Cortex-M7", "thumbv7em-none-eabihf", None, (PROBE, &["STM32H743ZITx"])),
+pub(crate) const REAL: [Board; 7] = [
+    board("stm32f407", "Cortex-M4F", V7EM, None, (PROBE, &["STM32F407VGTx"])),
+    board("stm32f411", "Cortex-M4F", V7EM, None, (PROBE, &["STM32F411RETx"])),
+    board("nrf52840", "Cortex-M4F", V7EM, None, (PROBE, &["nRF52840_xxAA"])),
+    board("stm32h743", "Cortex-M7", V7EM, None, (PROBE, &["STM32H743ZITx"])),
+    board("rp2040", "Cortex-M0+", "thumbv6m-none-eabi", None, (PROBE, &["RP2040"])),
+    board("rp2350", "Cortex-M33", V8M, Some("cortex-m33"), (PROBE, &["RP235x"])),
+    board("esp32c3", "RV32IMC", "riscv32imc-unknown-none-elf", None, (ESPTOOL, &["esp32c3"])),
 ];
 
 const fn board(
@@ -60,6 +67,16 @@ const fn board(
 }
 
 impl Board {
+    /// Whether it is a board on the table.
+    pub(crate) fn real(&self) -> bool {
+        [PROBE, ESPTOOL].contains(&self.emulator.0)
+    }
+
+    /// The firmware's feature of this board, if it needs one.
+    pub(crate) fn feature(&self) -> Option<&'static str> {
+        ["rp2040", "esp32c3"].into_iter().find(|&name| name == self.name)
+    }
+
     /// The optimisation level of programs: small on cores whose loops are assembly, else fast, since the compiler makes
     /// the loops.
     pub(crate) fn opt_level(&self) -> &'static str {

@@ -113,7 +113,7 @@ fn measure(root: &Path) -> Result<String> {
 }
 
 /// Bytes in flash and in RAM.
-fn sizes(elf: &Path) -> Result<(u64, u64)> {
+pub(crate) fn sizes(elf: &Path) -> Result<(u64, u64)> {
     let data = std::fs::read(elf)?;
     let file = object::File::parse(&*data)?;
     let (mut flash, mut ram) = (0, 0);

@@ -7,6 +7,7 @@ mod c_library;
 mod footprint;
 mod generate;
 mod header;
+mod image;
 mod proof;
 mod qemu;
 mod route;
@@ -47,13 +48,16 @@ enum Chore {
 enum Firmware {
     /// List the boards
     Boards,
-    /// Build a program and run it on the emulated board
+    /// Build a program and run it on the emulated board; flash it and run it on a board on the table
     Run {
         #[command(flatten)]
         what: What,
         /// The program
         #[arg(long, default_value = "selftest")]
         bin: String,
+        /// Features of the firmware beside those that the program needs, with commas: text, log-rtt, log-semihosting
+        #[arg(long, value_delimiter = ',')]
+        features: Vec<String>,
         /// Where its serial line goes, as QEMU's option of that name takes it; for one board
         #[arg(long, conflicts_with = "arguments")]
         serial: Option<String>,
@@ -77,8 +81,8 @@ enum Firmware {
     /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default: mps2-an386 with
     /// sensor-nano
     Stack(What),
-    /// Build the self-test for the boards that are not emulated, each with the largest model that fits
-    Real,
+    /// Build all programs for the boards that are not emulated, each with the largest model that fits
+    Real(What),
     /// Count the instructions per byte by stage
     Bench(What),
     /// Measure all boards into firmware/FOOTPRINT.md
@@ -140,15 +144,19 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             }
             Ok(())
         }
-        Firmware::Run { what, bin, serial, arguments } => {
+        Firmware::Run { what, bin, features, serial, arguments } => {
             let words = match (bin.as_str(), arguments.is_empty()) {
                 ("generate", _) => generate::words(&arguments)?,
                 (_, true) => Vec::new(),
                 (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
             };
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
-                let elf = build(root, &board, &model, &bin)?;
+                let mut all = program_features(&board, &bin);
+                all.extend(features.iter().map(String::as_str));
+                let built_in = board.real() && !words.is_empty();
+                let elf = build_words(root, &board, &model, &bin, &all, if built_in { &words } else { &[] })?;
                 match &serial {
+                    Some(_) if board.real() => bail!("{}: its serial line is where you wired it", board.name),
                     Some(serial) => qemu::become_it(&board, &elf, serial)?,
                     None => qemu::show(&board, &elf, &words)?,
                 }
@@ -169,16 +177,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             Ok(())
         }
         Firmware::Test(what) => test(root, what),
-        Firmware::Real => {
-            for board in REAL {
-                let models = ["sensor-micro", "sensor-nano", "sensor-pico"];
-                let model = models.into_iter().find(|model| fits(root, &board, model).is_ok_and(|fits| fits));
-                let model = model.with_context(|| format!("{}: no model fits", board.name))?;
-                let elf = build(root, &board, model, "selftest")?;
-                println!("{:16} {:11} {model:13} built, not run: {}", board.name, board.core, elf.display());
-            }
-            Ok(())
-        }
+        Firmware::Real(what) => real(root, what),
         Firmware::Bench(what) => {
             for (board, model) in what.pairs(&[default], &["sensor-nano"]) {
                 bench::print(&board, &model, &bench::count(root, &board, &model)?);
@@ -203,13 +202,35 @@ fn model_file(root: &Path, model: &str, file: &str) -> PathBuf {
     root.join("models").join(model).join(file)
 }
 
+/// What `bin` is built with: `stream` has the serial line, on a board on the table also logs for the debugger.
+fn program_features(board: &Board, bin: &str) -> Vec<&'static str> {
+    match bin {
+        "stream" if board.real() => vec!["uart", "log-rtt"],
+        "stream" => vec!["uart"],
+        "kernels" => vec!["kernel-check"],
+        _ => Vec::new(),
+    }
+}
+
 /// Builds `bin` and returns the program; `stream` with messages.
 fn build(root: &Path, board: &Board, model: &str, bin: &str) -> Result<PathBuf> {
-    build_with(root, board, model, bin, if bin == "stream" { &["uart"] } else { &[] })
+    build_with(root, board, model, bin, &program_features(board, bin))
 }
 
 /// Builds `bin` with features of the firmware and returns the program.
 fn build_with(root: &Path, board: &Board, model: &str, bin: &str, features: &[&str]) -> Result<PathBuf> {
+    build_words(root, board, model, bin, features, &[])
+}
+
+/// As [`build_with`], with the words of a command line in the program where the board gives it none.
+fn build_words(
+    root: &Path,
+    board: &Board,
+    model: &str,
+    bin: &str,
+    features: &[&str],
+    words: &[OsString],
+) -> Result<PathBuf> {
     let blob = model_file(root, model, "model.mbb");
     if !blob.exists() {
         bail!("--model {model}: there is no {}", blob.display());
@@ -218,14 +239,55 @@ fn build_with(root: &Path, board: &Board, model: &str, bin: &str, features: &[&s
     eprintln!("{} ({}), {model}: {}, {}", board.name, board.core, board.target, route.name);
     let mut cargo = route.cargo(root, "build", board.target, board.cpu);
     cargo.args(["--locked", "--bin", bin]).current_dir(root.join("firmware"));
-    let features = if bin == "kernels" { &["kernel-check"] } else { features };
+    let features: Vec<&str> = features.iter().copied().chain(board.feature()).collect();
     cargo.args(["--features", &features.join(",")]);
     cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", board.opt_level());
-    cargo.env("FW_BOARD", board.name).env("FW_MODEL", blob);
+    cargo.env("FW_BOARD", board.name).env("FW_MODEL", blob).env_remove("FW_ARGUMENTS");
+    if !words.is_empty() {
+        cargo.env("FW_ARGUMENTS", words.join(std::ffi::OsStr::new(" ")));
+    }
+    // Without a level defmt logs errors only.
+    if std::env::var_os("DEFMT_LOG").is_none() {
+        cargo.env("DEFMT_LOG", "info");
+    }
     if !cargo.status().context("cargo could not be started")?.success() {
         bail!("{bin} could not be built for {}", board.name);
     }
-    Ok(route.output(root).join(board.target).join("release").join(bin))
+    let elf = route.output(root).join(board.target).join("release").join(bin);
+    if board.emulator.0 == boards::ESPTOOL {
+        image::write(&elf)?;
+    }
+    Ok(elf)
+}
+
+/// All programs of the boards on the table.
+fn real(root: &Path, what: What) -> Result<()> {
+    const PROGRAMS: [(&str, &[&str]); 5] = [
+        ("selftest", &[]),
+        ("generate", &[]),
+        ("stream", &["uart", "log-rtt"]),
+        ("stream", &["text", "log-rtt"]),
+        ("stream", &["uart"]),
+    ];
+    let models = ["sensor-micro", "sensor-nano", "sensor-pico"];
+    for board in if what.board.is_empty() { REAL.to_vec() } else { what.board } {
+        let model = models.into_iter().find(|model| {
+            (what.model.is_empty() || what.model.iter().any(|m| m == model))
+                && fits(root, &board, model).is_ok_and(|fits| fits)
+        });
+        let model = model.with_context(|| format!("{}: no model fits", board.name))?;
+        for (bin, features) in PROGRAMS {
+            let elf = build_with(root, &board, model, bin, features)?;
+            let (flash, ram) = footprint::sizes(&elf)?;
+            println!(
+                "{:10} {:11} {model:13} {bin:9} {:13} built, not run: {flash} bytes of flash, {ram} of RAM",
+                board.name,
+                board.core,
+                features.join("+")
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The other targets are built with every self-test.

@@ -1,4 +1,4 @@
-//! Runs a program on an emulated board and returns what it prints.
+//! Runs a program on an emulated board and returns what it prints; flashes and runs it on a board on the table.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::boards::{AARCH64_USER, Board, PROBE};
+use crate::boards::{AARCH64_USER, Board, ESPTOOL, PROBE};
 use crate::route::Missing;
 
 /// The command that runs `elf` on `board` until the program ends it by semihosting; `words` are its command line.
@@ -27,9 +27,13 @@ pub(crate) fn command_with_serial(board: &Board, elf: &Path, words: &[OsString],
         }
         return qemu;
     }
+    // Words for the program were built into it: there is no argument channel.
     if program == PROBE {
-        // Words for the program would need an argument channel that it does not have.
         qemu.args(["run", "--chip"]).args(machine).arg(elf);
+        return qemu;
+    }
+    if program == ESPTOOL {
+        qemu.arg("--chip").args(machine).args(["write_flash", "0x0"]).arg(elf.with_extension("bin"));
         return qemu;
     }
     qemu.arg("-M").args(machine);
@@ -101,6 +105,7 @@ pub(crate) fn missing(board: &Board, error: &std::io::Error) -> Missing {
     let program = board.emulator.0;
     let remedy = match program {
         PROBE => "cargo install --locked probe-rs-tools, and the board at a probe".to_owned(),
+        ESPTOOL => "pip install esptool, and the board at a serial port".to_owned(),
         _ => format!("Debian: apt-get install {}", package(program)),
     };
     Missing(format!("{program}: {error} ({remedy})"))

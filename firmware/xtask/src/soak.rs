@@ -222,7 +222,10 @@ pub(crate) fn run(root: &Path, soak: Soak) -> Result<()> {
     let boards = ["microbit", "lm3s6965evb", "mps2-an386"].map(Board::named);
     let boards = boards.into_iter().collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
     for (board, model) in soak.what.pairs(&boards, &["sensor-pico"]) {
-        let elf = build_with(root, &board, &model, "stream", &["echo"])?;
+        let built = build_with(root, &board, &model, "stream", &["echo"])?;
+        // This runs for minutes; another build must not replace it meanwhile.
+        let elf = built.with_file_name(format!("soak-{}", board.name));
+        std::fs::copy(&built, &elf).with_context(|| elf.display().to_string())?;
         one_board(root, &board, &model, &elf, soak.bytes.max(1))?;
         if soak.flood > 0 {
             overrun(&board, &model, &elf, &text(root, soak.flood)?)?;

@@ -1,5 +1,5 @@
-//! UART of the nRF51 series (reference manual 3.0, chapter 29), on the micro:bit. Six bytes of memory for what arrives.
-//! The micro:bit has no wire for RTS.
+//! UART of the nRF51 series (reference manual 3.0, chapter 29), on the micro:bit; the nRF52840 still has it. Six bytes of
+//! memory for what arrives, no RTS.
 
 use super::Uart;
 use crate::registers::Registers;
@@ -24,8 +24,8 @@ const TXD: usize = 0x51c;
 const BAUDRATE: usize = 0x524;
 /// 115,200 baud.
 const BAUD_115200: u32 = 0x01d7_e000;
-/// Pins of the micro:bit's interface chip.
-const PINS: (u32, u32) = (24, 25);
+/// Pins out and in that lead to the USB port: of the nRF52840 DK P0.06 and P0.08, of the micro:bit 24 and 25.
+const PINS: (u32, u32) = if cfg!(board = "nrf52840") { (6, 8) } else { (24, 25) };
 
 /// UART 0.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Line {
     /// # Safety
     /// Only one may exist.
     pub const unsafe fn take() -> Self {
-        // SAFETY: the UART of the board that this file is compiled for; all offsets are its registers.
+        // SAFETY: the UART of the boards that this file is compiled for; all offsets are its registers.
         Self { registers: unsafe { Registers::at(0x4000_2000) }, sending: false }
     }
 }
