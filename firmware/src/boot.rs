@@ -13,8 +13,8 @@ pub static BOOT2: [u8; 256] = rp2040_boot2::BOOT_LOADER_W25Q080;
 #[unsafe(no_mangle)]
 pub static IMAGE_DEFINITION: [u32; 5] = [0xffff_ded3, 0x1021_0142, 0x0000_01ff, 0, 0xab12_3579];
 
-/// The ESP32-C3 jumps into a table at every trap, one entry for each of its 31 interrupts and the first for exceptions.
-/// All lead to the one place that asks for the cause.
+// The ESP32-C3 jumps into a table at every trap, one entry for each of its 31 interrupts and the first for exceptions. All
+// lead to the one place that asks for the cause.
 #[cfg(board = "esp32c3")]
 core::arch::global_asm!(
     ".section .trap.vector, \"ax\"",

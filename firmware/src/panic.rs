@@ -52,6 +52,7 @@ fn end() -> ! {
     cortex_m::asm::udf();
     #[cfg(target_arch = "riscv32")]
     loop {
-        riscv::asm::ebreak();
+        // SAFETY: it hands over to the debugger or to the handler of exceptions; nothing follows that could be disturbed.
+        unsafe { riscv::asm::ebreak() };
     }
 }

@@ -86,7 +86,20 @@ fn inspect_fit_eval_checksum_logits() {
     expect(&run(&["inspect", &text(model_file("sensor-pico", ""))]), 2, "mambabyte convert");
     expect(&run(&["inspect", &sample()]), 1, "not a MambaByte blob");
 
-    assert!(json(&run(&["fit", &pico(), "--json"]))["chips"].as_array().unwrap().len() >= 12);
+    let fit = json(&run(&["fit", &pico(), "--json"]));
+    let chips = fit["chips"].as_array().unwrap();
+    assert!(chips.len() >= 12);
+    for chip in chips {
+        let e = &chip["estimate"];
+        let (slow, fast) = (e["bytes_per_second"][0].as_f64().unwrap(), e["bytes_per_second"][1].as_f64().unwrap());
+        assert!(0.0 < slow && slow < fast && e["instructions_per_byte"].as_f64().unwrap() > 1000.0, "{chip}");
+    }
+    let f405 = chips.iter().find(|c| c["chip"] == "STM32F405/407").unwrap();
+    assert_eq!(f405["estimate"]["this_shape_was_counted"], true);
+    let text = run(&["fit", "--d-model", "96", "--layers", "4", "--chip", "STM32H743"]);
+    expect(&text, 0, "");
+    let printed = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(printed.contains("ESTIMATE") && printed.contains(" ~"), "{printed}");
     expect(&run(&["fit", "--d-model", "256", "--layers", "8", "--chip", "rp2350"]), 0, "");
     expect(&run(&["fit", "--d-model", "256", "--layers", "8", "--chip", "micro:bit"]), 1, "does not fit");
     expect(&run(&["fit", "--d-model", "5", "--layers", "8"]), 2, "--d-model");

@@ -8,8 +8,12 @@ use mambabyte_core::blob::blob_bytes;
 pub struct Chip {
     /// Part or family.
     pub name: &'static str,
-    /// Core and clock.
+    /// Its core, for people.
     pub core: &'static str,
+    /// The core that instructions were counted on for it, as in the table of [`speed`](crate::speed).
+    pub counted: &'static str,
+    /// Highest clock in MHz.
+    pub mhz: u32,
     /// Flash that a program can be read from in place, bytes.
     pub flash: u64,
     /// RAM in one piece or easily used as one, bytes.
@@ -18,27 +22,38 @@ pub struct Chip {
 
 const K: u64 = 1024;
 
-/// The table.
+/// The table: flash and RAM in KiB.
 pub const CHIPS: [Chip; 18] = [
-    Chip { name: "nRF51822 (micro:bit)", core: "M0, 16 MHz", flash: 256 * K, ram: 16 * K },
-    Chip { name: "RP2040 (Pico)", core: "M0+, 133 MHz", flash: 2048 * K, ram: 264 * K },
-    Chip { name: "STM32L072", core: "M0+, 32 MHz", flash: 192 * K, ram: 20 * K },
-    Chip { name: "STM32G071", core: "M0+, 64 MHz", flash: 128 * K, ram: 36 * K },
-    Chip { name: "SAMD21G18", core: "M0+, 48 MHz", flash: 256 * K, ram: 32 * K },
-    Chip { name: "STM32F103C8 (Blue Pill)", core: "M3, 72 MHz", flash: 64 * K, ram: 20 * K },
-    Chip { name: "LM3S6965", core: "M3, 50 MHz", flash: 256 * K, ram: 64 * K },
-    Chip { name: "STM32F405/407", core: "M4F, 168 MHz", flash: 1024 * K, ram: 128 * K },
-    Chip { name: "STM32F411", core: "M4F, 100 MHz", flash: 512 * K, ram: 128 * K },
-    Chip { name: "nRF52840", core: "M4F, 64 MHz", flash: 1024 * K, ram: 256 * K },
-    Chip { name: "STM32F746", core: "M7, 216 MHz", flash: 1024 * K, ram: 320 * K },
-    Chip { name: "STM32H743", core: "M7, 480 MHz", flash: 2048 * K, ram: 512 * K },
-    Chip { name: "Teensy 4.1", core: "M7, 600 MHz", flash: 8192 * K, ram: 512 * K },
-    Chip { name: "STM32U585", core: "M33, 160 MHz", flash: 2048 * K, ram: 768 * K },
-    Chip { name: "RP2350 (Pico 2)", core: "M33 or Hazard3, 150 MHz", flash: 4096 * K, ram: 520 * K },
-    Chip { name: "ESP32-C3", core: "rv32imc, 160 MHz", flash: 4096 * K, ram: 320 * K },
-    Chip { name: "ESP32-C6", core: "rv32imac, 160 MHz", flash: 4096 * K, ram: 512 * K },
-    Chip { name: "Alif Ensemble E3 (HP)", core: "M55 + Helium, 400 MHz", flash: 5632 * K, ram: 4096 * K },
+    chip("nRF51822 (micro:bit)", "M0", "Cortex-M0", 16, 256, 16),
+    chip("RP2040 (Pico)", "M0+", "Cortex-M0", 133, 2048, 264),
+    chip("STM32L072", "M0+", "Cortex-M0", 32, 192, 20),
+    chip("STM32G071", "M0+", "Cortex-M0", 64, 128, 36),
+    chip("SAMD21G18", "M0+", "Cortex-M0", 48, 256, 32),
+    chip("STM32F103C8 (Blue Pill)", "M3", "Cortex-M3", 72, 64, 20),
+    chip("LM3S6965", "M3", "Cortex-M3", 50, 256, 64),
+    chip("STM32F405/407", "M4F", "Cortex-M4F", 168, 1024, 128),
+    chip("STM32F411", "M4F", "Cortex-M4F", 100, 512, 128),
+    chip("nRF52840", "M4F", "Cortex-M4F", 64, 1024, 256),
+    chip("STM32F746", "M7", "Cortex-M7", 216, 1024, 320),
+    chip("STM32H743", "M7", "Cortex-M7", 480, 2048, 512),
+    chip("Teensy 4.1", "M7", "Cortex-M7", 600, 8192, 512),
+    chip("STM32U585", "M33", "Cortex-M33", 160, 2048, 768),
+    chip("RP2350 (Pico 2)", "M33 or Hazard3", "Cortex-M33", 150, 4096, 520),
+    chip("ESP32-C3", "rv32imc", "RV32IMC", 160, 4096, 320),
+    chip("ESP32-C6", "rv32imac", "RV32IMAC", 160, 4096, 512),
+    chip("Alif Ensemble E3 (HP)", "M55 + Helium", "Cortex-M55", 400, 5632, 4096),
 ];
+
+const fn chip(
+    name: &'static str,
+    core: &'static str,
+    counted: &'static str,
+    mhz: u32,
+    flash_kib: u64,
+    ram_kib: u64,
+) -> Chip {
+    Chip { name, core, counted, mhz, flash: flash_kib * K, ram: ram_kib * K }
+}
 
 /// Flash set aside for the program around the model.
 pub const PROGRAM_FLASH: u64 = 32 * K;

@@ -11,3 +11,4 @@ pub mod model;
 pub mod output;
 pub mod progress;
 pub mod report;
+pub mod speed;

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, SectionFlags};
 
 use crate::boards::Board;
-use crate::{bench, build, model_file};
+use crate::{bench, build, instructions, model_file};
 
-const FILE: &str = "firmware/FOOTPRINT.md";
+pub(crate) const FILE: &str = "firmware/FOOTPRINT.md";
 /// A figure may grow by this share before the check fails.
 const GROWTH: f64 = 0.02;
 /// Boards and models that are counted: each kind of core, and each model where there is room.
@@ -44,15 +44,21 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
         std::fs::write(&new, &text).with_context(|| format!("{} could not be written", new.display()))?;
         std::fs::rename(&new, &path).with_context(|| format!("{} could not be replaced", path.display()))?;
         println!("{FILE} is written");
-        return Ok(());
+        return instructions::write(root, &text);
     }
     let committed = std::fs::read_to_string(&path).with_context(|| format!("{FILE} could not be read"))?;
+    instructions::check(root, &committed)?;
     let grown = compare(&committed, &text);
     if grown.is_empty() {
         println!("{FILE}: no figure grew by more than {:.0} %", 100.0 * GROWTH);
         return Ok(());
     }
     bail!("{}\nIf that is meant: cargo xtask firmware footprint", grown.join("\n"));
+}
+
+/// Makes the table for `mambabyte fit` of the file as it is.
+pub(crate) fn table(root: &Path) -> Result<()> {
+    instructions::write(root, &std::fs::read_to_string(root.join(FILE)).with_context(|| FILE.to_owned())?)
 }
 
 fn measure(root: &Path) -> Result<String> {
@@ -154,9 +160,9 @@ fn compare(committed: &str, measured: &str) -> Vec<String> {
     grown
 }
 
-type Rows<'t> = BTreeMap<String, (Vec<&'t str>, Vec<&'t str>)>;
+pub(crate) type Rows<'t> = BTreeMap<String, (Vec<&'t str>, Vec<&'t str>)>;
 
-fn rows(text: &str) -> Rows<'_> {
+pub(crate) fn rows(text: &str) -> Rows<'_> {
     let mut rows = BTreeMap::new();
     let (mut header, mut title): (Vec<&str>, &str) = (Vec::new(), "");
     for line in text.lines() {

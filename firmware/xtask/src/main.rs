@@ -8,6 +8,7 @@ mod footprint;
 mod generate;
 mod header;
 mod image;
+mod instructions;
 mod proof;
 mod qemu;
 mod route;
@@ -90,6 +91,9 @@ enum Firmware {
         /// Compare with the file instead, and fail if a figure grew by more than 2 %
         #[arg(long)]
         check: bool,
+        /// Measure nothing: only make the table for `mambabyte fit` of the file
+        #[arg(long, conflicts_with = "check")]
+        table: bool,
     },
     /// Print what a program takes of flash and RAM
     Size {
@@ -184,7 +188,8 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             }
             Ok(())
         }
-        Firmware::Footprint { check } => footprint::run(root, check),
+        Firmware::Footprint { table: true, .. } => footprint::table(root),
+        Firmware::Footprint { check, .. } => footprint::run(root, check),
         Firmware::Kernels(what) => {
             for (board, model) in what.pairs(&BOARDS, &["sensor-pico"]) {
                 print!("{}", qemu::run(&board, &build(root, &board, &model, "kernels")?)?);

@@ -1,4 +1,4 @@
-//! `mambabyte fit`: does it fit which chip?
+//! `mambabyte fit`: does it fit which chip, and how fast would it be there?
 
 use std::fmt::Write;
 
@@ -10,6 +10,7 @@ use crate::cli;
 use crate::error::CliError;
 use crate::model::AnyModel;
 use crate::output::{bytes, print, print_json};
+use crate::speed;
 
 fn dims(args: &cli::Fit) -> Result<Dims, CliError> {
     if let Some(path) = &args.model {
@@ -35,6 +36,38 @@ fn dims(args: &cli::Fit) -> Result<Dims, CliError> {
     }
 }
 
+const NOTES: &str = "
+instr./byte: executed by the emulated core and counted; ~ put together by stage from models that were counted, ? with the
+scan of the other kind of decays, which is the one that was counted there (free ones cost more).
+bytes/s: an ESTIMATE, at the highest clock and without wait states of the flash, for as many cycles per instruction as such
+cores are known to need (M0 1.2 to 2, M7 0.5 to 1, M55 1 to 2, others 1 to 1.7). Nothing was timed on a chip.
+";
+
+/// Instructions per byte and bytes per second, as text.
+fn speed(chip: &Chip, dims: &Dims) -> (String, String) {
+    let Some(counted) = speed::instructions(chip.counted, dims) else { return ("-".into(), "-".into()) };
+    let mark = match (counted.exact, counted.other_decays) {
+        (true, _) => "",
+        (false, false) => "~",
+        (false, true) => "?",
+    };
+    let (slow, fast) = speed::bytes_per_second(chip.counted, chip.mhz, counted.per_byte);
+    let digits = usize::from(fast < 10.0);
+    (format!("{mark}{:.0}", counted.per_byte), format!("{slow:.digits$}-{fast:.digits$}"))
+}
+
+/// The same for programs.
+fn estimate(chip: &Chip, dims: &Dims) -> serde_json::Value {
+    let Some(counted) = speed::instructions(chip.counted, dims) else { return serde_json::Value::Null };
+    let (slow, fast) = speed::bytes_per_second(chip.counted, chip.mhz, counted.per_byte);
+    let (few, many) = speed::cycles_per_instruction(chip.counted);
+    json!({
+        "instructions_per_byte": counted.per_byte.round(), "counted_core": chip.counted, "counted_models": counted.models,
+        "this_shape_was_counted": counted.exact, "scan_of_other_decays": counted.other_decays,
+        "assumed_cycles_per_instruction": [few, many], "assumed_wait_states": 0, "bytes_per_second": [slow, fast]
+    })
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -57,8 +90,8 @@ pub fn run(args: &cli::Fit) -> Result<(), CliError> {
             .iter()
             .map(|c| {
                 let (flash_left, ram_left) = need.left(c);
-                json!({ "chip": c.name, "core": c.core, "flash": c.flash, "ram": c.ram, "fits": fits(c),
-                        "flash_left": flash_left, "ram_left": ram_left })
+                json!({ "chip": c.name, "core": c.core, "mhz": c.mhz, "flash": c.flash, "ram": c.ram, "fits": fits(c),
+                        "flash_left": flash_left, "ram_left": ram_left, "estimate": estimate(c, &dims) })
             })
             .collect();
         print_json(&json!({ "flash": need.flash, "state": need.state, "scratch": need.scratch,
@@ -77,24 +110,28 @@ pub fn run(args: &cli::Fit) -> Result<(), CliError> {
         );
         let _ = writeln!(
             out,
-            "{:<24} {:<24} {:>10} {:>10}  {:<4} {:>12} {:>12}",
-            "chip", "core", "flash", "RAM", "fits", "flash left", "RAM left"
+            "{:<24} {:<22} {:>9} {:>9}  {:<4} {:>10} {:>10} {:>12} {:>13}",
+            "chip", "core", "flash", "RAM", "fits", "flash left", "RAM left", "instr./byte", "bytes/s, est."
         );
         for c in &chips {
             let (flash, ram) = need.left(c);
+            let (instructions, rate) = speed(c, &dims);
             let left = |n: i64| if n < 0 { format!("-{}", bytes(n.unsigned_abs())) } else { bytes(n.unsigned_abs()) };
             let _ = writeln!(
                 out,
-                "{:<24} {:<24} {:>10} {:>10}  {:<4} {:>12} {:>12}",
+                "{:<24} {:<22} {:>9} {:>9}  {:<4} {:>10} {:>10} {:>12} {:>13}",
                 c.name,
-                c.core,
+                format!("{}, {} MHz", c.core, c.mhz),
                 bytes(c.flash),
                 bytes(c.ram),
                 if fits(c) { "yes" } else { "no" },
                 left(flash),
-                left(ram)
+                left(ram),
+                instructions,
+                rate
             );
         }
+        out.push_str(NOTES);
         print(&out)?;
     }
     if wanted.is_some() && !any { Err(CliError::DoesNotFit) } else { Ok(()) }
