@@ -110,7 +110,7 @@ pub fn run(args: &cli::Fit) -> Result<(), CliError> {
         );
         let _ = writeln!(
             out,
-            "{:<24} {:<22} {:>9} {:>9}  {:<4} {:>10} {:>10} {:>12} {:>13}",
+            "{:<24} {:<24} {:>9} {:>9}  {:<4} {:>10} {:>10} {:>12} {:>13}",
             "chip", "core", "flash", "RAM", "fits", "flash left", "RAM left", "instr./byte", "bytes/s, est."
         );
         for c in &chips {
@@ -119,7 +119,7 @@ pub fn run(args: &cli::Fit) -> Result<(), CliError> {
             let left = |n: i64| if n < 0 { format!("-{}", bytes(n.unsigned_abs())) } else { bytes(n.unsigned_abs()) };
             let _ = writeln!(
                 out,
-                "{:<24} {:<22} {:>9} {:>9}  {:<4} {:>10} {:>10} {:>12} {:>13}",
+                "{:<24} {:<24} {:>9} {:>9}  {:<4} {:>10} {:>10} {:>12} {:>13}",
                 c.name,
                 format!("{}, {} MHz", c.core, c.mhz),
                 bytes(c.flash),
