@@ -19,6 +19,14 @@ fn main() {
     let model = env::var("FW_MODEL").unwrap_or_else(|_| "../models/sensor-pico/model.mbb".into());
     fs::copy(&model, out.join("model.mbb")).unwrap_or_else(|e| panic!("FW_MODEL: {model}: {e}"));
 
+    if env::var_os("CARGO_FEATURE_SELFTEST").is_some() {
+        let golden = Path::new(&model).with_file_name("golden.crc32");
+        let text = fs::read_to_string(&golden)
+            .unwrap_or_else(|e| panic!("feature selftest, but the model has no checksum: {}: {e}", golden.display()));
+        println!("cargo:rustc-env=FW_GOLDEN={}", text.trim());
+        println!("cargo:rerun-if-changed={}", golden.display());
+    }
+
     println!("cargo:rustc-env=FW_RAM={ram}");
     println!("cargo:rustc-env=FW_BOARD={board}");
     println!("cargo:rustc-link-search={}", out.display());

@@ -31,8 +31,8 @@ core::arch::global_asm!(
 
 /// In place of the start-up code's own, which would name one address without a table.
 #[cfg(board = "esp32c3")]
-#[unsafe(no_mangle)]
-extern "Rust" fn _setup_interrupts() {
+#[riscv_rt::setup_interrupts]
+fn setup_interrupts(_hart: usize) {
     use riscv::register::mtvec::{self, Mtvec, TrapMode};
     unsafe extern "C" {
         static trap_table: [u32; 32];

@@ -17,6 +17,7 @@ use riscv as _;
 
 mod boot;
 pub mod clock;
+pub mod golden;
 #[cfg(feature = "uart")]
 pub mod interrupt;
 mod logs;

@@ -2,14 +2,13 @@
 #![no_std]
 #![no_main]
 
-use mambabyte_core::{Blob, Decoder, most_probable};
-use mambabyte_firmware::{BOARD, DIMS, MODEL, start};
+use mambabyte_core::{Blob, Decoder};
+use mambabyte_firmware::{BOARD, DIMS, MODEL, golden, start};
 use semihosting::{println, process};
 use static_cell::StaticCell;
 
 static STATE: StaticCell<[i16; DIMS.state_len()]> = StaticCell::new();
 static SCRATCH: StaticCell<[i32; DIMS.scratch_len()]> = StaticCell::new();
-static GOLDEN_TEXT: &[u8] = include_bytes!("../../../models/text/golden-4096.txt");
 
 start!(main);
 
@@ -26,17 +25,8 @@ fn main() -> ! {
         DIMS.scratch_bytes()
     );
 
-    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-    let mut digest = crc.digest();
-    let mut next = 0;
-    for &byte in GOLDEN_TEXT {
-        let logits = decoder.step(byte);
-        for logit in logits {
-            digest.update(&logit.to_le_bytes());
-        }
-        next = most_probable(logits);
-    }
+    let (checksum, next) = golden::checksum(&mut decoder);
     println!("after the text most probably byte {next}");
-    println!("checksum {:08x}", digest.finalize());
+    println!("checksum {checksum:08x}");
     process::exit(0)
 }

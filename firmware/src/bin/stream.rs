@@ -112,6 +112,8 @@ fn main() -> ! {
     let state = STATE.take();
     let scratch = SCRATCH.take();
     let Ok(mut decoder) = Decoder::new(blob, &mut state[..], &mut scratch[..]) else { panic!("too little memory") };
+    #[cfg(feature = "selftest")]
+    mambabyte_firmware::golden::check(&mut decoder);
     let scorer = SCORER.take();
 
     let port = Port::open(cfg!(feature = "text"));
