@@ -4,6 +4,7 @@
 mod bench;
 mod boards;
 mod c_library;
+mod faults;
 mod footprint;
 mod generate;
 mod header;
@@ -79,6 +80,9 @@ enum Firmware {
     /// Check the serial line: a text each way with nothing lost, then a flood with every loss counted. Default: three
     /// boards
     Soak(soak::Soak),
+    /// Check that a program that meets a bug says so and ends with status 1, with logs by defmt and without. Default:
+    /// mps2-an386 and virt-rv32imc
+    Faults(What),
     /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default: mps2-an386 with
     /// sensor-nano
     Stack(What),
@@ -197,6 +201,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             Ok(())
         }
         Firmware::Soak(options) => soak::run(root, options),
+        Firmware::Faults(what) => faults::run(root, what),
         Firmware::Stack(what) => stack::run(root, what),
         Firmware::Proof => proof::run(root),
         Firmware::Core => core(root),
