@@ -96,9 +96,9 @@ fn inspect_fit_eval_checksum_logits() {
     }
     let f405 = chips.iter().find(|c| c["chip"] == "STM32F405/407").unwrap();
     assert_eq!(f405["estimate"]["this_shape_was_counted"], true);
-    let text = run(&["fit", "--d-model", "96", "--layers", "4", "--chip", "STM32H743"]);
-    expect(&text, 0, "");
-    let printed = String::from_utf8_lossy(&text.stdout).into_owned();
+    let other = run(&["fit", "--d-model", "96", "--layers", "4", "--chip", "STM32H743"]);
+    expect(&other, 0, "");
+    let printed = String::from_utf8_lossy(&other.stdout).into_owned();
     assert!(printed.contains("ESTIMATE") && printed.contains(" ~"), "{printed}");
     expect(&run(&["fit", "--d-model", "256", "--layers", "8", "--chip", "rp2350"]), 0, "");
     expect(&run(&["fit", "--d-model", "256", "--layers", "8", "--chip", "micro:bit"]), 1, "does not fit");
