@@ -54,3 +54,52 @@ fn flatten(data: &[u8]) -> Result<Vec<u8>> {
     ensure!(image.len() <= FLASH as usize, "{} bytes do not fit the flash", image.len());
     Ok(image)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program of segments: address and contents.
+    fn program(segments: &[(u32, &[u8])]) -> Vec<u8> {
+        let (header, entry) = (52, 32);
+        let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\0".to_vec();
+        for word in [1, 0, header, 0, 0] {
+            elf.extend_from_slice(&u32::to_le_bytes(word));
+        }
+        for half in [header as u16, entry as u16, segments.len() as u16, 40, 0, 0] {
+            elf.extend_from_slice(&half.to_le_bytes());
+        }
+        let mut at = header + entry * segments.len() as u32;
+        for (address, bytes) in segments {
+            let size = bytes.len() as u32;
+            for word in [PT_LOAD, at, *address, *address, size, size, 4, 4] {
+                elf.extend_from_slice(&word.to_le_bytes());
+            }
+            at += size;
+        }
+        for (_, bytes) in segments {
+            elf.extend_from_slice(bytes);
+        }
+        elf
+    }
+
+    #[test]
+    fn both_windows_are_one_flash() {
+        let elf = program(&[(0x3c00_000c, b"data"), (0x4200_0000, &MAGIC)]);
+        assert_eq!(flatten(&elf).unwrap(), [&MAGIC[..], &[0xff; 4], b"data"].concat());
+    }
+
+    #[test]
+    fn refusals() {
+        for (segments, words) in [
+            (vec![(0x4200_0000, &MAGIC[..]), (0x3c00_0004, b"data")], "two segments"),
+            (vec![(0x4200_0000, &b"no mark here"[..])], "mark"),
+            (vec![(0x4200_0000, &MAGIC[..]), (0x3fc8_0000, b"data")], "no flash"),
+            (vec![(0x4200_0000, &MAGIC[..]), (0x3c3f_fffe, b"data")], "do not fit"),
+        ] {
+            let error = flatten(&program(&segments)).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        assert!(flatten(b"no program").is_err());
+    }
+}
