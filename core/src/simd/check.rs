@@ -254,7 +254,7 @@ fn scan<K: Kernels>() -> Result<usize, Mismatch> {
     let mut random = Values(5);
     let mut case = 0;
     for n in LENGTHS {
-        for states in [1, 3, 7, 8, 9, STATES] {
+        for states in [1, 2, 3, 7, 8, 9, 12, STATES] {
             if n * states > CELLS || n > CHANNELS {
                 continue;
             }
