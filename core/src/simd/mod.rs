@@ -37,7 +37,9 @@ mod thumb1;
 pub(crate) type Native = cortex_m_dsp::Dsp;
 #[cfg(mambabyte_mve)]
 pub(crate) type Native = helium::Helium;
-#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve))))]
+#[cfg(mambabyte_thumb1)]
+pub(crate) type Native = thumb1::Thumb1;
+#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1))))]
 pub(crate) type Native = plain32::Plain32;
 #[cfg(not(mambabyte_narrow))]
 pub(crate) type Native = Scalar;
