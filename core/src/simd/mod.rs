@@ -20,7 +20,7 @@ pub mod check;
 mod fours;
 #[cfg(any(mambabyte_dsp, mambabyte_mve))]
 mod cortex_m_dsp;
-#[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1))]
+#[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))]
 mod decays;
 #[cfg(mambabyte_mve)]
 mod helium;
@@ -39,7 +39,9 @@ pub(crate) type Native = cortex_m_dsp::Dsp;
 pub(crate) type Native = helium::Helium;
 #[cfg(mambabyte_thumb1)]
 pub(crate) type Native = thumb1::Thumb1;
-#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1))))]
+#[cfg(target_arch = "riscv32")]
+pub(crate) type Native = riscv32::Riscv32;
+#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))))]
 pub(crate) type Native = plain32::Plain32;
 #[cfg(not(mambabyte_narrow))]
 pub(crate) type Native = Scalar;

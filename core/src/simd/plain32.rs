@@ -11,7 +11,6 @@ use crate::linear::BLOCK;
 pub(crate) struct Plain32;
 
 /// The sums of the four rows of `w`.
-#[cfg(not(target_arch = "riscv32"))]
 #[inline(always)]
 fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
     let mut sums = [0i32; 4];
@@ -29,19 +28,6 @@ fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
     if !rest.is_empty() {
         for (sum, row) in sums.iter_mut().zip([a.1, b.1, c.1, d.1]) {
             *sum = sum.wrapping_add(dot(row, rest));
-        }
-    }
-    sums
-}
-
-/// The sums of the four rows of `w`.
-#[cfg(target_arch = "riscv32")]
-#[inline(always)]
-fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
-    let (mut sums, columns) = super::riscv32::dot4(w, x);
-    if columns != x.len() {
-        for (sum, w) in sums.iter_mut().zip(w.chunks_exact(x.len().max(1))) {
-            *sum = w.iter().zip(x).skip(columns).fold(*sum, |s, (&w, &x)| s.wrapping_add(w as i32 * x as i32));
         }
     }
     sums
