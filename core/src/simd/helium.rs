@@ -1,8 +1,11 @@
 //! Cortex-M55 and M85: Helium, vectors of eight i16 or four i32.
 //!
-//! The projections are in [`matvec`], the scan in [`scan`]. What works channel by channel is that of the DSP extension,
-//! which these cores have too.
+//! The projections are in [`matvec`], the scan in [`scan`], the rest in files of their names. What has another shape than
+//! the models for chips falls back to the DSP extension, which these cores have too, or to the scalar code.
 
+mod conv;
+mod delta;
+mod gate;
 mod matvec;
 mod scan;
 
@@ -46,15 +49,15 @@ impl Kernels for Helium {
     }
 
     fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
-        Dsp::conv1d_silu(x, history, w, code, bias, base, frac);
+        conv::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
     fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        Dsp::log_delta(w, code, base, dt, bias, l);
+        delta::log_delta(w, code, base, dt, bias, l);
     }
 
     fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
-        Dsp::delta_x(x, l, base, code, dx);
+        delta::delta_x(x, l, base, code, dx);
     }
 
     fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
@@ -62,7 +65,7 @@ impl Kernels for Helium {
     }
 
     fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
-        Dsp::gate(p, y, x, z)
+        gate::gate(p, y, x, z)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
