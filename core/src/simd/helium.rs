@@ -1,16 +1,17 @@
 //! Cortex-M55 and M85: Helium, vectors of eight i16 or four i32.
 //!
 //! The projections are in [`matvec`], the scan in [`scan`], the rest in files of their names. What has another shape than
-//! the models for chips falls back to the DSP extension, which these cores have too, or to the scalar code.
+//! the models for chips falls back to plain code.
 
 mod conv;
 mod delta;
 mod gate;
 mod matvec;
+mod norm;
 mod scan;
 
-use super::cortex_m_dsp::Dsp;
 use super::narrow;
+use super::plain32::Plain32;
 use super::{Gate, Kernels, Scalar};
 use crate::linear::BLOCK;
 
@@ -19,7 +20,7 @@ pub(crate) struct Helium;
 
 impl Kernels for Helium {
     fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
-        Dsp::embed(row, code, base, res);
+        Plain32::embed(row, code, base, res);
     }
 
     #[inline(never)]
@@ -45,7 +46,7 @@ impl Kernels for Helium {
     }
 
     fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-        Dsp::norm(x, weight, bias, shift, eps, u);
+        norm::norm(x, weight, bias, shift, eps, u);
     }
 
     fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {

@@ -15,10 +15,10 @@ use crate::selective_scan;
 mod channels;
 #[cfg(feature = "kernel-check")]
 pub mod check;
-#[cfg(any(mambabyte_dsp, mambabyte_mve))]
+#[cfg(mambabyte_dsp)]
 #[macro_use]
 mod fours;
-#[cfg(any(mambabyte_dsp, mambabyte_mve))]
+#[cfg(mambabyte_dsp)]
 mod cortex_m_dsp;
 #[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))]
 mod decays;

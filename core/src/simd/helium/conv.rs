@@ -4,8 +4,8 @@
 use core::arch::naked_asm;
 
 use crate::simd::Kernels;
-use crate::simd::cortex_m_dsp::Dsp;
 use crate::simd::narrow::{self, MULTIPLIER};
+use crate::simd::plain32::Plain32;
 use crate::tables::SIGMOID;
 
 /// What the loop over channels reads, in the order of its loads.
@@ -99,7 +99,7 @@ pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
     let n = x.len();
     let whole = w.len() == 4 * n && history.len() == 3 * n && code.len() == n && bias.len() == n;
     if !whole || base < 17 || n == 0 || n % 8 != 0 {
-        return Dsp::conv1d_silu(x, history, w, code, bias, base, frac);
+        return Plain32::conv1d_silu(x, history, w, code, bias, base, frac);
     }
     let (columns, taps) = (history.as_mut_ptr(), w.as_ptr());
     let pass = Pass {
