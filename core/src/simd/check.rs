@@ -17,7 +17,7 @@ pub struct Mismatch {
 }
 
 /// Channels and columns tried.
-const LENGTHS: [usize; 19] = [1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 256];
+const LENGTHS: [usize; 20] = [1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 128, 256];
 /// Most rows of a matrix, and states.
 const ROWS: usize = 9;
 const STATES: usize = 16;
@@ -254,7 +254,7 @@ fn scan<K: Kernels>() -> Result<usize, Mismatch> {
     let mut random = Values(5);
     let mut case = 0;
     for n in LENGTHS {
-        for states in [1, 3, 7, 8, 9, STATES] {
+        for states in [1, 2, 3, 7, 8, 9, 12, STATES] {
             if n * states > CELLS || n > CHANNELS {
                 continue;
             }

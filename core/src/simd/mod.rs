@@ -15,12 +15,12 @@ use crate::selective_scan;
 mod channels;
 #[cfg(feature = "kernel-check")]
 pub mod check;
-#[cfg(any(mambabyte_dsp, mambabyte_mve))]
+#[cfg(mambabyte_dsp)]
 #[macro_use]
 mod fours;
-#[cfg(any(mambabyte_dsp, mambabyte_mve))]
+#[cfg(mambabyte_dsp)]
 mod cortex_m_dsp;
-#[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1))]
+#[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))]
 mod decays;
 #[cfg(mambabyte_mve)]
 mod helium;
@@ -37,7 +37,11 @@ mod thumb1;
 pub(crate) type Native = cortex_m_dsp::Dsp;
 #[cfg(mambabyte_mve)]
 pub(crate) type Native = helium::Helium;
-#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve))))]
+#[cfg(mambabyte_thumb1)]
+pub(crate) type Native = thumb1::Thumb1;
+#[cfg(target_arch = "riscv32")]
+pub(crate) type Native = riscv32::Riscv32;
+#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))))]
 pub(crate) type Native = plain32::Plain32;
 #[cfg(not(mambabyte_narrow))]
 pub(crate) type Native = Scalar;

@@ -11,7 +11,6 @@ use crate::linear::BLOCK;
 pub(crate) struct Plain32;
 
 /// The sums of the four rows of `w`.
-#[cfg(not(any(mambabyte_thumb1, target_arch = "riscv32")))]
 #[inline(always)]
 fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
     let mut sums = [0i32; 4];
@@ -34,19 +33,6 @@ fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
     sums
 }
 
-/// The sums of the four rows of `w`.
-#[cfg(target_arch = "riscv32")]
-#[inline(always)]
-fn dot4(w: &[i8], x: &[i16]) -> [i32; 4] {
-    let (mut sums, columns) = super::riscv32::dot4(w, x);
-    if columns != x.len() {
-        for (sum, w) in sums.iter_mut().zip(w.chunks_exact(x.len().max(1))) {
-            *sum = w.iter().zip(x).skip(columns).fold(*sum, |s, (&w, &x)| s.wrapping_add(w as i32 * x as i32));
-        }
-    }
-    sums
-}
-
 /// The sum of one row.
 #[inline(always)]
 fn dot(w: &[i8], x: &[i16]) -> i32 {
@@ -61,7 +47,6 @@ fn whole<'c, 'y, T>(w: &[i8], code: &'c [u8], x: &[i16], y: &'y mut [T]) -> (&'c
 }
 
 /// `emit(y, saturate(requantize(sum)))` for all rows.
-#[cfg(not(mambabyte_thumb1))]
 #[inline(always)]
 fn rows<T, const LOW: bool>(
     scale: Requantizer<LOW>,
@@ -83,33 +68,6 @@ fn rows<T, const LOW: bool>(
         }
     }
     // Rows that are left are the last ones of each slice, which have one length.
-    for ((w, &code), y) in left.chunks_exact(n).zip(rest_codes).zip(rest_y) {
-        emit(y, scale.apply(dot(w, x), code));
-    }
-}
-
-/// Three rows at a time in assembly: [`super::thumb1`].
-#[cfg(mambabyte_thumb1)]
-#[inline(always)]
-fn rows<T, const LOW: bool>(
-    scale: Requantizer<LOW>,
-    w: &[i8],
-    code: &[u8],
-    x: &[i16],
-    y: &mut [T],
-    emit: impl Fn(&mut T, i32),
-) {
-    let n = x.len().max(1);
-    let blocks = w.chunks_exact(3 * n);
-    let (codes, rest_codes) = code.as_chunks::<3>();
-    let (ys, rest_y) = y.as_chunks_mut::<3>();
-    let left = blocks.remainder();
-    for ((block, codes), ys) in blocks.zip(codes).zip(ys.iter_mut()) {
-        let sums = super::thumb1::dot3(block, x);
-        for i in 0..3 {
-            emit(&mut ys[i], scale.apply(sums[i], codes[i]));
-        }
-    }
     for ((w, &code), y) in left.chunks_exact(n).zip(rest_codes).zip(rest_y) {
         emit(y, scale.apply(dot(w, x), code));
     }
@@ -166,25 +124,5 @@ impl Kernels for Plain32 {
 
     fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
         channels::gate(p, y, x, z)
-    }
-
-    #[cfg(mambabyte_thumb1)]
-    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
-    fn scan_free(
-        h: &mut [i16],
-        a_log: &[u8],
-        a_base: i16,
-        b: &[i16],
-        c: &[i16],
-        log_delta: &[i16],
-        dx: &[i16],
-        y: &mut [i32],
-    ) {
-        super::thumb1::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
-    }
-
-    #[cfg(mambabyte_thumb1)]
-    fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
-        super::thumb1::scan_tied(h, b, c, r, a, dx, y);
     }
 }

@@ -13,7 +13,8 @@ use mambabyte_core::{Blob, Dims};
 use mambabyte_host::align::AlignedBytes;
 
 use crate::boards::Board;
-use crate::{build, model_file, qemu};
+use crate::tied::blob_file;
+use crate::{build, qemu};
 
 /// Functions and their stages. The order is that of the report.
 const STAGES: [(&str, &str); 16] = [
@@ -85,7 +86,7 @@ pub(crate) fn count(root: &Path, board: &Board, model: &str) -> Result<Counts> {
     let text = std::fs::read_to_string(&file).with_context(|| format!("the plugin left no {}", file.display()))?;
     let mut stages = Chains::new(&elf)?.stages(&text)?;
     stages.values_mut().for_each(|n| *n /= bytes);
-    let blob = AlignedBytes::new(&std::fs::read(model_file(root, model, "model.mbb"))?);
+    let blob = AlignedBytes::new(&std::fs::read(blob_file(root, model)?)?);
     let dims = *Blob::parse(blob.as_slice()).map_err(|e| anyhow!("{model}: {e}"))?.dims();
     Ok(Counts { dims, per_byte: stages.values().sum(), stages })
 }

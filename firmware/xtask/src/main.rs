@@ -15,6 +15,7 @@ mod qemu;
 mod route;
 mod soak;
 mod stack;
+mod tied;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -114,7 +115,7 @@ struct What {
     /// Board; may be repeated. Default: mps2-an386, for test all
     #[arg(long, value_parser = Board::named)]
     board: Vec<Board>,
-    /// Shipped model; may be repeated. Default: sensor-pico, for test the three sensor models
+    /// Shipped model, or one with -tied behind its name for one that is only counted; may be repeated. Default: sensor-pico, for test the three sensor models
     #[arg(long)]
     model: Vec<String>,
 }
@@ -241,7 +242,7 @@ fn build_words(
     features: &[&str],
     words: &[OsString],
 ) -> Result<PathBuf> {
-    let blob = model_file(root, model, "model.mbb");
+    let blob = tied::blob_file(root, model)?;
     if !blob.exists() {
         bail!("--model {model}: there is no {}", blob.display());
     }
@@ -350,7 +351,7 @@ fn fits(root: &Path, board: &Board, model: &str) -> Result<bool> {
         let (number, unit) = length.split_at(length.len() - 1);
         Ok(number.parse::<usize>()? * if unit == "M" { 1024 * 1024 } else { 1024 })
     };
-    let bytes = AlignedBytes::new(&std::fs::read(model_file(root, model, "model.mbb"))?);
+    let bytes = AlignedBytes::new(&std::fs::read(tied::blob_file(root, model)?)?);
     let blob = Blob::parse(bytes.as_slice()).map_err(|e| anyhow::anyhow!("{model}: {e}"))?;
     let dims: &Dims = blob.dims();
     let ram = dims.state_bytes() + dims.scratch_bytes() + 4096;
