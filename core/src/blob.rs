@@ -29,8 +29,8 @@ const TABLE_END: usize = HEADER + SECTIONS * TABLE_ROW;
 /// i8 weights, i16 activations, i16 state.
 pub const QUANT_W8A16H16: u32 = 1;
 
-/// CRC-32 as in zip and PNG.
-pub(crate) const CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+/// CRC-32 as in zip and PNG. One table for all uses.
+pub(crate) static CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// 128 bits that name a model: the head of SHA-256 over its shape and all sections.
 pub type Fingerprint = [u8; 16];

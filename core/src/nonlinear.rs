@@ -9,7 +9,11 @@
 //! Logs are in octaves, Q10.
 
 use crate::fixed::round_shift;
-use crate::tables::{DECAY, EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
+#[cfg(mambabyte_dsp)]
+use crate::simd::DECAYS as DECAY;
+#[cfg(not(mambabyte_dsp))]
+use crate::tables::DECAY;
+use crate::tables::{EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
 
 /// `2^(fraction / 65536)` in Q15, `32768..=65535`. Relative error at most 3.1e-5 (half a Q15 step).
 #[inline(always)]

@@ -15,12 +15,12 @@ use crate::selective_scan;
 mod channels;
 #[cfg(feature = "kernel-check")]
 pub mod check;
-#[cfg(any(mambabyte_dsp, mambabyte_mve))]
+#[cfg(mambabyte_mve)]
 #[macro_use]
 mod fours;
 #[cfg(any(mambabyte_dsp, mambabyte_mve))]
 mod cortex_m_dsp;
-#[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1))]
+#[cfg(any(mambabyte_mve, mambabyte_thumb1))]
 mod decays;
 #[cfg(mambabyte_mve)]
 mod helium;
@@ -28,11 +28,15 @@ mod helium;
 mod narrow;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 mod plain32;
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+mod rare;
 #[cfg(target_arch = "riscv32")]
 mod riscv32;
 #[cfg(mambabyte_thumb1)]
 mod thumb1;
 
+#[cfg(mambabyte_dsp)]
+pub(crate) use cortex_m_dsp::DECAYS;
 #[cfg(mambabyte_dsp)]
 pub(crate) type Native = cortex_m_dsp::Dsp;
 #[cfg(mambabyte_mve)]

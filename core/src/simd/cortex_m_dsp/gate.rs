@@ -4,8 +4,8 @@
 use core::arch::{asm, naked_asm};
 
 use super::conv::silu;
-use crate::simd::narrow::{self, MULTIPLIER, with_scale};
-use crate::simd::{Gate, channels};
+use crate::simd::narrow::MULTIPLIER;
+use crate::simd::{Gate, rare};
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
@@ -82,10 +82,10 @@ unsafe extern "C" fn gate_loop(_pass: &mut Pass) {
 /// [`gate`](crate::simd::Kernels::gate).
 pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
     let n = x.len();
-    let Some(y) = y.get_mut(..n) else { return channels::gate(p, y, x, z) };
+    let Some(y) = y.get_mut(..n) else { return rare::gate(p, y, x, z) };
     let whole = z.len() == n && p.d_skip.len() == n && p.state_code.len() == n && n % 2 == 0;
     if !whole || p.y_shift > 16 || p.gate_shift > 16 || p.d_shift > 31 || x.as_ptr() as usize % 4 != 0 {
-        return channels::gate(p, y, x, z);
+        return rare::gate(p, y, x, z);
     }
     silu(z, p.z_frac);
     let mut largest = 0;
@@ -115,9 +115,7 @@ pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) ->
             if let (Some(y), Some(&x), Some(&z), Some(&d), Some(&code)) =
                 (y.get_mut(from), x.get(from), z.get(from), p.d_skip.get(from), p.state_code.get(from))
             {
-                let skip = narrow::round(d as i32 * x as i32, p.d_shift as u32);
-                let sum = with_scale!(p.y_shift, |scale| narrow::skipped(scale, *y, code, skip));
-                *y = narrow::gated(sum, z, 16 - p.gate_shift as u32, p.gate_shift);
+                *y = rare::gated(p, *y, x, z, d, code);
                 largest |= y.unsigned_abs();
             }
             from += 1;
