@@ -46,6 +46,12 @@ pub(crate) type Native = plain32::Plain32;
 #[cfg(not(mambabyte_narrow))]
 pub(crate) type Native = Scalar;
 
+/// As long as logits are, for a reference that needs memory behind it and is never read.
+#[cfg(not(mambabyte_narrow))]
+pub(crate) static NO_LOGITS: &[i32; 256] = &[0; 256];
+#[cfg(mambabyte_narrow)]
+pub(crate) static NO_LOGITS: &[i32; 256] = &narrow::MULTIPLIER;
+
 /// The argument of softplus saturates at +-1024, in Q10.
 const V_LIMIT: i64 = 1 << 20;
 
