@@ -31,8 +31,12 @@ const TABLE_END: usize = HEADER + SECTIONS * TABLE_ROW;
 /// i8 weights, i16 activations, i16 state.
 pub const QUANT_W8A16H16: u32 = 1;
 
-/// CRC-32 as in zip and PNG. One table for all uses.
-pub(crate) static CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+/// CRC-32 as in zip and PNG. One table for all uses; on chips no table, which would be a thirtieth of their program.
+pub(crate) static CRC32: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
+type CrcTable = crc::Table<{ if cfg!(mambabyte_narrow) { 0 } else { 1 } }>;
+/// A checksum that is not complete.
+#[cfg(feature = "record")]
+pub(crate) type Crc32Digest = crc::Digest<'static, u32, CrcTable>;
 
 /// 128 bits that name a model: the head of SHA-256 over its shape and all sections.
 pub type Fingerprint = [u8; 16];

@@ -4,8 +4,8 @@
 
 #![allow(dead_code, reason = "each kind of chip uses a part of it")]
 
-use super::{Gate, rare};
 use super::narrow::{self, Requantizer, with_scale};
+use super::{Gate, rare};
 use crate::fixed::row_multiplier;
 use crate::linear;
 use crate::nonlinear::rsqrt;

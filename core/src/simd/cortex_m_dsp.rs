@@ -27,6 +27,7 @@ macro_rules! cpu {
 
 mod conv;
 mod delta;
+mod finish;
 mod gate;
 mod norm;
 #[cfg(mambabyte_dsp)]

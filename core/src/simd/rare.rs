@@ -8,24 +8,6 @@ use crate::nonlinear::log2_softplus;
 
 #[cold]
 #[inline(never)]
-pub(crate) fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
-    Scalar::matvec_i16(w, code, base, x, y);
-}
-
-#[cold]
-#[inline(never)]
-pub(crate) fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-    Scalar::matvec_i32(w, code, base, x, y);
-}
-
-#[cold]
-#[inline(never)]
-pub(crate) fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-    Scalar::matvec_add(w, code, base, x, y);
-}
-
-#[cold]
-#[inline(never)]
 pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
     Scalar::norm(x, weight, bias, shift, eps, u);
 }
@@ -45,8 +27,8 @@ pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
 /// One channel of [`log_delta`], from its sum.
 #[cold]
 #[inline(never)]
-pub(crate) fn log_delta_of(sum: i32, code: u8, base: u8, bias: i16) -> i16 {
-    let v = requantize(sum as i64, code, base) + bias as i64;
+pub(crate) fn log_delta_of(sum: i64, code: u8, base: u8, bias: i16) -> i16 {
+    let v = requantize(sum, code, base) + bias as i64;
     saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64)
 }
 
@@ -64,33 +46,11 @@ pub(crate) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
 
 #[cold]
 #[inline(never)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
-pub(crate) fn scan_free(
-    h: &mut [i16],
-    a_log: &[u8],
-    a_base: i16,
-    b: &[i16],
-    c: &[i16],
-    log_delta: &[i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
-    Scalar::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
-}
-
-#[cold]
-#[inline(never)]
 pub(crate) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
     Scalar::scan_tied(h, b, c, r, a, dx, y);
 }
 
-#[cold]
-#[inline(never)]
-pub(crate) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
-    Scalar::gate(p, y, x, z)
-}
-
-/// One channel of [`gate`] before the shift that fits the byte; `silu_z` is SiLU of `z`.
+/// One channel of [`Kernels::gate`] before the shift that fits the byte; `silu_z` is SiLU of `z`.
 #[cold]
 #[inline(never)]
 pub(crate) fn gated(p: &Gate<'_>, y: i32, x: i16, silu_z: i16, d: i16, code: u8) -> i32 {
@@ -102,6 +62,6 @@ pub(crate) fn gated(p: &Gate<'_>, y: i32, x: i16, silu_z: i16, d: i16, code: u8)
 /// `saturate_i32(requantize(sum))`.
 #[cold]
 #[inline(never)]
-pub(crate) fn requantized(sum: i32, code: u8, base: u8) -> i32 {
-    saturate_i32(requantize(sum as i64, code, base))
+pub(crate) fn requantized(sum: i64, code: u8, base: u8) -> i32 {
+    saturate_i32(requantize(sum, code, base))
 }

@@ -3,9 +3,10 @@
 
 use core::arch::{asm, naked_asm};
 
-use crate::simd::narrow::{EXP2_Q10, MULTIPLIER};
+use crate::linear;
+use crate::simd::narrow::MULTIPLIER;
 use crate::simd::rare;
-use crate::tables::LOG2_SOFTPLUS;
+use crate::tables::{EXP2, LOG2_SOFTPLUS};
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
@@ -118,12 +119,11 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
         [a, b] => (rank_2, [pair(a, b), 0, 0, 0]),
         [a, b, c, d] => (rank_4, [pair(a, c), pair(b, d), 0, 0]),
         [a, b, c, d, e, f, g, h] => (rank_8, [pair(a, c), pair(b, d), pair(e, g), pair(f, h)]),
-        _ => return rare::log_delta(w, code, base, dt, bias, l),
+        _ => (rank_8, [0; 4]),
     };
     let n = l.len();
-    if base < 17 || code.len() != n || bias.len() != n || w.len() != n * dt.len() || !n.is_multiple_of(2) {
-        return rare::log_delta(w, code, base, dt, bias, l);
-    }
+    let whole = code.len() == n && bias.len() == n && w.len() == n * dt.len() && n.is_multiple_of(2);
+    let fits = whole && base >= 17 && matches!(dt.len(), 2 | 4 | 8);
     let mut from = 0;
     while from < n {
         let ends = l.as_mut_ptr_range();
@@ -134,24 +134,25 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
             code: code.as_ptr().wrapping_add(from),
             bias: bias.as_ptr().wrapping_add(from),
             multiplier: MULTIPLIER.as_ptr(),
-            shift: base as u32 - 16,
+            shift: (base as u32).wrapping_sub(16),
             table: LOG2_SOFTPLUS.as_ptr(),
             end: ends.end,
         };
-        // SAFETY: the loop goes through the channels from `from` to `n`, both even; all rows have `n` of them. It reads
-        // words of weights by a load that may be unaligned. The index into the table has 9
-        // bits, and the table one entry more than 512.
-        unsafe { function(&mut pass) };
+        if fits {
+            // SAFETY: the loop goes through the channels from `from` to `n`, both even; all rows have `n` of them. It
+            // reads words of weights by a load that may be unaligned. The index into the table has 9 bits, and the
+            // table one entry more than 512.
+            unsafe { function(&mut pass) };
+        }
         // It has ended, or at a channel beyond the table. The loop goes on at an even channel.
         from = (pass.l as usize - ends.start as usize) / 2;
-        let stop = (from + 2) & !1;
+        let stop = if fits { (from + 2) & !1 } else { n };
         while from < stop.min(n) {
             let weights = w.get(from * dt.len()..(from + 1) * dt.len());
             if let (Some(w), Some(&code), Some(&bias), Some(l)) =
                 (weights, code.get(from), bias.get(from), l.get_mut(from))
             {
-                let sum = w.iter().zip(dt).fold(0, |sum, (&w, &dt)| sum + w as i32 * dt as i32);
-                *l = rare::log_delta_of(sum, code, base, bias);
+                *l = rare::log_delta_of(linear::dot_i8_i16(w, dt), code, base, bias);
             }
             from += 1;
         }
@@ -166,7 +167,8 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
     }
     let ends = dx.as_mut_ptr_range();
     // SAFETY: two channels a turn until `dx` is at its end, after `n`, an even number; all rows have `n`. The index into
-    // the table has 10 bits.
+    // the table has 7 bits, and the table one entry more than 128: one load, that may be unaligned, reads two, and the
+    // 3 bits below go between them. The carry is the bit that a shift drops last.
     unsafe {
         asm!(
             "2:",
@@ -174,10 +176,17 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
             "ldrsh {e}, [{l}], #2",
             "add {e}, {e}, {c}, lsl #5",
             "add {e}, {e}, {base}",
-            "ubfx {c}, {e}, #0, #10",
-            "ldrh {c}, [{table}, {c}, lsl #1]",
-            "sub {e}, {fourteen}, {e}, asr #10",
+            "ubfx {c}, {e}, #3, #7",
+            "ldr {c}, [{table}, {c}, lsl #1]",
+            "and {r}, {e}, #7",
+            "uxth {t}, {c}",
+            "rsb {c}, {t}, {c}, lsr #16",
+            "mul {c}, {c}, {r}",
+            "lsrs {c}, {c}, #3",
+            "adc {c}, {c}, {t}",
             "ldrsh {v}, [{x}], #2",
+            "asr {e}, {e}, #10",
+            "rsb {e}, {e}, #14",
             "usat {e}, #5, {e}",
             "mul {v}, {v}, {c}",
             "asr {v}, {v}, {e}",
@@ -187,10 +196,17 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
             "ldrsh {e}, [{l}], #2",
             "add {e}, {e}, {c}, lsl #5",
             "add {e}, {e}, {base}",
-            "ubfx {c}, {e}, #0, #10",
-            "ldrh {c}, [{table}, {c}, lsl #1]",
-            "sub {e}, {fourteen}, {e}, asr #10",
+            "ubfx {c}, {e}, #3, #7",
+            "ldr {c}, [{table}, {c}, lsl #1]",
+            "and {r}, {e}, #7",
+            "uxth {t}, {c}",
+            "rsb {c}, {t}, {c}, lsr #16",
+            "mul {c}, {c}, {r}",
+            "lsrs {c}, {c}, #3",
+            "adc {c}, {c}, {t}",
             "ldrsh {t}, [{x}], #2",
+            "asr {e}, {e}, #10",
+            "rsb {e}, {e}, #14",
             "usat {e}, #5, {e}",
             "mul {t}, {t}, {c}",
             "asr {t}, {t}, {e}",
@@ -208,13 +224,13 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
             x = inout(reg) x.as_ptr() => _,
             l = inout(reg) l.as_ptr() => _,
             code = inout(reg) code.as_ptr() => _,
-            table = in(reg) EXP2_Q10.as_ptr(),
+            table = in(reg) EXP2.as_ptr(),
             base = in(reg) base,
-            fourteen = in(reg) 14,
             c = out(reg) _,
             e = out(reg) _,
             v = out(reg) _,
             t = out(reg) _,
+            r = out(reg) _,
             options(nostack),
         );
     }

@@ -7,13 +7,12 @@
 //! SMMLAR(a, (r << 17) - 2^32, a)                            mul_q15(a, r) for r >= 2^14: the next power of a tied decay
 //! ```
 //!
-//! Free decays are looked up in [`DECAYS`]: a channel's address there plus eight times the byte `a_log`.
+//! Free decays are looked up in [`FREE_DECAYS`]: a channel's address there plus eight times the byte `a_log`.
 #![allow(unsafe_code, reason = "the loops are assembly; each call has its reason")]
 
 use core::arch::naked_asm;
 
 use crate::fixed::mul_q15;
-use crate::nonlinear::decay;
 use crate::selective_scan::update;
 use crate::simd::rare;
 use crate::tables::DECAY;
@@ -21,22 +20,26 @@ use crate::tables::DECAY;
 /// States that one pass takes.
 const STATES: usize = 8;
 
-/// Channels have indices of `0..=2047`; a byte adds up to `4 * 255`.
-const ENTRIES: usize = 2048 + 4 * 255;
-
 /// [`DECAY`], and zeros behind it.
-pub(crate) static DECAYS: [i16; ENTRIES] = {
-    let mut table = [0; ENTRIES];
+const fn longer<const N: usize>() -> [i16; N] {
+    let mut table = [0; N];
     let mut i = 0;
     while i < DECAY.len() {
         table[i] = DECAY[i];
         i += 1;
     }
     table
-};
+}
+
+/// For first decays: a zero behind the last one.
+pub(crate) static DECAYS: [i16; DECAY.len() + 1] = longer();
+
+/// For free decays: channels have indices of `0..=2047`, and a byte adds up to `4 * 255`. A program has this table or
+/// the other one, if the compiler knows the model.
+static FREE_DECAYS: [i16; 2048 + 4 * 255] = longer();
 
 /// What is added to a logarithm of delta so that an eighth of the sum is its index: `l + a_base + 15 * 1024 + 4`, as in
-/// [`decay`].
+/// [`decay`](crate::nonlinear::decay).
 pub(super) const fn index_base(a_base: i16) -> i32 {
     a_base as i32 + (15 << 10) + 4
 }
@@ -219,21 +222,19 @@ macro_rules! tied {
                 "stm r12, {{r2-r5}}",
                 "mov r6, #0x4000",
                 "2:",
-                "ldrd r8, r9, [sp, #64]",
+                "ldrd r8, r11, [sp, #64]",
                 "ldr r10, [r8], #4",
-                "ldr r12, [r9], #4",
-                "strd r8, r9, [sp, #64]",
+                "ldr r9, [r11], #4",
+                "strd r8, r11, [sp, #64]",
                 "uxth r0, r10",
                 "lsr r1, r10, #16",
-                "lsl r8, r12, #16",
-                "mov r9, r12",
+                "lsl r8, r9, #16",
                 "bfc r9, #0, #16",
-                // Both at least 2^14? Their bits 14, of the lower and of the upper half.
-                "and r12, r0, r1",
-                "tst r12, #0x4000",
-                "beq 4f",
+                // Both at least 2^14?
                 "lsl r2, r0, #17",
                 "lsl r3, r1, #17",
+                "ands r12, r2, r3",
+                "bpl 4f",
                 ".set n, 0",
                 ".rept 8",
                 state!(),
@@ -305,7 +306,10 @@ pub(super) fn scan_free(
     let addresses = h.as_ptr() as usize | y.as_ptr() as usize | log_delta.as_ptr() as usize | dx.as_ptr() as usize;
     let whole = h.len() == n * b.len() && a_log.len() == h.len() && c.len() == b.len();
     let (Some(function), true) = (chosen, whole && fits([log_delta.len(), dx.len(), n], n, b.len(), addresses)) else {
-        return rare::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        for (d, (y, (&l, &dx))) in y.iter_mut().zip(log_delta.iter().zip(dx)).enumerate() {
+            *y = far_channel(h, a_log, n, d, l as i32 + index_base(a_base), b, c, dx, 0);
+        }
+        return;
     };
     let ends = y.as_mut_ptr_range();
     let blocks = h.chunks_exact_mut(STATES * n).zip(a_log.chunks_exact(STATES * n));
@@ -320,7 +324,7 @@ pub(super) fn scan_free(
             let mut pass = Free {
                 selected,
                 base: index_base(a_base),
-                table: DECAYS.as_ptr(),
+                table: FREE_DECAYS.as_ptr(),
                 rate: log_delta.as_ptr().wrapping_add(from),
                 dx: dx.as_ptr().wrapping_add(from),
                 end: ends.end,
@@ -337,7 +341,7 @@ pub(super) fn scan_free(
             from = (pass.y as usize - ends.start as usize) / 4;
             for d in from..n.min(from + 2) {
                 if let (Some(y), Some(&l), Some(&dx)) = (y.get_mut(d), log_delta.get(d), dx.get(d)) {
-                    *y = far_channel(h, a_log, n, d, l as i32 + a_base as i32, b, c, dx, *y & keep);
+                    *y = far_channel(h, a_log, n, d, l as i32 + index_base(a_base), b, c, dx, *y & keep);
                 }
             }
             from += 2;
@@ -346,7 +350,7 @@ pub(super) fn scan_free(
     }
 }
 
-/// All states of channel `d`, whose index is outside of the table.
+/// All states of channel `d`, by the scalar equation; `l` is eight times the index of its decays.
 #[cold]
 #[inline(never)]
 #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
@@ -364,7 +368,9 @@ fn far_channel(
     let states = h.chunks_exact_mut(n.max(1)).zip(a_log.chunks_exact(n.max(1)));
     for ((h, a_log), (&b, &c)) in states.zip(b.iter().zip(c)) {
         if let (Some(h), Some(&a_log)) = (h.get_mut(d), a_log.get(d)) {
-            y = update(h, decay(l + 32 * a_log as i32), mul_q15(dx, b), c, y);
+            let index = (l + 32 * a_log as i32) >> 3;
+            let a = if index < 0 { 32767 } else { FREE_DECAYS.get(index as usize).copied().unwrap_or(0) };
+            y = update(h, a, mul_q15(dx, b), c, y);
         }
     }
     y
@@ -390,8 +396,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
         *s = Selected { b2: 2 * b as i32, c: c as i32 };
     }
     let ends = y.as_mut_ptr_range();
-    let mut pass =
-        Tied { r: r.as_ptr(), dx: dx.as_ptr(), y: ends.start, end: ends.end, h: h.as_mut_ptr(), selected };
+    let mut pass = Tied { r: r.as_ptr(), dx: dx.as_ptr(), y: ends.start, end: ends.end, h: h.as_mut_ptr(), selected };
     // SAFETY: the loop ends when `y` has reached `end`, after `n` channels, an even number; `r` and `dx` have as many,
     // `h` has eight rows of `n`.
     unsafe { function(&mut pass) };

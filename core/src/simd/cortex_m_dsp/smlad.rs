@@ -9,8 +9,9 @@
 
 use core::arch::{asm, naked_asm};
 
-use crate::linear::BLOCK;
-use crate::simd::narrow::{self, MULTIPLIER};
+use super::finish::{Kind, Rows, far_add, far_i16, far_i32, near_add, near_i16, near_i32, up_add, up_i32};
+use crate::linear::{self, BLOCK};
+use crate::simd::narrow::{self, MULTIPLIER, Requantizer};
 use crate::simd::rare;
 
 /// Whether rows of `columns` are packed: their sums fit an i32, and the loops take eight columns at a time.
@@ -54,62 +55,31 @@ pub(super) fn pack(x: &mut [i16]) {
     }
 }
 
-/// What becomes of the sums of four rows, r2 to r5; r0 is the address of [`Rows`]. It leaves equality when it has done
-/// the last rows. All registers but r1 and sp are free.
-type Finish = unsafe extern "C" fn();
 /// The loop over the rows of a matrix, four at a time.
 type Loop = unsafe extern "C" fn(&mut Rows);
 
-/// What a loop reads and keeps, in the order of its loads.
-#[repr(C)]
-struct Rows {
-    /// `[n]`, packed.
-    x: *const i16,
-    finish: Finish,
-    /// `[rows]`.
-    code: *const u8,
-    multiplier: *const i32,
-    /// `base - 16`, or its negative if that is below 0.
-    shift: u32,
-    /// `[rows]` of i16 or i32.
-    y: *mut u8,
-    /// Behind the last row of `y`.
-    end: *const u8,
-    /// `[rows, n]`.
-    w: *const i8,
-}
-
-/// The next eight columns of one row, at `$at`, into its sum.
-macro_rules! row {
-    ($sum:literal, $at:literal) => {
+/// The next eight columns of four rows: `$first` is `smlad`, or `smuad` without the sums so far.
+macro_rules! eight {
+    ($first:literal, $r2:literal, $r3:literal, $r4:literal, $r5:literal) => {
         concat!(
-            "ldrd r10, r11, ",
-            $at,
-            "\n",
+            "ldm r0!, {{r6, r7, r8, r9}}\n",
+            eight!(@ "r5", "[r1, #3 * {n}]", $first, $r5),
+            eight!(@ "r4", "[r1, #2 * {n}]", $first, $r4),
+            eight!(@ "r3", "[r1, #{n}]", $first, $r3),
+            eight!(@ "r2", "[r1], #8", $first, $r2),
+        )
+    };
+    (@ $sum:literal, $at:literal, $first:literal, $so_far:literal) => {
+        concat!(
+            "ldrd r10, r11, ", $at, "\n",
             "sxtb16 r12, r10\n",
-            "smlad ",
-            $sum,
-            ", r12, r6, ",
-            $sum,
-            "\n",
+            $first, " ", $sum, ", r12, r6", $so_far, "\n",
             "sxtb16 r10, r10, ror #8\n",
-            "smlad ",
-            $sum,
-            ", r10, r7, ",
-            $sum,
-            "\n",
+            "smlad ", $sum, ", r10, r7, ", $sum, "\n",
             "sxtb16 r12, r11\n",
-            "smlad ",
-            $sum,
-            ", r12, r8, ",
-            $sum,
-            "\n",
+            "smlad ", $sum, ", r12, r8, ", $sum, "\n",
             "sxtb16 r11, r11, ror #8\n",
-            "smlad ",
-            $sum,
-            ", r11, r9, ",
-            $sum,
-            "\n",
+            "smlad ", $sum, ", r11, r9, ", $sum, "\n",
         )
     };
 }
@@ -124,24 +94,22 @@ macro_rules! sums {
                 "push {{r4-r11, lr}}",
                 "push {{r0}}",
                 "ldr r1, [r0, #28]",
-                // The next four rows.
+                // The next four rows; r0 is the address of `Rows`, which the finish leaves there.
                 "3:",
-                "ldr r0, [sp]",
-                "ldr r0, [r0]",
+                "ldr r0, [r0, #20]",
+                ".if {n} > 32",
                 "mov r2, #0",
                 "mov r3, #0",
                 "mov r4, #0",
                 "mov r5, #0",
-                ".if {n} > 32",
                 "mov lr, #({n} / 32)",
                 "2:",
+                eight!("smlad", ", r2", ", r3", ", r4", ", r5"),
+                ".else",
+                eight!("smuad", "", "", "", ""),
                 ".endif",
-                ".rept 4",
-                "ldm r0!, {{r6, r7, r8, r9}}",
-                row!("r5", "[r1, #3 * {n}]"),
-                row!("r4", "[r1, #2 * {n}]"),
-                row!("r3", "[r1, #{n}]"),
-                row!("r2", "[r1], #8"),
+                ".rept 3",
+                eight!("smlad", ", r2", ", r3", ", r4", ", r5"),
                 ".endr",
                 ".if {n} > 32",
                 "subs lr, lr, #1",
@@ -149,7 +117,7 @@ macro_rules! sums {
                 ".endif",
                 "add r1, r1, #3 * {n}",
                 "ldr r0, [sp]",
-                "ldr r10, [r0, #4]",
+                "ldr r10, [r0, #24]",
                 "blx r10",
                 "bne 3b",
                 "pop {{r0}}",
@@ -177,156 +145,62 @@ const fn sums(n: usize) -> Option<Loop> {
     }
 }
 
-/// A [`Finish`]: `$scale` turns r2-r5 by the multipliers in r6-r9 and the shift in r10 into rows, `$store` stores them at
-/// r11 and moves it on.
-macro_rules! finish {
-    ($name:ident, [$($scale:literal),*], [$($store:literal),*]) => {
-        #[unsafe(naked)]
-        unsafe extern "C" fn $name() {
-            naked_asm!(
-                cpu!(),
-                "ldrd r10, r11, [r0, #8]",
-                "ldr r12, [r10], #4",
-                "str r10, [r0, #8]",
-                "uxtb r6, r12",
-                "uxtb r7, r12, ror #8",
-                "uxtb r8, r12, ror #16",
-                "lsr r9, r12, #24",
-                "ldr r6, [r11, r6, lsl #2]",
-                "ldr r7, [r11, r7, lsl #2]",
-                "ldr r8, [r11, r8, lsl #2]",
-                "ldr r9, [r11, r9, lsl #2]",
-                "ldrd r10, r11, [r0, #16]",
-                $($scale,)*
-                $($store,)*
-                "str r11, [r0, #20]",
-                "ldr r10, [r0, #24]",
-                "cmp r11, r10",
-                "bx lr",
-            )
-        }
-    };
-}
-
-/// `finish!` for a way to scale and one to store.
-macro_rules! with_scale_and_store {
-    // Multipliers have eight zero bits at least below their product's rounding; nine with the mantissa's shift by one.
-    ($name:ident, near, $($rest:tt)*) => {
-        with_scale_and_store!(@ $name, [
-            "asr r6, r6, r10", "asr r7, r7, r10", "asr r8, r8, r10", "asr r9, r9, r10",
-            "smmulr r2, r2, r6", "smmulr r3, r3, r7", "smmulr r4, r4, r8", "smmulr r5, r5, r9"
-        ], $($rest)*);
-    };
-    // SMMUL gives the high word; the bit that the shift drops last rounds.
-    ($name:ident, far, $($rest:tt)*) => {
-        with_scale_and_store!(@ $name, [
-            "smmul r2, r2, r6", "smmul r3, r3, r7", "smmul r4, r4, r8", "smmul r5, r5, r9",
-            "asrs r2, r2, r10", "adc r2, r2, #0",
-            "asrs r3, r3, r10", "adc r3, r3, #0",
-            "asrs r4, r4, r10", "adc r4, r4, #0",
-            "asrs r5, r5, r10", "adc r5, r5, #0"
-        ], $($rest)*);
-    };
-    // The sums have room for the shift up: their rows are short.
-    ($name:ident, up, $($rest:tt)*) => {
-        with_scale_and_store!(@ $name, [
-            "lsl r2, r2, r10", "lsl r3, r3, r10", "lsl r4, r4, r10", "lsl r5, r5, r10",
-            "smmulr r2, r2, r6", "smmulr r3, r3, r7", "smmulr r4, r4, r8", "smmulr r5, r5, r9"
-        ], $($rest)*);
-    };
-    // Saturated to -32768..=32767, then -32768 becomes -32767: down by one and up by one, both saturating.
-    (@ $name:ident, $scale:tt, i16) => {
-        finish!($name, $scale, [
-            "ssat r2, #16, r2",
-            "ssat r3, #16, r3",
-            "ssat r4, #16, r4",
-            "ssat r5, #16, r5",
-            "pkhbt r2, r2, r3, lsl #16",
-            "pkhbt r3, r4, r5, lsl #16",
-            "mov r6, #0x00010001",
-            "qsub16 r2, r2, r6",
-            "qsub16 r3, r3, r6",
-            "qadd16 r2, r2, r6",
-            "qadd16 r3, r3, r6",
-            "strd r2, r3, [r11], #8"
-        ]);
-    };
-    (@ $name:ident, $scale:tt, i32) => {
-        finish!($name, $scale, ["stm r11!, {{r2-r5}}"]);
-    };
-    (@ $name:ident, $scale:tt, add) => {
-        finish!($name, $scale, [
-            "ldm r11, {{r6-r9}}",
-            "qadd r2, r2, r6",
-            "qadd r3, r3, r7",
-            "qadd r4, r4, r8",
-            "qadd r5, r5, r9",
-            "stm r11!, {{r2-r5}}"
-        ]);
-    };
-}
-
-with_scale_and_store!(near_i16, near, i16);
-with_scale_and_store!(far_i16, far, i16);
-with_scale_and_store!(up_i32, up, i32);
-with_scale_and_store!(near_i32, near, i32);
-with_scale_and_store!(far_i32, far, i32);
-with_scale_and_store!(up_add, up, add);
-with_scale_and_store!(near_add, near, add);
-with_scale_and_store!(far_add, far, add);
-
-/// What a loop does with its sums, and by how much it shifts.
-struct Chosen {
-    finish: Finish,
-    shift: u32,
-}
-
-/// The function for `base` and rows of `n`, out of those that shift up, by little and by more.
-fn choose(base: u8, n: usize, up: Option<Finish>, near: Finish, far: Finish) -> Option<Chosen> {
-    let base = base as u32;
-    // |sum| <= n * 2^22.
-    let room = 9u32.saturating_sub(n.next_power_of_two().trailing_zeros());
-    match base {
-        17..=25 => Some(Chosen { finish: near, shift: base - 16 }),
-        26.. => Some(Chosen { finish: far, shift: (base - 16).min(32) }),
-        _ if 16 - base <= room => up.map(|finish| Chosen { finish, shift: 16 - base }),
-        _ => None,
-    }
-}
-
-/// As many blocks of four rows as there are; returns the number of rows done.
+/// As many blocks of four rows as there are, or up to sums without room; returns the number of rows done. `y` has `rows` elements of `size` bytes.
 #[inline(never)]
-fn blocks<T>(sums: Option<Loop>, chosen: Option<Chosen>, w: &[i8], code: &[u8], x: &[i16], y: &mut [T]) -> usize {
-    let n = x.len();
-    let (Some(function), Some(chosen), true) = (sums, chosen, n > 0) else { return 0 };
-    let rows = (w.len() / n).min(code.len()).min(y.len()) & !3;
-    if rows == 0 || (w.as_ptr() as usize | x.as_ptr() as usize | y.as_ptr() as usize) % 4 != 0 {
+#[allow(clippy::too_many_arguments, reason = "the operands of one product, and what is done with them")]
+fn blocks(
+    sums: Option<Loop>,
+    kind: Kind,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    x: &[i16],
+    y: *mut u8,
+    (rows, size): (usize, usize),
+) -> usize {
+    let (n, start) = (x.len(), y as usize);
+    let base = base as u32;
+    // |sum| <= n * 2^22: rows that are short leave room for a shift up.
+    let chosen = match base {
+        17..=25 => Some((kind.near, base - 16)),
+        26.. => Some((kind.far, (base - 16).min(32))),
+        _ if kind.checks || n.next_power_of_two() as u32 <= 512 >> (16 - base) => kind.up.map(|up| (up, 16 - base)),
+        _ => None,
+    };
+    let rows = rows.min(code.len()) & !3;
+    let whole = packs(n) && rows > 0 && w.len() >= rows * n;
+    let (Some(function), Some((finish, shift)), true) = (sums, chosen, whole) else { return 0 };
+    if (w.as_ptr() as usize | x.as_ptr() as usize | y as usize) % 4 != 0 {
         return 0;
     }
-    let start = y.as_mut_ptr();
     let mut pass = Rows {
-        x: x.as_ptr(),
-        finish: chosen.finish,
         code: code.as_ptr(),
         multiplier: MULTIPLIER.as_ptr(),
-        shift: chosen.shift,
-        y: start.cast(),
-        end: start.wrapping_add(rows).cast(),
+        shift,
+        y,
+        end: y.wrapping_add(rows * size),
+        x: x.as_ptr(),
+        finish,
         w: w.as_ptr(),
     };
-    // SAFETY: the loop reads `n` activations, `rows * n` weights and `rows` codes and writes `rows` results; `rows` is
-    // at most what each slice holds, and a multiple of four above zero, at which the loop stops. Words lie at multiples
-    // of four; `code` is read by a load that may be unaligned. The finish stores elements of the size of `T`.
+    // SAFETY: the loop reads `n` activations, `rows * n` weights and `rows` codes and writes `rows` results; `w` and
+    // `code` have as many, `y` has by its callers. `rows` is a multiple of four above zero, at which the loop stops.
+    // Words lie at multiples of four; `code` is read by a load that may be unaligned. The finish stores elements of
+    // `size`.
     unsafe { function(&mut pass) };
-    rows
+    // All, or up to four sums one of which has no room.
+    (pass.y as usize - start) / size
 }
 
-/// One row by packed activations, requantised.
+/// One row, requantised; activations are packed if rows of that width are.
 #[inline(never)]
 fn row(w: &[i8], x: &[i16], code: u8, base: u8) -> i32 {
-    let n = w.len().min(x.len()) & !7;
-    if n == 0 || (w.as_ptr() as usize | x.as_ptr() as usize) % 4 != 0 {
-        return rare::requantized(dot_unaligned(w, x), code, base);
+    let n = x.len();
+    if !packs(n) {
+        return rare::requantized(linear::dot_i8_i16(w, x), code, base);
+    }
+    if w.len() != n || (w.as_ptr() as usize | x.as_ptr() as usize) % 4 != 0 {
+        return rare::requantized(dot_unaligned(w, x) as i64, code, base);
     }
     let mut sum = 0i32;
     // SAFETY: reads `n` bytes at `w` and twice that at `x`, both aligned to 4; `n` is a multiple of eight above zero.
@@ -358,7 +232,10 @@ fn row(w: &[i8], x: &[i16], code: u8, base: u8) -> i32 {
             options(readonly, nostack),
         );
     }
-    rare::requantized(sum, code, base)
+    if base < 17 {
+        return rare::requantized(sum as i64, code, base);
+    }
+    Requantizer::<false>::new(base).apply(sum, code)
 }
 
 /// One row by packed activations, wherever they lie.
@@ -376,14 +253,34 @@ fn dot_unaligned(w: &[i8], x: &[i16]) -> i32 {
     sum
 }
 
-/// The rows from `done` on, one by one.
+/// Rows one by one; returns their number.
 #[inline(always)]
-fn others<T>(done: usize, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [T], emit: impl Fn(&mut T, i32)) {
-    let n = x.len().max(1);
-    let (Some(w), Some(code), Some(y)) = (w.get(done * n..), code.get(done..), y.get_mut(done..)) else { return };
-    for ((w, &code), y) in w.chunks_exact(n).zip(code).zip(y) {
+fn singly<'y, T: 'y>(
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    x: &[i16],
+    y: impl Iterator<Item = &'y mut T>,
+    emit: impl Fn(&mut T, i32),
+) -> usize {
+    let mut rows = 0;
+    for ((w, &code), y) in w.chunks_exact(x.len().max(1)).zip(code).zip(y) {
         emit(y, row(w, x, code, base));
+        rows += 1;
     }
+    rows
+}
+
+/// The rest of the operands of one product, `done` rows on.
+#[inline(always)]
+fn after<'a, T>(
+    done: usize,
+    w: &'a [i8],
+    code: &'a [u8],
+    x: &[i16],
+    y: &'a mut [T],
+) -> Option<(&'a [i8], &'a [u8], &'a mut [T])> {
+    Some((w.get(done * x.len()..)?, code.get(done..)?, y.get_mut(done..)?))
 }
 
 /// [`Kernels::matvec_i16`](crate::simd::Kernels::matvec_i16).
@@ -394,11 +291,10 @@ pub(super) fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i1
 
 #[inline(never)]
 fn rows_i16(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
-    if !packs(x.len()) {
-        return rare::matvec_i16(w, code, base, x, y);
-    }
-    let done = blocks(sums, choose(base, x.len(), None, near_i16, far_i16), w, code, x, y);
-    others(done, w, code, base, x, y, |y, q| *y = narrow::saturate(q));
+    let kind = Kind { up: None, checks: false, near: near_i16, far: far_i16 };
+    let done = blocks(sums, kind, w, code, base, x, y.as_mut_ptr().cast(), (y.len(), 2));
+    let Some((w, code, y)) = after(done, w, code, x, y) else { return };
+    singly(w, code, base, x, y.iter_mut(), |y, q| *y = narrow::saturate(q));
 }
 
 /// [`Kernels::matvec_i32`](crate::simd::Kernels::matvec_i32).
@@ -409,11 +305,10 @@ pub(super) fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i3
 
 #[inline(never)]
 fn rows_i32(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-    if !packs(x.len()) {
-        return rare::matvec_i32(w, code, base, x, y);
-    }
-    let done = blocks(sums, choose(base, x.len(), Some(up_i32), near_i32, far_i32), w, code, x, y);
-    others(done, w, code, base, x, y, |y, q| *y = q);
+    let kind = Kind { up: Some(up_i32), checks: false, near: near_i32, far: far_i32 };
+    let done = blocks(sums, kind, w, code, base, x, y.as_mut_ptr().cast(), (y.len(), 4));
+    let Some((w, code, y)) = after(done, w, code, x, y) else { return };
+    singly(w, code, base, x, y.iter_mut(), |y, q| *y = q);
 }
 
 /// [`Kernels::matvec_add`](crate::simd::Kernels::matvec_add).
@@ -424,9 +319,14 @@ pub(super) fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i3
 
 #[inline(never)]
 fn rows_add(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-    if !packs(x.len()) {
-        return rare::matvec_add(w, code, base, x, y);
+    let kind = Kind { up: Some(up_add), checks: true, near: near_add, far: far_add };
+    let (mut w, mut code, mut y) = (w, code, y);
+    while !y.is_empty() {
+        let done = blocks(sums, kind, w, code, base, x, y.as_mut_ptr().cast(), (y.len(), 4));
+        // Four rows one of which has no room for the shift up, or the rest.
+        let Some((w_left, code_left, y_left)) = after(done, w, code, x, y) else { return };
+        let done = singly(w_left, code_left, base, x, y_left.iter_mut().take(4), |y, q| *y = y.saturating_add(q));
+        let Some(left) = after(done.max(1), w_left, code_left, x, y_left) else { return };
+        (w, code, y) = left;
     }
-    let done = blocks(sums, choose(base, x.len(), Some(up_add), near_add, far_add), w, code, x, y);
-    others(done, w, code, base, x, y, |y, q| *y = y.saturating_add(q));
 }
