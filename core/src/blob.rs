@@ -8,9 +8,11 @@ use crate::dims::{Dims, Norm, VOCAB};
 use bytemuck::Pod;
 
 mod error;
+mod layers;
 mod layout;
 
 pub use error::BlobError;
+pub use layers::{LayerView, Layers};
 use layout::in_range;
 pub use layout::{LayerParams, SECTIONS, Section, align_up, blob_bytes, payload_offset};
 
@@ -29,8 +31,12 @@ const TABLE_END: usize = HEADER + SECTIONS * TABLE_ROW;
 /// i8 weights, i16 activations, i16 state.
 pub const QUANT_W8A16H16: u32 = 1;
 
-/// CRC-32 as in zip and PNG.
-pub(crate) const CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+/// CRC-32 as in zip and PNG. One table for all uses; on chips no table, which would be a thirtieth of their program.
+pub(crate) static CRC32: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
+type CrcTable = crc::Table<{ if cfg!(mambabyte_narrow) { 0 } else { 1 } }>;
+/// A checksum that is not complete.
+#[cfg(feature = "record")]
+pub(crate) type Crc32Digest = crc::Digest<'static, u32, CrcTable>;
 
 /// 128 bits that name a model: the head of SHA-256 over its shape and all sections.
 pub type Fingerprint = [u8; 16];
@@ -53,47 +59,6 @@ pub(crate) struct HeadParams {
     pub(crate) embedding_shift: u8,
     pub(crate) head_shift: u8,
     pub(crate) norm_eps: u64,
-}
-
-/// All sections of one layer.
-#[derive(Clone, Copy)]
-pub struct LayerView<'a> {
-    /// Shifts and formats.
-    pub params: &'a LayerParams,
-    /// `[d_model]`.
-    pub norm_weight: &'a [i16],
-    /// `[d_model]` or empty.
-    pub norm_bias: &'a [i16],
-    /// `[2 * d_inner]`.
-    pub in_proj_code: &'a [u8],
-    /// `[2 * d_inner, d_model]`.
-    pub in_proj: &'a [i8],
-    /// `[d_inner]`.
-    pub conv_code: &'a [u8],
-    /// `[d_conv, d_inner]`.
-    pub conv: &'a [i8],
-    /// `[d_inner]`.
-    pub conv_bias: &'a [i16],
-    /// `[dt_rank + 2 * d_state]`.
-    pub x_proj_code: &'a [u8],
-    /// `[dt_rank + 2 * d_state, d_inner]`.
-    pub x_proj: &'a [i8],
-    /// `[d_inner]`.
-    pub dt_proj_code: &'a [u8],
-    /// `[d_inner, dt_rank]`.
-    pub dt_proj: &'a [i8],
-    /// `[d_inner]`.
-    pub dt_bias: &'a [i16],
-    /// `[a_log_rows, d_inner]`.
-    pub a_log: &'a [u8],
-    /// `[d_inner]`.
-    pub d_skip: &'a [i16],
-    /// `[d_inner]`.
-    pub state_code: &'a [u8],
-    /// `[d_model]`.
-    pub out_proj_code: &'a [u8],
-    /// `[d_model, d_inner]`.
-    pub out_proj: &'a [i8],
 }
 
 /// `N` bytes at `at`; zeros if the slice ends before. No panic path, also in constants.
@@ -215,8 +180,8 @@ impl<'a> Blob<'a> {
     /// Every shift and format in its range and every reserved byte zero, so that the step needs no checks.
     fn check_params(&self) -> Result<(), BlobError> {
         let n_layer = self.dims.n_layer;
-        for layer in 0..n_layer {
-            self.layer(layer).params.check(layer)?;
+        for (layer, params) in self.elements::<LayerParams>(Section::LayerParams).iter().enumerate() {
+            params.check(layer)?;
         }
         in_range(n_layer, "norm_f_shift", self.head.norm_f_shift, 1, 54)?;
         in_range(n_layer, "embedding_shift", self.head.embedding_shift, 1, 54)?;
@@ -279,42 +244,44 @@ impl<'a> Blob<'a> {
         (self.head.embedding_shift, self.head.head_shift)
     }
 
-    /// Part `index` of a section that repeats per layer, as elements. Empty if there is no such part.
-    fn part<T: Pod>(&self, section: Section, index: usize) -> &'a [T] {
-        let all: &'a [T] = bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[]);
-        let len = section.len_per_layer(&self.dims) as usize;
-        let rest = index.checked_mul(len).and_then(|at| all.get(at..));
-        rest.and_then(|rest| rest.get(..len)).unwrap_or(&[])
+    /// A section as elements.
+    fn elements<T: Pod>(&self, section: Section) -> &'a [T] {
+        bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[])
     }
 
     /// The tensors of layer `index`; empty slices if there is no such layer.
     pub fn layer(&self, index: usize) -> LayerView<'a> {
-        static NONE: LayerParams = LayerParams::ZERO;
-        LayerView {
-            params: self.part(Section::LayerParams, index).first().unwrap_or(&NONE),
-            norm_weight: self.part(Section::NormWeight, index),
-            norm_bias: self.part(Section::NormBias, index),
-            in_proj_code: self.part(Section::InProjCode, index),
-            in_proj: self.part(Section::InProj, index),
-            conv_code: self.part(Section::ConvCode, index),
-            conv: self.part(Section::Conv, index),
-            conv_bias: self.part(Section::ConvBias, index),
-            x_proj_code: self.part(Section::XProjCode, index),
-            x_proj: self.part(Section::XProj, index),
-            dt_proj_code: self.part(Section::DtProjCode, index),
-            dt_proj: self.part(Section::DtProj, index),
-            dt_bias: self.part(Section::DtBias, index),
-            a_log: self.part(Section::ALog, index),
-            d_skip: self.part(Section::DSkip, index),
-            state_code: self.part(Section::StateCode, index),
-            out_proj_code: self.part(Section::OutProjCode, index),
-            out_proj: self.part(Section::OutProj, index),
-        }
+        self.layers().nth(index).unwrap_or(LayerView::EMPTY)
+    }
+
+    /// The tensors of all layers, in order. Cheaper than [`Blob::layer`] for each.
+    pub fn layers(&self) -> Layers<'a> {
+        let rest = LayerView {
+            params: &LayerParams::ZERO,
+            norm_weight: self.elements(Section::NormWeight),
+            norm_bias: self.elements(Section::NormBias),
+            in_proj_code: self.elements(Section::InProjCode),
+            in_proj: self.elements(Section::InProj),
+            conv_code: self.elements(Section::ConvCode),
+            conv: self.elements(Section::Conv),
+            conv_bias: self.elements(Section::ConvBias),
+            x_proj_code: self.elements(Section::XProjCode),
+            x_proj: self.elements(Section::XProj),
+            dt_proj_code: self.elements(Section::DtProjCode),
+            dt_proj: self.elements(Section::DtProj),
+            dt_bias: self.elements(Section::DtBias),
+            a_log: self.elements(Section::ALog),
+            d_skip: self.elements(Section::DSkip),
+            state_code: self.elements(Section::StateCode),
+            out_proj_code: self.elements(Section::OutProjCode),
+            out_proj: self.elements(Section::OutProj),
+        };
+        Layers { dims: self.dims, params: self.elements(Section::LayerParams), rest }
     }
 
     /// Row codes `[256]` and weights `[256, d_model]` of the embedding.
     pub fn embedding(&self) -> (&'a [u8], &'a [i8]) {
-        (self.part(Section::EmbeddingCode, 0), self.part(Section::Embedding, 0))
+        (self.elements(Section::EmbeddingCode), self.elements(Section::Embedding))
     }
 
     /// Row codes and weights of the head: the embedding's if they are tied.
@@ -322,13 +289,14 @@ impl<'a> Blob<'a> {
         if self.dims.tied_head {
             self.embedding()
         } else {
-            (self.part(Section::HeadCode, 0), self.part(Section::Head, 0))
+            (self.elements(Section::HeadCode), self.elements(Section::Head))
         }
     }
 
     /// Weight and bias of the last norm.
     pub fn norm_f(&self) -> (&'a [i16], &'a [i16]) {
-        (self.part(Section::NormWeight, self.dims.n_layer), self.part(Section::NormBias, self.dims.n_layer))
+        let last = |all: &'a [i16]| all.get(all.len().saturating_sub(self.dims.d_model)..).unwrap_or(&[]);
+        (last(self.elements(Section::NormWeight)), last(self.elements(Section::NormBias)))
     }
 }
 

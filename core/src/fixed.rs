@@ -9,7 +9,8 @@ use crate::tables::ROW_MULTIPLIER;
 pub const ACTIVATION_MAX: i64 = 32767;
 
 /// `(x + 2^(shift-1)) >> shift`: division by a power of two, rounded half up. `shift` in `1..=62`.
-#[inline(always)]
+#[cfg_attr(not(mambabyte_dsp), inline(always))]
+#[cfg_attr(mambabyte_dsp, inline(never))]
 pub const fn round_shift(x: i64, shift: u32) -> i64 {
     x.wrapping_add(1i64.wrapping_shl(shift.wrapping_sub(1))).wrapping_shr(shift)
 }
@@ -56,7 +57,8 @@ pub const fn row_multiplier(code: u8, base: u8) -> (i64, u32) {
 }
 
 /// Rescales an exact accumulator by its row's multiplier. `|acc| < 2^47`.
-#[inline(always)]
+#[cfg_attr(not(mambabyte_dsp), inline(always))]
+#[cfg_attr(mambabyte_dsp, inline(never))]
 pub const fn requantize(acc: i64, code: u8, base: u8) -> i64 {
     let (multiplier, shift) = row_multiplier(code, base);
     round_shift(acc.wrapping_mul(multiplier), shift)

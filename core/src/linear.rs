@@ -9,7 +9,8 @@ use crate::fixed::{requantize, saturate_i16};
 pub const BLOCK: usize = 512;
 
 /// `sum_j w[j] * x[j]`, exact.
-#[inline(always)]
+#[cfg_attr(not(mambabyte_dsp), inline(always))]
+#[cfg_attr(mambabyte_dsp, inline(never))]
 pub fn dot_i8_i16(w: &[i8], x: &[i16]) -> i64 {
     let mut total = 0i64;
     for (w, x) in w.chunks(BLOCK).zip(x.chunks(BLOCK)) {

@@ -9,7 +9,11 @@
 //! Logs are in octaves, Q10.
 
 use crate::fixed::round_shift;
-use crate::tables::{DECAY, EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
+#[cfg(mambabyte_dsp)]
+use crate::simd::DECAYS as DECAY;
+#[cfg(not(mambabyte_dsp))]
+use crate::tables::DECAY;
+use crate::tables::{EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
 
 /// `2^(fraction / 65536)` in Q15, `32768..=65535`. Relative error at most 3.1e-5 (half a Q15 step).
 #[inline(always)]
@@ -35,7 +39,8 @@ pub fn log2_q16(x: u64) -> u32 {
 /// `log2(softplus(v))` in Q10 octaves, `v` in Q10. Exact log-linear tail below -16; above 16 softplus is the identity,
 /// so it never saturates here; the step holds `v` to +-1024. Absolute error at most 1e-3 octaves, 0.07 % of delta, for
 /// `v >= -32`; it grows to 8e-3 octaves at -1024, where the step has long saturated the result at -32 octaves.
-#[inline(always)]
+#[cfg_attr(not(mambabyte_dsp), inline(always))]
+#[cfg_attr(mambabyte_dsp, inline(never))]
 pub fn log2_softplus(v: i32) -> i32 {
     const EDGE: i32 = 16 << 10;
     if v < -EDGE {
@@ -54,7 +59,8 @@ pub fn log2_softplus(v: i32) -> i32 {
 /// `2^-(2^l)` in Q15, `l` in Q10 octaves: the decay of a state whose rate times delta is `2^l`.
 /// `l` is rounded to 1/128 octave, so the rate is right to 1/256 octave (0.28 %); then the result is rounded to Q15.
 /// It is in `0..=32767`: 32767 for every `l` below -15 octaves, 0 from 4 octaves on.
-#[inline(always)]
+#[cfg_attr(not(mambabyte_dsp), inline(always))]
+#[cfg_attr(mambabyte_dsp, inline(never))]
 pub fn decay(l: i32) -> i16 {
     const LOW: i32 = -15 << 10;
     let index = (l - LOW + 4) >> 3;
@@ -83,7 +89,8 @@ pub fn sigmoid(x: i16, frac: u8) -> i32 {
 }
 
 /// SiLU, `x * sigmoid(x)`, in the format of `x`: within half a step plus 3.9e-5 of `|x|`.
-#[inline(always)]
+#[cfg_attr(not(mambabyte_dsp), inline(always))]
+#[cfg_attr(mambabyte_dsp, inline(never))]
 pub fn silu(x: i16, frac: u8) -> i16 {
     ((x as i32 * sigmoid(x, frac) + (1 << 14)) >> 15) as i16
 }

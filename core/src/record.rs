@@ -35,13 +35,12 @@
 //! # Ok::<(), mambabyte_core::record::FrameTooSmall>(())
 //! ```
 
+mod frame;
+
 use core::fmt;
 
-use postcard::ser_flavors::crc::CrcModifier;
-use postcard::ser_flavors::{Cobs, Slice};
 use serde::{Deserialize, Serialize};
 
-use crate::blob::CRC32;
 use crate::lines::LineScore;
 
 /// Version of the messages, in [`Start`].
@@ -165,9 +164,7 @@ impl core::error::Error for FrameTooSmall {}
 /// # Errors
 /// [`FrameTooSmall`].
 pub fn encode<'o>(message: &Message<'_>, out: &'o mut [u8]) -> Result<&'o [u8], FrameTooSmall> {
-    let cobs = Cobs::try_new(Slice::new(out)).map_err(|_| FrameTooSmall)?;
-    let frame = postcard::serialize_with_flavor(message, CrcModifier::new(cobs, CRC32.digest()));
-    frame.map(|f| &*f).map_err(|_| FrameTooSmall)
+    postcard::serialize_with_flavor(message, frame::Framed::new(out)).map_err(|_| FrameTooSmall)
 }
 
 /// Finds the messages in what arrives, byte by byte.
@@ -227,6 +224,9 @@ impl Frames {
         message
     }
 }
+
+/// The checksum of frames, by a table: who receives them has room for it.
+static CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// The message in a frame without its zero.
 fn decode(frame: &mut [u8]) -> Option<Message<'_>> {

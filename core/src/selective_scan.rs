@@ -73,8 +73,9 @@ pub fn scan_step_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i
     }
 }
 
+/// The new state, and the sum of outputs with it.
 #[inline(always)]
-fn update(h: &mut i16, a: i16, bx: i16, c: i16, y: i32) -> i32 {
+pub(crate) fn update(h: &mut i16, a: i16, bx: i16, c: i16, y: i32) -> i32 {
     *h = mul_q15(a, *h).saturating_add(bx);
     y.wrapping_add(c as i32 * *h as i32)
 }

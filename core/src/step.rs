@@ -20,7 +20,7 @@ use core::ops::DerefMut;
 
 use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB, even};
-use crate::simd::{Gate, Kernels, Native};
+use crate::simd::{Gate, Kernels, NO_LOGITS, Native};
 use crate::state::{State, StateError};
 
 /// One logit per byte value, in log2 units with 16 fractional bits: `p(byte) ~ 2^(logit / 65536)`.
@@ -59,14 +59,14 @@ pub struct Decoder<'b, M, S> {
 struct Scratch<'s> {
     residual: &'s mut [i32],
     u: &'s mut [i16],
-    x: &'s mut [i16],
-    z: &'s mut [i16],
+    xz: &'s mut [i16],
     log_delta: &'s mut [i16],
     x_proj: &'s mut [i16],
     tail: &'s mut [i32],
 }
 
 /// Takes the first `n` elements off `rest`; fewer if it is shorter (it never is).
+#[inline(always)]
 fn take<'s, T>(rest: &mut &'s mut [T], n: usize) -> &'s mut [T] {
     let all = core::mem::take(rest);
     let n = if n > all.len() { all.len() } else { n };
@@ -80,6 +80,7 @@ fn take<'s, T>(rest: &mut &'s mut [T], n: usize) -> &'s mut [T] {
 }
 
 impl<'s> Scratch<'s> {
+    #[inline(always)]
     fn split(dims: &Dims, memory: &'s mut [i32]) -> Self {
         let mut rest = memory;
         let residual = take(&mut rest, dims.d_model);
@@ -89,11 +90,10 @@ impl<'s> Scratch<'s> {
             take(&mut all, n)
         };
         let u = halves(dims.d_model);
-        let mut xz = halves(2 * dims.d_inner);
+        let xz = halves(2 * dims.d_inner);
         let log_delta = halves(dims.d_inner);
         let x_proj = halves(dims.x_proj_rows());
-        let x = take(&mut xz, dims.d_inner);
-        Self { residual, u, x, z: xz, log_delta, x_proj, tail: rest }
+        Self { residual, u, xz, log_delta, x_proj, tail: rest }
     }
 }
 
@@ -149,19 +149,19 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
     /// All of a step but the head, which prefill skips.
     fn advance(&mut self, byte: u8) {
         let dims = *self.blob.dims();
-        let Scratch { residual, u, x, z, log_delta, x_proj, tail } = Scratch::split(&dims, &mut self.scratch);
+        let Scratch { residual, u, xz, log_delta, x_proj, tail } = Scratch::split(&dims, &mut self.scratch);
         let (codes, rows) = self.blob.embedding();
         let code = codes.get(byte as usize).copied().unwrap_or(0);
         let row = rows.chunks_exact(dims.d_model.max(1)).nth(byte as usize).unwrap_or(&[]);
         Native::embed(row, code, self.blob.head.embedding_shift, residual);
         let eps = self.blob.head.norm_eps;
         let states = self.state.advance().chunks_exact_mut(dims.layer_state_len().max(1));
-        for (index, state) in states.enumerate() {
-            let layer = self.blob.layer(index);
+        for (state, layer) in states.zip(self.blob.layers()) {
             let p = layer.params;
             Native::norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
             Native::pack(u);
-            in_proj(&layer, u, x, z);
+            in_proj(&layer, u, xz);
+            let Some((x, z)) = xz.split_at_mut_checked(dims.d_inner) else { return };
             let Some((history, h)) = state.split_at_mut_checked(dims.conv_state_len()) else { return };
             Native::conv1d_silu(x, history, layer.conv, layer.conv_code, layer.conv_bias, p.conv_shift, p.x_frac);
             project_x(&layer, &dims, x, x_proj);
@@ -185,7 +185,8 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
         Native::matvec_i32(rows, codes, self.blob.head.head_shift, u, tail);
         match tail.first_chunk() {
             Some(logits) => logits,
-            None => &[0; VOCAB],
+            // The scratch memory has been measured: there are always enough.
+            None => NO_LOGITS,
         }
     }
 }
@@ -204,12 +205,8 @@ impl<'b> Decoder<'b, std::vec::Vec<i16>, std::vec::Vec<i32>> {
 
 /// `x, z = in_proj u`.
 #[inline(always)]
-fn in_proj(layer: &LayerView<'_>, u: &[i16], x: &mut [i16], z: &mut [i16]) {
-    let shift = layer.params.in_proj_shift;
-    let Some((w_x, w_z)) = layer.in_proj.split_at_checked(layer.in_proj.len() / 2) else { return };
-    let Some((code_x, code_z)) = layer.in_proj_code.split_at_checked(layer.in_proj_code.len() / 2) else { return };
-    Native::matvec_i16(w_x, code_x, shift, u, x);
-    Native::matvec_i16(w_z, code_z, shift, u, z);
+fn in_proj(layer: &LayerView<'_>, u: &[i16], xz: &mut [i16]) {
+    Native::matvec_i16(layer.in_proj, layer.in_proj_code, layer.params.in_proj_shift, u, xz);
 }
 
 /// `dt, B, C = x_proj x`.

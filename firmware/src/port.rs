@@ -3,7 +3,7 @@
 //! Nothing is lost silently: a byte that finds its queue full is counted, and so is every loss that the hardware
 //! reports. Between the two ends lie [`RECEIVE`] and [`SEND`] bytes.
 
-use core::cell::RefCell;
+use core::cell::Cell;
 
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
@@ -24,7 +24,7 @@ const LOW: usize = RECEIVE / 4;
 
 static RECEIVED: ConstStaticCell<Queue<u8, { RECEIVE + 1 }>> = ConstStaticCell::new(Queue::new());
 static TO_SEND: ConstStaticCell<Queue<u8, { SEND + 1 }>> = ConstStaticCell::new(Queue::new());
-static OTHER_END: Mutex<RefCell<Option<Driver>>> = Mutex::new(RefCell::new(None));
+static OTHER_END: Mutex<Cell<Option<Driver>>> = Mutex::new(Cell::new(None));
 
 /// The interrupt's end of the queues.
 struct Driver {
@@ -80,7 +80,13 @@ pub fn interrupted() {
 
 /// Runs `what` on the interrupt's end, if it is there.
 fn driver<R: Default>(what: impl FnOnce(&mut Driver) -> R) -> R {
-    critical_section::with(|token| OTHER_END.borrow(token).borrow_mut().as_mut().map(what)).unwrap_or_default()
+    critical_section::with(|token| {
+        let cell = OTHER_END.borrow(token);
+        let Some(mut driver) = cell.take() else { return R::default() };
+        let result = what(&mut driver);
+        cell.set(Some(driver));
+        result
+    })
 }
 
 /// Bytes that did not arrive.

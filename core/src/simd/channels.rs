@@ -4,8 +4,8 @@
 
 #![allow(dead_code, reason = "each kind of chip uses a part of it")]
 
-use super::Gate;
 use super::narrow::{self, Requantizer, with_scale};
+use super::{Gate, rare};
 use crate::fixed::row_multiplier;
 use crate::linear;
 use crate::nonlinear::rsqrt;
@@ -216,35 +216,4 @@ fn gated<const LOW: bool>(p: &Gate<'_>, scale: Requantizer<LOW>, y: &mut [i32], 
         largest |= y.unsigned_abs();
     }
     largest
-}
-
-/// The scalar functions for shapes that chips' models do not have, out of the way and once each.
-pub(crate) mod rare {
-    use crate::simd::{Kernels, Scalar};
-
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-        Scalar::norm(x, weight, bias, shift, eps, u);
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn conv1d_silu(
-        x: &mut [i16],
-        history: &mut [i16],
-        w: &[i8],
-        code: &[u8],
-        bias: &[i16],
-        base: u8,
-        frac: u8,
-    ) {
-        Scalar::conv1d_silu(x, history, w, code, bias, base, frac);
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        Scalar::log_delta(w, code, base, dt, bias, l);
-    }
 }

@@ -1,7 +1,7 @@
-//! Cortex-M4, M7 and M33 (and M55, channel by channel): the implementation of [`Kernels`].
+//! Cortex-M4, M7 and M33: the implementation of [`Kernels`].
 //!
 //! The projections are in [`smlad`], the scan in [`scan`], the rest in files of their names. What has another shape
-//! than the models for chips falls back to [`channels`] or to the scalar code.
+//! than the models for chips falls back to the scalar code in [`rare`](super::rare).
 
 /// The same instructions four times, spelled out: the compiler estimates the length of assembly by its lines.
 macro_rules! four_times {
@@ -27,10 +27,15 @@ macro_rules! cpu {
 
 mod conv;
 mod delta;
+mod finish;
 mod gate;
 mod norm;
+#[cfg(mambabyte_dsp)]
 mod scan;
 mod smlad;
+
+#[cfg(mambabyte_dsp)]
+pub(crate) use scan::DECAYS;
 
 use super::{Gate, Kernels, channels};
 
@@ -50,14 +55,17 @@ impl Kernels for Dsp {
         smlad::pack(x);
     }
 
+    #[inline(always)]
     fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
         smlad::matvec_i16(w, code, base, x, y);
     }
 
+    #[inline(always)]
     fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         smlad::matvec_i32(w, code, base, x, y);
     }
 
+    #[inline(always)]
     fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         smlad::matvec_add(w, code, base, x, y);
     }
@@ -86,10 +94,13 @@ impl Kernels for Dsp {
         gate::gate(p, y, x, z)
     }
 
+    #[cfg(mambabyte_dsp)]
     fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
         delta::first_decay(l, a_log, a_base);
     }
 
+    #[cfg(mambabyte_dsp)]
+    #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn scan_free(
         h: &mut [i16],
@@ -104,6 +115,8 @@ impl Kernels for Dsp {
         scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
 
+    #[cfg(mambabyte_dsp)]
+    #[inline(always)]
     fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
         scan::scan_tied(h, b, c, r, a, dx, y);
     }

@@ -7,18 +7,15 @@ use crate::tables::DECAY;
 /// Entries before index 0 of [`DECAY`]: a byte adds up to `4 * 255`.
 const BEFORE: usize = 255 * 4;
 
-/// Cortex-M DSP cores want twice the decay.
-const FACTOR: u16 = if cfg!(mambabyte_dsp) { 2 } else { 1 };
-
-/// `FACTOR * DECAY[i - BEFORE]`, held at the ends. Channels have indices of `0..=4095`, bytes add `0..=1020`.
+/// `DECAY[i - BEFORE]`, held at the ends. Channels have indices of `0..=4095`, bytes add `0..=1020`.
 pub(crate) static DECAYS: [u16; BEFORE + 4096] = {
     let mut table = [0; BEFORE + 4096];
     let mut i = 0;
     while i < table.len() {
         table[i] = if i < BEFORE {
-            FACTOR * DECAY[0] as u16
+            DECAY[0] as u16
         } else if i - BEFORE < DECAY.len() {
-            FACTOR * DECAY[i - BEFORE] as u16
+            DECAY[i - BEFORE] as u16
         } else {
             0
         };

@@ -16,11 +16,8 @@ mod channels;
 #[cfg(feature = "kernel-check")]
 pub mod check;
 #[cfg(mambabyte_dsp)]
-#[macro_use]
-mod fours;
-#[cfg(mambabyte_dsp)]
 mod cortex_m_dsp;
-#[cfg(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))]
+#[cfg(any(mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))]
 mod decays;
 #[cfg(mambabyte_mve)]
 mod helium;
@@ -28,11 +25,15 @@ mod helium;
 mod narrow;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 mod plain32;
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+mod rare;
 #[cfg(target_arch = "riscv32")]
 mod riscv32;
 #[cfg(mambabyte_thumb1)]
 mod thumb1;
 
+#[cfg(mambabyte_dsp)]
+pub(crate) use cortex_m_dsp::DECAYS;
 #[cfg(mambabyte_dsp)]
 pub(crate) type Native = cortex_m_dsp::Dsp;
 #[cfg(mambabyte_mve)]
@@ -45,6 +46,12 @@ pub(crate) type Native = riscv32::Riscv32;
 pub(crate) type Native = plain32::Plain32;
 #[cfg(not(mambabyte_narrow))]
 pub(crate) type Native = Scalar;
+
+/// As long as logits are, for a reference that needs memory behind it and is never read.
+#[cfg(not(mambabyte_narrow))]
+pub(crate) static NO_LOGITS: &[i32; 256] = &[0; 256];
+#[cfg(mambabyte_narrow)]
+pub(crate) static NO_LOGITS: &[i32; 256] = &narrow::MULTIPLIER;
 
 /// The argument of softplus saturates at +-1024, in Q10.
 const V_LIMIT: i64 = 1 << 20;

@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "on cores with loops of their own it is there to be compared")]
 
-use super::channels::{self, rare};
+use super::channels;
 use super::narrow::{self, Requantizer, with_scale};
-use super::{Gate, Kernels, Scalar};
+use super::{Gate, Kernels, Scalar, rare};
 use crate::linear::BLOCK;
 
 /// The kernels.

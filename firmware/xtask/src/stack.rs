@@ -2,7 +2,8 @@
 //!
 //! The bound is the deepest path through the calls of the program, and the deepest path of its interrupt on top of it.
 //! The compiler says what each function takes (`-Z emit-stack-sizes`), the disassembly which function calls which.
-//! A call through a pointer may reach every function whose address the program holds. What only a panic calls is left
+//! A call through a pointer may reach every function whose address the program holds; one in assembly, of which the
+//! compiler says nothing, only assembly that calls nothing (the loops of projections end in such functions). What only a panic calls is left
 //! out, because it ends the program, and so is `core::fmt`, which only texts of panics use here. Recursion would make
 //! the bound wrong, so the command fails on it.
 
@@ -209,7 +210,8 @@ fn deepest(
     ensure!(!path.contains(&from), "recursion: {}", function.name);
     path.push(from);
     let mut most = (0, Vec::new());
-    let pointed = taken.iter().filter(|_| function.indirect);
+    let leaf = |at: &u64| all.get(at).is_some_and(|f| f.frame.is_none() && f.calls.is_empty() && !f.indirect);
+    let pointed = taken.iter().filter(|at| function.indirect && (function.frame.is_some() || leaf(at)));
     for &callee in function.calls.iter().chain(pointed) {
         let below = deepest(all, taken, callee, path)?;
         if below.0 >= most.0 {

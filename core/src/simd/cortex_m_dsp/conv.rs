@@ -1,13 +1,15 @@
 //! Convolution of four taps, four channels at a time, and SiLU.
 //!
-//! A word of weights holds one tap of four channels; `SXTB16` makes pairs (0, 2) and (1, 3) of them, and `SMLAxy` takes
+//! A word of wfours holds one tap of four channels; `SXTB16` makes pairs (0, 2) and (1, 3) of them, and `SMLAxy` takes
 //! the halves that it needs.
 #![allow(unsafe_code, reason = "the loops are assembly; each call has its reason")]
 
 use core::arch::{asm, naked_asm};
 
-use crate::simd::channels;
-use crate::simd::narrow::{self, MULTIPLIER, SIGMOID_STEPS};
+use crate::nonlinear;
+use crate::simd::narrow::MULTIPLIER;
+use crate::simd::rare;
+use crate::tables::SIGMOID;
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
@@ -28,7 +30,7 @@ struct Pass {
     end: *const i16,
 }
 
-/// r0 x, r1 the middle row of the history, r2 weights, r3-r6 sums.
+/// r0 x, r1 the middle row of the history, r2 wfours, r3-r6 sums.
 macro_rules! conv {
     ($name:ident, $n:literal) => {
         #[unsafe(naked)]
@@ -147,7 +149,7 @@ pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
     let whole = w.len() == 4 * n && history.len() == 3 * n && code.len() == n && bias.len() == n && base >= 17;
     let addresses = x.as_ptr() as usize | history.as_ptr() as usize | w.as_ptr() as usize | bias.as_ptr() as usize;
     let (Some(function), true) = (chosen, whole && addresses % 4 == 0) else {
-        return channels::conv1d_silu(x, history, w, code, bias, base, frac);
+        return rare::conv1d_silu(x, history, w, code, bias, base, frac);
     };
     let ends = x.as_mut_ptr_range();
     let mut pass = Pass {
@@ -169,11 +171,12 @@ pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
 
 /// SiLU in place.
 pub(super) fn silu(x: &mut [i16], frac: u8) {
-    let (eights, rest) = x.as_chunks_mut::<4>();
-    let ends = eights.as_mut_ptr_range();
-    if !eights.is_empty() {
-        // SAFETY: reads and writes the i16 of `eights`, four a turn, until its end. The index into the table has 9
-        // bits: the argument is saturated to 20 bits and 11 of them are the fraction.
+    let (fours, rest) = x.as_chunks_mut::<4>();
+    let ends = fours.as_mut_ptr_range();
+    if !fours.is_empty() {
+        // SAFETY: reads and writes the i16 of `fours`, four a turn, until its end. The index into the table has 9
+        // bits: the argument is saturated to 20 bits and 11 of them are the fraction. One load, that may be unaligned,
+        // reads an entry and the next one; the last of both is entry 512, which the table has.
         unsafe {
             asm!(
                 "2:",
@@ -184,11 +187,12 @@ pub(super) fn silu(x: &mut [i16], frac: u8) {
                     "lsl {q}, {m}, {up}\n",
                     "usat {q}, #20, {q}\n",
                     "lsr {e}, {q}, #11\n",
-                    "ldr {e}, [{table}, {e}, lsl #2]\n",
+                    "ldr {e}, [{table}, {e}, lsl #1]\n",
                     "ubfx {q}, {q}, #0, #11\n",
-                    "smlabt {q}, {q}, {e}, {half_low}\n",
-                    "uxth {e}, {e}\n",
-                    "add {e}, {e}, {q}, asr #11\n",
+                    "uxth {b}, {e}\n",
+                    "rsb {e}, {b}, {e}, lsr #16\n",
+                    "mla {q}, {q}, {e}, {half_low}\n",
+                    "add {e}, {b}, {q}, asr #11\n",
                     "mla {e}, {m}, {e}, {half}\n",
                     "and {x}, {x}, {x}, asr #31\n",
                     "add {x}, {x}, {e}, asr #15\n",
@@ -198,7 +202,7 @@ pub(super) fn silu(x: &mut [i16], frac: u8) {
                 "bne 2b",
                 at = inout(reg) ends.start => _,
                 end = in(reg) ends.end,
-                table = in(reg) SIGMOID_STEPS.as_ptr(),
+                table = in(reg) SIGMOID.as_ptr(),
                 up = in(reg) 16 - frac as u32 % 16,
                 half = in(reg) 1 << 14,
                 half_low = in(reg) 1 << 10,
@@ -206,11 +210,12 @@ pub(super) fn silu(x: &mut [i16], frac: u8) {
                 m = out(reg) _,
                 q = out(reg) _,
                 e = out(reg) _,
+                b = out(reg) _,
                 options(nostack),
             );
         }
     }
     for x in rest {
-        *x = narrow::silu(*x, frac) as i16;
+        *x = nonlinear::silu(*x, frac);
     }
 }

@@ -3,10 +3,10 @@
 
 use core::arch::{asm, naked_asm};
 
-use crate::nonlinear::decay;
-use crate::simd::channels;
-use crate::simd::decays::{DECAYS, index_base};
-use crate::simd::narrow::{self, EXP2_Q10, MULTIPLIER, SOFTPLUS_STEPS, with_scale};
+use crate::linear;
+use crate::simd::narrow::MULTIPLIER;
+use crate::simd::rare;
+use crate::tables::{EXP2, LOG2_SOFTPLUS};
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
@@ -26,7 +26,7 @@ struct Pass {
     /// `base - 16`: r9.
     shift: u32,
     /// r10.
-    table: *const u32,
+    table: *const i16,
     end: *const i16,
 }
 
@@ -58,12 +58,14 @@ macro_rules! log_delta {
                 "lsrs r12, r11, #15",
                 "bne 3f",
                 "lsr r12, r11, #6",
-                "ldr r12, [r10, r12, lsl #2]",
+                // An entry and the next one in one load, that may be unaligned.
+                "ldr r12, [r10, r12, lsl #1]",
                 "and r11, r11, #63",
-                "mov lr, #32",
-                "smlabt r11, r11, r12, lr",
-                "sxth r12, r12",
-                "add r11, r12, r11, asr #6",
+                "sxth lr, r12",
+                "rsb r12, lr, r12, asr #16",
+                "mul r11, r11, r12",
+                "add r11, r11, #32",
+                "add r11, lr, r11, asr #6",
                 "strh r11, [r1], #2",
                 ".endr",
                 "ldr r12, [sp]",
@@ -117,12 +119,11 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
         [a, b] => (rank_2, [pair(a, b), 0, 0, 0]),
         [a, b, c, d] => (rank_4, [pair(a, c), pair(b, d), 0, 0]),
         [a, b, c, d, e, f, g, h] => (rank_8, [pair(a, c), pair(b, d), pair(e, g), pair(f, h)]),
-        _ => return channels::log_delta(w, code, base, dt, bias, l),
+        _ => (rank_8, [0; 4]),
     };
     let n = l.len();
-    if base < 17 || code.len() != n || bias.len() != n || w.len() != n * dt.len() || !n.is_multiple_of(2) {
-        return channels::log_delta(w, code, base, dt, bias, l);
-    }
+    let whole = code.len() == n && bias.len() == n && w.len() == n * dt.len() && n.is_multiple_of(2);
+    let fits = whole && base >= 17 && matches!(dt.len(), 2 | 4 | 8);
     let mut from = 0;
     while from < n {
         let ends = l.as_mut_ptr_range();
@@ -133,24 +134,25 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
             code: code.as_ptr().wrapping_add(from),
             bias: bias.as_ptr().wrapping_add(from),
             multiplier: MULTIPLIER.as_ptr(),
-            shift: base as u32 - 16,
-            table: SOFTPLUS_STEPS.as_ptr(),
+            shift: (base as u32).wrapping_sub(16),
+            table: LOG2_SOFTPLUS.as_ptr(),
             end: ends.end,
         };
-        // SAFETY: the loop goes through the channels from `from` to `n`, both even; all rows have `n` of them. It reads
-        // words of weights by a load that may be unaligned. The index into the table has 9 bits.
-        unsafe { function(&mut pass) };
+        if fits {
+            // SAFETY: the loop goes through the channels from `from` to `n`, both even; all rows have `n` of them. It
+            // reads words of weights by a load that may be unaligned. The index into the table has 9 bits, and the
+            // table one entry more than 512.
+            unsafe { function(&mut pass) };
+        }
         // It has ended, or at a channel beyond the table. The loop goes on at an even channel.
         from = (pass.l as usize - ends.start as usize) / 2;
-        let stop = (from + 2) & !1;
+        let stop = if fits { (from + 2) & !1 } else { n };
         while from < stop.min(n) {
             let weights = w.get(from * dt.len()..(from + 1) * dt.len());
             if let (Some(w), Some(&code), Some(&bias), Some(l)) =
                 (weights, code.get(from), bias.get(from), l.get_mut(from))
             {
-                let sum = w.iter().zip(dt).fold(0, |sum, (&w, &dt)| sum + w as i32 * dt as i32);
-                let v = with_scale!(base, |scale| scale.apply(sum, code)).saturating_add(bias as i32);
-                *l = narrow::log_delta(v) as i16;
+                *l = rare::log_delta_of(linear::dot_i8_i16(w, dt), code, base, bias);
             }
             from += 1;
         }
@@ -161,11 +163,12 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
 pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
     let n = dx.len();
     if x.len() != n || l.len() != n || code.len() != n || n % 2 != 0 || n == 0 || dx.as_ptr() as usize % 4 != 0 {
-        return channels::delta_x(x, l, base, code, dx);
+        return rare::delta_x(x, l, base, code, dx);
     }
     let ends = dx.as_mut_ptr_range();
     // SAFETY: two channels a turn until `dx` is at its end, after `n`, an even number; all rows have `n`. The index into
-    // the table has 10 bits.
+    // the table has 7 bits, and the table one entry more than 128: one load, that may be unaligned, reads two, and the
+    // 3 bits below go between them. The carry is the bit that a shift drops last.
     unsafe {
         asm!(
             "2:",
@@ -173,10 +176,17 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
             "ldrsh {e}, [{l}], #2",
             "add {e}, {e}, {c}, lsl #5",
             "add {e}, {e}, {base}",
-            "ubfx {c}, {e}, #0, #10",
-            "ldrh {c}, [{table}, {c}, lsl #1]",
-            "sub {e}, {fourteen}, {e}, asr #10",
+            "ubfx {c}, {e}, #3, #7",
+            "ldr {c}, [{table}, {c}, lsl #1]",
+            "and {r}, {e}, #7",
+            "uxth {t}, {c}",
+            "rsb {c}, {t}, {c}, lsr #16",
+            "mul {c}, {c}, {r}",
+            "lsrs {c}, {c}, #3",
+            "adc {c}, {c}, {t}",
             "ldrsh {v}, [{x}], #2",
+            "asr {e}, {e}, #10",
+            "rsb {e}, {e}, #14",
             "usat {e}, #5, {e}",
             "mul {v}, {v}, {c}",
             "asr {v}, {v}, {e}",
@@ -186,10 +196,17 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
             "ldrsh {e}, [{l}], #2",
             "add {e}, {e}, {c}, lsl #5",
             "add {e}, {e}, {base}",
-            "ubfx {c}, {e}, #0, #10",
-            "ldrh {c}, [{table}, {c}, lsl #1]",
-            "sub {e}, {fourteen}, {e}, asr #10",
+            "ubfx {c}, {e}, #3, #7",
+            "ldr {c}, [{table}, {c}, lsl #1]",
+            "and {r}, {e}, #7",
+            "uxth {t}, {c}",
+            "rsb {c}, {t}, {c}, lsr #16",
+            "mul {c}, {c}, {r}",
+            "lsrs {c}, {c}, #3",
+            "adc {c}, {c}, {t}",
             "ldrsh {t}, [{x}], #2",
+            "asr {e}, {e}, #10",
+            "rsb {e}, {e}, #14",
             "usat {e}, #5, {e}",
             "mul {t}, {t}, {c}",
             "asr {t}, {t}, {e}",
@@ -207,56 +224,63 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
             x = inout(reg) x.as_ptr() => _,
             l = inout(reg) l.as_ptr() => _,
             code = inout(reg) code.as_ptr() => _,
-            table = in(reg) EXP2_Q10.as_ptr(),
+            table = in(reg) EXP2.as_ptr(),
             base = in(reg) base,
-            fourteen = in(reg) 14,
             c = out(reg) _,
             e = out(reg) _,
             v = out(reg) _,
             t = out(reg) _,
+            r = out(reg) _,
             options(nostack),
         );
     }
 }
 
 /// The decay of the first state of each channel, in place of `l`.
+#[cfg(mambabyte_dsp)]
 pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
-    // As in the scan; the index is saturated to 12 bits, which reaches from 1,020 entries before index 0 to beyond the
-    // end of the decays.
-    let base = index_base(a_base);
-    let n = l.len().min(a_log.len());
-    let Some((fours, rest)) = l.split_at_mut_checked(n & !3) else { return };
-    let ends = fours.as_mut_ptr_range();
-    if !fours.is_empty() {
-        // SAFETY: four channels a turn to the end of `fours`; `a_log` has at least as many. The table has more than 4096
-        // entries.
-        unsafe {
-            asm!(
-                "2:",
-                four_times!(
-                    "ldrb {t}, [{a_log}], #1\n",
-                    "ldrsh {v}, [{l}]\n",
-                    "add {t}, {base}, {t}, lsl #5\n",
-                    "add {v}, {v}, {t}\n",
-                    "usat {v}, #12, {v}, asr #3\n",
-                    "ldrh {v}, [{table}, {v}, lsl #1]\n",
-                    "lsr {v}, {v}, #1\n",
-                    "strh {v}, [{l}], #2\n",
-                ),
-                "cmp {l}, {end}",
-                "bne 2b",
-                l = inout(reg) ends.start => _,
-                end = in(reg) ends.end,
-                a_log = inout(reg) a_log.as_ptr() => _,
-                table = in(reg) DECAYS.as_ptr(),
-                base = in(reg) base,
-                t = out(reg) _,
-                v = out(reg) _,
-                options(nostack),
-            );
-        }
+    // The index is held to 0..=2432 by two saturations to 12 bits; from 2432 on all decays are 0.
+    const ABOVE: i32 = 4095 - 2432;
+    let base = super::scan::index_base(a_base) + 8 * ABOVE;
+    let n = l.len();
+    if a_log.len() != n || n % 2 != 0 || n == 0 || l.as_ptr() as usize % 4 != 0 {
+        return rare::first_decay(l, a_log, a_base);
     }
-    for (l, &a_log) in rest.iter_mut().zip(a_log.iter().skip(n & !3)) {
-        *l = decay(*l as i32 + a_base as i32 + 32 * a_log as i32);
+    let ends = l.as_mut_ptr_range();
+    // SAFETY: two channels a turn to the end of `l`, whose length is even; `a_log` has as many. The table has more than
+    // 2433 entries.
+    unsafe {
+        asm!(
+            "2:",
+            "ldrb {t}, [{a_log}], #1",
+            "ldrb {s}, [{a_log}], #1",
+            "ldr {v}, [{l}]",
+            "add {t}, {base}, {t}, lsl #5",
+            "add {s}, {base}, {s}, lsl #5",
+            "sxtah {t}, {t}, {v}",
+            "sxtah {s}, {s}, {v}, ror #16",
+            "usat {t}, #12, {t}, asr #3",
+            "usat {s}, #12, {s}, asr #3",
+            "sub {t}, {t}, #{above}",
+            "sub {s}, {s}, #{above}",
+            "usat {t}, #12, {t}",
+            "usat {s}, #12, {s}",
+            "ldrh {t}, [{table}, {t}, lsl #1]",
+            "ldrh {s}, [{table}, {s}, lsl #1]",
+            "orr {t}, {t}, {s}, lsl #16",
+            "str {t}, [{l}], #4",
+            "cmp {l}, {end}",
+            "bne 2b",
+            l = inout(reg) ends.start => _,
+            end = in(reg) ends.end,
+            a_log = inout(reg) a_log.as_ptr() => _,
+            table = in(reg) super::DECAYS.as_ptr(),
+            base = in(reg) base,
+            above = const ABOVE,
+            t = out(reg) _,
+            s = out(reg) _,
+            v = out(reg) _,
+            options(nostack),
+        );
     }
 }

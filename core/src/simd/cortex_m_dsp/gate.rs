@@ -4,8 +4,8 @@
 use core::arch::{asm, naked_asm};
 
 use super::conv::silu;
-use crate::simd::narrow::{self, MULTIPLIER, with_scale};
-use crate::simd::{Gate, channels};
+use crate::simd::narrow::{self, MULTIPLIER};
+use crate::simd::{Gate, rare};
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
@@ -82,11 +82,9 @@ unsafe extern "C" fn gate_loop(_pass: &mut Pass) {
 /// [`gate`](crate::simd::Kernels::gate).
 pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
     let n = x.len();
-    let Some(y) = y.get_mut(..n) else { return channels::gate(p, y, x, z) };
+    let Some(y) = y.get_mut(..n) else { return 0 };
     let whole = z.len() == n && p.d_skip.len() == n && p.state_code.len() == n && n % 2 == 0;
-    if !whole || p.y_shift > 16 || p.gate_shift > 16 || p.d_shift > 31 || x.as_ptr() as usize % 4 != 0 {
-        return channels::gate(p, y, x, z);
-    }
+    let fits = whole && p.y_shift <= 16 && p.gate_shift <= 16 && p.d_shift <= 31;
     silu(z, p.z_frac);
     let mut largest = 0;
     let mut from = 0;
@@ -99,25 +97,25 @@ pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) ->
             d_skip: p.d_skip.as_ptr().wrapping_add(from),
             code: p.state_code.as_ptr().wrapping_add(from),
             multiplier: MULTIPLIER.as_ptr(),
-            y_up: 16 - p.y_shift as u32,
+            y_up: 16u32.wrapping_sub(p.y_shift as u32),
             d_shift: p.d_shift as u32,
-            gate_up: 16 - p.gate_shift as u32,
+            gate_up: 16u32.wrapping_sub(p.gate_shift as u32),
             largest,
             end: ends.end,
         };
-        // SAFETY: the loop goes through the channels from `from` to `n`, both even; all rows have `n`.
-        unsafe { gate_loop(&mut pass) };
+        if fits {
+            // SAFETY: the loop goes through the channels from `from` to `n`, both even; all rows have `n`.
+            unsafe { gate_loop(&mut pass) };
+        }
         largest = pass.largest;
         from = (pass.y as usize - ends.start as usize) / 4;
         // It has ended, or at a channel whose sum has no room for the shift up. The loop goes on at an even channel.
-        let stop = (from + 2) & !1;
+        let stop = if fits { (from + 2) & !1 } else { n };
         while from < stop.min(n) {
             if let (Some(y), Some(&x), Some(&z), Some(&d), Some(&code)) =
                 (y.get_mut(from), x.get(from), z.get(from), p.d_skip.get(from), p.state_code.get(from))
             {
-                let skip = narrow::round(d as i32 * x as i32, p.d_shift as u32);
-                let sum = with_scale!(p.y_shift, |scale| narrow::skipped(scale, *y, code, skip));
-                *y = narrow::gated(sum, z, 16 - p.gate_shift as u32, p.gate_shift);
+                *y = rare::gated(p, *y, x, z, d, code);
                 largest |= y.unsigned_abs();
             }
             from += 1;
@@ -128,11 +126,12 @@ pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) ->
     down as u8
 }
 
-/// `x = saturate(round_shift(y, down))`; the lengths are equal and even.
+/// `x = saturate(round_shift(y, down))`; the lengths are equal.
 fn shift_down(y: &[i32], x: &mut [i16], down: u32) {
     let ends = x.as_mut_ptr_range();
-    if x.is_empty() || down == 0 {
-        return x.iter_mut().zip(y).for_each(|(x, &y)| *x = y as i16);
+    if x.is_empty() || x.len() % 2 != 0 || ends.start as usize % 4 != 0 || down == 0 {
+        let one = |y: i32| if down == 0 { y as i16 } else { narrow::saturate(narrow::round(y, down)) };
+        return x.iter_mut().zip(y).for_each(|(x, &y)| *x = one(y));
     }
     // SAFETY: two channels a turn until `x` is at its end; `y` has as many (`gate` has compared them). The carry is the
     // bit that the shift drops last.

@@ -4,6 +4,7 @@
 use core::arch::asm;
 
 use crate::simd::channels::{self, Scaled};
+use crate::simd::rare;
 
 /// [`norm`](crate::norm::norm).
 pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
@@ -11,13 +12,13 @@ pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64,
     let Some(scaled) =
         channels::scale_by(largest, |down| if down == 0 { sum } else { channels::squares(x, down) }, bias, shift, eps)
     else {
-        return channels::rare::norm(x, weight, bias, shift, eps, u);
+        return rare::norm(x, weight, bias, shift, eps, u);
     };
     let n = u.len();
     let Scaled { down, up, r, weight_up } = scaled;
     let words = (u.as_ptr() as usize | weight.as_ptr() as usize) % 4 == 0;
     if down != 0 || x.len() != n || weight.len() != n || n % 2 != 0 || n == 0 || !words {
-        return channels::normalize(scaled, x, weight, u);
+        return rare::norm(x, weight, bias, shift, eps, u);
     }
     let ends = u.as_mut_ptr_range();
     // SAFETY: two elements a turn until `u` is at its end, after `n`, an even number; `x` and `weight` have as many.

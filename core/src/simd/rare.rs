@@ -1,0 +1,67 @@
+//! The scalar functions for shapes and values that chips' models do not have, out of the way and once each.
+
+#![allow(dead_code, reason = "each kind of chip uses a part of it")]
+
+use super::{Gate, Kernels, Scalar, V_LIMIT};
+use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
+use crate::nonlinear::log2_softplus;
+
+#[cold]
+#[inline(never)]
+pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+    Scalar::norm(x, weight, bias, shift, eps, u);
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+    Scalar::conv1d_silu(x, history, w, code, bias, base, frac);
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    Scalar::log_delta(w, code, base, dt, bias, l);
+}
+
+/// One channel of [`log_delta`], from its sum.
+#[cold]
+#[inline(never)]
+pub(crate) fn log_delta_of(sum: i64, code: u8, base: u8, bias: i16) -> i16 {
+    let v = requantize(sum, code, base) + bias as i64;
+    saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64)
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+    Scalar::delta_x(x, l, base, code, dx);
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+    Scalar::first_decay(l, a_log, a_base);
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+    Scalar::scan_tied(h, b, c, r, a, dx, y);
+}
+
+/// One channel of [`Kernels::gate`] before the shift that fits the byte; `silu_z` is SiLU of `z`.
+#[cold]
+#[inline(never)]
+pub(crate) fn gated(p: &Gate<'_>, y: i32, x: i16, silu_z: i16, d: i16, code: u8) -> i32 {
+    let skip = round_shift(d as i64 * x as i64, p.d_shift as u32);
+    let sum = saturate_i32(requantize(y as i64, code, p.y_shift) + skip);
+    saturate_i32(round_shift(sum as i64 * silu_z as i64, p.gate_shift as u32))
+}
+
+/// `saturate_i32(requantize(sum))`.
+#[cold]
+#[inline(never)]
+pub(crate) fn requantized(sum: i64, code: u8, base: u8) -> i32 {
+    saturate_i32(requantize(sum, code, base))
+}
