@@ -15,6 +15,8 @@ use portable_atomic as _;
 #[cfg(target_arch = "riscv32")]
 use riscv as _;
 
+#[cfg(feature = "snapshots")]
+pub mod flash;
 #[cfg(feature = "uart")]
 pub mod interrupt;
 mod logs;
@@ -22,7 +24,7 @@ mod logs;
 mod panic;
 #[cfg(feature = "uart")]
 pub mod port;
-#[cfg(feature = "uart")]
+#[cfg(any(feature = "uart", feature = "snapshots"))]
 pub mod registers;
 #[cfg(feature = "uart")]
 pub mod stack;

@@ -7,6 +7,7 @@ mod c_library;
 mod footprint;
 mod generate;
 mod header;
+mod power;
 mod proof;
 mod qemu;
 mod route;
@@ -57,6 +58,9 @@ enum Firmware {
         /// Where its serial line goes, as QEMU's option of that name takes it; for one board
         #[arg(long, conflicts_with = "arguments")]
         serial: Option<String>,
+        /// A file for the flash of `stream`, which then saves itself there and goes on from it; with --serial
+        #[arg(long, requires = "serial")]
+        flash: Option<PathBuf>,
         /// Its command line; for generate, the options of `mambabyte generate`
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -77,6 +81,8 @@ enum Firmware {
     /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default: mps2-an386 with
     /// sensor-nano
     Stack(What),
+    /// Cut the power of an emulated board at exact places: no snapshot may be lost, no continuation wrong
+    Power(power::Power),
     /// Build the self-test for the boards that are not emulated, each with the largest model that fits
     Real,
     /// Count the instructions per byte by stage
@@ -140,16 +146,22 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             }
             Ok(())
         }
-        Firmware::Run { what, bin, serial, arguments } => {
+        Firmware::Run { what, bin, serial, flash, arguments } => {
             let words = match (bin.as_str(), arguments.is_empty()) {
                 ("generate", _) => generate::words(&arguments)?,
                 (_, true) => Vec::new(),
                 (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
             };
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
-                let elf = build(root, &board, &model, &bin)?;
+                let elf = match &flash {
+                    Some(file) => {
+                        power::flash_file(&board, file)?;
+                        build_with(root, &board, &model, &bin, &["uart", "snapshots"])?
+                    }
+                    None => build(root, &board, &model, &bin)?,
+                };
                 match &serial {
-                    Some(serial) => qemu::become_it(&board, &elf, serial)?,
+                    Some(serial) => qemu::become_it(&board, &elf, serial, flash.as_deref())?,
                     None => qemu::show(&board, &elf, &words)?,
                 }
             }
@@ -193,6 +205,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             Ok(())
         }
         Firmware::Soak(options) => soak::run(root, options),
+        Firmware::Power(options) => power::run(root, options),
         Firmware::Stack(what) => stack::run(root, what),
         Firmware::Proof => proof::run(root),
         Firmware::Core => core(root),
