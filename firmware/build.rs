@@ -1,6 +1,7 @@
 //! Puts the board's memory map and the model where the compiler and the linker look for them.
 //!
-//! `FW_BOARD` is a name in `memory/`; `FW_MODEL` a blob (default: sensor-pico).
+//! `FW_BOARD` is a name in `memory/`; `FW_MODEL` a blob (default: sensor-pico); `FW_EVERY` the bytes between snapshots
+//! of `stream` (default: 4096).
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -29,6 +30,7 @@ fn main() {
 
     println!("cargo:rustc-env=FW_RAM={ram}");
     println!("cargo:rustc-env=FW_BOARD={board}");
+    println!("cargo:rustc-env=FW_EVERY={}", env::var("FW_EVERY").unwrap_or_else(|_| "4096".into()));
     println!("cargo:rustc-link-search={}", out.display());
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the architecture");
     if arch.starts_with("riscv") {
@@ -54,6 +56,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=FW_BOARD");
     println!("cargo:rerun-if-env-changed=FW_MODEL");
     println!("cargo:rerun-if-env-changed=FW_ARGUMENTS");
+    println!("cargo:rerun-if-env-changed=FW_EVERY");
 }
 
 /// The length of the region RAM in bytes.

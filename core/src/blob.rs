@@ -35,7 +35,7 @@ pub const QUANT_W8A16H16: u32 = 1;
 pub(crate) static CRC32: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
 type CrcTable = crc::Table<{ if cfg!(mambabyte_narrow) { 0 } else { 1 } }>;
 /// A checksum that is not complete.
-#[cfg(feature = "record")]
+#[cfg(any(feature = "record", feature = "flash"))]
 pub(crate) type Crc32Digest = crc::Digest<'static, u32, CrcTable>;
 
 /// 128 bits that name a model: the head of SHA-256 over its shape and all sections.

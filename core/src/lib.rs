@@ -185,6 +185,7 @@
 //! | `simd` | the same inner loops for particular processors, with the same bits |
 //! | `oracle` | the step in f32, feature `f32` |
 //! | `record` | what a device sends of a stream that it scores, feature `record` |
+//! | `flash` | snapshots in flash that survive power cuts, feature `flash` |
 //!
 //! # Features
 //!
@@ -194,6 +195,7 @@
 //!   `exp`.
 //! * `f32`: the module `oracle`, the f32 step that the integer path is compared with. Without `std` through `libm`.
 //! * `record`: the module `record`, the messages of a device that scores a stream.
+//! * `flash`: the module `flash`, snapshots through the traits of `embedded-storage`.
 //! * `defmt`: `defmt::Format` for errors, shapes and scores.
 //!
 //! # Where to read next: five files
@@ -214,6 +216,8 @@ pub mod blob;
 pub mod conv1d;
 pub mod dims;
 pub mod fixed;
+#[cfg(feature = "flash")]
+pub mod flash;
 pub mod linear;
 pub mod lines;
 pub mod nonlinear;

@@ -106,23 +106,32 @@ impl LineScorer {
 
     /// The scorer that [`LineScorer::save`] wrote. Any bytes are safe; protect them with a checksum.
     pub fn load(threshold: Threshold, saved: &[u8; SAVED]) -> Self {
+        let mut scorer = Self::new(threshold, 0);
+        scorer.restore(saved);
+        scorer
+    }
+
+    /// As [`LineScorer::load`], in place: without a second scorer on the stack. The threshold's kind stays.
+    pub fn restore(&mut self, saved: &[u8; SAVED]) {
         let word = |i: usize| {
             let at = |k: usize| saved.get(4 * i + k).copied().unwrap_or(0);
             u32::from_le_bytes([at(0), at(1), at(2), at(3)])
         };
         let long = |i: usize| word(i) as u64 | (word(i + 1) as u64) << 32;
-        let mut scorer = Self::new(threshold, long(0));
-        scorer.bits = long(2);
-        (scorer.bytes, scorer.peak) = (word(4).min(MAX_LINE - 1), word(5));
-        for (i, recent) in scorer.recent.iter_mut().enumerate() {
+        (self.start, self.bits) = (long(0), long(2));
+        (self.bytes, self.peak) = (word(4).min(MAX_LINE - 1), word(5));
+        self.recent_sum = 0;
+        for (i, recent) in self.recent.iter_mut().enumerate() {
             *recent = word(7 + i);
-            scorer.recent_sum += *recent as u64;
+            self.recent_sum += *recent as u64;
+        }
+        for history in [&mut self.means, &mut self.peaks] {
+            (history.next, history.len) = (0, 0);
         }
         for i in 0..(word(6) as usize).min(WINDOW) {
-            scorer.means.write(word(7 + PEAK + i));
-            scorer.peaks.write(word(7 + PEAK + WINDOW + i));
+            self.means.write(word(7 + PEAK + i));
+            self.peaks.write(word(7 + PEAK + WINDOW + i));
         }
-        scorer
     }
 
     /// Takes one byte and its surprise (Q16 bits); returns the score of the line that it ends, if it ends one.

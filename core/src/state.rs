@@ -147,8 +147,14 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
         self.memory.get(..self.len).unwrap_or(&[])
     }
 
-    fn elements_mut(&mut self) -> &mut [i16] {
+    pub(crate) fn elements_mut(&mut self) -> &mut [i16] {
         self.memory.get_mut(..self.len).unwrap_or(&mut [])
+    }
+
+    /// For a state whose elements were loaded piece by piece.
+    #[cfg(feature = "flash")]
+    pub(crate) const fn set_position(&mut self, position: u64) {
+        self.position = position;
     }
 
     /// Counts a byte and lends the elements to the step.

@@ -147,7 +147,7 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
     }
 
     /// All of a step but the head, which prefill skips.
-    fn advance(&mut self, byte: u8) {
+    pub(crate) fn advance(&mut self, byte: u8) {
         let dims = *self.blob.dims();
         let Scratch { residual, u, xz, log_delta, x_proj, tail } = Scratch::split(&dims, &mut self.scratch);
         let (codes, rows) = self.blob.embedding();

@@ -17,6 +17,8 @@ use riscv as _;
 
 mod boot;
 pub mod clock;
+#[cfg(feature = "snapshots")]
+pub mod flash;
 pub mod golden;
 #[cfg(feature = "uart")]
 pub mod interrupt;

@@ -160,6 +160,12 @@ impl Port {
         driver(|d| d.waiting)
     }
 
+    /// Whether an end that had credit for `credit` bytes in all has sent them, so that nothing can arrive now.
+    pub fn used_up(&self, credit: u64) -> bool {
+        let Losses { lost, overruns } = self.losses();
+        self.taken + self.received.len() as u64 + lost as u64 + overruns as u64 >= credit
+    }
+
     /// Bytes that the other end may have sent in all: those taken or lost, and as many as there is memory for.
     pub fn credit(&self) -> u64 {
         let Losses { lost, overruns } = self.losses();

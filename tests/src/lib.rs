@@ -3,6 +3,7 @@
 pub mod command;
 pub mod fuzz_seeds;
 pub mod fuzz_targets;
+pub mod nor;
 pub mod npy;
 pub mod random_blob;
 pub mod reference;

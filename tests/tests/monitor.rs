@@ -158,6 +158,41 @@ fn a_port_in_the_network_ends_after_the_lines_asked_for() {
     assert!(sent.is_empty());
 }
 
+/// A device that starts anew gets the input from the byte on that it asks for.
+#[test]
+fn input_is_sent_again_from_where_a_device_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text");
+    let text: Vec<u8> = (0..139).map(|i| b'a' + i % 26).collect();
+    std::fs::write(&file, &text).unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = format!("tcp:{}", listener.local_addr().unwrap());
+    let mut monitor = Monitor::start(&[&port, "--input", file.to_str().unwrap()]);
+    let (mut device, _) = listener.accept().unwrap();
+    monitor.next("connected");
+    let start = |position, credit| {
+        let start = Start { version: VERSION, fingerprint: [0xab; 16], position, credit };
+        [vec![0], frame(&Message::Start(start))].concat()
+    };
+    let mut got = [0; 100];
+    device.write_all(&[start(0, 100), line(0)].concat()).unwrap();
+    device.read_exact(&mut got).unwrap();
+    assert_eq!(got[..], text[..100]);
+    monitor.next("start");
+    monitor.next("line");
+    // The power was away; a snapshot holds the first 75 bytes, which include line 0.
+    device.write_all(&start(75, 300)).unwrap();
+    assert_eq!(monitor.next("start")["position"], 75);
+    let mut got = [0; 65];
+    device.read_exact(&mut got).unwrap();
+    assert_eq!(got[..64], text[75..]);
+    assert_eq!(got[64], b'\n', "the end of the last line");
+    device.write_all(&line(1)).unwrap();
+    assert_eq!(monitor.next("line")["start"], 70);
+    monitor.next("finished");
+    assert!(monitor.process.wait().unwrap().success());
+}
+
 #[test]
 fn text_for_people_and_another_version() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -197,8 +197,10 @@ pub struct Monitor {
     /// source folder only.
     #[arg(long, value_name = "BOARD", requires = "input")]
     pub qemu: Option<String>,
-    /// The text for the emulated board; `-` is standard input. A newline is added if the last line has none.
-    #[arg(long, value_name = "FILE", requires = "qemu")]
+    /// A text to send to the device as it can take it; `-` is standard input. A newline is added if the last line has
+    /// none. A device that starts anew gets it again from the byte on that it asks for: the first, or the one behind its
+    /// last snapshot. The command ends when all is scored.
+    #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
     /// The emulated board's model, a folder in `models`.
     #[arg(long, value_name = "NAME", default_value = "sensor-pico", requires = "qemu")]

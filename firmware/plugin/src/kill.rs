@@ -2,8 +2,13 @@
 //!
 //! Up to shortly before that, blocks are counted when they start, which is cheap. Then QEMU is made to translate
 //! everything anew, and instructions are counted one by one.
+//!
+//! With a range of addresses, stores to it are counted in place of instructions, from the start of the program, and the
+//! power goes after the Nth. What lies there does not change between two stores, so that a loop over N is every cut that
+//! a program can see afterwards if nothing else outlives the cut.
 
 use std::ffi::c_uint;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -17,6 +22,7 @@ const NEAR: u64 = 20_000;
 
 struct Cut {
     at: u64,
+    stores: Option<Range<u64>>,
     out: Option<PathBuf>,
 }
 
@@ -30,10 +36,10 @@ static SINGLE: AtomicBool = AtomicBool::new(false);
 /// QEMU was asked to translate anew.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Asks for a cut in place of instruction `at`.
-pub(crate) fn arm(at: u64, out: Option<PathBuf>) {
+/// Asks for a cut in place of instruction `at`, or after store `at` to an address of `stores`.
+pub(crate) fn arm(at: u64, stores: Option<Range<u64>>, out: Option<PathBuf>) {
     SINGLE.store(at <= NEAR, Relaxed);
-    CUT.get_or_init(|| Cut { at, out });
+    CUT.get_or_init(|| Cut { at, stores, out });
 }
 
 /// Whether a cut was asked for.
@@ -44,6 +50,9 @@ pub(crate) fn active() -> bool {
 /// Registers what has to be known of a block.
 pub(crate) fn translate(block: &Block<'_>, isa: Isa) {
     let instructions = block.instructions();
+    if CUT.get().is_some_and(|cut| cut.stores.is_some()) {
+        return instructions.iter().for_each(|instruction| instruction.on_store(stored));
+    }
     let kinds: Vec<Kind> = instructions.iter().map(|i| isa.decode(i.bytes).1).collect();
     let marked = kinds.iter().any(|kind| matches!(kind, Kind::Begin | Kind::End));
     if !marked && !SINGLE.load(Relaxed) {
@@ -55,6 +64,29 @@ pub(crate) fn translate(block: &Block<'_>, isa: Isa) {
             Kind::End => {}
             Kind::Call | Kind::Other => instruction.on_execution(next, instruction.address as usize),
         }
+    }
+}
+
+/// A store has been executed.
+extern "C" fn stored(_vcpu: c_uint, kind: u32, address: u64, _number: usize) {
+    let Some(cut) = CUT.get() else { return };
+    let inside = cut.stores.as_ref().is_some_and(|range| range.contains(&address));
+    if !inside || !qemu().is_some_and(|qemu| qemu.is_store(kind)) {
+        return;
+    }
+    let executed = EXECUTED.load(Relaxed) + 1;
+    EXECUTED.store(executed, Relaxed);
+    if executed == cut.at {
+        cut_power();
+    }
+}
+
+/// The program has ended before the cut: says how many stores there were.
+pub(crate) extern "C" fn finish(_id: u64, _data: usize) {
+    if let Some(Cut { stores: Some(_), out: Some(file), .. }) = CUT.get()
+        && let Err(error) = std::fs::write(file, format!("stores {}\n", EXECUTED.load(Relaxed)))
+    {
+        eprintln!("mambabyte-qemu-plugin: {}: {error}", file.display());
     }
 }
 

@@ -50,6 +50,9 @@
 //!
 //! A region may be long: all but the last instructions are counted by blocks, close to the full speed of QEMU.
 //!
+//! With `stores=ADDRESS+LENGTH`, `kill_at` counts stores to these addresses, from the start of the program, and QEMU ends
+//! right after the Nth. If the program ends first, the file has `stores N`, all of them.
+//!
 //! # QEMU versions
 //!
 //! From 6.0 with plugins (Debian 12 has 7.2). One virtual CPU. QEMU's plugin interface changed between versions; this

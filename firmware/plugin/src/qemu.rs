@@ -13,6 +13,8 @@ use crate::{count, kill};
 
 /// Called before a block or an instruction is executed, with the number that it was registered with.
 pub(crate) type Executed = extern "C" fn(vcpu: c_uint, number: usize);
+/// Called after an access to memory: virtual CPU, kind, address, number that it was registered with.
+pub(crate) type Accessed = extern "C" fn(vcpu: c_uint, kind: u32, address: u64, number: usize);
 type Translated = extern "C" fn(id: u64, tb: *mut c_void);
 
 /// The interface that the plugin asks for. Version 1 until 8.2, from 9.0 on at least 2; the functions used here are in
@@ -78,6 +80,8 @@ functions! {
     on_translation = c"qemu_plugin_register_vcpu_tb_trans_cb": fn(u64, Translated);
     on_block = c"qemu_plugin_register_vcpu_tb_exec_cb": fn(*mut c_void, Executed, c_int, usize);
     on_instruction = c"qemu_plugin_register_vcpu_insn_exec_cb": fn(*mut c_void, Executed, c_int, usize);
+    on_memory = c"qemu_plugin_register_vcpu_mem_cb": fn(*mut c_void, Accessed, c_int, c_int, usize);
+    is_store = c"qemu_plugin_mem_is_store": fn(u32) -> bool;
     on_exit = c"qemu_plugin_register_atexit_cb": fn(u64, extern "C" fn(u64, usize), usize);
     reset = c"qemu_plugin_reset": fn(u64, extern "C" fn(u64));
     instructions = c"qemu_plugin_tb_n_insns": fn(*const c_void) -> usize;
@@ -124,6 +128,12 @@ impl Qemu {
     /// The instruction set of the emulated chip.
     pub(crate) const fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// Whether an access of this kind is a store.
+    pub(crate) fn is_store(&self, kind: u32) -> bool {
+        // SAFETY: QEMU gave the kind.
+        unsafe { (self.functions.is_store)(kind) }
     }
 
     /// Calls `callback` when the program ends.
@@ -185,6 +195,12 @@ impl Instruction<'_> {
         // SAFETY: the instruction is valid while QEMU translates its block.
         unsafe { (self.qemu.functions.on_instruction)(self.raw, callback, 0, number) }
     }
+
+    /// Calls `callback` after each store of the instruction; QEMU 7.2 does so after loads too.
+    pub(crate) fn on_store(&self, callback: Accessed) {
+        // SAFETY: as above. 0: the callback reads no registers; 2: stores.
+        unsafe { (self.qemu.functions.on_memory)(self.raw, callback, 0, 2, 0) }
+    }
 }
 
 /// The interface to QEMU, once the plugin is installed.
@@ -238,14 +254,12 @@ fn install(id: u64, info: &Info, target: &str, items: &[String]) -> Result<(), S
     }
     let qemu = Qemu { functions: Functions::find()?, isa, id };
     match options {
-        Options { out, kill_at: Some(at) } => kill::arm(at, out),
-        Options { out: Some(out), kill_at: None } => count::arm(out),
-        Options { out: None, kill_at: None } => return Err("nothing to do".into()),
+        Options { out, kill_at: Some(at), stores } => kill::arm(at, stores, out),
+        Options { out: Some(out), kill_at: None, .. } => count::arm(out),
+        Options { out: None, kill_at: None, .. } => return Err("nothing to do".into()),
     }
     let qemu = QEMU.get_or_init(|| qemu);
-    if !kill::active() {
-        qemu.on_exit(count::finish);
-    }
+    qemu.on_exit(if kill::active() { kill::finish } else { count::finish });
     qemu.start_translating();
     Ok(())
 }

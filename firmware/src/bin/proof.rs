@@ -12,6 +12,8 @@
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use mambabyte_core::flash::{STREAM, Slots, load_stream, save_stream};
 use mambabyte_core::lines::SAVED;
 use mambabyte_core::{
     Blob, Decoder, LineScorer, Rng, SampleOptions, StateError, Threshold, most_probable, probability, sample, surprise,
@@ -63,11 +65,61 @@ fn use_all(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, snapshot: &mut [u8
     let bytes = decoder.state().snapshot(snapshot)?;
     decoder.state_mut().restore(snapshot.get(..black_box(bytes)).unwrap_or(&[]))?;
     decoder.state_mut().reset();
+    use_flash(decoder, &mut scorer);
     #[cfg(feature = "proof-panic")]
     black_box(b"an index that may be out of range"[black_box(1)]);
     #[cfg(feature = "proof-float")]
     black_box(black_box(1.5f32) * black_box(2.5));
     Ok(())
+}
+
+/// Flash of which the optimiser knows nothing but its geometry.
+struct Unknown;
+
+impl ErrorType for Unknown {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for Unknown {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        black_box((offset, bytes));
+        black_box(Ok(()))
+    }
+
+    fn capacity(&self) -> usize {
+        black_box(1 << 20)
+    }
+}
+
+impl NorFlash for Unknown {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 4096;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        black_box((from, to));
+        black_box(Ok(()))
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        black_box((offset, bytes));
+        black_box(Ok(()))
+    }
+}
+
+/// Everything that a program does with snapshots in flash.
+#[inline(never)]
+fn use_flash(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, scorer: &mut LineScorer) {
+    let Ok(mut slots) = Slots::<_, STREAM>::new(Unknown, decoder.blob(), black_box(4096)) else { return };
+    let mut saved = [0; STREAM];
+    if let Ok(Some(position)) = slots.restore(decoder, &mut saved) {
+        black_box((position, load_stream(black_box(&saved), scorer)));
+    }
+    let (fed, quiet) = (black_box(1), black_box(true));
+    let save = |out: &mut _| save_stream(out, black_box(2), black_box(3), scorer);
+    let _ = black_box(slots.after_step(decoder.state(), fed, quiet, save).is_ok());
+    let _ = black_box(slots.clear().is_ok());
 }
 
 unsafe extern "C" {

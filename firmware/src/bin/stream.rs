@@ -2,6 +2,10 @@
 //!
 //! Messages by default, with flow control by credit; the feature `text` sends text for people and XON/XOFF. Both are
 //! described in `mambabyte_core::record`.
+//!
+//! With the feature `snapshots` it saves itself in flash every `FW_EVERY` bytes, between the bytes of the stream, and goes
+//! on from the newest snapshot when it starts; the first message says from which byte. Where the chip stands still while
+//! a sector is erased, it gives no credit before until all that it gave has been used, so that no byte can arrive then.
 #![no_std]
 #![no_main]
 
@@ -10,6 +14,11 @@ use mambabyte_core::{Blob, Decoder, LineScorer, Threshold, surprise};
 use mambabyte_firmware::port::{self, Losses, Port, RECEIVE};
 use mambabyte_firmware::{DIMS, MODEL, log, on_interrupt, stack, start};
 use static_cell::ConstStaticCell;
+
+#[cfg(feature = "snapshots")]
+use mambabyte_core::flash::{FlashError, Progress, STREAM, Slots, load_stream, save_stream};
+#[cfg(feature = "snapshots")]
+use mambabyte_firmware::flash::{EVERY, Flash, STALLS};
 
 #[cfg(all(feature = "text", feature = "echo"))]
 compile_error!("text for people has no place for an echo; choose one of the features text and echo");
@@ -32,6 +41,8 @@ struct Sender {
     port: Port,
     credit: u64,
     records: u32,
+    /// No credit is given for now.
+    hold: bool,
     echo: heapless::Vec<u8, TEXT>,
     echoed: u64,
 }
@@ -45,17 +56,22 @@ impl Sender {
         }
     }
 
-    fn start(&mut self, blob: &Blob<'_>) {
+    /// Says from which byte on the stream is wanted.
+    fn start(&mut self, blob: &Blob<'_>, position: u64) {
+        self.echoed = position;
         if cfg!(feature = "text") {
             self.port.write(b"\r\n# mambabyte ");
             self.port.write(blob.name().as_bytes());
             self.port.write(b": position, bits per byte, ! if surprising, bytes lost\r\n");
+            if position > 0 {
+                let _ = core::fmt::Write::write_fmt(&mut self.port, format_args!("# from byte {position}\r\n"));
+            }
             return;
         }
         self.credit = self.port.credit();
         let fingerprint = blob.fingerprint();
         self.port.write(&[0]);
-        self.message(&Message::Start(Start { version: VERSION, fingerprint, position: 0, credit: self.credit }));
+        self.message(&Message::Start(Start { version: VERSION, fingerprint, position, credit: self.credit }));
     }
 
     fn record(&mut self, record: &Record) {
@@ -98,12 +114,45 @@ impl Sender {
             }
         }
         let credit = self.port.credit();
-        if credit - self.credit >= CREDIT {
+        if !self.hold && credit - self.credit >= CREDIT {
             self.credit = credit;
             self.message(&Message::Credit(credit));
         }
     }
 }
+
+/// Goes on from the newest snapshot: the pending byte and the number of records.
+#[cfg(feature = "snapshots")]
+#[inline(never)]
+fn restore(slots: &mut Snapshots, decoder: &mut Model, scorer: &mut LineScorer) -> (u8, u32) {
+    let mut saved = [0; STREAM];
+    match slots.restore(decoder, &mut saved) {
+        Ok(None) => (0, 0),
+        Ok(Some(_)) => load_stream(&saved, scorer),
+        Err(FlashError::State(_)) => panic!("the flash has snapshots of another model: erase them"),
+        Err(_) => panic!("the flash cannot be read"),
+    }
+}
+
+/// Does the next part of a snapshot, if it is time for one.
+#[cfg(feature = "snapshots")]
+#[inline(never)]
+fn save(slots: &mut Snapshots, decoder: &Model, fed: u8, pending: u8, scorer: &LineScorer, sender: &mut Sender) {
+    let quiet = !STALLS || cfg!(feature = "text") || sender.port.used_up(sender.credit);
+    let records = sender.records;
+    let done = slots.after_step(decoder.state(), fed, quiet, |out| save_stream(out, pending, records, scorer));
+    sender.hold = done == Ok(Progress::WouldErase);
+    match done {
+        Ok(Progress::Complete) => log!("snapshot at byte {}", decoder.state().position()),
+        Ok(_) => {}
+        // The last complete one stays; the next attempt comes after as many bytes again.
+        Err(_) => log!("no snapshot: the flash failed"),
+    }
+}
+
+type Model = Decoder<'static, &'static mut [i16], &'static mut [i32]>;
+#[cfg(feature = "snapshots")]
+type Snapshots = Slots<Flash, STREAM>;
 
 fn main() -> ! {
     stack::paint();
@@ -111,26 +160,40 @@ fn main() -> ! {
     let Ok(blob) = Blob::parse(MODEL) else { panic!("the built-in model is damaged") };
     let state = STATE.take();
     let scratch = SCRATCH.take();
-    let Ok(mut decoder) = Decoder::new(blob, &mut state[..], &mut scratch[..]) else { panic!("too little memory") };
+    let Ok(decoder) = Decoder::new(blob, &mut state[..], &mut scratch[..]) else { panic!("too little memory") };
+    let mut decoder: Model = decoder;
     #[cfg(feature = "selftest")]
     mambabyte_firmware::golden::check(&mut decoder);
     let scorer = SCORER.take();
+    // A zero byte is pending at first, as in training; the state has read all bytes but the pending one.
+    #[cfg(not(feature = "snapshots"))]
+    let (mut pending, records) = (0, 0);
+    #[cfg(feature = "snapshots")]
+    let mut slots = {
+        // SAFETY: the only one.
+        let flash = unsafe { Flash::take() };
+        let Ok(slots) = Slots::new(flash, &blob, EVERY) else { panic!("the flash does not hold two snapshots") };
+        slots
+    };
+    #[cfg(feature = "snapshots")]
+    let (mut pending, records) = restore(&mut slots, &mut decoder, scorer);
 
     let port = Port::open(cfg!(feature = "text"));
-    let mut sender = Sender { port, credit: 0, records: 0, echo: heapless::Vec::new(), echoed: 0 };
+    let mut sender = Sender { port, credit: 0, records, hold: false, echo: heapless::Vec::new(), echoed: 0 };
     log!("stream: {} bytes of model", MODEL.len());
-    sender.start(&blob);
+    sender.start(&blob, decoder.state().position());
 
-    // A zero byte is pending at first, as in training; the state has read all bytes but the pending one.
-    let mut pending = 0;
     loop {
         let byte = sender.port.read();
-        let bits = surprise(decoder.step(pending), byte);
+        let fed = pending;
+        let bits = surprise(decoder.step(fed), byte);
         pending = byte;
         sender.read(byte);
         if let Some(score) = scorer.push(byte, bits) {
             let Losses { lost, overruns } = sender.port.losses();
             sender.record(&Record::new(&score, sender.records, lost, overruns));
         }
+        #[cfg(feature = "snapshots")]
+        save(&mut slots, &decoder, fed, pending, scorer, &mut sender);
     }
 }

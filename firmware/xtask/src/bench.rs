@@ -92,7 +92,7 @@ pub(crate) fn count(root: &Path, board: &Board, model: &str) -> Result<Counts> {
 }
 
 /// Builds the plugin for the host's QEMU.
-fn plugin(root: &Path) -> Result<PathBuf> {
+pub(crate) fn plugin(root: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--release", "--locked", "-p", "mambabyte-qemu-plugin"]).current_dir(root);
     if !cargo.status().context("cargo could not be started")?.success() {

@@ -10,6 +10,7 @@ mod generate;
 mod header;
 mod image;
 mod instructions;
+mod power;
 mod proof;
 mod qemu;
 mod route;
@@ -64,6 +65,9 @@ enum Firmware {
         /// Where its serial line goes, as QEMU's option of that name takes it; for one board
         #[arg(long, conflicts_with = "arguments")]
         serial: Option<String>,
+        /// A file for the flash of `stream`, which then saves itself there and goes on from it; with --serial
+        #[arg(long, requires = "serial")]
+        flash: Option<PathBuf>,
         /// Its command line; for generate, the options of `mambabyte generate`
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -87,6 +91,8 @@ enum Firmware {
     /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default: mps2-an386 with
     /// sensor-nano
     Stack(What),
+    /// Cut the power of an emulated board at exact places: no snapshot may be lost, no continuation wrong
+    Power(power::Power),
     /// Build all programs for the boards that are not emulated, each with the largest model that fits
     Real(What),
     /// Count the instructions per byte by stage
@@ -153,7 +159,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             }
             Ok(())
         }
-        Firmware::Run { what, bin, features, serial, arguments } => {
+        Firmware::Run { what, bin, features, serial, flash, arguments } => {
             let words = match (bin.as_str(), arguments.is_empty()) {
                 ("generate", _) => generate::words(&arguments)?,
                 (_, true) => Vec::new(),
@@ -162,11 +168,15 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
             for (board, model) in what.pairs(&[default], &["sensor-pico"]) {
                 let mut all = program_features(&board, &bin);
                 all.extend(features.iter().map(String::as_str));
+                if let Some(file) = &flash {
+                    power::flash_file(&board, file)?;
+                    all.push("snapshots");
+                }
                 let built_in = board.real() && !words.is_empty();
                 let elf = build_words(root, &board, &model, &bin, &all, if built_in { &words } else { &[] })?;
                 match &serial {
                     Some(_) if board.real() => bail!("{}: its serial line is where you wired it", board.name),
-                    Some(serial) => qemu::become_it(&board, &elf, serial)?,
+                    Some(serial) => qemu::become_it(&board, &elf, serial, flash.as_deref())?,
                     None => qemu::show(&board, &elf, &words)?,
                 }
             }
@@ -203,6 +213,7 @@ fn firmware(root: &Path, command: Firmware) -> Result<()> {
         }
         Firmware::Soak(options) => soak::run(root, options),
         Firmware::Faults(what) => faults::run(root, what),
+        Firmware::Power(options) => power::run(root, options),
         Firmware::Stack(what) => stack::run(root, what),
         Firmware::Proof => proof::run(root),
         Firmware::Core => core(root),

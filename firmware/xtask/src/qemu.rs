@@ -11,11 +11,17 @@ use crate::route::Missing;
 
 /// The command that runs `elf` on `board` until the program ends it by semihosting; `words` are its command line.
 pub(crate) fn command(board: &Board, elf: &Path, words: &[OsString]) -> Command {
-    command_with_serial(board, elf, words, "none")
+    command_of(board, elf, words, "none", None)
 }
 
-/// As [`command`], with the board's serial line at `serial`, as QEMU's option of that name takes it.
-pub(crate) fn command_with_serial(board: &Board, elf: &Path, words: &[OsString], serial: &str) -> Command {
+/// As [`command`], with the board's flash for snapshots in the file `image`.
+pub(crate) fn command_with_flash(board: &Board, elf: &Path, words: &[OsString], image: &Path) -> Command {
+    command_of(board, elf, words, "none", Some(image))
+}
+
+/// As [`command`], with the board's serial line at `serial`, as QEMU's option of that name takes it, and the flash for
+/// snapshots in a file if there is one.
+pub(crate) fn command_of(board: &Board, elf: &Path, words: &[OsString], serial: &str, image: Option<&Path>) -> Command {
     let (program, machine) = board.emulator;
     let mut qemu = Command::new(program);
     if program == AARCH64_USER {
@@ -44,7 +50,22 @@ pub(crate) fn command_with_serial(board: &Board, elf: &Path, words: &[OsString],
         semihosting.push(",arg=");
         semihosting.push(word.to_string_lossy().replace(',', ",,"));
     }
-    qemu.arg("-semihosting-config").arg(semihosting).arg("-kernel").arg(elf);
+    qemu.arg("-semihosting-config").arg(semihosting);
+    match image {
+        None => qemu.arg("-kernel").arg(elf),
+        // With a second bank of flash, `-kernel` would start the first one.
+        Some(image) if machine.first() == Some(&"virt") => qemu
+            .arg("-drive")
+            .arg(format!("if=pflash,unit=1,format=raw,file={}", image.display()))
+            .arg("-device")
+            .arg(format!("loader,file={}", elf.display())),
+        Some(image) => qemu
+            .args(["-machine", "memory-backend=psram"])
+            .arg("-object")
+            .arg(format!("memory-backend-file,id=psram,size=16M,share=on,mem-path={}", image.display()))
+            .arg("-kernel")
+            .arg(elf),
+    };
     qemu
 }
 
@@ -85,8 +106,8 @@ pub(crate) fn show(board: &Board, elf: &Path, words: &[OsString]) -> Result<()> 
 ///
 /// # Errors
 /// If the emulator is missing, or ends with another status than 0.
-pub(crate) fn become_it(board: &Board, elf: &Path, serial: &str) -> Result<()> {
-    let mut command = command_with_serial(board, elf, &[], serial);
+pub(crate) fn become_it(board: &Board, elf: &Path, serial: &str, flash: Option<&Path>) -> Result<()> {
+    let mut command = command_of(board, elf, &[], serial, flash);
     command.stdin(Stdio::null());
     #[cfg(unix)]
     return Err(missing(board, &std::os::unix::process::CommandExt::exec(&mut command)).into());

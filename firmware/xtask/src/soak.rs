@@ -32,10 +32,10 @@ pub(crate) struct Soak {
 }
 
 /// A board that is silent for this long has stopped.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 
 /// A running emulator; ends with its owner.
-struct Emulator(Child);
+pub(crate) struct Emulator(Child);
 
 impl Drop for Emulator {
     fn drop(&mut self) {
@@ -44,11 +44,11 @@ impl Drop for Emulator {
     }
 }
 
-/// Starts `elf` and connects to its serial line.
-fn start(board: &Board, elf: &Path) -> Result<(Emulator, Device<TcpStream>)> {
+/// Starts `elf`, with its flash for snapshots in a file if there is one, and connects to its serial line.
+pub(crate) fn start(board: &Board, elf: &Path, flash: Option<&Path>) -> Result<(Emulator, Device<TcpStream>)> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let serial = format!("tcp:{},nodelay=on", listener.local_addr()?);
-    let mut command = qemu::command_with_serial(board, elf, &[], &serial);
+    let mut command = qemu::command_of(board, elf, &[], &serial, flash);
     let child = command.stdin(Stdio::null()).spawn().map_err(|error| qemu::missing(board, &error))?;
     let mut emulator = Emulator(child);
     listener.set_nonblocking(true)?;
@@ -72,7 +72,7 @@ fn start(board: &Board, elf: &Path) -> Result<(Emulator, Device<TcpStream>)> {
 }
 
 /// Text of every kind that is shipped, and noise with every byte value; `bytes` of it, the last one a newline.
-fn text(root: &Path, bytes: usize) -> Result<Vec<u8>> {
+pub(crate) fn text(root: &Path, bytes: usize) -> Result<Vec<u8>> {
     let mut one = Vec::new();
     for file in ["gnss-sample.nmea", "golden-4096.txt"] {
         let path = root.join("models/text").join(file);
@@ -91,7 +91,7 @@ fn text(root: &Path, bytes: usize) -> Result<Vec<u8>> {
 }
 
 /// The records that this machine makes of `text`.
-fn expected(blob: Blob<'_>, text: &[u8]) -> Vec<Record> {
+pub(crate) fn expected(blob: Blob<'_>, text: &[u8]) -> Vec<Record> {
     let mut reader = Reader::new(blob, Threshold::Learned);
     let scores = text.iter().filter_map(|&byte| reader.read(byte).1);
     scores.zip(0..).map(|(score, sequence)| Record::new(&score, sequence, 0, 0)).collect()
@@ -137,7 +137,7 @@ fn listen<L: Read + Write>(board: &Board, device: &mut Device<L>, heard: &mut He
 /// The long text, with flow control.
 fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8]) -> Result<Status> {
     let expected = expected(blob, text);
-    let (_emulator, mut device) = start(board, elf)?;
+    let (_emulator, mut device) = start(board, elf, None)?;
     let (mut heard, mut sent, begin) = (Heard::default(), 0, Instant::now());
     let mut last = begin;
     while heard.text.len() < text.len() || heard.records.len() < expected.len() {
@@ -180,7 +180,7 @@ pub(crate) fn one_board(root: &Path, board: &Board, model: &str, elf: &Path, byt
 
 /// A sender that ignores flow control: sent = scored + lost.
 fn overrun(board: &Board, model: &str, elf: &Path, text: &[u8]) -> Result<()> {
-    let (_emulator, mut device) = start(board, elf)?;
+    let (_emulator, mut device) = start(board, elf, None)?;
     let mut heard = Heard::default();
     let mut last = Instant::now();
     while heard.starts == 0 {

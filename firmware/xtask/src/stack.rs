@@ -19,7 +19,7 @@ use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use crate::boards::Board;
 use crate::route::{Missing, Route};
-use crate::{What, model_file, soak};
+use crate::{What, model_file, power, soak};
 
 /// RAM that a program may take beside the state of its model.
 const BUDGET: usize = 8 * 1024;
@@ -57,10 +57,10 @@ impl Function {
 }
 
 /// Builds `stream` with the compiler's notes about stack.
-fn build(root: &Path, board: &Board, model: &str) -> Result<PathBuf> {
+fn build(root: &Path, board: &Board, model: &str, features: &str) -> Result<PathBuf> {
     let route = Route::find(board.target)?;
     let mut cargo = route.cargo(root, "rustc", board.target, board.cpu);
-    cargo.args(["--locked", "--bin", "stream", "--features", "echo"]).current_dir(root.join("firmware"));
+    cargo.args(["--locked", "--bin", "stream", "--features", features]).current_dir(root.join("firmware"));
     cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", board.opt_level()).env("RUSTC_BOOTSTRAP", "1");
     cargo.env("FW_BOARD", board.name).env("FW_MODEL", model_file(root, model, "model.mbb"));
     let script = root.join("firmware/xtask/stack-sizes.x");
@@ -257,20 +257,28 @@ fn bound(elf: &Path, data: &[u8]) -> Result<(usize, String)> {
 /// If a run takes more than the bound, or RAM beside the state more than the budget.
 pub(crate) fn run(root: &Path, what: What) -> Result<()> {
     let default = Board::named("mps2-an386").map_err(anyhow::Error::msg)?;
-    for (board, model) in what.pairs(&[default], &["sensor-nano"]) {
+    let kinds = ["echo", "echo,snapshots"];
+    let pairs = what.pairs(&[default], &["sensor-nano"]);
+    for ((board, model), features) in pairs.iter().flat_map(|pair| kinds.map(|kind| (pair, kind))) {
+        if features.contains("snapshots") && !power::has_flash(board) {
+            continue;
+        }
         ensure!(board.target.starts_with("thumb"), "{}: the instructions of Cortex-M only are understood", board.name);
-        let elf = build(root, &board, &model)?;
+        let elf = build(root, board, model, features)?;
         let data = std::fs::read(&elf)?;
         let (bound, path) = bound(&elf, &data)?;
-        let bytes = AlignedBytes::new(&std::fs::read(model_file(root, &model, "model.mbb"))?);
+        let bytes = AlignedBytes::new(&std::fs::read(model_file(root, model, "model.mbb"))?);
         let blob = Blob::parse(bytes.as_slice()).map_err(|e| anyhow::anyhow!("{model}: {e}"))?;
         let dims: &Dims = blob.dims();
-        let Status { stack_used, stack_watched, .. } = soak::one_board(root, &board, &model, &elf, BYTES)?;
+        let Status { stack_used, stack_watched, .. } = soak::one_board(root, board, model, &elf, BYTES)?;
         let file = object::File::parse(&*data)?;
         let size = |name: &str| file.section_by_name(name).map_or(0, |s| s.size() as usize);
         let statics = size(".data") + size(".bss") + size(".uninit");
         let beside = statics + bound - dims.state_bytes();
-        println!("{} {model}: stack {stack_used} bytes used, at most {bound} possible\n{path}", board.name);
+        println!(
+            "{} {model} ({features}): stack {stack_used} bytes used, at most {bound} possible\n{path}",
+            board.name
+        );
         println!(
             "  RAM: {statics} in statics + {bound} of stack = state {} + {beside} (scratch {} among them), {BUDGET} allowed",
             dims.state_bytes(),

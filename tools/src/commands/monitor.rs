@@ -28,21 +28,24 @@ const TICK: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`CliError::Io`] names the port or the board.
 pub fn run(args: &cli::Monitor) -> Result<(), CliError> {
+    let mut text = match &args.input {
+        Some(file) => Some(read_text(file)?),
+        None => None,
+    };
+    // Only a complete line has a record.
+    if let Some(text) = &mut text
+        && text.last().is_some_and(|&last| last != b'\n')
+    {
+        text.push(b'\n');
+    }
     let source = match (&args.port, &args.qemu) {
-        (_, Some(board)) => {
-            let mut text = read_text(args.input.as_deref().unwrap_or(std::path::Path::new("-")))?;
-            // Only a complete line has a record.
-            if text.last().is_some_and(|&last| last != b'\n') {
-                text.push(b'\n');
-            }
-            emulator::start(board, &args.model, text)?
-        }
+        (_, Some(board)) => emulator::start(board, &args.model)?,
         (Some(port), None) => Source::port(port, args.baud),
         (None, None) => return Err(CliError::Usage("a port, or --qemu with a board".into())),
     };
     let name = source.name();
     let stop = Arc::new(AtomicBool::new(false));
-    let (events, thread) = connection::follow(source, Arc::clone(&stop))?;
+    let (events, thread) = connection::follow(source, text, Arc::clone(&stop))?;
     let outcome = if !args.json && io::stdout().is_terminal() {
         view::run(&events, &name, args.lines)
     } else {

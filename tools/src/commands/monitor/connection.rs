@@ -52,7 +52,7 @@ pub(super) enum Source {
     Serial(String, u32),
     /// An address of a serial line in the network.
     Network(String),
-    /// An emulator, connected, and the text that it shall score.
+    /// An emulator, connected.
     Emulator {
         /// The board.
         board: String,
@@ -60,8 +60,6 @@ pub(super) enum Source {
         link: TcpStream,
         /// The process.
         _process: Process,
-        /// What to send.
-        text: Vec<u8>,
     },
 }
 
@@ -118,12 +116,17 @@ impl Source {
     }
 }
 
-/// Follows `source` until `stop` or until nobody listens. The thread owns the source: an emulator has ended when the
+/// Follows `source` until `stop` or until nobody listens, and sends it `text`: after each start from the byte on that the
+/// device asks for. The thread owns the source: an emulator has ended when the
 /// thread has.
 ///
 /// # Errors
 /// If the port cannot be opened the first time: a name that was mistyped is better said than waited for.
-pub(super) fn follow(source: Source, stop: Arc<AtomicBool>) -> Result<(Receiver<Event>, JoinHandle<()>), CliError> {
+pub(super) fn follow(
+    source: Source,
+    text: Option<Vec<u8>>,
+    stop: Arc<AtomicBool>,
+) -> Result<(Receiver<Event>, JoinHandle<()>), CliError> {
     let first = source.open().map_err(|e| CliError::io(source.name(), e))?;
     let (send, events) = channel();
     let thread = std::thread::spawn(move || {
@@ -142,7 +145,7 @@ pub(super) fn follow(source: Source, stop: Arc<AtomicBool>) -> Result<(Receiver<
                     if send.send(Event::Connected).is_err() {
                         return;
                     }
-                    match listen(link, &source, &send, &stop) {
+                    match listen(link, text.as_deref(), &send, &stop) {
                         Ok(()) => return,
                         Err(error) => error,
                     }
@@ -164,15 +167,17 @@ pub(super) fn follow(source: Source, stop: Arc<AtomicBool>) -> Result<(Receiver<
 }
 
 /// Reads one connection until it ends (an error), or nobody listens, or all is scored.
-fn listen(link: Box<dyn Link>, source: &Source, send: &Sender<Event>, stop: &AtomicBool) -> io::Result<()> {
+fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &Sender<Event>, stop: &AtomicBool) -> io::Result<()> {
     let mut device = Device::new(link);
-    let text = if let Source::Emulator { text, .. } = source { text.as_slice() } else { &[] };
+    let text = input.unwrap_or_default();
     let (mut fed, mut scored, mut bad) = (0, 0, 0);
     while !stop.load(Ordering::SeqCst) {
         let mut events = Vec::new();
         device.poll(|message| match *message {
             Message::Start(start) => {
-                fed = 0;
+                // A device that goes on from a snapshot has read the beginning before.
+                fed = usize::try_from(start.position).unwrap_or(usize::MAX).min(text.len());
+                scored = start.position;
                 events.push(Event::Start(start));
             }
             Message::Line(record) => {
@@ -200,7 +205,7 @@ fn listen(link: Box<dyn Link>, source: &Source, send: &Sender<Event>, stop: &Ato
             }
         }
         fed += device.feed(text.get(fed..).unwrap_or_default())?;
-        if matches!(source, Source::Emulator { .. }) && scored >= text.len() as u64 {
+        if input.is_some() && scored >= text.len() as u64 {
             let _ = send.send(Event::Finished);
             return Ok(());
         }

@@ -25,7 +25,7 @@ fn checkout() -> io::Result<PathBuf> {
 ///
 /// # Errors
 /// [`CliError::Io`] names the board.
-pub(super) fn start(board: &str, model: &str, text: Vec<u8>) -> Result<Source, CliError> {
+pub(super) fn start(board: &str, model: &str) -> Result<Source, CliError> {
     let begin = || -> io::Result<Source> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let serial = format!("tcp:{},nodelay=on", listener.local_addr()?);
@@ -48,7 +48,7 @@ pub(super) fn start(board: &str, model: &str, text: Vec<u8>) -> Result<Source, C
         link.set_nonblocking(false)?;
         link.set_nodelay(true)?;
         link.set_read_timeout(Some(READ))?;
-        Ok(Source::Emulator { board: board.to_owned(), link, _process: process, text })
+        Ok(Source::Emulator { board: board.to_owned(), link, _process: process })
     };
     begin().map_err(|e| CliError::io(board, e))
 }

@@ -1,0 +1,375 @@
+//! Snapshots in flash through power cuts: on flash that keeps NOR's rules, tears words and half-erases sectors.
+//!
+//! Always: after a cut the newest complete snapshot is there, never a mix, and with the bytes since then the stream goes
+//! on bit for bit.
+
+use mambabyte_core::flash::{FlashError, Layout, Progress, STREAM, Slots, load_stream, save_stream};
+use mambabyte_core::{Blob, Decoder, Dims, LineScorer, Rng, StateError, Threshold, surprise};
+use mambabyte_host::align::AlignedBytes;
+use mambabyte_tests::model_file;
+use mambabyte_tests::nor::{Nor, NorError, OneSlot, Tear};
+use mambabyte_tests::random_blob::{BlobSpec, random_blob};
+
+use embedded_storage::nor_flash::NorFlash;
+
+type Outcome<T> = Result<T, FlashError<NorError>>;
+
+/// A device that scores a stream and saves itself, as `firmware/src/bin/stream.rs` does.
+struct Device<'b, F> {
+    decoder: Decoder<'b, Vec<i16>, Vec<i32>>,
+    scorer: LineScorer,
+    pending: u8,
+    records: u32,
+    slots: Slots<F, STREAM>,
+}
+
+impl<'b, F: NorFlash<Error = NorError>> Device<'b, F> {
+    fn start(flash: F, blob: Blob<'b>, every: u32) -> Outcome<Self> {
+        let mut slots = Slots::new(flash, &blob, every)?;
+        let mut decoder = Decoder::owned(blob);
+        let mut saved = [0; STREAM];
+        let found = slots.restore(&mut decoder, &mut saved)?;
+        let mut scorer = LineScorer::new(Threshold::Learned, 0);
+        let (pending, records) = if found.is_some() { load_stream(&saved, &mut scorer) } else { (0, 0) };
+        assert_eq!(found.unwrap_or(0), decoder.state().position());
+        Ok(Self { decoder, scorer, pending, records, slots })
+    }
+
+    fn position(&self) -> usize {
+        self.decoder.state().position() as usize
+    }
+
+    fn read(&mut self, byte: u8) -> Outcome<Progress> {
+        let fed = self.pending;
+        let bits = surprise(self.decoder.step(fed), byte);
+        self.pending = byte;
+        self.records += self.scorer.push(byte, bits).is_some() as u32;
+        let Self { decoder, scorer, pending, records, slots } = self;
+        slots.after_step(decoder.state(), fed, true, |out| save_stream(out, *pending, *records, scorer))
+    }
+
+    /// Reads until a snapshot is complete.
+    fn snapshot(&mut self, text: &[u8]) -> Outcome<usize> {
+        while self.read(text[self.position()])? != Progress::Complete {}
+        Ok(self.position())
+    }
+
+    fn moment(&self) -> Moment {
+        let mut saved = [0; STREAM];
+        save_stream(&mut saved, self.pending, self.records, &self.scorer);
+        (self.decoder.state().as_slice().to_vec(), saved)
+    }
+}
+
+/// Everything that a device carries.
+type Moment = (Vec<i16>, [u8; STREAM]);
+
+/// What a device that never lost power has at each position.
+fn truth(blob: Blob<'_>, text: &[u8]) -> Vec<Moment> {
+    let flash = Nor::<4, 65536>::new(4, 0);
+    let mut device = Device::start(flash, blob, u32::MAX).unwrap();
+    let mut all = vec![device.moment()];
+    for &byte in text {
+        assert_eq!(device.read(byte).unwrap(), Progress::Idle);
+        all.push(device.moment());
+    }
+    all
+}
+
+fn pico() -> AlignedBytes {
+    AlignedBytes::new(&std::fs::read(model_file("sensor-pico", "model.mbb")).unwrap())
+}
+
+fn shape(n_layer: usize, d_inner: usize, d_state: usize, d_conv: usize, tied_decays: bool) -> AlignedBytes {
+    let small = BlobSpec::small(3);
+    let dims = Dims { n_layer, d_inner, d_state, d_conv, tied_decays, ..small.dims };
+    AlignedBytes::new(&random_blob(BlobSpec { dims, ..small }))
+}
+
+fn text() -> Vec<u8> {
+    let mut text = std::fs::read(model_file("text", "gnss-sample.nmea")).unwrap();
+    text.extend(std::fs::read(model_file("text", "golden-4096.txt")).unwrap());
+    text
+}
+
+/// Sectors of two slots.
+fn sectors<const SECTOR: usize>(blob: &Blob<'_>) -> usize {
+    2 * Layout::new(blob.dims()).slot_bytes(STREAM).div_ceil(SECTOR)
+}
+
+/// Checks a device against the truth, lets it finish another snapshot, starts it again and checks once more.
+fn goes_on<F: NorFlash<Error = NorError>>(mut device: Device<'_, F>, every: u32, text: &[u8], truth: &[Moment]) {
+    assert!(device.moment() == truth[device.position()], "the state at {} is another one", device.position());
+    let blob = *device.decoder.blob();
+    let at = device.snapshot(text).expect("flash that a cut has left must be usable");
+    assert!(device.moment() == truth[at]);
+    let again = Device::start(device.slots.into_flash(), blob, every).unwrap();
+    assert_eq!(again.position(), at, "the snapshot after the cut");
+    assert!(again.moment() == truth[at]);
+}
+
+/// Cuts at every operation of one snapshot, with every kind of tear; returns operations and how often the new snapshot
+/// was found.
+fn every_cut<const WORD: usize, const SECTOR: usize>(blob: Blob<'_>, every: u32, tears: &[Tear]) -> (u64, u64) {
+    let text = text();
+    let truth = truth(blob, &text[..6 * every as usize + 200]);
+    let mut device = Device::start(Nor::<WORD, SECTOR>::new(sectors::<SECTOR>(&blob), 1), blob, every).unwrap();
+    device.snapshot(&text).unwrap();
+    let old = device.snapshot(&text).unwrap();
+    let flash = device.slots.into_flash();
+    let mut whole = Device::start(flash.clone(), blob, every).unwrap();
+    assert_eq!(whole.position(), old);
+    let new = whole.snapshot(&text).unwrap();
+    let operations = whole.slots.flash().operations() - flash.operations();
+    let mut found_new = 0;
+    for at in 0..operations {
+        for &tear in tears {
+            let mut flash = flash.clone();
+            flash.cut_after(at, tear);
+            let mut device = Device::start(flash, blob, every).unwrap();
+            let cut = FlashError::Driver(NorError::Cut);
+            assert_eq!(device.snapshot(&text), Err(cut), "cut at {at}");
+            let mut flash = device.slots.into_flash();
+            assert!(flash.is_dark());
+            flash.power_on();
+            let device = Device::start(flash, blob, every).unwrap();
+            let position = device.position();
+            assert!(position == old || position == new, "cut at {at}, {tear:?}: {position}, not {old} or {new}");
+            if position == new {
+                assert_eq!(at, operations - 1, "a snapshot was complete before its last word");
+                found_new += 1;
+            }
+            goes_on(device, every, &text, &truth);
+        }
+    }
+    (operations, found_new)
+}
+
+#[test]
+fn every_cut_of_a_snapshot_leaves_the_newest_complete_one() {
+    let model = pico();
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    // Words of 4 bytes, sectors of 4 KiB: 2 erasures, then every word of the slot but the unused end of short pieces.
+    let (operations, found_new) = every_cut::<4, 4096>(blob, 40, &[Tear::Bits, Tear::None]);
+    assert_eq!(operations, 2 + 8 * (1 + 9 * 16 + 19 + 1) as u64);
+    assert!(found_new <= 1);
+}
+
+#[test]
+fn every_cut_with_every_tear_on_other_flash() {
+    let model = shape(2, 16, 4, 4, false);
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    assert_eq!(Layout::new(blob.dims()).pieces(), 2);
+    // The last operation is found complete when all of it was done.
+    let (_, found_new) = every_cut::<8, 256>(blob, 16, &Tear::EVERY);
+    assert!((1..=4).contains(&found_new), "{found_new}");
+    let (_, found_new) = every_cut::<32, 1024>(blob, 16, &Tear::EVERY);
+    assert!((1..=4).contains(&found_new), "{found_new}");
+    let model = shape(3, 256, 3, 3, true);
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    assert!(Layout::new(blob.dims()).pieces() > 3);
+    every_cut::<16, 2048>(blob, 20, &[Tear::Bits, Tear::All, Tear::Noise]);
+}
+
+/// A long stream with cuts at random operations. Returns how many cuts hit a snapshot.
+fn random_cuts<const WORD: usize, const SECTOR: usize>(blob: Blob<'_>, every: u32, cuts: u32, seed: u64) -> u32 {
+    let text = text();
+    let truth = truth(blob, &text);
+    let mut rng = Rng::new(seed);
+    let mut flash = Nor::<WORD, SECTOR>::new(sectors::<SECTOR>(&blob), seed);
+    let (mut complete, mut hits) = (0, 0);
+    for cut in 0..cuts {
+        flash.power_on();
+        // Once in a while from the beginning, so that the text lasts.
+        if complete > text.len() / 2 {
+            let mut slots = Slots::<_, STREAM>::new(flash, &blob, every).unwrap();
+            slots.clear().unwrap();
+            (flash, complete) = (slots.into_flash(), 0);
+        }
+        let mut device = Device::start(flash, blob, every).unwrap();
+        let position = device.position();
+        assert!(position == complete || position > complete && cut > 0, "cut {cut}: {complete} was complete");
+        assert!(device.moment() == truth[position], "cut {cut}: the state at {position} is another one");
+        complete = position;
+        let mut flash_left = device.slots.into_flash();
+        let tear = Tear::EVERY[rng.next_u64() as usize % 5];
+        flash_left.cut_after(rng.next_u64() % (8192 / WORD as u64), tear);
+        device = Device::start(flash_left, blob, every).unwrap();
+        let limit = position + rng.next_u64() as usize % (4 * every as usize);
+        while device.position() < limit {
+            match device.read(text[device.position()]) {
+                Ok(Progress::Complete) => complete = device.position(),
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(error, FlashError::Driver(NorError::Cut));
+                    hits += 1;
+                    break;
+                }
+            }
+        }
+        flash = device.slots.into_flash();
+    }
+    hits
+}
+
+#[test]
+fn a_stream_through_random_cuts_loses_nothing() {
+    let model = pico();
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    assert!(random_cuts::<4, 4096>(blob, 40, 400, 7) > 100);
+    let model = shape(3, 64, 8, 4, false);
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    for seed in 0..4 {
+        assert!(random_cuts::<1, 512>(blob, 40, 150, seed) > 20);
+        assert!(random_cuts::<8, 2048>(blob, 24, 150, seed) > 20);
+        assert!(random_cuts::<32, 16384>(blob, 30, 150, seed) > 10);
+    }
+}
+
+/// The same cuts must find a store out that writes over its only snapshot.
+#[test]
+fn a_store_with_one_slot_fails() {
+    let model = pico();
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    let (text, every) = (text(), 40);
+    let slot = (sectors::<4096>(&blob) / 2 * 4096) as u32;
+    let flash = OneSlot { flash: Nor::<4, 4096>::new(sectors::<4096>(&blob), 1), slot };
+    let mut device = Device::start(flash, blob, every).unwrap();
+    let old = device.snapshot(&text).unwrap();
+    let OneSlot { flash, .. } = device.slots.into_flash();
+    let (mut lost, cuts) = (0, 100);
+    for cut in 0..cuts {
+        let mut flash = flash.clone();
+        flash.cut_after(13 * cut, Tear::Bits);
+        let mut device = Device::start(OneSlot { flash, slot }, blob, every).unwrap();
+        assert!(device.snapshot(&text).is_err());
+        let OneSlot { mut flash, .. } = device.slots.into_flash();
+        flash.power_on();
+        let device = Device::start(OneSlot { flash, slot }, blob, every).unwrap();
+        lost += (device.position() < old) as u64;
+    }
+    assert_eq!(lost, cuts, "every cut after the first erasure began loses the only snapshot");
+}
+
+#[test]
+fn snapshots_of_another_kind_are_refused_and_kept() {
+    let (model, other) = (pico(), shape(1, 16, 2, 2, true));
+    let (blob, other) = (Blob::parse(model.as_slice()).unwrap(), Blob::parse(other.as_slice()).unwrap());
+    let text = text();
+    let mut device = Device::start(Nor::<4, 4096>::new(4, 9), blob, 40).unwrap();
+    let at = device.snapshot(&text).unwrap();
+    let flash = device.slots.into_flash();
+    let foreign = StateError::ForeignModel { expected: other.fingerprint(), found: blob.fingerprint() };
+    let refused = Device::start(flash.clone(), other, 40).map(|_| ());
+    assert_eq!(refused, Err(FlashError::State(foreign)));
+    assert!(FlashError::<NorError>::State(foreign).to_string().contains("another model"));
+    let mut slots = Slots::<_, 3>::new(flash.clone(), &blob, 40).unwrap();
+    let length = StateError::Length { expected: 3, found: STREAM };
+    assert_eq!(slots.restore(&mut Decoder::owned(blob), &mut [0; 3]), Err(FlashError::State(length)));
+    let mut slots = Slots::<_, STREAM>::new(flash.clone(), &other, 40).unwrap();
+    let foreign = StateError::ForeignModel { expected: other.fingerprint(), found: blob.fingerprint() };
+    let mut decoder = Decoder::owned(blob);
+    assert_eq!(slots.restore(&mut decoder, &mut [0; STREAM]), Err(FlashError::State(foreign)), "another decoder");
+    assert_eq!(Device::start(flash.clone(), blob, 40).unwrap().position(), at, "it is still there");
+    let mut slots = Slots::<_, STREAM>::new(flash, &other, 40).unwrap();
+    slots.clear().unwrap();
+    assert_eq!(Device::start(slots.into_flash(), other, 40).unwrap().position(), 0);
+}
+
+#[test]
+fn flash_that_does_not_fit_is_refused() {
+    let model = pico();
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    fn refusal<const W: usize, const S: usize>(blob: &Blob<'_>, sectors: usize, every: u32) -> &'static str {
+        match Slots::<_, STREAM>::new(Nor::<W, S>::new(sectors, 0), blob, every) {
+            Err(FlashError::Geometry { what, .. }) => what,
+            _ => "taken",
+        }
+    }
+    assert_eq!(refusal::<4, 4096>(&blob, 3, 40), "bytes of two slots");
+    assert_eq!(refusal::<4, 4096>(&blob, 4, 40), "taken");
+    assert_eq!(refusal::<64, 4096>(&blob, 4, 40), "bytes of a word");
+    assert_eq!(refusal::<4, 48>(&blob, 4000, 4000), "bytes of a sector");
+    // 2 sectors, 9 pieces, the caller's.
+    assert_eq!(refusal::<4, 4096>(&blob, 4, 11), "bytes between snapshots");
+    assert_eq!(refusal::<4, 4096>(&blob, 4, 12), "taken");
+}
+
+#[test]
+fn worn_flash_is_noticed_and_damage_costs_one_snapshot() {
+    let model = pico();
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    let (text, every) = (text(), 40);
+    let truth = truth(blob, &text[..1000]);
+    let mut device = Device::start(Nor::<4, 4096>::new(4, 2), blob, every).unwrap();
+    let first = device.snapshot(&text).unwrap();
+    let second = device.snapshot(&text).unwrap();
+    let flash = device.slots.into_flash();
+    let slot = flash.bytes_len() / 2;
+    let length = Layout::new(blob.dims()).slot_bytes(STREAM);
+
+    // The newest is in the second slot. Any byte of it damaged: the one before counts, and it goes on from there.
+    let mut rng = Rng::new(1);
+    let mut passed_over = 0;
+    for _ in 0..300 {
+        let mut flash = flash.clone();
+        flash.bytes_mut()[slot + rng.next_u64() as usize % length] ^= 1 << (rng.next_u64() % 8);
+        let device = Device::start(flash, blob, every).unwrap();
+        passed_over += (device.position() == first) as u32;
+        assert!(device.position() == first || device.position() == second);
+        goes_on(device, every, &text, &truth);
+    }
+    assert!(passed_over > 250, "only filling and the unused end of short pieces are unprotected: {passed_over}");
+
+    // A cell of the first slot, the next one to be written, cannot be erased any more.
+    let mut worn = 0;
+    for at in (0..length).step_by(97) {
+        let mut flash = flash.clone();
+        flash.stick(at);
+        let mut device = Device::start(flash, blob, every).unwrap();
+        match device.snapshot(&text) {
+            Err(FlashError::Worn { .. }) => worn += 1,
+            Ok(_) => continue, // the bit is 0 in this snapshot too
+            Err(error) => panic!("{error}"),
+        }
+        let device = Device::start(device.slots.into_flash(), blob, every).unwrap();
+        assert_eq!(device.position(), second, "the last good one stays");
+        assert!(device.moment() == truth[second]);
+    }
+    assert!(worn > 10, "{worn}");
+}
+
+/// Each snapshot erases one slot's sectors once, in turns, and no word of a slot is written twice (the mock refuses
+/// that). A caller that cannot bear an erasure now is not starved and starves nobody.
+#[test]
+fn wear_is_even_and_erasures_wait_for_a_quiet_moment() {
+    let model = pico();
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    let text = text();
+    let mut device = Device::start(Nor::<4, 1024>::new(12, 3), blob, 40).unwrap();
+    for _ in 0..10 {
+        device.snapshot(&text).unwrap();
+    }
+    assert_eq!(device.slots.flash().wear(), [5; 12]);
+
+    let mut slots = Slots::<_, 0>::new(Nor::<4, 1024>::new(12, 3), &blob, 40).unwrap();
+    let mut decoder = Decoder::owned(blob);
+    let mut seen = Vec::new();
+    for (step, &byte) in text.iter().enumerate().take(200) {
+        decoder.step(byte);
+        // The caller's word counts for erasures only.
+        let progress = slots.after_step(decoder.state(), byte, (60..70).contains(&step), |_| ()).unwrap();
+        if seen.last() != Some(&progress) {
+            seen.push(progress);
+        }
+    }
+    use Progress::{Complete, Idle, Working, WouldErase};
+    assert_eq!(seen, [Idle, WouldErase, Working, Complete, Idle, WouldErase]);
+    let mut restored = Decoder::owned(blob);
+    let at = slots.restore(&mut restored, &mut []).unwrap().unwrap();
+    let mut again = Decoder::owned(blob);
+    text[..at as usize].iter().for_each(|&byte| {
+        again.step(byte);
+    });
+    assert!(restored.state().as_slice() == again.state().as_slice());
+}
