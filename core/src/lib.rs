@@ -240,6 +240,7 @@ pub use dims::{Dims, Norm, VOCAB};
 pub use lines::{LineScore, LineScorer, Threshold};
 pub use sample::{Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};
+pub use simd::{Backend, UnknownBackend};
 pub use state::{State, StateError};
 pub use step::{Decoder, LOGIT_SCALE, Logits};
 

@@ -225,7 +225,7 @@ pub(crate) mod rare {
     #[cold]
     #[inline(never)]
     pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-        Scalar::norm(x, weight, bias, shift, eps, u);
+        Scalar.norm(x, weight, bias, shift, eps, u);
     }
 
     #[cold]
@@ -239,12 +239,12 @@ pub(crate) mod rare {
         base: u8,
         frac: u8,
     ) {
-        Scalar::conv1d_silu(x, history, w, code, bias, base, frac);
+        Scalar.conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        Scalar::log_delta(w, code, base, dt, bias, l);
+        Scalar.log_delta(w, code, base, dt, bias, l);
     }
 }

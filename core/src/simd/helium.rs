@@ -15,6 +15,7 @@ use super::{Gate, Kernels, Scalar};
 use crate::linear::BLOCK;
 
 /// The kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Helium;
 
 /// The loop over the rows of a matrix, four at a time; `$finish` stores r2 to r5 at r11 and moves it on.
@@ -136,54 +137,57 @@ macro_rules! eight_channels {
 }
 
 impl Kernels for Helium {
-    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
-        Dsp::embed(row, code, base, res);
+    const NAME: &'static str = "helium";
+
+    fn embed(self, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+        Dsp.embed(row, code, base, res);
     }
 
     #[inline(never)]
-    fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_i16(w, code, base, x, y);
+            return Scalar.matvec_i16(w, code, base, x, y);
         }
         matvec(Some((to_i16, x.len())), dot, w, code, base, x, y, |y, q| *y = narrow::saturate(q));
     }
 
-    fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_i32(w, code, base, x, y);
+            return Scalar.matvec_i32(w, code, base, x, y);
         }
         matvec(Some((to_i32, x.len())), dot, w, code, base, x, y, |y, q| *y = q);
     }
 
-    fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_add(w, code, base, x, y);
+            return Scalar.matvec_add(w, code, base, x, y);
         }
         matvec(Some((add_to_i32, x.len())), dot, w, code, base, x, y, |y, q| *y = y.saturating_add(q));
     }
 
-    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-        Dsp::norm(x, weight, bias, shift, eps, u);
+    fn norm(self, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+        Dsp.norm(x, weight, bias, shift, eps, u);
     }
 
-    fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
-        Dsp::conv1d_silu(x, history, w, code, bias, base, frac);
+    fn conv1d_silu(self, x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+        Dsp.conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
-    fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        Dsp::log_delta(w, code, base, dt, bias, l);
+    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+        Dsp.log_delta(w, code, base, dt, bias, l);
     }
 
-    fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
-        Dsp::delta_x(x, l, base, code, dx);
+    fn delta_x(self, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+        Dsp.delta_x(x, l, base, code, dx);
     }
 
-    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
-        Dsp::gate(p, y, x, z)
+    fn gate(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+        Dsp.gate(p, y, x, z)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn scan_free(
+        self,
         h: &mut [i16],
         a_log: &[u8],
         a_base: i16,
@@ -198,7 +202,7 @@ impl Kernels for Helium {
         let whole =
             dx.len() == n && y.len() == n && h.len() == n * b.len() && a_log.len() == h.len() && b.len() == c.len();
         if !whole || states != b.len() || states == 0 || n % 8 != 0 {
-            return Scalar::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+            return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
         }
         for d in (0..n).step_by(8) {
             // SAFETY: eight columns from `d`, below `n`, a multiple of eight, of `states` rows of `n` in `h` and
@@ -243,12 +247,12 @@ impl Kernels for Helium {
         }
     }
 
-    fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+    fn scan_tied(self, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
         let n = r.len();
         let (all, states) = selected(b, c);
         let whole = dx.len() == n && y.len() == n && h.len() == n * b.len() && b.len() == c.len();
         if !whole || states != b.len() || states == 0 || n % 8 != 0 {
-            return Scalar::scan_tied(h, b, c, r, a, dx, y);
+            return Scalar.scan_tied(h, b, c, r, a, dx, y);
         }
         for d in (0..n).step_by(8) {
             // SAFETY: as above.

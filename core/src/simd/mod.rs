@@ -1,8 +1,11 @@
 //! The step's inner loops for particular processors, behind one private trait.
 //!
 //! `Scalar` is the truth: every other implementation has the same bits, and `check` (feature `kernel-check`)
-//! compares them on the processor itself. `Native` is the one that this target was built for. A trait function that
-//! an implementation leaves out is the scalar one.
+//! compares them on the processor itself. A trait function that an implementation leaves out is the scalar one.
+//!
+//! An implementation is a value without size, a token. Those for chips can be made anywhere, as the target has the
+//! instructions; those for workstations only where the processor was seen to have them. [`Backend`] is a choice among
+//! the tokens, `with_kernels!` makes one copy of generic code for each.
 
 use crate::conv1d;
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
@@ -11,6 +14,7 @@ use crate::nonlinear::{decay, log2_softplus, silu};
 use crate::norm;
 use crate::selective_scan;
 
+mod backend;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 mod channels;
 #[cfg(feature = "kernel-check")]
@@ -33,14 +37,16 @@ mod riscv32;
 #[cfg(mambabyte_thumb1)]
 mod thumb1;
 
+pub use backend::{Backend, UnknownBackend};
+pub(crate) use backend::{Choice, with_kernels};
+
+/// The only kernels of a chip.
 #[cfg(mambabyte_dsp)]
-pub(crate) type Native = cortex_m_dsp::Dsp;
+pub(crate) use cortex_m_dsp::Dsp as Chip;
 #[cfg(mambabyte_mve)]
-pub(crate) type Native = helium::Helium;
+pub(crate) use helium::Helium as Chip;
 #[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve))))]
-pub(crate) type Native = plain32::Plain32;
-#[cfg(not(mambabyte_narrow))]
-pub(crate) type Native = Scalar;
+pub(crate) use plain32::Plain32 as Chip;
 
 /// The argument of softplus saturates at +-1024, in Q10.
 const V_LIMIT: i64 = 1 << 20;
@@ -56,10 +62,13 @@ pub(crate) struct Gate<'a> {
 }
 
 /// The inner loops. Each function's equation is in the module that holds the scalar one.
-pub(crate) trait Kernels {
+pub(crate) trait Kernels: Copy {
+    /// As in [`Backend::by_name`].
+    const NAME: &'static str;
+
     /// `res = saturate_i32(requantize(row))`: a row of the embedding.
     #[inline(always)]
-    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+    fn embed(self, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
         for (res, &w) in res.iter_mut().zip(row) {
             *res = saturate_i32(requantize(w as i64, code, base));
         }
@@ -67,20 +76,20 @@ pub(crate) trait Kernels {
 
     /// Brings activations into the order that `matvec` reads them in; `unpack` undoes it. It depends on the length
     /// only.
-    fn pack(_x: &mut [i16]) {}
+    fn pack(self, _x: &mut [i16]) {}
 
     /// Back to the order of channels.
-    fn unpack(_x: &mut [i16]) {}
+    fn unpack(self, _x: &mut [i16]) {}
 
     /// `y[row] = saturate_i16(requantize(sum_j w[row, j] * x[j]))`; `x` is packed.
     #[inline(always)]
-    fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
         linear::matvec_i8_to_i16(w, code, base, x, y);
     }
 
     /// `y[row] = saturate_i32(requantize(sum_j w[row, j] * x[j]))`; `x` is packed.
     #[inline(always)]
-    fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         linear::matvec_i8(w, code, x, |row, acc, code| {
             if let Some(y) = y.get_mut(row) {
                 *y = saturate_i32(requantize(acc, code, base));
@@ -90,7 +99,7 @@ pub(crate) trait Kernels {
 
     /// `y[row] = saturate_i32(y[row] + saturate_i32(requantize(sum_j w[row, j] * x[j])))`; `x` is packed.
     #[inline(always)]
-    fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         linear::matvec_i8(w, code, x, |row, acc, code| {
             if let Some(y) = y.get_mut(row) {
                 *y = y.saturating_add(saturate_i32(requantize(acc, code, base)));
@@ -100,19 +109,19 @@ pub(crate) trait Kernels {
 
     /// [`norm::norm`].
     #[inline(always)]
-    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+    fn norm(self, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
         norm::norm(x, weight, bias, shift, eps, u);
     }
 
     /// [`conv1d::conv1d_silu`].
     #[inline(always)]
-    fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+    fn conv1d_silu(self, x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
         conv1d::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
     /// `l = log2(softplus(dt_proj dt + dt_bias))`; `dt` is not packed.
     #[inline(always)]
-    fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
         linear::matvec_i8(w, code, dt, |row, acc, code| {
             if let (Some(l), Some(&bias)) = (l.get_mut(row), bias.get(row)) {
                 let v = requantize(acc, code, base) + bias as i64;
@@ -123,7 +132,7 @@ pub(crate) trait Kernels {
 
     /// [`selective_scan::delta_x`] of all channels.
     #[inline(always)]
-    fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+    fn delta_x(self, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
         for (dx, ((&x, &l), &code)) in dx.iter_mut().zip(x.iter().zip(l).zip(code)) {
             *dx = selective_scan::delta_x(x, l as i32, base, code);
         }
@@ -131,7 +140,7 @@ pub(crate) trait Kernels {
 
     /// The decay of the first state of each channel if decays are tied, in place of `l`.
     #[inline(always)]
-    fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+    fn first_decay(self, l: &mut [i16], a_log: &[u8], a_base: i16) {
         for (l, &a_log) in l.iter_mut().zip(a_log) {
             *l = decay(*l as i32 + a_base as i32 + 32 * a_log as i32);
         }
@@ -141,6 +150,7 @@ pub(crate) trait Kernels {
     #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn scan_free(
+        self,
         h: &mut [i16],
         a_log: &[u8],
         a_base: i16,
@@ -155,7 +165,7 @@ pub(crate) trait Kernels {
 
     /// [`selective_scan::scan_step_tied`].
     #[inline(always)]
-    fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+    fn scan_tied(self, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
         selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
 
@@ -165,7 +175,7 @@ pub(crate) trait Kernels {
     /// first and then shifted until the largest channel of *this* byte fits: 15 bits always, where a static scale
     /// leaves most bytes with 8.
     #[inline(always)]
-    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+    fn gate(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
         let channels = x.iter().zip(z.iter()).zip(y.iter_mut()).zip(p.d_skip.iter().zip(p.state_code));
         let mut largest = 0u32;
         for (((&x, &z), y), (&d, &code)) in channels {
@@ -183,6 +193,9 @@ pub(crate) trait Kernels {
 }
 
 /// Plain integer code, no assumption about the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scalar;
 
-impl Kernels for Scalar {}
+impl Kernels for Scalar {
+    const NAME: &'static str = "scalar";
+}

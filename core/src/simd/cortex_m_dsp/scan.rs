@@ -272,7 +272,7 @@ pub(super) fn scan_free(
     let addresses = h.as_ptr() as usize | y.as_ptr() as usize | log_delta.as_ptr() as usize | dx.as_ptr() as usize;
     let whole = h.len() == n * b.len() && a_log.len() == h.len() && c.len() == b.len();
     let (Some(function), true) = (chosen, whole && fits([log_delta.len(), dx.len(), n], n, b.len(), addresses)) else {
-        return Scalar::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
     };
     y.fill(0);
     let ends = y.as_mut_ptr_range();
@@ -308,7 +308,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
     let addresses = h.as_ptr() as usize | y.as_ptr() as usize | r.as_ptr() as usize | dx.as_ptr() as usize;
     let whole = h.len() == n * b.len() && c.len() == b.len() && b.len() == STATES;
     let (Some(function), true) = (chosen, whole && fits([r.len(), dx.len(), n], n, b.len(), addresses)) else {
-        return Scalar::scan_tied(h, b, c, r, a, dx, y);
+        return Scalar.scan_tied(h, b, c, r, a, dx, y);
     };
     let ends = y.as_mut_ptr_range();
     let mut pass = Pass {

@@ -209,7 +209,7 @@ pub(super) fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i1
     if packs(x.len()) {
         matvec(to_i16(x.len()), dot, w, code, base, x, y, |y, q| *y = narrow::saturate(q));
     } else {
-        Scalar::matvec_i16(w, code, base, x, y);
+        Scalar.matvec_i16(w, code, base, x, y);
     }
 }
 
@@ -218,7 +218,7 @@ pub(super) fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i3
     if packs(x.len()) {
         matvec(to_i32(x.len()), dot, w, code, base, x, y, |y, q| *y = q);
     } else {
-        Scalar::matvec_i32(w, code, base, x, y);
+        Scalar.matvec_i32(w, code, base, x, y);
     }
 }
 
@@ -227,6 +227,6 @@ pub(super) fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i3
     if packs(x.len()) {
         matvec(add_to_i32(x.len()), dot, w, code, base, x, y, |y, q| *y = y.saturating_add(q));
     } else {
-        Scalar::matvec_add(w, code, base, x, y);
+        Scalar.matvec_add(w, code, base, x, y);
     }
 }
