@@ -190,6 +190,114 @@ pub(crate) trait Kernels: Copy {
         }
         down as u8
     }
+
+    // Many positions at once: blocks of a known text, or one byte each of many streams. `x` and `y` are
+    // `[positions, columns]` and `[positions, rows]`, each position of `x` is packed. No function asks for scratch
+    // memory: one that packs a panel does so on its stack, in blocks of columns. The defaults go position by position.
+
+    /// [`Kernels::matvec_i16`] at every position.
+    #[inline(always)]
+    fn matmul_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) {
+        let rows = code.len().max(1);
+        for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows)) {
+            Self::matvec_i16(w, code, base, x, y);
+        }
+    }
+
+    /// [`Kernels::matvec_i32`] at every position.
+    #[inline(always)]
+    fn matmul_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i32]) {
+        let rows = code.len().max(1);
+        for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows)) {
+            Self::matvec_i32(w, code, base, x, y);
+        }
+    }
+
+    /// [`Kernels::matvec_add`] at every position, with `base - down[position]` in place of `base`.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+    fn matmul_add(w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) {
+        let rows = code.len().max(1);
+        let positions = x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows));
+        for ((x, y), &down) in positions.zip(down) {
+            Self::matvec_add(w, code, base.wrapping_sub(down), x, y);
+        }
+    }
+
+    /// [`Kernels::log_delta`] at every position. `dt`: the first `rank` of every `stride` elements, not packed.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+    fn matmul_log_delta(
+        w: &[i8],
+        code: &[u8],
+        base: u8,
+        dt: &[i16],
+        rank: usize,
+        stride: usize,
+        bias: &[i16],
+        l: &mut [i16],
+    ) {
+        let rows = code.len().max(1);
+        for (dt, l) in dt.chunks_exact(stride.max(1)).zip(l.chunks_exact_mut(rows)) {
+            Self::log_delta(w, code, base, dt.get(..rank).unwrap_or(&[]), bias, l);
+        }
+    }
+
+    /// [`Kernels::conv1d_silu`] of one stream, from position to position. `x`: `[positions, channels]`.
+    #[inline(always)]
+    fn conv1d_silu_block(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+        for x in x.chunks_exact_mut(code.len().max(1)) {
+            Self::conv1d_silu(x, history, w, code, bias, base, frac);
+        }
+    }
+
+    /// [`Kernels::scan_free`] of one stream, from position to position. `log_delta`, `dx`, `y`:
+    /// `[positions, channels]`.
+    #[inline(always)]
+    fn scan_free_block(
+        h: &mut [i16],
+        a_log: &[u8],
+        a_base: i16,
+        bc: BlockBc<'_>,
+        log_delta: &[i16],
+        dx: &[i16],
+        y: &mut [i32],
+    ) {
+        let channels = (a_log.len() / bc.d_state.max(1)).max(1);
+        let inputs = log_delta.chunks_exact(channels).zip(dx.chunks_exact(channels));
+        for ((b, c), ((log_delta, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(channels))) {
+            Self::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        }
+    }
+
+    /// [`Kernels::scan_tied`] of one stream, from position to position. `r`, `dx`, `y`: `[positions, channels]`;
+    /// `a`: `[channels]`.
+    #[inline(always)]
+    fn scan_tied_block(h: &mut [i16], bc: BlockBc<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+        let channels = a.len().max(1);
+        let inputs = r.chunks_exact(channels).zip(dx.chunks_exact(channels));
+        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(channels))) {
+            Self::scan_tied(h, b, c, r, a, dx, y);
+        }
+    }
+}
+
+/// `B` and `C` of a block: the last `2 * d_state` of every `stride` elements.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockBc<'a> {
+    pub(crate) x_proj: &'a [i16],
+    pub(crate) stride: usize,
+    pub(crate) d_state: usize,
+}
+
+impl<'a> BlockBc<'a> {
+    /// `B`, `C` `[d_state]` of every position.
+    pub(crate) fn positions(self) -> impl Iterator<Item = (&'a [i16], &'a [i16])> {
+        self.x_proj.chunks_exact(self.stride.max(1)).map(move |row| {
+            let bc = row.get(row.len().saturating_sub(2 * self.d_state)..).unwrap_or(&[]);
+            bc.split_at_checked(self.d_state).unwrap_or((&[], &[]))
+        })
+    }
 }
 
 /// Plain integer code, no assumption about the processor.
