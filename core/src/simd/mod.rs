@@ -176,6 +176,15 @@ pub(crate) trait Kernels: Copy {
     /// leaves most bytes with 8.
     #[inline(always)]
     fn gate(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+        let down = gate_shift(self.gate_wide(p, y, x, z));
+        self.gate_narrow(y, down, x);
+        down
+    }
+
+    /// The first half of [`Kernels::gate`], `y = (y + D * x) * silu(z)` in i32; returns the bits of all magnitudes,
+    /// or-ed. `z` is overwritten, `x` may be.
+    #[inline(always)]
+    fn gate_wide(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u32 {
         let channels = x.iter().zip(z.iter()).zip(y.iter_mut()).zip(p.d_skip.iter().zip(p.state_code));
         let mut largest = 0u32;
         for (((&x, &z), y), (&d, &code)) in channels {
@@ -184,11 +193,15 @@ pub(crate) trait Kernels: Copy {
             *y = saturate_i32(round_shift(sum as i64 * silu(z, p.z_frac) as i64, p.gate_shift as u32));
             largest |= y.unsigned_abs();
         }
-        let down = 17 - largest.leading_zeros().min(17);
-        for (x, &y) in x.iter_mut().zip(y.iter()) {
-            *x = if down == 0 { y as i16 } else { saturate_i16(round_shift(y as i64, down)) };
+        largest
+    }
+
+    /// The second half: `x = sat16(round(y, down))`.
+    #[inline(always)]
+    fn gate_narrow(self, y: &[i32], down: u8, x: &mut [i16]) {
+        for (x, &y) in x.iter_mut().zip(y) {
+            *x = if down == 0 { y as i16 } else { saturate_i16(round_shift(y as i64, down as u32)) };
         }
-        down as u8
     }
 
     // Many positions at once: blocks of a known text, or one byte each of many streams. `x` and `y` are
@@ -197,30 +210,30 @@ pub(crate) trait Kernels: Copy {
 
     /// [`Kernels::matvec_i16`] at every position.
     #[inline(always)]
-    fn matmul_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) {
+    fn matmul_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) {
         let rows = code.len().max(1);
         for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows)) {
-            Self::matvec_i16(w, code, base, x, y);
+            self.matvec_i16(w, code, base, x, y);
         }
     }
 
     /// [`Kernels::matvec_i32`] at every position.
     #[inline(always)]
-    fn matmul_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i32]) {
+    fn matmul_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i32]) {
         let rows = code.len().max(1);
         for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows)) {
-            Self::matvec_i32(w, code, base, x, y);
+            self.matvec_i32(w, code, base, x, y);
         }
     }
 
     /// [`Kernels::matvec_add`] at every position, with `base - down[position]` in place of `base`.
     #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
-    fn matmul_add(w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) {
+    fn matmul_add(self, w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) {
         let rows = code.len().max(1);
         let positions = x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows));
         for ((x, y), &down) in positions.zip(down) {
-            Self::matvec_add(w, code, base.wrapping_sub(down), x, y);
+            self.matvec_add(w, code, base.wrapping_sub(down), x, y);
         }
     }
 
@@ -228,6 +241,7 @@ pub(crate) trait Kernels: Copy {
     #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn matmul_log_delta(
+        self,
         w: &[i8],
         code: &[u8],
         base: u8,
@@ -239,15 +253,24 @@ pub(crate) trait Kernels: Copy {
     ) {
         let rows = code.len().max(1);
         for (dt, l) in dt.chunks_exact(stride.max(1)).zip(l.chunks_exact_mut(rows)) {
-            Self::log_delta(w, code, base, dt.get(..rank).unwrap_or(&[]), bias, l);
+            self.log_delta(w, code, base, dt.get(..rank).unwrap_or(&[]), bias, l);
         }
     }
 
     /// [`Kernels::conv1d_silu`] of one stream, from position to position. `x`: `[positions, channels]`.
     #[inline(always)]
-    fn conv1d_silu_block(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+    fn conv1d_silu_block(
+        self,
+        x: &mut [i16],
+        history: &mut [i16],
+        w: &[i8],
+        code: &[u8],
+        bias: &[i16],
+        base: u8,
+        frac: u8,
+    ) {
         for x in x.chunks_exact_mut(code.len().max(1)) {
-            Self::conv1d_silu(x, history, w, code, bias, base, frac);
+            self.conv1d_silu(x, history, w, code, bias, base, frac);
         }
     }
 
@@ -255,6 +278,7 @@ pub(crate) trait Kernels: Copy {
     /// `[positions, channels]`.
     #[inline(always)]
     fn scan_free_block(
+        self,
         h: &mut [i16],
         a_log: &[u8],
         a_base: i16,
@@ -266,20 +290,27 @@ pub(crate) trait Kernels: Copy {
         let channels = (a_log.len() / bc.d_state.max(1)).max(1);
         let inputs = log_delta.chunks_exact(channels).zip(dx.chunks_exact(channels));
         for ((b, c), ((log_delta, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(channels))) {
-            Self::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+            self.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
         }
     }
 
     /// [`Kernels::scan_tied`] of one stream, from position to position. `r`, `dx`, `y`: `[positions, channels]`;
     /// `a`: `[channels]`.
     #[inline(always)]
-    fn scan_tied_block(h: &mut [i16], bc: BlockBc<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+    fn scan_tied_block(self, h: &mut [i16], bc: BlockBc<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
         let channels = a.len().max(1);
         let inputs = r.chunks_exact(channels).zip(dx.chunks_exact(channels));
         for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(channels))) {
-            Self::scan_tied(h, b, c, r, a, dx, y);
+            self.scan_tied(h, b, c, r, a, dx, y);
         }
     }
+}
+
+/// The least shift after which every channel fits 15 bits, from [`Kernels::gate_wide`]'s result.
+#[inline(always)]
+pub(crate) const fn gate_shift(largest: u32) -> u8 {
+    let zeros = largest.leading_zeros();
+    if zeros > 17 { 0 } else { (17 - zeros) as u8 }
 }
 
 /// `B` and `C` of a block: the last `2 * d_state` of every `stride` elements.
