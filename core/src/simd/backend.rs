@@ -22,6 +22,10 @@ pub struct Backend(pub(crate) Choice);
 pub(crate) enum Choice {
     #[cfg(mambabyte_narrow)]
     Chip(super::Chip),
+    #[cfg(mambabyte_avx512)]
+    Avx512(super::Avx512),
+    #[cfg(mambabyte_avx2)]
+    Avx2(super::Avx2),
     #[cfg(not(mambabyte_narrow))]
     Scalar(Scalar),
 }
@@ -32,6 +36,10 @@ macro_rules! with_kernels {
         match $backend.0 {
             #[cfg(mambabyte_narrow)]
             $crate::simd::Choice::Chip($k) => $body,
+            #[cfg(mambabyte_avx512)]
+            $crate::simd::Choice::Avx512($k) => $body,
+            #[cfg(mambabyte_avx2)]
+            $crate::simd::Choice::Avx2($k) => $body,
             #[cfg(not(mambabyte_narrow))]
             $crate::simd::Choice::Scalar($k) => $body,
         }
@@ -58,6 +66,10 @@ impl Backend {
         let choices = [
             #[cfg(mambabyte_narrow)]
             Some(Choice::Chip(super::Chip)),
+            #[cfg(mambabyte_avx512)]
+            super::Avx512::detect().map(Choice::Avx512),
+            #[cfg(mambabyte_avx2)]
+            super::Avx2::detect().map(Choice::Avx2),
             #[cfg(not(mambabyte_narrow))]
             Some(Choice::Scalar(Scalar)),
         ];

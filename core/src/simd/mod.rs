@@ -28,7 +28,11 @@ mod cortex_m_dsp;
 mod decays;
 #[cfg(mambabyte_mve)]
 mod helium;
-#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+#[cfg(mambabyte_vector)]
+mod instances;
+#[cfg(mambabyte_vector)]
+mod isa;
+#[cfg(any(mambabyte_narrow, mambabyte_vector, feature = "kernel-check"))]
 mod narrow;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 mod plain32;
@@ -36,9 +40,15 @@ mod plain32;
 mod riscv32;
 #[cfg(mambabyte_thumb1)]
 mod thumb1;
+#[cfg(mambabyte_vector)]
+mod vector;
+#[cfg(any(mambabyte_avx2, mambabyte_avx512))]
+mod x86_64;
 
 pub use backend::{Backend, UnknownBackend};
 pub(crate) use backend::{Choice, with_kernels};
+#[cfg(mambabyte_avx512)]
+pub(crate) use x86_64::avx512::Avx512;
 
 /// The only kernels of a chip.
 #[cfg(mambabyte_dsp)]

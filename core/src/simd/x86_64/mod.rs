@@ -1,0 +1,4 @@
+//! x86-64: AVX2, and AVX-512 with VNNI.
+
+#[cfg(mambabyte_avx512)]
+pub(super) mod avx512;
