@@ -47,7 +47,7 @@ fn main() {
     let avx512 = arch == "x86_64" && (std || has("avx512vnni"));
     let neon = arch == "aarch64" && has("neon");
     for (cfg, present) in [
-        ("mambabyte_avx2", false && avx2),
+        ("mambabyte_avx2", avx2),
         ("mambabyte_avx512", avx512),
         ("mambabyte_neon", neon),
         ("mambabyte_vector", avx2 || avx512 || neon),

@@ -47,6 +47,8 @@ mod x86_64;
 
 pub use backend::{Backend, UnknownBackend};
 pub(crate) use backend::{Choice, with_kernels};
+#[cfg(mambabyte_avx2)]
+pub(crate) use x86_64::avx2::Avx2;
 #[cfg(mambabyte_avx512)]
 pub(crate) use x86_64::avx512::Avx512;
 

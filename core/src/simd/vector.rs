@@ -193,11 +193,8 @@ pub(crate) fn norm<I: Isa>(isa: I, x: &[i32], weight: &[i16], bias: &[i16], shif
     for ((x, weight), u) in outputs {
         let q = scaled(isa, x, mean, down);
         // n = round(q * r, e - 1), in Q24; below e = 2 nothing is cut off, and q is so small that it fits.
-        let n = if e >= 2 {
-            isa.mul_round(q, factor, (e - 1) as u32)
-        } else {
-            isa.shl(isa.mul(q, factor), (1 - e) as u32)
-        };
+        let n =
+            if e >= 2 { isa.mul_round(q, factor, (e - 1) as u32) } else { isa.shl(isa.mul(q, factor), (1 - e) as u32) };
         let n = isa.mul_round(n, isa.load_i16(weight), shift as u32);
         match biases.next() {
             None => isa.store_i16(n, u),
@@ -307,19 +304,10 @@ pub(crate) fn conv1d_silu<I: Isa>(
 
 /// [`Kernels::log_delta`]: ranks to 16 by short rows, others as any product.
 #[inline(always)]
-pub(crate) fn log_delta<I: Isa>(
-    isa: I,
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    dt: &[i16],
-    bias: &[i16],
-    l: &mut [i16],
-) {
+pub(crate) fn log_delta<I: Isa>(isa: I, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
     let rank = dt.len();
     let n = l.len().min(code.len()).min(bias.len()).min(w.len() / rank.max(1));
-    let (Some(w), Some(code), Some(bias), Some(l)) =
-        (w.get(..n * rank), code.get(..n), bias.get(..n), l.get_mut(..n))
+    let (Some(w), Some(code), Some(bias), Some(l)) = (w.get(..n * rank), code.get(..n), bias.get(..n), l.get_mut(..n))
     else {
         return;
     };

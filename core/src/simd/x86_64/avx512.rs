@@ -176,10 +176,7 @@ impl Avx512 {
     /// The 64-bit products of even and odd elements.
     #[inline(always)]
     fn products(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
-        avx512!([
-            _mm512_mul_epi32(a, b),
-            _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b))
-        ])
+        avx512!([_mm512_mul_epi32(a, b), _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b))])
     }
 
     /// Packs or unpacks: 64 activations at a time, and the rest.
@@ -194,7 +191,13 @@ impl Avx512 {
             let n = rest.len();
             // SAFETY: `n` activations are read and written, `block` has room for 64.
             unsafe { core::ptr::copy_nonoverlapping(rest.as_ptr(), block.as_mut_ptr(), n) };
-            self.repack_64(&mut block, first_bytes(n.min(32)) as u32, first_bytes(n.saturating_sub(32)) as u32, n, packs);
+            self.repack_64(
+                &mut block,
+                first_bytes(n.min(32)) as u32,
+                first_bytes(n.saturating_sub(32)) as u32,
+                n,
+                packs,
+            );
             // SAFETY: as above.
             unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), rest.as_mut_ptr(), n) };
         }
@@ -381,19 +384,13 @@ impl Isa for Avx512 {
     fn look_up_u16(self, table: &[u16; 1025], index: __m512i) -> __m512i {
         let index = self.and(index, self.splat(1023));
         // Four bytes from the second but last entry on are in the table.
-        avx512!(_mm512_and_si512(
-            _mm512_i32gather_epi32::<2>(index, table.as_ptr().cast()),
-            _mm512_set1_epi32(0xffff)
-        ))
+        avx512!(_mm512_and_si512(_mm512_i32gather_epi32::<2>(index, table.as_ptr().cast()), _mm512_set1_epi32(0xffff)))
     }
     #[inline(always)]
     fn decays(self, index: __m512i) -> __m512i {
         let index = self.max(self.min(index, self.splat(LAST_DECAY as i32)), self.splat(0));
         // Four bytes from the second but last entry on are in the table.
-        avx512!(_mm512_and_si512(
-            _mm512_i32gather_epi32::<2>(index, DECAYS.as_ptr().cast()),
-            _mm512_set1_epi32(0xffff)
-        ))
+        avx512!(_mm512_and_si512(_mm512_i32gather_epi32::<2>(index, DECAYS.as_ptr().cast()), _mm512_set1_epi32(0xffff)))
     }
 
     #[inline(always)]
