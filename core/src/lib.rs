@@ -172,6 +172,7 @@
 //! | [`dims`] | the shape, and all sizes as `const fn` |
 //! | [`state`] | what is carried from byte to byte; snapshots |
 //! | [`step`] | one byte through all layers: [`Decoder`] |
+//! | [`prefill`] | many known bytes, or bytes of many streams, at once: [`Prefill`] |
 //! | [`fixed`] | the rules of rounding and saturation |
 //! | [`linear`] | i8 matrix times i16 vector |
 //! | [`norm`] | RMSNorm and LayerNorm |
@@ -220,6 +221,7 @@ pub mod nonlinear;
 pub mod norm;
 #[cfg(feature = "f32")]
 pub mod oracle;
+pub mod prefill;
 #[cfg(feature = "record")]
 pub mod record;
 pub mod sample;
@@ -238,6 +240,7 @@ pub mod tables;
 pub use blob::{Blob, BlobError, Fingerprint};
 pub use dims::{Dims, Norm, VOCAB};
 pub use lines::{LineScore, LineScorer, Threshold};
+pub use prefill::{Prefill, Run, Stage, Want};
 pub use sample::{Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};
 pub use simd::{Backend, UnknownBackend};

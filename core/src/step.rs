@@ -20,6 +20,7 @@ use core::ops::DerefMut;
 
 use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB, even};
+use crate::prefill::Stage;
 use crate::simd::{Backend, Gate, Kernels, with_kernels};
 use crate::state::{State, StateError};
 
@@ -68,7 +69,7 @@ struct Scratch<'s> {
 }
 
 /// Takes the first `n` elements off `rest`; fewer if it is shorter (it never is).
-fn take<'s, T>(rest: &mut &'s mut [T], n: usize) -> &'s mut [T] {
+pub(crate) fn take<'s, T>(rest: &mut &'s mut [T], n: usize) -> &'s mut [T] {
     let all = core::mem::take(rest);
     let n = if n > all.len() { all.len() } else { n };
     match all.split_at_mut_checked(n) {
@@ -145,7 +146,7 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
             return None;
         }
         Some(with_kernels!(self.backend, |k| {
-            bytes.iter().for_each(|&byte| self.advance(k, byte));
+            bytes.iter().for_each(|&byte| self.advance(k, byte, &mut |_| ()));
             self.logits(k)
         }))
     }
@@ -155,20 +156,29 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
     /// # Cost
     /// One multiply-add per weight, `d_inner * (d_state or 1)` decays per layer. No allocation, no float.
     pub fn step(&mut self, byte: u8) -> &Logits {
+        self.step_timed(byte, &mut |_| ())
+    }
+
+    /// [`Decoder::step`]; `done` hears the end of each of its stages.
+    #[inline]
+    pub fn step_timed(&mut self, byte: u8, done: &mut impl FnMut(Stage)) -> &Logits {
         with_kernels!(self.backend, |k| {
-            self.advance(k, byte);
-            self.logits(k)
+            self.advance(k, byte, done);
+            let logits = self.logits(k);
+            done(Stage::Head);
+            logits
         })
     }
 
     /// All of a step but the head, which prefill skips.
-    fn advance<K: Kernels>(&mut self, k: K, byte: u8) {
+    fn advance<K: Kernels>(&mut self, k: K, byte: u8, done: &mut impl FnMut(Stage)) {
         let dims = *self.blob.dims();
         let Scratch { residual, u, x, z, log_delta, x_proj, tail } = Scratch::split(&dims, &mut self.scratch);
         let (codes, rows) = self.blob.embedding();
         let code = codes.get(byte as usize).copied().unwrap_or(0);
         let row = rows.chunks_exact(dims.d_model.max(1)).nth(byte as usize).unwrap_or(&[]);
         k.embed(row, code, self.blob.head.embedding_shift, residual);
+        done(Stage::Embed);
         let eps = self.blob.head.norm_eps;
         let states = self.state.advance().chunks_exact_mut(dims.layer_state_len().max(1));
         for (index, state) in states.enumerate() {
@@ -176,17 +186,25 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
             let p = layer.params;
             k.norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
             k.pack(u);
+            done(Stage::Norm);
             in_proj(k, &layer, u, x, z);
+            done(Stage::InProj);
             let Some((history, h)) = state.split_at_mut_checked(dims.conv_state_len()) else { return };
             k.conv1d_silu(x, history, layer.conv, layer.conv_code, layer.conv_bias, p.conv_shift, p.x_frac);
+            done(Stage::Conv);
             project_x(k, &layer, &dims, x, x_proj);
+            done(Stage::XProj);
             let Some((dt, bc)) = x_proj.split_at_checked(dims.dt_rank) else { return };
             let Some((b, c)) = bc.split_at_checked(dims.d_state) else { return };
             k.log_delta(layer.dt_proj, layer.dt_proj_code, p.dt_proj_shift, dt, layer.dt_bias, log_delta);
+            done(Stage::DtProj);
             scan(k, &layer, &dims, h, b, c, x, log_delta, tail);
+            done(Stage::Scan);
             let down = gate(k, &layer, tail, x, z);
             k.pack(x);
+            done(Stage::Gate);
             k.matvec_add(layer.out_proj, layer.out_proj_code, p.out_proj_shift - down, x, residual);
+            done(Stage::OutProj);
         }
     }
 
