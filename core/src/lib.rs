@@ -172,6 +172,7 @@
 //! | [`dims`] | the shape, and all sizes as `const fn` |
 //! | [`state`] | what is carried from byte to byte; snapshots |
 //! | [`step`] | one byte through all layers: [`Decoder`] |
+//! | [`member`] | one byte on several threads |
 //! | [`prefill`] | many known bytes, or bytes of many streams, at once: [`Prefill`] |
 //! | [`fixed`] | the rules of rounding and saturation |
 //! | [`linear`] | i8 matrix times i16 vector |
@@ -217,6 +218,7 @@ pub mod dims;
 pub mod fixed;
 pub mod linear;
 pub mod lines;
+pub mod member;
 pub mod nonlinear;
 pub mod norm;
 #[cfg(feature = "f32")]
@@ -240,6 +242,7 @@ pub mod tables;
 pub use blob::{Blob, BlobError, Fingerprint};
 pub use dims::{Dims, Norm, VOCAB};
 pub use lines::{LineScore, LineScorer, Threshold};
+pub use member::{Member, Share};
 pub use prefill::{Prefill, Run, Stage, Want};
 pub use sample::{Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};

@@ -127,12 +127,12 @@ struct Scratch<'s> {
 }
 
 /// i32 words of a part of `n` elements of `size` bytes, up to the next cache line.
-const fn words(n: usize, size: usize) -> usize {
+pub(crate) const fn words(n: usize, size: usize) -> usize {
     (n * size).div_ceil(4 * LINE) * LINE
 }
 
 /// The first `n` elements of the next part of `rest`.
-fn part<'s, T: bytemuck::Pod>(rest: &mut &'s mut [i32], n: usize) -> &'s mut [T] {
+pub(crate) fn part<'s, T: bytemuck::Pod>(rest: &mut &'s mut [i32], n: usize) -> &'s mut [T] {
     let all = core::mem::take(rest);
     match all.split_at_mut_checked(words(n, size_of::<T>())) {
         Some((head, tail)) => {
