@@ -3,6 +3,9 @@
 
 use super::{Backend, Gate, Kernels, Scalar, plain32::Plain32, with_kernels};
 
+#[cfg(not(mambabyte_narrow))]
+mod blocks;
+
 /// What was compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch {
@@ -82,6 +85,13 @@ fn kernels<K: Kernels>(k: K, done: &mut impl FnMut(&'static str, &'static str, u
     done(K::NAME, "log_delta, delta_x, first_decay", delta(k)?);
     done(K::NAME, "scan", scan(k)?);
     done(K::NAME, "gate", gate(k)?);
+    #[cfg(not(mambabyte_narrow))]
+    {
+        done(K::NAME, "matvec, long rows", blocks::matvec(k)?);
+        done(K::NAME, "matmul", blocks::matmul(k)?);
+        done(K::NAME, "scans of blocks", blocks::scans(k)?);
+        done(K::NAME, "log_delta, long rows", blocks::log_delta(k)?);
+    }
     Ok(())
 }
 

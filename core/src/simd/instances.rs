@@ -33,7 +33,7 @@ macro_rules! kernels_of {
             use $crate::simd::instances::functions;
             use $crate::simd::isa::Isa;
             use $crate::simd::vector::{self, AddToI32, ToI16, ToI32};
-            use $crate::simd::{Gate, Kernels};
+            use $crate::simd::{BlockBc, Gate, Kernels};
 
             functions! {
                 $isa, $name, $features;
@@ -45,6 +45,13 @@ macro_rules! kernels_of {
                 fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) = vector::matvec::<_, ToI32>;
                 fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) =
                     vector::matvec::<_, AddToI32>;
+                fn matmul_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) =
+                    vector::matmul_plain::<_, ToI16>;
+                fn matmul_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i32]) =
+                    vector::matmul_plain::<_, ToI32>;
+                fn matmul_add(
+                    w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]
+                ) = Isa::matmul::<AddToI32>;
                 fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) = vector::norm;
                 fn conv1d_silu(
                     x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8
@@ -60,6 +67,13 @@ macro_rules! kernels_of {
                 fn scan_tied(
                     h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]
                 ) = vector::scan_tied;
+                fn scan_free_block(
+                    h: &mut [i16], a_log: &[u8], a_base: i16, bc: BlockBc<'_>, log_delta: &[i16], dx: &[i16],
+                    y: &mut [i32]
+                ) = vector::scan_free_block;
+                fn scan_tied_block(
+                    h: &mut [i16], bc: BlockBc<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]
+                ) = vector::scan_tied_block;
                 fn gate_wide(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u32 = vector::gate_wide;
                 fn gate_narrow(y: &[i32], down: u8, x: &mut [i16]) = vector::gate_narrow;
             }

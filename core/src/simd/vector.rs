@@ -5,7 +5,7 @@
 
 use super::isa::{Isa, ROWS, STEPS, Sums};
 use super::narrow::{self, EXP2_Q10, SIGMOID_STEPS, SOFTPLUS_STEPS};
-use super::{Gate, Kernels, Scalar, V_LIMIT};
+use super::{BlockBc, Gate, Kernels, Scalar, V_LIMIT};
 use crate::fixed::{mul_q15, requantize, saturate_i16};
 use crate::linear;
 use crate::nonlinear::{self, rsqrt};
@@ -47,7 +47,7 @@ const fn index_base(a_base: i16) -> i32 {
     a_base as i32 + (15 << 10) + 4
 }
 
-/// Whole blocks of 16, their number limited by the shortest slice.
+/// What is left over after blocks of 16.
 #[inline(always)]
 fn rest<T>(x: &[T]) -> &[T] {
     x.as_chunks::<16>().1
@@ -128,6 +128,36 @@ fn rounded<I: Isa>(isa: I, sums: Sums<I::W>, columns: usize, code: &[u8; ROWS], 
     }
 }
 
+/// Rounds the sums of up to [`ROWS`] rows and writes them.
+#[inline(always)]
+pub(crate) fn finish<I: Isa, O: Output>(
+    isa: I,
+    sums: Sums<I::W>,
+    columns: usize,
+    code: &[u8; ROWS],
+    shift: u32,
+    y: &mut [O::T],
+) {
+    let sums = rounded(isa, sums, columns, code, shift);
+    match y.first_chunk_mut() {
+        Some(y) => O::emit(isa, sums, y),
+        None => {
+            let mut all = [O::NONE; ROWS];
+            all.iter_mut().zip(y.iter()).for_each(|(to, &from)| *to = from);
+            O::emit(isa, sums, &mut all);
+            y.iter_mut().zip(&all).for_each(|(to, &from)| *to = from);
+        }
+    }
+}
+
+/// The codes of up to [`ROWS`] rows.
+#[inline(always)]
+pub(crate) fn codes_of(code: &[u8]) -> [u8; ROWS] {
+    let mut all = [0; ROWS];
+    all.iter_mut().zip(code).for_each(|(to, &from)| *to = from);
+    all
+}
+
 /// Matrix times packed vector, [`ROWS`] rows at a time.
 #[inline(always)]
 pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [O::T]) {
@@ -139,21 +169,51 @@ pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8,
     let (Some(w), Some(code), Some(y)) = (w.get(..rows * n), code.get(..rows), y.get_mut(..rows)) else { return };
     let shift = base as u32 + 7;
     let start = isa.start(x);
-    let (blocks, last_code) = code.as_chunks::<ROWS>();
-    let (ys, last_y) = y.as_chunks_mut::<ROWS>();
-    let rows = w.chunks_exact(ROWS * n);
-    let last_rows = rows.remainder();
-    for ((w, code), y) in rows.zip(blocks).zip(ys) {
-        let sums = isa.dot_rows(w, x, start);
-        O::emit(isa, rounded(isa, sums, n, code, shift), y);
+    for ((w, code), y) in w.chunks(ROWS * n).zip(code.chunks(ROWS)).zip(y.chunks_mut(ROWS)) {
+        let code = code.first_chunk().copied().unwrap_or_else(|| codes_of(code));
+        finish::<I, O>(isa, isa.dot_rows(w, x, start), n, &code, shift, y);
     }
-    if !last_rows.is_empty() {
-        let (mut code, mut y) = ([0; ROWS], [O::NONE; ROWS]);
-        code.iter_mut().zip(last_code).for_each(|(to, &from)| *to = from);
-        y.iter_mut().zip(last_y.iter()).for_each(|(to, &from)| *to = from);
-        let sums = isa.dot_rows(last_rows, x, start);
-        O::emit(isa, rounded(isa, sums, n, &code, shift), &mut y);
-        last_y.iter_mut().zip(&y).for_each(|(to, &from)| *to = from);
+}
+
+/// [`Kernels::matmul_i16`] and [`Kernels::matmul_i32`].
+#[inline(always)]
+pub(crate) fn matmul_plain<I: Isa, O: Output>(
+    isa: I,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    isa.matmul::<O>(w, code, base, &[], x, columns, y);
+}
+
+/// Matrix times packed vectors. Rows are outside, so that [`ROWS`] of them stay in the cache for all positions.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+pub(crate) fn matmul<I: Isa, O: Output>(
+    isa: I,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    down: &[u8],
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    let rows = code.len();
+    if columns == 0 || rows == 0 {
+        return;
+    }
+    for (first, (w, code)) in w.chunks(ROWS * columns).zip(code.chunks(ROWS)).enumerate() {
+        let all = codes_of(code);
+        let mut downs = down.iter();
+        for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)) {
+            let shift = (base as u32 + 7).wrapping_sub(downs.next().map_or(0, |&down| down as u32));
+            let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else { return };
+            finish::<I, O>(isa, isa.dot_rows(w, x, isa.start(x)), columns, &all, shift, y);
+        }
     }
 }
 
@@ -440,14 +500,14 @@ pub(crate) fn gate_narrow<I: Isa>(isa: I, y: &[i32], down: u8, x: &mut [i16]) {
     Scalar.gate_narrow(rest(y), down, rest_mut(x));
 }
 
-/// The states of 32 channels from `d` on in rows of `n`: what a scan reads and writes.
+/// 32 channels from index `i` on.
 #[inline(always)]
-fn at<T>(x: &[T], i: usize) -> Option<&[T; 32]> {
+fn at_row<T>(x: &[T], i: usize) -> Option<&[T; 32]> {
     x.get(i..)?.first_chunk()
 }
 
 #[inline(always)]
-fn at_mut<T>(x: &mut [T], i: usize) -> Option<&mut [T; 32]> {
+fn at_row_mut<T>(x: &mut [T], i: usize) -> Option<&mut [T; 32]> {
     x.get_mut(i..)?.first_chunk_mut()
 }
 
@@ -462,6 +522,80 @@ fn update<I: Isa>(isa: I, h: &mut [i16; 32], a: I::H, dx: I::H, b: i16) -> I::H 
 /// Pairs of states; the last one alone if their number is odd.
 fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = ([i16; 2], [i16; 2])> {
     b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0).map(|(&b, &c)| (b, c))
+}
+
+/// All states of 32 channels whose decays are free; `at` is the first channel in `h` and `a_log`, in rows of `n`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+fn free_32<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    a_log: &[u8],
+    n: usize,
+    mut at: usize,
+    base: i32,
+    b: &[i16],
+    c: &[i16],
+    log_delta: &[i16; 32],
+    dx: &[i16; 32],
+    y: &mut [i32; 32],
+) {
+    let Some([first, last]) = log_delta.as_chunks::<16>().0.first_chunk() else { return };
+    let first = isa.shr(isa.add(isa.load_i16(first), isa.splat(base)), 3);
+    let last = isa.shr(isa.add(isa.load_i16(last), isa.splat(base)), 3);
+    let (index, dx) = (isa.narrow(first, last), isa.load_h(dx));
+    let mut sums = isa.no_sums();
+    for (b, c) in pairs(b, c) {
+        let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else { return };
+        let (a0, a1) = (isa.decays_h(index, first), isa.decays_h(index, second));
+        let Some(row) = at_row_mut(h, at) else { return };
+        let h0 = update(isa, row, a0, dx, b[0]);
+        let Some(row) = at_row_mut(h, at + n) else { return };
+        let h1 = update(isa, row, a1, dx, b[1]);
+        sums = isa.add_products(sums, h0, h1, c);
+        at += 2 * n;
+    }
+    if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
+        let (Some(code), Some(row)) = (at_row(a_log, at), at_row_mut(h, at)) else { return };
+        let h0 = update(isa, row, isa.decays_h(index, code), dx, b);
+        sums = isa.add_products(sums, h0, h0, [c, 0]);
+    }
+    isa.store_sums(sums, y);
+}
+
+/// The same with the powers of one decay, which stay in a register.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+fn tied_32<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    n: usize,
+    mut at: usize,
+    b: &[i16],
+    c: &[i16],
+    r: &[i16; 32],
+    dx: &[i16; 32],
+    y: &mut [i32; 32],
+) {
+    let (dx, r) = (isa.load_h(dx), isa.load_h(r));
+    let mut a = r;
+    let mut sums = isa.no_sums();
+    for (b, c) in pairs(b, c) {
+        let Some(row) = at_row_mut(h, at) else { return };
+        let h0 = update(isa, row, a, dx, b[0]);
+        a = isa.mul_q15(a, r);
+        let Some(row) = at_row_mut(h, at + n) else { return };
+        let h1 = update(isa, row, a, dx, b[1]);
+        a = isa.mul_q15(a, r);
+        sums = isa.add_products(sums, h0, h1, c);
+        at += 2 * n;
+    }
+    if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
+        let Some(row) = at_row_mut(h, at) else { return };
+        let h0 = update(isa, row, a, dx, b);
+        sums = isa.add_products(sums, h0, h0, [c, 0]);
+    }
+    isa.store_sums(sums, y);
 }
 
 /// [`Kernels::scan_free`].
@@ -479,45 +613,26 @@ pub(crate) fn scan_free<I: Isa>(
     y: &mut [i32],
 ) {
     let n = y.len();
-    let states = b.len();
-    let whole = h.len() == n * states && a_log.len() == h.len() && c.len() == states;
+    let whole = h.len() == n * b.len() && a_log.len() == h.len() && c.len() == b.len();
     if !whole || log_delta.len() != n || dx.len() != n {
         return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
-    let base = isa.splat(index_base(a_base));
-    let blocks = y.as_chunks_mut::<32>().0.iter_mut().zip(dx.as_chunks::<32>().0);
-    for ((d, (y, dx)), l) in (0..n).step_by(32).zip(blocks).zip(log_delta.as_chunks::<16>().0.as_chunks::<2>().0) {
-        let first = isa.shr(isa.add(isa.load_i16(&l[0]), base), 3);
-        let last = isa.shr(isa.add(isa.load_i16(&l[1]), base), 3);
-        let (index, dx) = (isa.narrow(first, last), isa.load_h(dx));
-        let mut sums = isa.no_sums();
-        let mut at_d = d;
-        for (b, c) in pairs(b, c) {
-            let (Some(first), Some(second)) = (at(a_log, at_d), at(a_log, at_d + n)) else { return };
-            let (a0, a1) = (isa.decays_h(index, first), isa.decays_h(index, second));
-            let Some(row) = at_mut(h, at_d) else { return };
-            let h0 = update(isa, row, a0, dx, b[0]);
-            let Some(row) = at_mut(h, at_d + n) else { return };
-            let h1 = update(isa, row, a1, dx, b[1]);
-            sums = isa.add_products(sums, h0, h1, c);
-            at_d += 2 * n;
-        }
-        if let (1, Some(&b), Some(&c)) = (states % 2, b.last(), c.last()) {
-            let (Some(code), Some(row)) = (at(a_log, at_d), at_mut(h, at_d)) else { return };
-            let h0 = update(isa, row, isa.decays_h(index, code), dx, b);
-            sums = isa.add_products(sums, h0, h0, [c, 0]);
-        }
-        isa.store_sums(sums, y);
+    let base = index_base(a_base);
+    let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(log_delta.as_chunks().0);
+    for (d, ((y, dx), l)) in (0..n).step_by(32).zip(blocks) {
+        free_32(isa, h, a_log, n, d, base, b, c, l, dx, y);
     }
-    let decay = |l: i16, code: u8| nonlinear::decay(l as i32 + a_base as i32 + 32 * code as i32);
     let left = y.as_chunks_mut::<32>().1.iter_mut().zip(log_delta.as_chunks::<32>().1).zip(dx.as_chunks::<32>().1);
-    for ((d, ((y, &l), &dx)), _) in (n & !31..n).zip(left).zip(0..) {
+    for (d, ((y, &l), &dx)) in (n & !31..n).zip(left) {
         let column = h.iter_mut().skip(d).step_by(n).zip(a_log.iter().skip(d).step_by(n));
-        *y = column.zip(b.iter().zip(c)).fold(0, |y, ((h, &code), (&b, &c))| one(h, decay(l, code), dx, b, c, y));
+        *y = column.zip(b.iter().zip(c)).fold(0, |y, ((h, &code), (&b, &c))| {
+            let a = nonlinear::decay(l as i32 + a_base as i32 + 32 * code as i32);
+            one(h, a, dx, b, c, y)
+        });
     }
 }
 
-/// [`Kernels::scan_tied`]. The powers of a decay stay in registers.
+/// [`Kernels::scan_tied`].
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(crate) fn scan_tied<I: Isa>(
@@ -531,32 +646,12 @@ pub(crate) fn scan_tied<I: Isa>(
     y: &mut [i32],
 ) {
     let n = y.len();
-    let states = b.len();
-    if h.len() != n * states || c.len() != states || r.len() != n || dx.len() != n {
+    if h.len() != n * b.len() || c.len() != b.len() || r.len() != n || dx.len() != n {
         return Scalar.scan_tied(h, b, c, r, a, dx, y);
     }
-    let blocks = y.as_chunks_mut::<32>().0.iter_mut().zip(dx.as_chunks().0).zip(r.as_chunks().0);
+    let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(r.as_chunks().0);
     for (d, ((y, dx), r)) in (0..n).step_by(32).zip(blocks) {
-        let (dx, r) = (isa.load_h(dx), isa.load_h(r));
-        let mut a = r;
-        let mut sums = isa.no_sums();
-        let mut at_d = d;
-        for (b, c) in pairs(b, c) {
-            let Some(row) = at_mut(h, at_d) else { return };
-            let h0 = update(isa, row, a, dx, b[0]);
-            a = isa.mul_q15(a, r);
-            let Some(row) = at_mut(h, at_d + n) else { return };
-            let h1 = update(isa, row, a, dx, b[1]);
-            a = isa.mul_q15(a, r);
-            sums = isa.add_products(sums, h0, h1, c);
-            at_d += 2 * n;
-        }
-        if let (1, Some(&b), Some(&c)) = (states % 2, b.last(), c.last()) {
-            let Some(row) = at_mut(h, at_d) else { return };
-            let h0 = update(isa, row, a, dx, b);
-            sums = isa.add_products(sums, h0, h0, [c, 0]);
-        }
-        isa.store_sums(sums, y);
+        tied_32(isa, h, n, d, b, c, r, dx, y);
     }
     let left = y.as_chunks_mut::<32>().1.iter_mut().zip(r.as_chunks::<32>().1).zip(dx.as_chunks::<32>().1);
     for (d, ((y, &r), &dx)) in (n & !31..n).zip(left) {
@@ -566,6 +661,65 @@ pub(crate) fn scan_tied<I: Isa>(
             a = mul_q15(a, r);
             y
         });
+    }
+}
+
+/// [`Kernels::scan_free_block`]: 32 channels through all positions, so that their states stay in the nearest cache.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+pub(crate) fn scan_free_block<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    a_log: &[u8],
+    a_base: i16,
+    bc: BlockBc<'_>,
+    log_delta: &[i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    let n = (a_log.len() / bc.d_state.max(1)).max(1);
+    let whole = h.len() == n * bc.d_state && a_log.len() == h.len() && n.is_multiple_of(32);
+    let base = index_base(a_base);
+    for d in (0..if whole { n } else { 0 }).step_by(32) {
+        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            let (Some(l), Some(dx), Some(y)) = (at_row(l, d), at_row(dx, d), at_row_mut(y, d)) else { return };
+            free_32(isa, h, a_log, n, d, base, b, c, l, dx, y);
+        }
+    }
+    if !whole {
+        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            scan_free(isa, h, a_log, a_base, b, c, l, dx, y);
+        }
+    }
+}
+
+/// [`Kernels::scan_tied_block`].
+#[inline(always)]
+pub(crate) fn scan_tied_block<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    bc: BlockBc<'_>,
+    r: &[i16],
+    a: &mut [i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    let n = a.len().max(1);
+    let whole = h.len() == n * bc.d_state && n.is_multiple_of(32);
+    for d in (0..if whole { n } else { 0 }).step_by(32) {
+        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            let (Some(r), Some(dx), Some(y)) = (at_row(r, d), at_row(dx, d), at_row_mut(y, d)) else { return };
+            tied_32(isa, h, n, d, b, c, r, dx, y);
+        }
+    }
+    if !whole {
+        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            scan_tied(isa, h, b, c, r, a, dx, y);
+        }
     }
 }
 

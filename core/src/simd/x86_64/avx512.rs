@@ -7,9 +7,11 @@
 
 use core::arch::x86_64::*;
 
+mod panel;
+
 use crate::linear::BLOCK;
 use crate::simd::isa::{Isa, ROWS, STEPS, Sums};
-use crate::simd::vector::{DECAYS, LAST_DECAY};
+use crate::simd::vector::{DECAYS, LAST_DECAY, Output};
 use crate::tables::ROW_MULTIPLIER;
 
 /// The proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
@@ -61,14 +63,14 @@ static MULTIPLIERS: [i32; 32] = {
 };
 
 /// The vector of the first `n` bytes, `n` below 64.
-const fn first_bytes(n: usize) -> __mmask64 {
+pub(super) const fn first_bytes(n: usize) -> __mmask64 {
     (1 << n) - 1
 }
 
 impl Avx512 {
     /// The first two steps of the sums of four vectors: lane `L` of the result has the sums of lane `L` of each.
     #[inline(always)]
-    fn sum_4(self, v: [__m512i; 4]) -> __m512i {
+    pub(super) fn sum_4(self, v: [__m512i; 4]) -> __m512i {
         avx512!({
             let low = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
             let high = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
@@ -84,7 +86,7 @@ impl Avx512 {
 
     /// The sums of all lanes of four results of [`Avx512::sum_4`].
     #[inline(always)]
-    fn sum_16(self, v: [__m512i; 4]) -> __m512i {
+    pub(super) fn sum_16(self, v: [__m512i; 4]) -> __m512i {
         self.sum_lanes(self.sum_lanes(v[0], v[1]), self.sum_lanes(v[2], v[3]))
     }
 
@@ -532,6 +534,20 @@ impl Isa for Avx512 {
         } else {
             Sums { high: self.sum_16(high), low: self.sum_16(low) }
         }
+    }
+
+    #[inline(always)]
+    fn matmul<O: Output>(
+        self,
+        w: &[i8],
+        code: &[u8],
+        base: u8,
+        down: &[u8],
+        x: &[i16],
+        columns: usize,
+        y: &mut [O::T],
+    ) {
+        panel::matmul::<O>(self, w, code, base, down, x, columns, y);
     }
 
     #[inline(always)]
