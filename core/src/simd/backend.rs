@@ -26,6 +26,10 @@ pub(crate) enum Choice {
     Avx512(super::Avx512),
     #[cfg(mambabyte_avx2)]
     Avx2(super::Avx2),
+    #[cfg(mambabyte_neon)]
+    NeonDotprod(super::Neon<true>),
+    #[cfg(mambabyte_neon)]
+    Neon(super::Neon<false>),
     #[cfg(not(mambabyte_narrow))]
     Scalar(Scalar),
 }
@@ -40,6 +44,10 @@ macro_rules! with_kernels {
             $crate::simd::Choice::Avx512($k) => $body,
             #[cfg(mambabyte_avx2)]
             $crate::simd::Choice::Avx2($k) => $body,
+            #[cfg(mambabyte_neon)]
+            $crate::simd::Choice::NeonDotprod($k) => $body,
+            #[cfg(mambabyte_neon)]
+            $crate::simd::Choice::Neon($k) => $body,
             #[cfg(not(mambabyte_narrow))]
             $crate::simd::Choice::Scalar($k) => $body,
         }
@@ -70,6 +78,10 @@ impl Backend {
             super::Avx512::detect().map(Choice::Avx512),
             #[cfg(mambabyte_avx2)]
             super::Avx2::detect().map(Choice::Avx2),
+            #[cfg(mambabyte_neon)]
+            super::Neon::<true>::detect().map(Choice::NeonDotprod),
+            #[cfg(mambabyte_neon)]
+            super::Neon::<false>::detect().map(Choice::Neon),
             #[cfg(not(mambabyte_narrow))]
             Some(Choice::Scalar(Scalar)),
         ];

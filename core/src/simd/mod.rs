@@ -34,6 +34,8 @@ mod instances;
 mod isa;
 #[cfg(any(mambabyte_narrow, mambabyte_vector, feature = "kernel-check"))]
 mod narrow;
+#[cfg(mambabyte_neon)]
+mod neon;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 mod plain32;
 #[cfg(target_arch = "riscv32")]
@@ -47,6 +49,8 @@ mod x86_64;
 
 pub use backend::{Backend, UnknownBackend};
 pub(crate) use backend::{Choice, with_kernels};
+#[cfg(mambabyte_neon)]
+pub(crate) use neon::Neon;
 #[cfg(mambabyte_avx2)]
 pub(crate) use x86_64::avx2::Avx2;
 #[cfg(mambabyte_avx512)]
