@@ -537,6 +537,13 @@ impl<const DOT: bool> Isa for Neon<DOT> {
     }
 
     #[inline(always)]
+    fn dot_panel(self, w: &[i8], x: &[i16], (): ()) -> [Sums<Self::W>; 4] {
+        let block = ROWS * x.len();
+        let rows = |i: usize| self.dot_rows(w.get(i * block..(i + 1) * block).unwrap_or(&[]), x, ());
+        [rows(0), rows(1), rows(2), rows(3)]
+    }
+
+    #[inline(always)]
     fn dot_short_rows(self, w: &[i8], columns: usize, x: &[i16; 16]) -> Self::W {
         if w.len() < 15 * columns + 16 {
             return self.splat(0);

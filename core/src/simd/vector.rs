@@ -169,9 +169,17 @@ pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8,
     let (Some(w), Some(code), Some(y)) = (w.get(..rows * n), code.get(..rows), y.get_mut(..rows)) else { return };
     let shift = base as u32 + 7;
     let start = isa.start(x);
+    let panels = w.chunks_exact(4 * ROWS * n);
+    let last = rows - rows % (4 * ROWS);
+    for ((w, code), y) in panels.zip(code.as_chunks::<ROWS>().0.as_chunks::<4>().0).zip(y.chunks_exact_mut(4 * ROWS)) {
+        let sums = isa.dot_panel(w, x, start);
+        for ((sums, code), y) in sums.into_iter().zip(code).zip(y.chunks_exact_mut(ROWS)) {
+            finish::<I, O>(isa, sums, n, code, shift, y);
+        }
+    }
+    let (Some(w), Some(code), Some(y)) = (w.get(last * n..), code.get(last..), y.get_mut(last..)) else { return };
     for ((w, code), y) in w.chunks(ROWS * n).zip(code.chunks(ROWS)).zip(y.chunks_mut(ROWS)) {
-        let code = code.first_chunk().copied().unwrap_or_else(|| codes_of(code));
-        finish::<I, O>(isa, isa.dot_rows(w, x, start), n, &code, shift, y);
+        finish::<I, O>(isa, isa.dot_rows(w, x, start), n, &codes_of(code), shift, y);
     }
 }
 

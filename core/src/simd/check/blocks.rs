@@ -3,11 +3,11 @@
 use super::{BASES, Mismatch, Values};
 use crate::simd::{BlockBc, Kernels, Scalar};
 
-/// Rows of a matrix under, at and over the 16 that are finished together.
-const ROWS: [usize; 7] = [1, 4, 15, 16, 17, 31, 35];
+/// Rows of a matrix under, at and over the 16 and 64 that are finished together.
+const ROWS: [usize; 8] = [1, 4, 15, 16, 17, 35, 64, 70];
 /// Columns around 512, from where on sums need more than 32 bits, and around what registers and panels hold.
 const COLUMNS: [usize; 12] = [63, 64, 65, 127, 511, 512, 513, 1030, 2047, 2048, 2049, 4100];
-const MOST_ROWS: usize = 35;
+const MOST_ROWS: usize = 70;
 const MOST_COLUMNS: usize = 4100;
 
 /// Matrices larger than those of chips.

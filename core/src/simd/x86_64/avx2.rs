@@ -115,6 +115,33 @@ impl Avx2 {
         sums
     }
 
+    /// The eight sums of each of four rows as `256 * first + second`; up to 512 columns all is in the second.
+    ///
+    /// # Safety
+    /// `w` are `n` bytes each, `x` is `n` activations.
+    #[inline(always)]
+    unsafe fn halves(self, w: [*const i8; 4], x: *const i16, n: usize) -> [[__m256i; 4]; 2] {
+        let zero = avx2!([_mm256_setzero_si256(); 4]);
+        if n <= BLOCK {
+            // SAFETY: as above.
+            return [zero, unsafe { self.four_rows(w, x, 0, n) }];
+        }
+        let (mut high, mut low, mut from) = (zero, zero, 0);
+        while from < n {
+            let to = (from + COLUMNS).min(n);
+            // SAFETY: as above, `to` is at most `n`.
+            let sums = unsafe { self.four_rows(w, x, from, to) };
+            for i in 0..4 {
+                avx2!({
+                    high[i] = _mm256_add_epi32(high[i], _mm256_srai_epi32::<8>(sums[i]));
+                    low[i] = _mm256_add_epi32(low[i], _mm256_and_si256(sums[i], _mm256_set1_epi32(255)));
+                });
+            }
+            from = to;
+        }
+        [high, low]
+    }
+
     /// Saturates the 64-bit lanes of even and odd elements to i32 and joins them.
     #[inline(always)]
     fn join(self, even: __m256i, odd: __m256i) -> __m256i {
@@ -480,40 +507,52 @@ impl Isa for Avx2 {
             }
             // Rows behind the last one are the last one again.
             let row = |i: usize| w.as_ptr().wrapping_add((4 * block + i).min(last) * n);
-            let rows = [row(0), row(1), row(2), row(3)];
-            if n <= BLOCK {
-                // SAFETY: each row has `n` weights, `x` has `n` activations.
-                low[block] = self.sum_4(unsafe { self.four_rows(rows, x.as_ptr(), 0, n) });
-            } else {
-                let (mut from, byte) = (0, avx2!(_mm256_set1_epi32(255)));
-                while from < n {
-                    let to = (from + COLUMNS).min(n);
-                    // SAFETY: as above, `to` is at most `n`.
-                    let [a, b, c, d] = unsafe { self.four_rows(rows, x.as_ptr(), from, to) };
-                    avx2!({
-                        let highs = [
-                            _mm256_srai_epi32::<8>(a),
-                            _mm256_srai_epi32::<8>(b),
-                            _mm256_srai_epi32::<8>(c),
-                            _mm256_srai_epi32::<8>(d),
-                        ];
-                        let lows = [
-                            _mm256_and_si256(a, byte),
-                            _mm256_and_si256(b, byte),
-                            _mm256_and_si256(c, byte),
-                            _mm256_and_si256(d, byte),
-                        ];
-                        high[block] = _mm256_add_epi32(high[block], self.sum_4(highs));
-                        low[block] = _mm256_add_epi32(low[block], self.sum_4(lows));
-                    });
-                    from = to;
-                }
-            }
+            // SAFETY: each row has `n` weights, `x` has `n` activations.
+            let [upper, lower] = unsafe { self.halves([row(0), row(1), row(2), row(3)], x.as_ptr(), n) };
+            (high[block], low[block]) = (self.sum_4(upper), self.sum_4(lower));
         }
         Sums {
             high: [self.sum_8(high[0], high[1]), self.sum_8(high[2], high[3])],
             low: [self.sum_8(low[0], low[1]), self.sum_8(low[2], low[3])],
         }
+    }
+
+    #[inline(always)]
+    fn dot_panel(self, w: &[i8], x: &[i16], (): ()) -> [Sums<Self::W>; 4] {
+        let n = x.len().max(1);
+        let zero = avx2!(_mm256_setzero_si256());
+        let (mut high, mut low) = ([[zero; 4]; 4], [[zero; 4]; 4]);
+        if w.len() < 4 * ROWS * n {
+            return [Sums { high: [zero; 2], low: [zero; 2] }; 4];
+        }
+        for quad in 0..4 {
+            let (mut upper, mut lower) = ([[zero; 4]; 4], [[zero; 4]; 4]);
+            for row in 0..4 {
+                let first = w.as_ptr().wrapping_add((4 * quad + row) * n);
+                let far = ROWS * n;
+                let rows = [first, first.wrapping_add(far), first.wrapping_add(2 * far), first.wrapping_add(3 * far)];
+                // SAFETY: each row has `n` weights, `x` has `n` activations.
+                let [h, l] = unsafe { self.halves(rows, x.as_ptr(), n) };
+                for block in 0..4 {
+                    (upper[block][row], lower[block][row]) = (h[block], l[block]);
+                }
+            }
+            for block in 0..4 {
+                low[block][quad] = self.sum_4(lower[block]);
+                if n > BLOCK {
+                    high[block][quad] = self.sum_4(upper[block]);
+                }
+            }
+        }
+        let mut out = [Sums { high: [zero; 2], low: [zero; 2] }; 4];
+        for block in 0..4 {
+            let (h, l) = (high[block], low[block]);
+            out[block] = Sums {
+                high: [self.sum_8(h[0], h[1]), self.sum_8(h[2], h[3])],
+                low: [self.sum_8(l[0], l[1]), self.sum_8(l[2], l[3])],
+            };
+        }
+        out
     }
 
     #[inline(always)]

@@ -138,7 +138,13 @@ impl Avx512 {
             unsafe {
                 let x = x.add(2 * at);
                 let planes = self.planes(_mm512_loadu_si512(x.cast()), _mm512_loadu_si512(x.add(64).cast()));
-                self.add_4(&mut sums, w.map(|w| _mm512_loadu_si512(w.add(at).cast())), planes);
+                let w = [
+                    _mm512_loadu_si512(w[0].add(at).cast()),
+                    _mm512_loadu_si512(w[1].add(at).cast()),
+                    _mm512_loadu_si512(w[2].add(at).cast()),
+                    _mm512_loadu_si512(w[3].add(at).cast()),
+                ];
+                self.add_4(&mut sums, w, planes);
             }
             at += 64;
         }
@@ -148,7 +154,12 @@ impl Avx512 {
             unsafe {
                 let x = x.add(2 * whole).cast::<i8>();
                 let (high, low) = (_mm512_maskz_loadu_epi8(mask, x), _mm512_maskz_loadu_epi8(mask, x.add(n - whole)));
-                let w = w.map(|w| _mm512_maskz_loadu_epi8(mask, w.add(whole)));
+                let w = [
+                    _mm512_maskz_loadu_epi8(mask, w[0].add(whole)),
+                    _mm512_maskz_loadu_epi8(mask, w[1].add(whole)),
+                    _mm512_maskz_loadu_epi8(mask, w[2].add(whole)),
+                    _mm512_maskz_loadu_epi8(mask, w[3].add(whole)),
+                ];
                 self.add_4(&mut sums, w, self.planes(high, low));
             }
         }
@@ -534,6 +545,48 @@ impl Isa for Avx512 {
         } else {
             Sums { high: self.sum_16(high), low: self.sum_16(low) }
         }
+    }
+
+    #[inline(always)]
+    fn dot_panel(self, w: &[i8], x: &[i16], start: [__m512i; 2]) -> [Sums<__m512i>; 4] {
+        let n = x.len().max(1);
+        let zero = self.splat(0);
+        let mut out = [Sums { high: zero, low: zero }; 4];
+        if w.len() < 4 * ROWS * n {
+            return out;
+        }
+        let (mut high, mut low) = ([[zero; 4]; 4], [[zero; 4]; 4]);
+        for quad in 0..4 {
+            let (mut upper, mut lower) = ([[zero; 4]; 4], [[zero; 4]; 4]);
+            for row in 0..4 {
+                let first = w.as_ptr().wrapping_add((4 * quad + row) * n);
+                let far = ROWS * n;
+                let rows = [first, first.wrapping_add(far), first.wrapping_add(2 * far), first.wrapping_add(3 * far)];
+                // SAFETY: each row has `n` weights, `x` has `n` activations.
+                let sums = unsafe { self.four_rows(rows, x.as_ptr().cast(), n, start) };
+                for block in 0..4 {
+                    let [h, l] = sums[block];
+                    if n <= BLOCK {
+                        lower[block][row] = self.add(self.shl(h, 8), l);
+                    } else {
+                        (upper[block][row], lower[block][row]) = (h, l);
+                    }
+                }
+            }
+            for block in 0..4 {
+                low[block][quad] = self.sum_4(lower[block]);
+                if n > BLOCK {
+                    high[block][quad] = self.sum_4(upper[block]);
+                }
+            }
+        }
+        for block in 0..4 {
+            out[block].low = self.sum_16(low[block]);
+            if n > BLOCK {
+                out[block].high = self.sum_16(high[block]);
+            }
+        }
+        out
     }
 
     #[inline(always)]

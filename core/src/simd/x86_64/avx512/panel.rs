@@ -98,14 +98,19 @@ fn block<O: Output, const G: usize>(
                 break;
             }
             // Rows behind the last one are the last one again.
-            let at = [4 * quad, 4 * quad + 1, 4 * quad + 2, 4 * quad + 3].map(|row| row.min(last));
+            let row = |i: usize| (4 * quad + i).min(last);
+            let at = [row(0), row(1), row(2), row(3)];
             // SAFETY: each row has `columns` weights, and `fill` has written the panel's vectors of that many columns.
             let sums = unsafe {
-                let rows = at.map(|row| w.as_ptr().add(row * columns));
-                tile::<G>(isa, rows, panel.as_ptr().cast(), columns, at.map(|row| start[row]))
+                let w = w.as_ptr();
+                let rows =
+                    [w.add(at[0] * columns), w.add(at[1] * columns), w.add(at[2] * columns), w.add(at[3] * columns)];
+                let start = [start[at[0]], start[at[1]], start[at[2]], start[at[3]]];
+                tile::<G>(isa, rows, panel.as_ptr().cast(), columns, start)
             };
-            for (row, sums) in (4 * quad..).zip(sums) {
-                for (group, [h, l]) in sums.into_iter().enumerate() {
+            for i in 0..4 {
+                for group in 0..G {
+                    let (row, [h, l]) = (4 * quad + i, sums[i][group]);
                     if columns <= BLOCK {
                         low[group][row] = isa.add(isa.shl(h, 8), l);
                     } else {
@@ -117,8 +122,9 @@ fn block<O: Output, const G: usize>(
         for group in 0..G {
             let low = transpose(low[group]);
             let high = if columns <= BLOCK { [zero; LANES] } else { transpose(high[group]) };
-            let positions = y.chunks_exact_mut(rows).skip(group * LANES).zip(high.into_iter().zip(low));
-            for (position, (y, (high, low))) in positions.enumerate() {
+            let positions = y.chunks_exact_mut(rows).skip(group * LANES).zip(0..LANES);
+            for (y, position) in positions {
+                let (high, low) = (high[position], low[position]);
                 let down = down.get(group * LANES + position).map_or(0, |&down| down as u32);
                 let shift = (base as u32 + 7).wrapping_sub(down);
                 let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else { return };
@@ -161,7 +167,8 @@ fn fill<const G: usize>(
         }
         let (highs, lows) = (transpose(highs), transpose(lows));
         let fours = panel.chunks_exact_mut(2 * G).skip(at / 4);
-        for (four, (high, low)) in fours.zip(highs.into_iter().zip(lows)) {
+        for (four, i) in fours.zip(0..LANES) {
+            let (high, low) = (highs[i], lows[i]);
             if let Some([to_high, to_low]) = four.get_mut(2 * group..).and_then(|four| four.first_chunk_mut()) {
                 (*to_high, *to_low) = (MaybeUninit::new(high), MaybeUninit::new(low));
             }
@@ -186,7 +193,10 @@ fn starts(isa: Avx512, w: &[i8], columns: usize) -> [i32; ROWS] {
             *sum = avx512!(_mm512_dpbusd_epi32(*sum, one, _mm512_maskz_loadu_epi8(mask, rest.as_ptr())));
         }
     }
-    let [a, b, c, d] = [0, 4, 8, 12].map(|i| isa.sum_4([sums[i], sums[i + 1], sums[i + 2], sums[i + 3]]));
+    let a = isa.sum_4([sums[0], sums[1], sums[2], sums[3]]);
+    let b = isa.sum_4([sums[4], sums[5], sums[6], sums[7]]);
+    let c = isa.sum_4([sums[8], sums[9], sums[10], sums[11]]);
+    let d = isa.sum_4([sums[12], sums[13], sums[14], sums[15]]);
     let mut start = [0; ROWS];
     isa.store_i32(isa.sub(zero, isa.shl(isa.sum_16([a, b, c, d]), 7)), &mut start);
     start
@@ -204,7 +214,13 @@ unsafe fn tile<const G: usize>(
     columns: usize,
     start: [i32; 4],
 ) -> [[[__m512i; 2]; G]; 4] {
-    let mut sums = start.map(|start| [[isa.splat(start), isa.splat(0)]; G]);
+    let zero = isa.splat(0);
+    let mut sums = [
+        [[isa.splat(start[0]), zero]; G],
+        [[isa.splat(start[1]), zero]; G],
+        [[isa.splat(start[2]), zero]; G],
+        [[isa.splat(start[3]), zero]; G],
+    ];
     for four in 0..columns / 4 {
         // SAFETY: four columns from `4 * four` on are in each row, their vectors in the panel.
         unsafe {
