@@ -166,6 +166,52 @@ impl Avx512 {
         sums
     }
 
+    /// [`Isa::dot_panel`]; `LONG`: more than [`BLOCK`] columns.
+    ///
+    /// # Safety
+    /// `w` is `4 * ROWS * x.len()` bytes.
+    #[inline(always)]
+    unsafe fn panel<const LONG: bool>(self, w: *const i8, x: &[i16], start: [__m512i; 2]) -> [Sums<__m512i>; 4] {
+        let n = x.len();
+        let far = ROWS * n;
+        let zero = self.splat(0);
+        let (mut high, mut low) = ([[zero; 4]; 4], [[zero; 4]; 4]);
+        for quad in 0..4 {
+            let (mut upper, mut lower) = ([[zero; 4]; 4], [[zero; 4]; 4]);
+            for row in 0..4 {
+                // SAFETY: row `4 * quad + row` and those 16, 32 and 48 behind it have `n` weights, `x` has `n`
+                // activations.
+                let sums = unsafe {
+                    let first = w.add((4 * quad + row) * n);
+                    let rows = [first, first.add(far), first.add(2 * far), first.add(3 * far)];
+                    self.four_rows(rows, x.as_ptr().cast(), n, start)
+                };
+                for block in 0..4 {
+                    let [h, l] = sums[block];
+                    if LONG {
+                        (upper[block][row], lower[block][row]) = (h, l);
+                    } else {
+                        lower[block][row] = self.add(self.shl(h, 8), l);
+                    }
+                }
+            }
+            for block in 0..4 {
+                low[block][quad] = self.sum_4(lower[block]);
+                if LONG {
+                    high[block][quad] = self.sum_4(upper[block]);
+                }
+            }
+        }
+        let mut out = [Sums { high: zero, low: zero }; 4];
+        for block in 0..4 {
+            out[block].low = self.sum_16(low[block]);
+            if LONG {
+                out[block].high = self.sum_16(high[block]);
+            }
+        }
+        out
+    }
+
     /// Saturates the 64-bit lanes of even and odd elements to i32 and joins them.
     #[inline(always)]
     fn join(self, even: __m512i, odd: __m512i) -> __m512i {
@@ -549,44 +595,17 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn dot_panel(self, w: &[i8], x: &[i16], start: [__m512i; 2]) -> [Sums<__m512i>; 4] {
-        let n = x.len().max(1);
-        let zero = self.splat(0);
-        let mut out = [Sums { high: zero, low: zero }; 4];
-        if w.len() < 4 * ROWS * n {
-            return out;
+        if w.len() < 4 * ROWS * x.len() {
+            return [Sums { high: self.splat(0), low: self.splat(0) }; 4];
         }
-        let (mut high, mut low) = ([[zero; 4]; 4], [[zero; 4]; 4]);
-        for quad in 0..4 {
-            let (mut upper, mut lower) = ([[zero; 4]; 4], [[zero; 4]; 4]);
-            for row in 0..4 {
-                let first = w.as_ptr().wrapping_add((4 * quad + row) * n);
-                let far = ROWS * n;
-                let rows = [first, first.wrapping_add(far), first.wrapping_add(2 * far), first.wrapping_add(3 * far)];
-                // SAFETY: each row has `n` weights, `x` has `n` activations.
-                let sums = unsafe { self.four_rows(rows, x.as_ptr().cast(), n, start) };
-                for block in 0..4 {
-                    let [h, l] = sums[block];
-                    if n <= BLOCK {
-                        lower[block][row] = self.add(self.shl(h, 8), l);
-                    } else {
-                        (upper[block][row], lower[block][row]) = (h, l);
-                    }
-                }
-            }
-            for block in 0..4 {
-                low[block][quad] = self.sum_4(lower[block]);
-                if n > BLOCK {
-                    high[block][quad] = self.sum_4(upper[block]);
-                }
+        // SAFETY: there are as many weights.
+        unsafe {
+            if x.len() <= BLOCK {
+                self.panel::<false>(w.as_ptr(), x, start)
+            } else {
+                self.panel::<true>(w.as_ptr(), x, start)
             }
         }
-        for block in 0..4 {
-            out[block].low = self.sum_16(low[block]);
-            if n > BLOCK {
-                out[block].high = self.sum_16(high[block]);
-            }
-        }
-        out
     }
 
     #[inline(always)]
