@@ -13,7 +13,6 @@ macro_rules! functions {
                 #[inline(always)]
                 fn $function(self, $($argument: $type),*) $(-> $result)? {
                     #[target_feature(enable = $features)]
-                    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
                     fn run(isa: $isa, $($argument: $type),*) $(-> $result)? {
                         ($code)(isa, $($argument),*)
                     }

@@ -116,7 +116,6 @@ pub(crate) trait Isa: Copy {
 
     /// A matrix times many packed vectors, `base - down[position]` in place of `base` where `down` is not empty.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn matmul<O: Output>(
         self,
         w: &[i8],

@@ -7,6 +7,8 @@
 //! instructions; those for workstations only where the processor was seen to have them. [`Backend`] is a choice among
 //! the tokens, `with_kernels!` makes one copy of generic code for each.
 
+#![allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+
 use crate::conv1d;
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
 use crate::linear;
@@ -164,7 +166,6 @@ pub(crate) trait Kernels: Copy {
 
     /// [`selective_scan::scan_step_free`].
     #[inline(always)]
-    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn scan_free(
         self,
         h: &mut [i16],
@@ -244,7 +245,6 @@ pub(crate) trait Kernels: Copy {
 
     /// [`Kernels::matvec_add`] at every position, with `base - down[position]` in place of `base`.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn matmul_add(self, w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) {
         let rows = code.len().max(1);
         let positions = x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows));
@@ -255,7 +255,6 @@ pub(crate) trait Kernels: Copy {
 
     /// [`Kernels::log_delta`] at every position. `dt`: the first `rank` of every `stride` elements, not packed.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn matmul_log_delta(
         self,
         w: &[i8],

@@ -199,7 +199,6 @@ pub(crate) fn matmul_plain<I: Isa, O: Output>(
 
 /// Matrix times packed vectors. Rows are outside, so that [`ROWS`] of them stay in the cache for all positions.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(crate) fn matmul<I: Isa, O: Output>(
     isa: I,
     w: &[i8],
@@ -231,7 +230,8 @@ pub(crate) fn matmul<I: Isa, O: Output>(
 #[inline(always)]
 pub(crate) fn norm<I: Isa>(isa: I, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
     let n = x.len();
-    let whole = n % 16 == 0 && n != 0 && weight.len() >= n && u.len() >= n && (bias.is_empty() || bias.len() >= n);
+    let whole =
+        n.is_multiple_of(16) && n != 0 && weight.len() >= n && u.len() >= n && (bias.is_empty() || bias.len() >= n);
     let blocks = x.as_chunks::<16>().0;
     let (mut least, mut most) = (isa.splat(i32::MAX), isa.splat(i32::MIN));
     for x in blocks {
@@ -323,7 +323,6 @@ fn interpolate<I: Isa>(isa: I, table: &[u32; STEPS], position: I::W, bits: u32) 
 
 /// [`Kernels::conv1d_silu`]: four taps; the scalar function for others.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(crate) fn conv1d_silu<I: Isa>(
     isa: I,
     x: &mut [i16],
@@ -534,7 +533,6 @@ fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = ([i16; 2], [i16
 
 /// All states of 32 channels whose decays are free; `at` is the first channel in `h` and `a_log`, in rows of `n`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 fn free_32<I: Isa>(
     isa: I,
     h: &mut [i16],
@@ -573,7 +571,6 @@ fn free_32<I: Isa>(
 
 /// The same with the powers of one decay, which stay in a register.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 fn tied_32<I: Isa>(
     isa: I,
     h: &mut [i16],
@@ -608,7 +605,6 @@ fn tied_32<I: Isa>(
 
 /// [`Kernels::scan_free`].
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(crate) fn scan_free<I: Isa>(
     isa: I,
     h: &mut [i16],
@@ -642,7 +638,6 @@ pub(crate) fn scan_free<I: Isa>(
 
 /// [`Kernels::scan_tied`].
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(crate) fn scan_tied<I: Isa>(
     isa: I,
     h: &mut [i16],
@@ -674,7 +669,6 @@ pub(crate) fn scan_tied<I: Isa>(
 
 /// [`Kernels::scan_free_block`]: 32 channels through all positions, so that their states stay in the nearest cache.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(crate) fn scan_free_block<I: Isa>(
     isa: I,
     h: &mut [i16],

@@ -5,6 +5,8 @@
 //! `VPDPBUSD` multiplies them by four weights of a row, broadcast. No sum needs lanes added up, and
 //! `sum w * (high + 128)` starts at `-128 * sum w`.
 
+#![allow(clippy::needless_range_loop, reason = "indices that are constants keep the vectors in registers")]
+
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
@@ -35,7 +37,6 @@ macro_rules! avx512 {
 
 /// [`Isa::matmul`].
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(super) fn matmul<O: Output>(
     isa: Avx512,
     w: &[i8],
@@ -71,7 +72,6 @@ pub(super) fn matmul<O: Output>(
 
 /// Up to `16 * G` positions.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 fn block<O: Output, const G: usize>(
     isa: Avx512,
     panel: &mut [MaybeUninit<__m512i>; VECTORS],
