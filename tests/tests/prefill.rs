@@ -130,13 +130,15 @@ fn memory_and_states_are_checked() {
     assert_eq!(state.position(), 0);
 }
 
-fn weights(bytes: Vec<u8>) -> Weights {
-    struct Bytes(AlignedBytes);
-    impl AsRef<[u8]> for Bytes {
-        fn as_ref(&self) -> &[u8] {
-            self.0.as_slice()
-        }
+struct Bytes(AlignedBytes);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
     }
+}
+
+fn weights(bytes: Vec<u8>) -> Weights {
     Weights::new(Arc::new(Bytes(AlignedBytes::new(&bytes)))).unwrap()
 }
 
@@ -150,17 +152,17 @@ fn streams_on_threads_have_the_bits_of_stepping() {
     let text = text(300);
     for (dims, contents) in large().into_iter().flat_map(|d| [(d, Contents::Sane), (d, Contents::Wild)]) {
         let weights = weights(random_blob(BlobSpec { dims, contents, seed: 4 }));
-        let blob = weights.blob().unwrap();
+        let blob = weights.blob();
         let truth = stepped(blob, &text);
         for threads in [1, 2, 3, 7] {
             let cpu = Cpu { threads, ..Cpu::default() };
-            let mut stream = Stream::new(&weights, cpu).unwrap();
+            let mut stream = Stream::new(&weights, cpu);
             // Blocks and steps in turns, so that the state goes over and back.
             let (mut at, mut lengths) = (0, [5, 1, 1, 130, 2, 1, 64, 3].into_iter().cycle());
             while at < text.len() {
                 let end = text.len().min(at + lengths.next().unwrap());
                 if end - at == 1 {
-                    assert!(*stream.step(text[at]).unwrap() == truth.logits[at], "{threads} threads, byte {at}");
+                    assert!(*stream.step(text[at]) == truth.logits[at], "{threads} threads, byte {at}");
                 } else {
                     let mut logits = Vec::new();
                     let map = |first: usize, logits: &[Logits]| (first, logits.to_vec());
@@ -168,7 +170,7 @@ fn streams_on_threads_have_the_bits_of_stepping() {
                         assert_eq!(first, logits.len());
                         logits.extend(block);
                     };
-                    stream.prefill(&text[at..end], Want::All, map, see).unwrap();
+                    stream.prefill(&text[at..end], Want::All, map, see);
                     assert!(logits == truth.logits[at..end], "{threads} threads, bytes {at}..{end}");
                 }
                 at = end;
@@ -176,11 +178,11 @@ fn streams_on_threads_have_the_bits_of_stepping() {
             assert_eq!(stream.state().as_slice(), truth.state);
             assert_eq!(stream.state().position(), 300);
             stream.state_mut().reset();
-            assert_eq!(stream.prefill_last(&text).unwrap(), Some(truth.logits[299]));
-            assert_eq!(stream.prefill_last(b"").unwrap(), None);
+            assert_eq!(stream.prefill_last(&text), Some(truth.logits[299]));
+            assert_eq!(stream.prefill_last(b""), None);
             // A step after a reset starts from the reset state.
             stream.state_mut().reset();
-            assert_eq!(*stream.step(text[0]).unwrap(), truth.logits[0]);
+            assert_eq!(*stream.step(text[0]), truth.logits[0]);
         }
     }
 }
@@ -191,15 +193,15 @@ fn surprise_of_every_byte_on_threads() {
     for name in MODELS {
         let weights = weights(std::fs::read(model_file(name, "model.mbb")).unwrap());
         let text = &text[..600];
-        let mut decoder = Decoder::owned(weights.blob().unwrap());
+        let mut decoder = Decoder::owned(weights.blob());
         let truth: Vec<u32> = text.windows(2).map(|w| surprise(decoder.step(w[0]), w[1])).collect();
         for threads in [1, 2, 4] {
-            let mut stream = Stream::new(&weights, Cpu { threads, ..Cpu::default() }).unwrap();
+            let mut stream = Stream::new(&weights, Cpu { threads, ..Cpu::default() });
             let mut bits = Vec::new();
             let map = |first: usize, logits: &[Logits]| -> Vec<u32> {
                 logits.iter().zip(&text[first + 1..]).map(|(logits, &next)| surprise(logits, next)).collect()
             };
-            stream.prefill(text, Want::All, map, |part| bits.extend(part)).unwrap();
+            stream.prefill(text, Want::All, map, |part| bits.extend(part));
             assert_eq!(bits, truth, "{name}, {threads} threads");
         }
     }
@@ -209,7 +211,7 @@ fn surprise_of_every_byte_on_threads() {
 fn streams_of_a_batch_have_the_bits_of_single_ones() {
     for dims in [dims(48, 3, 96, 8, false), dims(64, 2, 130, 16, true)] {
         let weights = weights(random_blob(BlobSpec { dims, contents: Contents::Sane, seed: 6 }));
-        let blob = weights.blob().unwrap();
+        let blob = weights.blob();
         for (streams, threads) in [(1, 1), (3, 1), (5, 2), (70, 1), (70, 3), (2, 4)] {
             let mut batch = BatchDecoder::new(&weights, streams, Cpu { threads, ..Cpu::default() }).unwrap();
             let mut single: Vec<_> = (0..streams).map(|_| Decoder::owned(blob).with_backend(scalar())).collect();
@@ -242,14 +244,6 @@ fn weights_are_checked() {
         bad[at] ^= 4;
         let aligned = AlignedBytes::new(&bad);
         let want = Blob::parse(aligned.as_slice()).err().unwrap();
-        let memory: Arc<Vec<u128>> = Arc::new(vec![0; bad.len().div_ceil(16)]);
-        drop(memory);
-        struct Bytes(AlignedBytes);
-        impl AsRef<[u8]> for Bytes {
-            fn as_ref(&self) -> &[u8] {
-                self.0.as_slice()
-            }
-        }
         let have = Weights::new(Arc::new(Bytes(aligned.clone()))).err().unwrap();
         assert_eq!(have.to_string(), want.to_string());
     }

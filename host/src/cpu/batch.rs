@@ -4,7 +4,7 @@ use mambabyte_core::{Logits, Prefill, Run, State, StateError, VOCAB};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::memory::{Weights, WeightsError};
+use super::memory::Weights;
 use super::{Cpu, block_positions};
 
 /// The streams of one thread.
@@ -28,9 +28,9 @@ impl<'w> BatchDecoder<'w> {
     /// `streams` streams at the zero state. Threads divide the streams among themselves.
     ///
     /// # Errors
-    /// As [`Weights::blob`]; [`WeightsError::Io`] if no thread can be started.
-    pub fn new(weights: &'w Weights, streams: usize, cpu: Cpu) -> Result<Self, WeightsError> {
-        let blob = weights.blob()?;
+    /// If a thread cannot be started.
+    pub fn new(weights: &'w Weights, streams: usize, cpu: Cpu) -> std::io::Result<Self> {
+        let blob = weights.blob();
         let width = streams.div_ceil(cpu.threads.max(1)).max(1);
         let positions = width.min(block_positions(blob.dims()));
         let mut groups = Vec::new();

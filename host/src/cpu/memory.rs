@@ -22,18 +22,6 @@ const HUGE_PAGE: usize = 2 << 20;
 /// Bytes that one thread reads or sums at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Why weights were refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WeightsError {
-    /// Not a blob, or a damaged one.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// No memory, or no thread.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
 /// A copy of a file on pages of 2 MB, as far as the system has some to give.
 #[derive(Debug)]
 pub struct HugeBytes {
@@ -97,19 +85,21 @@ impl Weights {
     /// Checks the blob in `bytes`, checksums and all.
     ///
     /// # Errors
-    /// [`WeightsError::Blob`].
-    pub fn new(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, WeightsError> {
-        let weights = Self { bytes };
-        check_sums(&weights.blob()?)?;
-        Ok(weights)
+    /// Every [`BlobError`].
+    pub fn new(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, BlobError> {
+        check_sums(&Blob::parse_unsummed((*bytes).as_ref())?)?;
+        Ok(Self { bytes })
     }
 
-    /// The blob. Only its header is checked again.
+    /// The blob.
     ///
-    /// # Errors
-    /// [`WeightsError::Blob`], should mapped bytes have changed since.
-    pub fn blob(&self) -> Result<Blob<'_>, WeightsError> {
-        Ok(Blob::parse_unsummed((*self.bytes).as_ref())?)
+    /// # Panics
+    /// If the bytes have changed since they were checked: whoever maps a file owes that nobody writes to it.
+    pub fn blob(&self) -> Blob<'_> {
+        match Blob::parse_unsummed((*self.bytes).as_ref()) {
+            Ok(blob) => blob,
+            Err(error) => panic!("the weights changed while they were in use: {error}"),
+        }
     }
 }
 

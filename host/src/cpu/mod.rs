@@ -13,7 +13,7 @@ mod turn;
 mod wave;
 
 pub use batch::BatchDecoder;
-pub use memory::{HUGE_FROM, HugeBytes, Weights, WeightsError};
+pub use memory::{HUGE_FROM, HugeBytes, Weights};
 pub use stream::Stream;
 
 use mambabyte_core::{Backend, Dims};

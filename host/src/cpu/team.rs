@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use mambabyte_core::{Backend, Blob, Logits, Member, Share, State, VOCAB};
 
-use super::memory::{Weights, WeightsError};
+use super::memory::Weights;
 use super::turn::{Alive, Turn};
 
 /// What one member hands to the others, a box for each kind.
@@ -168,11 +168,8 @@ pub(super) struct Team<'b> {
 /// The life of a thread: a step whenever one is asked for.
 fn serve(weights: &Weights, backend: Backend, index: usize, shared: &Shared) {
     let _guard = shared.alive.guard();
-    let (Ok(blob), Some(share)) = (weights.blob(), shared.shares.get(index)) else {
-        shared.alive.kill();
-        return;
-    };
-    let mut worker = Worker::new(blob, backend, index, share);
+    let Some(share) = shared.shares.get(index) else { return shared.alive.kill() };
+    let mut worker = Worker::new(weights.blob(), backend, index, share);
     let mut steps = 0;
     loop {
         steps += 1;
@@ -180,8 +177,7 @@ fn serve(weights: &Weights, backend: Backend, index: usize, shared: &Shared) {
             return;
         }
         if worker.step(shared, shared.byte.load(Ordering::Acquire)).is_none() {
-            shared.alive.kill();
-            return;
+            return shared.alive.kill();
         }
     }
 }
@@ -190,9 +186,9 @@ impl<'b> Team<'b> {
     /// `members` threads with the caller's, at the zero state.
     ///
     /// # Errors
-    /// As [`Weights::blob`]; [`std::io::Error`] if no thread can be started.
-    pub(super) fn new(weights: &'b Weights, backend: Backend, members: usize) -> Result<Self, WeightsError> {
-        let blob = weights.blob()?;
+    /// If a thread cannot be started.
+    pub(super) fn new(weights: &'b Weights, backend: Backend, members: usize) -> std::io::Result<Self> {
+        let blob = weights.blob();
         let dims = *blob.dims();
         let shares: Vec<Share> = (0..members).map(|i| Share::of(&dims, i, members)).collect();
         let states = shares.iter().map(|s| Mutex::new(vec![0; dims.n_layer * s.layer_state_len(&dims)])).collect();

@@ -1,15 +1,20 @@
 //! Prefill on several threads: a wave of blocks through the layers.
 //!
-//! Block `b` may enter layer `l` when it has left layer `l - 1` and block `b - 1` has left layer `l`. Thread `i` of `n`
-//! takes blocks `i`, `i + n`, ... through all layers; it follows the thread before it at a distance of one layer. So
-//! nothing inside a layer is divided, a layer's weights are read by all threads at nearly the same time, and the only
-//! meetings are one per block and layer.
+//! Block `b` may enter layer `l` when it has left layer `l - 1` and block `b - 1` has left layer `l`. A thread takes the
+//! next block through all layers and follows the one before it at a distance of one layer. So nothing inside a layer is
+//! divided, a layer's weights are read by all threads at nearly the same time, and the only meetings are one per block
+//! and layer. The oldest block never waits, however few threads the system gives.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 use mambabyte_core::{Logits, Prefill, Run, State, Want};
 
 use super::turn::{Alive, Turn};
+
+/// A block of fewer positions is not worth a thread.
+pub(super) const MIN_POSITIONS: usize = 16;
 
 /// One layer's state, and how many blocks have passed it.
 struct Slot<'s> {
@@ -21,6 +26,7 @@ struct Slot<'s> {
 struct Wave<'a, 's, Map, See> {
     blocks: Vec<&'a [u8]>,
     positions: usize,
+    next: AtomicUsize,
     slots: Vec<Slot<'s>>,
     want: Want,
     map: &'a Map,
@@ -44,20 +50,23 @@ pub(super) fn read<R: Send>(
     let Some(first) = workers.first() else { return };
     let blob = *first.blob();
     // Short texts are cut so that every thread has a block, down to 16 positions.
-    let positions = bytes.len().div_ceil(workers.len()).clamp(16, first.positions().max(16)).min(first.positions());
+    let positions = bytes.len().div_ceil(workers.len()).max(MIN_POSITIONS).min(first.positions());
     let blocks: Vec<&[u8]> = bytes.chunks(positions).collect();
-    let threads = workers.len().min(blocks.len());
+    let threads = workers.len().min(blocks.len()).max(1);
     let slots = state.layers_mut(&blob).map(|s| Slot { passed: Turn::default(), state: Mutex::new(s) }).collect();
     let (see, seen, alive) = (Mutex::new(see), Turn::default(), Alive::default());
-    let wave = Wave { blocks, positions, slots, want, map, see, seen, alive };
+    let next = AtomicUsize::new(0);
+    let wave = Wave { blocks, positions, next, slots, want, map, see, seen, alive };
     std::thread::scope(|scope| {
         let (head, rest) = workers.split_at_mut(1);
-        for (index, worker) in (1..threads).zip(rest) {
+        for worker in rest.iter_mut().take(threads - 1) {
             let wave = &wave;
-            scope.spawn(move || wave.run(worker, index, threads));
+            if Builder::new().spawn_scoped(scope, move || wave.run(worker)).is_err() {
+                break;
+            }
         }
         if let Some(worker) = head.first_mut() {
-            wave.run(worker, 0, threads);
+            wave.run(worker);
         }
     });
     drop(wave);
@@ -66,9 +75,11 @@ pub(super) fn read<R: Send>(
 
 impl<R, Map: Fn(usize, &[Logits]) -> R, See: FnMut(R)> Wave<'_, '_, Map, See> {
     /// The blocks of one thread.
-    fn run(&self, worker: &mut Prefill<'_, Vec<i32>>, index: usize, threads: usize) {
+    fn run(&self, worker: &mut Prefill<'_, Vec<i32>>) {
         let _guard = self.alive.guard();
-        for (number, block) in self.blocks.iter().enumerate().skip(index).step_by(threads) {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(block) = self.blocks.get(number) else { return };
             worker.embed(block);
             for (layer, slot) in self.slots.iter().enumerate() {
                 if !slot.passed.wait(number, &self.alive) {
