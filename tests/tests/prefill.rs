@@ -59,7 +59,8 @@ fn stepped(blob: Blob<'_>, text: &[u8]) -> Truth {
 fn blocks_of_every_size_have_the_bits_of_stepping() {
     let text = text(37);
     for (seed, dims) in shapes().into_iter().enumerate() {
-        for contents in all_contents() {
+        // Sane ones for every shape, the others in turns.
+        for contents in [Contents::Sane, all_contents()[1 + seed % 3]] {
             let memory = AlignedBytes::new(&random_blob(BlobSpec { dims, contents, seed: seed as u64 }));
             let blob = Blob::parse(memory.as_slice()).unwrap();
             let truth = stepped(blob, &text);
@@ -83,6 +84,9 @@ fn blocks_of_every_size_have_the_bits_of_stepping() {
                         "state, {positions} positions, {name}, {contents:?}, {dims:?}"
                     );
                     assert_eq!(state.position(), 37);
+                    if positions != 9 {
+                        continue;
+                    }
                     state.reset();
                     let mut last = Vec::new();
                     prefill.read(&mut state, &text, Want::Last, &mut |at, l| last.push((at, l.to_vec()))).unwrap();
