@@ -11,6 +11,8 @@ use crate::quantize::writer::BlobParts;
 pub enum Contents {
     /// Pseudo-random, with shifts that keep activations in range most of the time.
     Sane,
+    /// As sane ones, with step sizes as trained models have them (delta from 1e-3 to 15): for measurements of speed.
+    Typical,
     /// Pseudo-random, with pseudo-random shifts: saturates everywhere.
     Wild,
     /// Every weight, row code, bias and shift the same.
@@ -67,7 +69,9 @@ impl Maker {
 
     fn shift(&mut self, sane: u32, low: i64) -> u8 {
         match self.spec.contents {
-            Contents::Sane => self.between(i64::from(sane) - 2, i64::from(sane) + 2).clamp(low, 54) as u8,
+            Contents::Sane | Contents::Typical => {
+                self.between(i64::from(sane) - 2, i64::from(sane) + 2).clamp(low, 54) as u8
+            }
             Contents::Wild => self.between(low, 54) as u8,
             Contents::Extreme { shift, .. } => shift.clamp(low as u8, 54),
         }
@@ -81,13 +85,19 @@ impl Maker {
 
     fn layer(&mut self) -> LayerParams {
         let dims = self.spec.dims;
-        let wild = !matches!(self.spec.contents, Contents::Sane);
+        let typical = matches!(self.spec.contents, Contents::Typical);
+        let wild = !typical && !matches!(self.spec.contents, Contents::Sane);
         LayerParams {
             norm_shift: self.shift(23, 1),
             in_proj_shift: self.projection(dims.d_model),
             conv_shift: self.projection(dims.d_conv),
             x_proj_shift: self.projection(dims.d_inner),
-            dt_proj_shift: self.projection(dims.dt_rank),
+            // Typical: four standard deviations of the largest row stay below 15 in Q10.
+            dt_proj_shift: if typical {
+                24 + dims.dt_rank.ilog2().div_ceil(2) as u8
+            } else {
+                self.projection(dims.dt_rank)
+            },
             out_proj_shift: self.shift(20, 18),
             y_shift: self.shift(24, 1),
             d_shift: self.shift(14, 1),
@@ -117,7 +127,9 @@ impl Maker {
         match (self.spec.contents, section.element_size()) {
             (Contents::Extreme { bias, .. }, 2) => bias.to_le_bytes().repeat(bytes / 2),
             (Contents::Extreme { weight, code, .. }, _) => vec![if codes { code } else { weight as u8 }; bytes],
-            (Contents::Sane, 2) if matches!(section, Section::NormBias | Section::ConvBias | Section::DtBias) => {
+            (Contents::Sane | Contents::Typical, 2)
+                if matches!(section, Section::NormBias | Section::ConvBias | Section::DtBias) =>
+            {
                 (0..bytes / 2).flat_map(|_| (self.between(-3000, 3000) as i16).to_le_bytes()).collect()
             }
             _ => (0..bytes).map(|_| self.rng.next_u64() as u8).collect(),
@@ -133,7 +145,7 @@ pub fn random_blob(spec: BlobSpec) -> Vec<u8> {
     parts.embedding_shift = make.shift(2, 1);
     parts.head_shift = make.shift(12, 1);
     parts.norm_eps = match spec.contents {
-        Contents::Sane => make.between(0, 1 << 20) as u64,
+        Contents::Sane | Contents::Typical => make.between(0, 1 << 20) as u64,
         Contents::Wild => make.rng.next_u64() >> 8,
         Contents::Extreme { code, .. } => {
             if code == 0 {

@@ -54,7 +54,7 @@ impl Size {
             tied_head: true,
             tied_decays: self == Self::STied,
         };
-        random_blob(BlobSpec { dims, contents: Contents::Sane, seed: 1 })
+        random_blob(BlobSpec { dims, contents: Contents::Typical, seed: 1 })
     }
 }
 
