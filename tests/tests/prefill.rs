@@ -21,7 +21,7 @@ fn dims(d_model: usize, n_layer: usize, d_inner: usize, d_state: usize, tied: bo
         d_state,
         d_conv: 2 + d_inner % 3,
         dt_rank: d_model.div_ceil(16),
-        norm: if d_model % 2 == 0 { Norm::Rms } else { Norm::Layer },
+        norm: if d_model.is_multiple_of(2) { Norm::Rms } else { Norm::Layer },
         tied_head: !tied,
         tied_decays: tied,
     }

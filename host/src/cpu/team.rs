@@ -61,10 +61,11 @@ fn collect<T: Copy>(
     part: impl Fn(&Boxes, &mut [T]),
 ) {
     for (other, (share, boxes)) in shared.shares.iter().zip(&shared.boxes).enumerate() {
-        if other != index {
-            if let Some(place) = all.get_mut(range(share)) {
-                part(boxes, place);
-            }
+        if other == index {
+            continue;
+        }
+        if let Some(place) = all.get_mut(range(share)) {
+            part(boxes, place);
         }
     }
 }
