@@ -4,7 +4,17 @@ use std::env;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for cfg in ["mambabyte_dsp", "mambabyte_armv8m", "mambabyte_mve", "mambabyte_thumb1", "mambabyte_narrow"] {
+    for cfg in [
+        "mambabyte_dsp",
+        "mambabyte_armv8m",
+        "mambabyte_mve",
+        "mambabyte_thumb1",
+        "mambabyte_narrow",
+        "mambabyte_avx2",
+        "mambabyte_avx512",
+        "mambabyte_neon",
+        "mambabyte_vector",
+    ] {
         println!("cargo:rustc-check-cfg=cfg({cfg})");
     }
     let target = env::var("TARGET").unwrap_or_default();
@@ -27,5 +37,23 @@ fn main() {
     }
     if target.starts_with("thumb") || target.starts_with("riscv32") {
         println!("cargo:rustc-cfg=mambabyte_narrow");
+    }
+    // Workstations: what this build can contain. Whether the processor has it is asked at run time if there is `std`.
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let std = env::var_os("CARGO_FEATURE_STD").is_some();
+    let has = |feature: &str| features.split(',').any(|f| f == feature);
+    let avx2 = arch == "x86_64" && (std || has("avx2"));
+    let avx512 = arch == "x86_64" && (std || has("avx512vnni"));
+    let neon = arch == "aarch64" && has("neon");
+    for (cfg, present) in [
+        ("mambabyte_avx2", avx2),
+        ("mambabyte_avx512", avx512),
+        ("mambabyte_neon", neon),
+        ("mambabyte_vector", avx2 || avx512 || neon),
+    ] {
+        if present {
+            println!("cargo:rustc-cfg={cfg}");
+        }
     }
 }

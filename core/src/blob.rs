@@ -140,6 +140,23 @@ impl<'a> Blob<'a> {
     /// # Cost
     /// One pass over the bytes for the checksums. No allocation.
     pub fn parse(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
+        let blob = Self::parse_unsummed(bytes)?;
+        for section in Section::ALL {
+            blob.check_sum(section, CRC32.checksum(blob.section(section)))?;
+        }
+        Ok(blob)
+    }
+
+    /// [`Blob::parse`] without the checksums of the sections: the caller computes them, faster or later, and gives them
+    /// to [`Blob::check_sum`].
+    ///
+    /// Until then such a blob is safe to run, as every other, but a damaged one gives wrong numbers.
+    ///
+    /// # Errors
+    /// [`BlobError`], but [`BlobError::SectionChecksum`] of the layer parameters only.
+    /// # Cost
+    /// One pass over header, table and layer parameters; weights are not touched.
+    pub fn parse_unsummed(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
         let dims = read_dims(bytes)?;
         let remainder = bytes.as_ptr() as usize % ALIGN;
         if remainder != 0 {
@@ -173,8 +190,18 @@ impl<'a> Blob<'a> {
         let head = HeadParams { residual_frac, norm_f_shift, embedding_shift, head_shift, norm_eps };
         let fingerprint = array_at(bytes, 80);
         let blob = Blob { dims, bytes, head, fingerprint, sections };
+        blob.check_sum(Section::LayerParams, CRC32.checksum(blob.section(Section::LayerParams)))?;
         blob.check_params()?;
         Ok(blob)
+    }
+
+    /// Compares the CRC-32 that the caller computed over [`Blob::section`] with the stored one.
+    ///
+    /// # Errors
+    /// [`BlobError::SectionChecksum`].
+    pub fn check_sum(&self, section: Section, computed: u32) -> Result<(), BlobError> {
+        let stored = self.section_crc(section);
+        if stored == computed { Ok(()) } else { Err(BlobError::SectionChecksum { section, stored, computed }) }
     }
 
     /// Every shift and format in its range and every reserved byte zero, so that the step needs no checks.
@@ -300,7 +327,7 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// Walks the section table: offsets tile the file, padding is zero, checksums hold.
+/// Walks the section table: offsets tile the file, padding is zero.
 fn parse_sections<'a>(bytes: &'a [u8], dims: &Dims) -> Result<[&'a [u8]; SECTIONS], BlobError> {
     let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
     // `parse` has checked that the file is as long as all sections together: no part is missing.
@@ -323,10 +350,6 @@ fn parse_sections<'a>(bytes: &'a [u8], dims: &Dims) -> Result<[&'a [u8]; SECTION
         offset = align_up(data_end);
         if part(data_end, offset)?.iter().any(|&b| b != 0) {
             return Err(BlobError::Padding { section });
-        }
-        let (stored, computed) = (u32_at(bytes, row + 4), CRC32.checksum(data));
-        if stored != computed {
-            return Err(BlobError::SectionChecksum { section, stored, computed });
         }
         *slot = data;
     }

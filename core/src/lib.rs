@@ -172,6 +172,8 @@
 //! | [`dims`] | the shape, and all sizes as `const fn` |
 //! | [`state`] | what is carried from byte to byte; snapshots |
 //! | [`step`] | one byte through all layers: [`Decoder`] |
+//! | [`member`] | one byte on several threads |
+//! | [`prefill`] | many known bytes, or bytes of many streams, at once: [`Prefill`] |
 //! | [`fixed`] | the rules of rounding and saturation |
 //! | [`linear`] | i8 matrix times i16 vector |
 //! | [`norm`] | RMSNorm and LayerNorm |
@@ -220,10 +222,12 @@ pub mod fixed;
 pub mod flash;
 pub mod linear;
 pub mod lines;
+pub mod member;
 pub mod nonlinear;
 pub mod norm;
 #[cfg(feature = "f32")]
 pub mod oracle;
+pub mod prefill;
 #[cfg(feature = "record")]
 pub mod record;
 pub mod sample;
@@ -242,8 +246,11 @@ pub mod tables;
 pub use blob::{Blob, BlobError, Fingerprint};
 pub use dims::{Dims, Norm, VOCAB};
 pub use lines::{LineScore, LineScorer, Threshold};
+pub use member::{Member, Share};
+pub use prefill::{Prefill, Run, Stage, Want};
 pub use sample::{Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};
+pub use simd::{Backend, UnknownBackend};
 pub use state::{State, StateError};
 pub use step::{Decoder, LOGIT_SCALE, Logits};
 

@@ -159,8 +159,18 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
 
     /// Counts a byte and lends the elements to the step.
     pub(crate) fn advance(&mut self) -> &mut [i16] {
-        self.position = self.position.wrapping_add(1);
+        self.count(1);
         self.elements_mut()
+    }
+
+    /// The elements of each layer of `blob`, for code that runs layers itself ([`Prefill::layer`](crate::Prefill)).
+    pub fn layers_mut(&mut self, blob: &Blob<'_>) -> core::slice::ChunksExactMut<'_, i16> {
+        self.elements_mut().chunks_exact_mut(blob.dims().layer_state_len().max(1))
+    }
+
+    /// Adds to the position: the layers have read `bytes` more.
+    pub const fn count(&mut self, bytes: u64) {
+        self.position = self.position.wrapping_add(bytes);
     }
 
     /// Makes this state equal to `other`: one memcpy. Speculation and search are built on it.

@@ -20,7 +20,8 @@ use core::ops::DerefMut;
 
 use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB, even};
-use crate::simd::{Gate, Kernels, NO_LOGITS, Native};
+use crate::prefill::Stage;
+use crate::simd::{Backend, Gate, Kernels, NO_LOGITS, with_kernels};
 use crate::state::{State, StateError};
 
 /// One logit per byte value, in log2 units with 16 fractional bits: `p(byte) ~ 2^(logit / 65536)`.
@@ -53,6 +54,7 @@ pub struct Decoder<'b, M, S> {
     blob: Blob<'b>,
     state: State<M>,
     scratch: S,
+    backend: Backend,
 }
 
 /// The parts of the scratch memory. The scan's accumulators and the logits share the tail: the logits are written last.
@@ -65,9 +67,12 @@ struct Scratch<'s> {
     tail: &'s mut [i32],
 }
 
+/// Nobody hears of the stages. A function and no closure, so that the step is compiled once.
+const fn untimed(_: Stage) {}
+
 /// Takes the first `n` elements off `rest`; fewer if it is shorter (it never is).
 #[inline(always)]
-fn take<'s, T>(rest: &mut &'s mut [T], n: usize) -> &'s mut [T] {
+pub(crate) fn take<'s, T>(rest: &mut &'s mut [T], n: usize) -> &'s mut [T] {
     let all = core::mem::take(rest);
     let n = if n > all.len() { all.len() } else { n };
     match all.split_at_mut_checked(n) {
@@ -98,7 +103,7 @@ impl<'s> Scratch<'s> {
 }
 
 impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M, S> {
-    /// A decoder at the zero state.
+    /// A decoder at the zero state, on the fastest backend of this machine.
     ///
     /// * `state`: at least `Dims::state_len` elements; `scratch`: at least `Dims::scratch_len`.
     ///
@@ -110,7 +115,17 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
         if have < need {
             return Err(StateError::TooSmall { what: "scratch memory", need, have });
         }
-        Ok(Self { blob, state, scratch })
+        Ok(Self { blob, state, scratch, backend: Backend::detect() })
+    }
+
+    /// The same decoder on another backend, with the same bits.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// What this decoder runs on.
+    pub const fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// The model.
@@ -130,11 +145,13 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
 
     /// Reads `bytes` and returns the logits after the last one; `None` if there is none.
     pub fn prefill(&mut self, bytes: &[u8]) -> Option<&Logits> {
-        let (&last, head) = bytes.split_last()?;
-        for &byte in head {
-            self.advance(byte);
+        if bytes.is_empty() {
+            return None;
         }
-        Some(self.step(last))
+        Some(with_kernels!(self.backend, |k| {
+            bytes.iter().for_each(|&byte| self.advance(k, byte, &mut untimed));
+            self.logits(k)
+        }))
     }
 
     /// Reads one byte; returns the logits of the next one.
@@ -142,47 +159,72 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
     /// # Cost
     /// One multiply-add per weight, `d_inner * (d_state or 1)` decays per layer. No allocation, no float.
     pub fn step(&mut self, byte: u8) -> &Logits {
-        self.advance(byte);
-        self.logits()
+        self.step_timed(byte, &mut untimed)
+    }
+
+    /// [`Decoder::step`]; `done` hears the end of each of its stages.
+    #[inline]
+    pub fn step_timed(&mut self, byte: u8, done: &mut impl FnMut(Stage)) -> &Logits {
+        with_kernels!(self.backend, |k| {
+            self.advance(k, byte, done);
+            let logits = self.logits(k);
+            done(Stage::Head);
+            logits
+        })
+    }
+
+    /// Reads one byte; the logits are not computed.
+    #[cfg(feature = "flash")]
+    pub(crate) fn feed(&mut self, byte: u8) {
+        with_kernels!(self.backend, |k| self.advance(k, byte, &mut untimed));
     }
 
     /// All of a step but the head, which prefill skips.
-    pub(crate) fn advance(&mut self, byte: u8) {
+    fn advance<K: Kernels>(&mut self, k: K, byte: u8, done: &mut impl FnMut(Stage)) {
         let dims = *self.blob.dims();
         let Scratch { residual, u, xz, log_delta, x_proj, tail } = Scratch::split(&dims, &mut self.scratch);
         let (codes, rows) = self.blob.embedding();
         let code = codes.get(byte as usize).copied().unwrap_or(0);
         let row = rows.chunks_exact(dims.d_model.max(1)).nth(byte as usize).unwrap_or(&[]);
-        Native::embed(row, code, self.blob.head.embedding_shift, residual);
+        k.embed(row, code, self.blob.head.embedding_shift, residual);
+        done(Stage::Embed);
         let eps = self.blob.head.norm_eps;
         let states = self.state.advance().chunks_exact_mut(dims.layer_state_len().max(1));
         for (state, layer) in states.zip(self.blob.layers()) {
             let p = layer.params;
-            Native::norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
-            Native::pack(u);
-            in_proj(&layer, u, xz);
+            k.norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
+            k.pack(u);
+            done(Stage::Norm);
+            in_proj(k, &layer, u, xz);
+            done(Stage::InProj);
             let Some((x, z)) = xz.split_at_mut_checked(dims.d_inner) else { return };
             let Some((history, h)) = state.split_at_mut_checked(dims.conv_state_len()) else { return };
-            Native::conv1d_silu(x, history, layer.conv, layer.conv_code, layer.conv_bias, p.conv_shift, p.x_frac);
-            project_x(&layer, &dims, x, x_proj);
+            k.conv1d_silu(x, history, layer.conv, layer.conv_code, layer.conv_bias, p.conv_shift, p.x_frac);
+            done(Stage::Conv);
+            project_x(k, &layer, &dims, x, x_proj);
+            done(Stage::XProj);
             let Some((dt, bc)) = x_proj.split_at_checked(dims.dt_rank) else { return };
             let Some((b, c)) = bc.split_at_checked(dims.d_state) else { return };
-            Native::log_delta(layer.dt_proj, layer.dt_proj_code, p.dt_proj_shift, dt, layer.dt_bias, log_delta);
-            scan(&layer, &dims, h, b, c, x, log_delta, tail);
-            let down = gate(&layer, tail, x, z);
-            Native::pack(x);
-            Native::matvec_add(layer.out_proj, layer.out_proj_code, p.out_proj_shift - down, x, residual);
+            k.log_delta(layer.dt_proj, layer.dt_proj_code, p.dt_proj_shift, dt, layer.dt_bias, log_delta);
+            done(Stage::DtProj);
+            scan(k, &layer, &dims, h, b, c, x, log_delta, tail);
+            done(Stage::Scan);
+            let down = gate(k, &layer, tail, x, z);
+            k.pack(x);
+            done(Stage::Gate);
+            k.matvec_add(layer.out_proj, layer.out_proj_code, p.out_proj_shift - down, x, residual);
+            done(Stage::OutProj);
         }
     }
 
     /// The last norm and the head.
-    fn logits(&mut self) -> &Logits {
+    fn logits<K: Kernels>(&mut self, k: K) -> &Logits {
         let Scratch { residual, u, tail, .. } = Scratch::split(self.blob.dims(), &mut self.scratch);
         let (weight, bias) = self.blob.norm_f();
-        Native::norm(residual, weight, bias, self.blob.head.norm_f_shift, self.blob.head.norm_eps, u);
-        Native::pack(u);
+        k.norm(residual, weight, bias, self.blob.head.norm_f_shift, self.blob.head.norm_eps, u);
+        k.pack(u);
         let (codes, rows) = self.blob.head();
-        Native::matvec_i32(rows, codes, self.blob.head.head_shift, u, tail);
+        k.matvec_i32(rows, codes, self.blob.head.head_shift, u, tail);
         match tail.first_chunk() {
             Some(logits) => logits,
             // The scratch memory has been measured: there are always enough.
@@ -193,28 +235,28 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
 
 #[cfg(feature = "std")]
 impl<'b> Decoder<'b, std::vec::Vec<i16>, std::vec::Vec<i32>> {
-    /// A decoder that owns its memory.
+    /// A decoder that owns its memory, on the fastest backend of this machine.
     pub fn owned(blob: Blob<'b>) -> Self {
         let dims = *blob.dims();
         let state = State::new(&blob, std::vec![0; dims.state_len()]);
         // The memory has just been sized by the same functions that `State::new` checks.
         let state = state.unwrap_or_else(|_| unreachable!());
-        Self { blob, state, scratch: std::vec![0; dims.scratch_len()] }
+        Self { blob, state, scratch: std::vec![0; dims.scratch_len()], backend: Backend::detect() }
     }
 }
 
 /// `x, z = in_proj u`.
 #[inline(always)]
-fn in_proj(layer: &LayerView<'_>, u: &[i16], xz: &mut [i16]) {
-    Native::matvec_i16(layer.in_proj, layer.in_proj_code, layer.params.in_proj_shift, u, xz);
+fn in_proj<K: Kernels>(k: K, layer: &LayerView<'_>, u: &[i16], xz: &mut [i16]) {
+    k.matvec_i16(layer.in_proj, layer.in_proj_code, layer.params.in_proj_shift, u, xz);
 }
 
 /// `dt, B, C = x_proj x`.
 #[inline(always)]
-fn project_x(layer: &LayerView<'_>, dims: &Dims, x: &mut [i16], out: &mut [i16]) {
-    Native::pack(x);
-    Native::matvec_i16(layer.x_proj, layer.x_proj_code, layer.params.x_proj_shift, x, out);
-    Native::unpack(x);
+fn project_x<K: Kernels>(k: K, layer: &LayerView<'_>, dims: &Dims, x: &mut [i16], out: &mut [i16]) {
+    k.pack(x);
+    k.matvec_i16(layer.x_proj, layer.x_proj_code, layer.params.x_proj_shift, x, out);
+    k.unpack(x);
     let limit = dims.c_limit() as i16;
     for c in out.iter_mut().skip(dims.dt_rank + dims.d_state) {
         *c = (*c).clamp(-limit, limit);
@@ -224,7 +266,8 @@ fn project_x(layer: &LayerView<'_>, dims: &Dims, x: &mut [i16], out: &mut [i16])
 /// The scan: decays and `delta * x` per channel, then the states. `y` lands in the first half of `tail`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
-fn scan(
+fn scan<K: Kernels>(
+    k: K,
     layer: &LayerView<'_>,
     dims: &Dims,
     h: &mut [i16],
@@ -240,18 +283,18 @@ fn scan(
     let mut halves: &mut [i16] = bytemuck::cast_slice_mut(rest);
     let dx = take(&mut halves, dims.d_inner);
     let a = take(&mut halves, dims.d_inner);
-    Native::delta_x(x, log_delta, p.dx_base, layer.state_code, dx);
+    k.delta_x(x, log_delta, p.dx_base, layer.state_code, dx);
     if dims.tied_decays {
-        Native::first_decay(log_delta, layer.a_log, p.a_base);
-        Native::scan_tied(h, b, c, log_delta, a, dx, y);
+        k.first_decay(log_delta, layer.a_log, p.a_base);
+        k.scan_tied(h, b, c, log_delta, a, dx, y);
     } else {
-        Native::scan_free(h, layer.a_log, p.a_base, b, c, log_delta, dx, y);
+        k.scan_free(h, layer.a_log, p.a_base, b, c, log_delta, dx, y);
     }
 }
 
 /// The gate of a layer.
 #[inline(always)]
-fn gate(layer: &LayerView<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+fn gate<K: Kernels>(k: K, layer: &LayerView<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
     let p = layer.params;
     let gate = Gate {
         d_skip: layer.d_skip,
@@ -261,5 +304,5 @@ fn gate(layer: &LayerView<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u
         gate_shift: p.gate_shift,
         z_frac: p.z_frac,
     };
-    Native::gate(&gate, y, x, z)
+    k.gate(&gate, y, x, z)
 }

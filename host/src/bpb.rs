@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use mambabyte_core::{Decoder, LOGIT_SCALE, VOCAB};
+use mambabyte_core::{Decoder, LOGIT_SCALE, Logits, VOCAB, Want};
 use rayon::prelude::*;
 
+use crate::cpu::Stream;
 use crate::model::Session;
 
 /// Something that reads bytes and predicts the next one.
@@ -18,6 +19,14 @@ pub trait ByteModel {
         let mut bits = 0.0;
         self.read(byte, &mut |logits| bits = surprise_bits(logits, next));
         bits
+    }
+    /// Reads a 0x00 byte and `text` but its last byte; `see` is told the bits that each byte of `text` cost, in order.
+    fn score(&mut self, text: &[u8], see: &mut (dyn FnMut(f64) + Send)) {
+        let mut last = 0;
+        for &byte in text {
+            see(self.read_scored(last, byte));
+            last = byte;
+        }
     }
 }
 
@@ -50,6 +59,28 @@ impl ByteModel for IntSession<'_> {
     fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB])) {
         let logits = self.step(byte).map(|l| f64::from(l) * LOGIT_SCALE);
         see(&logits);
+    }
+}
+
+impl ByteModel for Stream<'_> {
+    fn reset(&mut self) {
+        self.state_mut().reset();
+    }
+
+    fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB])) {
+        let logits = self.step(byte).map(|l| f64::from(l) * LOGIT_SCALE);
+        see(&logits);
+    }
+
+    fn score(&mut self, text: &[u8], see: &mut (dyn FnMut(f64) + Send)) {
+        let Some((_, head)) = text.split_last() else { return };
+        let input: Vec<u8> = std::iter::once(0).chain(head.iter().copied()).collect();
+        let bits = |first: usize, logits: &[Logits]| -> Vec<f64> {
+            let next = text.get(first..).unwrap_or(&[]);
+            let pairs = logits.iter().zip(next);
+            pairs.map(|(l, &next)| surprise_bits(&l.map(|l| f64::from(l) * LOGIT_SCALE), next)).collect()
+        };
+        self.prefill(&input, Want::All, bits, |bits| bits.into_iter().for_each(&mut *see));
     }
 }
 
@@ -141,10 +172,8 @@ pub fn evaluate<M: ByteModel>(
         .map_init(&make, |model, bytes| {
             model.reset();
             let (mut total, mut bins) = (0.0, Vec::<PositionBin>::new());
-            let mut last = 0u8;
-            for (position, &byte) in bytes.iter().enumerate() {
-                let bits = model.read_scored(last, byte);
-                last = byte;
+            let mut position = 0;
+            model.score(bytes, &mut |bits| {
                 total += bits;
                 let (low, high) = bin_of(position);
                 match bins.last_mut() {
@@ -154,10 +183,11 @@ pub fn evaluate<M: ByteModel>(
                     }
                     _ => bins.push(PositionBin { start: low, end: high, bits, bytes: 1 }),
                 }
-                if position % 256 == 255 {
+                position += 1;
+                if position % 256 == 0 {
                     progress(256);
                 }
-            }
+            });
             progress(bytes.len() % 256);
             (total, bins)
         })

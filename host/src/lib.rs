@@ -2,14 +2,18 @@
 //!
 //! * [`checkpoint`]: a trained model as plain f32 tensors; [`model`] runs it.
 //! * [`quantize`]: from a checkpoint to a blob.
+//! * [`random_blob`](mod@random_blob): blobs without a checkpoint.
 //! * [`train`]: gradients of the f32 model.
+//! * [`cpu`]: blobs on workstations, on all threads.
 //! * [`bpb`]: bits per byte of a text, for both.
 
 pub mod align;
 pub mod bpb;
 pub mod checkpoint;
+pub mod cpu;
 pub mod model;
 pub mod quantize;
+pub mod random_blob;
 pub mod train;
 
 pub use checkpoint::{Checkpoint, Layer};

@@ -1,7 +1,7 @@
 //! The integer path: one checksum per shipped model over the golden text, and the sizes that were promised.
 
 use mambabyte::commands::checksum::checksum;
-use mambabyte_core::Blob;
+use mambabyte_core::{Backend, Blob, Decoder};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::quantize::writer::fingerprint;
 use mambabyte_tests::{MODELS, model_file};
@@ -17,6 +17,24 @@ fn checksums_of_the_shipped_models() {
         assert_eq!(format!("{:08x}", checksum(blob, &text, |_| ())), golden.trim(), "{name}");
         assert_eq!(fingerprint(&blob), blob.fingerprint(), "{name}");
         assert_eq!(blob.name(), name);
+    }
+}
+
+#[test]
+fn checksums_on_every_backend() {
+    let text = std::fs::read(model_file("text", "golden-4096.txt")).unwrap();
+    for name in MODELS {
+        let bytes = AlignedBytes::new(&std::fs::read(model_file(name, "model.mbb")).unwrap());
+        let blob = Blob::parse(bytes.as_slice()).unwrap();
+        let golden = std::fs::read_to_string(model_file(name, "golden.crc32")).unwrap();
+        for backend in Backend::all() {
+            let mut decoder = Decoder::owned(blob).with_backend(backend);
+            let mut crc = crc32fast::Hasher::new();
+            for &byte in &text {
+                decoder.step(byte).iter().for_each(|logit| crc.update(&logit.to_le_bytes()));
+            }
+            assert_eq!(format!("{:08x}", crc.finalize()), golden.trim(), "{name} on {}", backend.name());
+        }
     }
 }
 

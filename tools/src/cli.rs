@@ -39,6 +39,22 @@ pub enum Command {
     Monitor(Monitor),
     /// Write bytes that the model finds likely.
     Generate(Generate),
+    /// Measure speed and memory on this machine.
+    Bench(Bench),
+    /// One model of `bench`, in a process of its own.
+    #[command(hide = true)]
+    BenchOne(BenchOne),
+}
+
+/// What a blob runs on.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Running {
+    /// Threads. Default: all of the machine. The result has the same bits with any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Kernels, by name (`mambabyte bench` lists those of this machine). Default: the fastest. All have the same bits.
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
 }
 
 /// `convert`.
@@ -135,6 +151,9 @@ pub struct Eval {
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// What to run on.
+    #[command(flatten)]
+    pub running: Running,
 }
 
 /// `logits`.
@@ -159,6 +178,9 @@ pub struct Checksum {
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// What to run on.
+    #[command(flatten)]
+    pub running: Running,
 }
 
 /// `stream`.
@@ -185,6 +207,9 @@ pub struct Stream {
     /// Print one JSON object per line of the stream instead of the stream itself.
     #[arg(long, conflicts_with = "color")]
     pub json: bool,
+    /// What to run on.
+    #[command(flatten)]
+    pub running: Running,
 }
 
 /// `monitor`.
@@ -239,4 +264,76 @@ pub struct Generate {
     /// Equal seeds give equal text, on every machine.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// What to run on.
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Sizes with random weights (width x layers): S 256 x 8, S-tied, M 512 x 16, L 1024 x 24, P 1024 x 53; nano is the
+    /// built-in model.
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Size::Nano, Size::S, Size::STied, Size::M, Size::L, Size::P])]
+    pub size: Vec<Size>,
+    /// Also measure this blob; may be repeated.
+    #[arg(long, value_name = "BLOB")]
+    pub model: Vec<PathBuf>,
+    /// Numbers of threads to measure with.
+    #[arg(long, value_delimiter = ',', value_name = "N", default_values_t = [1, 2], value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Vec<u16>,
+    /// Kernels, by name. Default: the fastest.
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
+    /// Rounds; every figure is the median over them.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Seconds for each figure in a round.
+    #[arg(long, value_name = "S", default_value_t = 0.5)]
+    pub seconds: f64,
+    /// Write all figures, one JSON object.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a plot.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+}
+
+/// A model with random weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "verbatim")]
+pub enum Size {
+    /// sensor-nano, the built-in model.
+    #[value(name = "nano")]
+    Nano,
+    /// 256 x 8.
+    S,
+    /// 256 x 8, tied decays.
+    #[value(name = "S-tied")]
+    STied,
+    /// 512 x 16.
+    M,
+    /// 1024 x 24.
+    L,
+    /// 1024 x 53.
+    P,
+}
+
+/// `bench-one`.
+#[derive(Debug, Args)]
+pub struct BenchOne {
+    /// The blob.
+    pub model: PathBuf,
+    /// Numbers of threads.
+    #[arg(long, value_delimiter = ',')]
+    pub threads: Vec<u16>,
+    /// Kernels, by name.
+    #[arg(long)]
+    pub backend: String,
+    /// Rounds.
+    #[arg(long)]
+    pub rounds: u16,
+    /// Seconds.
+    #[arg(long)]
+    pub seconds: f64,
 }

@@ -19,6 +19,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Some(Command::Stream(args)) => commands::stream::run(&args),
         Some(Command::Monitor(args)) => commands::monitor::run(&args),
         Some(Command::Generate(args)) => commands::generate::run(&args),
+        Some(Command::Bench(args)) => commands::bench::run(&args),
+        Some(Command::BenchOne(args)) => commands::bench::run_one(&args),
     }
 }
 

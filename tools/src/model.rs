@@ -1,23 +1,26 @@
 //! The MODEL argument: a blob, or a checkpoint that runs in f32.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use mambabyte_core::{Blob, Decoder, Dims};
+use mambabyte_core::{Backend, Blob, Dims};
 use mambabyte_host::Model;
 use mambabyte_host::bpb::{Score, evaluate};
-use memmap2::Mmap;
+use mambabyte_host::cpu::{Cpu, HUGE_FROM, HugeBytes, Stream, Weights};
 
+use crate::cli;
 use crate::error::CliError;
 use crate::formats;
 use crate::progress::Progress;
 
-/// A blob, mapped.
+/// A blob in memory: mapped, or copied to huge pages if it is larger than caches.
 pub struct BlobFile {
-    map: Mmap,
+    weights: Weights,
 }
 
 impl BlobFile {
-    /// Maps `path` and checks it.
+    /// Opens `path` and checks it, checksums and all.
     ///
     /// # Errors
     /// [`CliError`] names the file; [`CliError::NeedsBlob`] if it is a checkpoint.
@@ -27,18 +30,41 @@ impl BlobFile {
         {
             return Err(CliError::NeedsBlob { path: path.to_owned() });
         }
-        let map = formats::map(path)?;
-        Blob::parse(&map).map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
-        Ok(Self { map })
+        let io = |source| CliError::io(path, source);
+        let file = File::open(path).map_err(io)?;
+        let weights = if file.metadata().map_err(io)?.len() >= HUGE_FROM {
+            Weights::new(Arc::new(HugeBytes::read(&file).map_err(io)?))
+        } else {
+            Weights::new(Arc::new(formats::map(path)?))
+        };
+        let weights = weights.map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
+        Ok(Self { weights })
     }
 
     /// The blob.
-    ///
-    /// # Errors
-    /// As at [`BlobFile::open`], should the file have changed since.
-    pub fn blob(&self) -> Result<Blob<'_>, CliError> {
-        Blob::parse(&self.map).map_err(|source| CliError::Blob { path: "blob".into(), source })
+    pub fn blob(&self) -> Blob<'_> {
+        self.weights.blob()
     }
+
+    /// The memory, for streams on several threads.
+    pub const fn weights(&self) -> &Weights {
+        &self.weights
+    }
+}
+
+/// `--threads` and `--backend`.
+///
+/// # Errors
+/// [`CliError::Usage`] names the option.
+pub fn cpu(args: &cli::Running) -> Result<Cpu, CliError> {
+    let mut cpu = Cpu::default();
+    if let Some(threads) = args.threads {
+        cpu.threads = usize::from(threads);
+    }
+    if let Some(name) = &args.backend {
+        cpu.backend = Backend::by_name(name).map_err(|e| CliError::Usage(format!("--backend {name}: {e}")))?;
+    }
+    Ok(cpu)
 }
 
 /// Either kind of model.
@@ -67,13 +93,10 @@ impl AnyModel {
     }
 
     /// The shape.
-    ///
-    /// # Errors
-    /// See [`BlobFile::blob`].
-    pub fn dims(&self) -> Result<Dims, CliError> {
+    pub fn dims(&self) -> Dims {
         match self {
-            Self::Blob(file) => Ok(*file.blob()?.dims()),
-            Self::Checkpoint(model) => Ok(*model.dims()),
+            Self::Blob(file) => *file.blob().dims(),
+            Self::Checkpoint(model) => *model.dims(),
         }
     }
 
@@ -85,19 +108,20 @@ impl AnyModel {
         }
     }
 
-    /// Bits per byte of `text`, see [`evaluate`].
+    /// Bits per byte of `text`, see [`evaluate`]: windows are divided among the threads, of a single one its blocks.
     ///
     /// # Errors
-    /// See [`BlobFile::blob`].
-    pub fn evaluate(&self, text: &[u8], window: Option<usize>) -> Result<Score, CliError> {
+    /// [`CliError::Usage`] if so many threads cannot be started.
+    pub fn evaluate(&self, text: &[u8], window: Option<usize>, cpu: Cpu) -> Result<Score, CliError> {
         let progress = Progress::bytes("evaluating", text.len() as u64);
         let tick = |n| progress.add(n);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(cpu.threads).build();
+        let pool = pool.map_err(|e| CliError::Usage(format!("--threads {}: {e}", cpu.threads)))?;
+        let single = window.is_none_or(|window| window >= text.len());
         Ok(match self {
-            Self::Blob(file) => {
-                let blob = file.blob()?;
-                evaluate(|| Decoder::owned(blob), text, window, &tick)
-            }
-            Self::Checkpoint(model) => evaluate(|| model.session(), text, window, &tick),
+            Self::Blob(file) if single => evaluate(|| Stream::new(&file.weights, cpu), text, window, &tick),
+            Self::Blob(file) => pool.install(|| evaluate(|| Stream::of(file.blob(), cpu.backend), text, window, &tick)),
+            Self::Checkpoint(model) => pool.install(|| evaluate(|| model.session(), text, window, &tick)),
         })
     }
 }

@@ -373,7 +373,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
             let at = slot + self.layout.offset(piece) as u32;
             let head = Head::read(&mut self.flash, at)?;
             if piece > 0 {
-                decoder.advance(head.fed);
+                decoder.feed(head.fed);
             }
             let state = decoder.state_mut();
             let elements = state.elements_mut().get_mut(self.layout.elements(piece)).unwrap_or(&mut []);

@@ -1,11 +1,16 @@
 //! Compares this target's kernels with the scalar code, bit for bit: sizes under, at and over every width, extreme and
 //! random values. For tests, on a host and on chips.
 
-use super::{Gate, Kernels, Native, Scalar, plain32::Plain32};
+use super::{Backend, Gate, Kernels, Scalar, plain32::Plain32, with_kernels};
+
+#[cfg(not(mambabyte_narrow))]
+mod blocks;
 
 /// What was compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch {
+    /// The backend.
+    pub backend: &'static str,
     /// The function.
     pub kernel: &'static str,
     /// Its number of rows or channels.
@@ -61,29 +66,39 @@ impl Values {
     }
 }
 
-/// Compares everything; `done(kernel, cases)` hears of each kernel.
+/// Compares all backends of this machine, and the portable code for chips; `done(backend, kernel, cases)` hears of each
+/// kernel.
 ///
 /// # Errors
 /// The first [`Mismatch`].
-pub fn all(mut done: impl FnMut(&'static str, usize)) -> Result<(), Mismatch> {
-    kernels::<Native>(&mut done)?;
-    kernels::<Plain32>(&mut done)
+pub fn all(mut done: impl FnMut(&'static str, &'static str, usize)) -> Result<(), Mismatch> {
+    for backend in Backend::all() {
+        with_kernels!(backend, |k| kernels(k, &mut done))?;
+    }
+    kernels(Plain32, &mut done)
 }
 
-fn kernels<K: Kernels>(done: &mut impl FnMut(&'static str, usize)) -> Result<(), Mismatch> {
-    done("matvec", matvec::<K>()?);
-    done("norm, embed", norm::<K>()?);
-    done("conv1d_silu", conv::<K>()?);
-    done("log_delta, delta_x, first_decay", delta::<K>()?);
-    done("scan", scan::<K>()?);
-    done("gate", gate::<K>()?);
+fn kernels<K: Kernels>(k: K, done: &mut impl FnMut(&'static str, &'static str, usize)) -> Result<(), Mismatch> {
+    done(K::NAME, "matvec", matvec(k)?);
+    done(K::NAME, "norm, embed", norm(k)?);
+    done(K::NAME, "conv1d_silu", conv(k)?);
+    done(K::NAME, "log_delta, delta_x, first_decay", delta(k)?);
+    done(K::NAME, "scan", scan(k)?);
+    done(K::NAME, "gate", gate(k)?);
+    #[cfg(not(mambabyte_narrow))]
+    {
+        done(K::NAME, "matvec, long rows", blocks::matvec(k)?);
+        done(K::NAME, "matmul", blocks::matmul(k)?);
+        done(K::NAME, "scans of blocks", blocks::scans(k)?);
+        done(K::NAME, "log_delta, long rows", blocks::log_delta(k)?);
+    }
     Ok(())
 }
 
 const BASES: [u8; 12] = [1, 9, 12, 13, 14, 15, 16, 17, 18, 22, 40, 54];
 
 #[inline(never)]
-fn matvec<K: Kernels>() -> Result<usize, Mismatch> {
+fn matvec<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     let mut random = Values(1);
     let mut case = 0;
     for columns in LENGTHS {
@@ -107,15 +122,15 @@ fn matvec<K: Kernels>() -> Result<usize, Mismatch> {
             let (mut want16, mut have16) = ([1i16; ROWS], [1i16; ROWS]);
             let (mut want32, mut have32) = ([1i32; ROWS], [1i32; ROWS]);
             let (mut want_add, mut have_add) = (start, start);
-            Scalar::matvec_i16(w, code, base, x, &mut want16);
-            Scalar::matvec_i32(w, code, base, x, &mut want32);
-            Scalar::matvec_add(w, code, base, x, &mut want_add);
-            K::pack(x);
-            K::matvec_i16(w, code, base, x, &mut have16);
-            K::matvec_i32(w, code, base, x, &mut have32);
-            K::matvec_add(w, code, base, x, &mut have_add);
+            Scalar.matvec_i16(w, code, base, x, &mut want16);
+            Scalar.matvec_i32(w, code, base, x, &mut want32);
+            Scalar.matvec_add(w, code, base, x, &mut want_add);
+            k.pack(x);
+            k.matvec_i16(w, code, base, x, &mut have16);
+            k.matvec_i32(w, code, base, x, &mut have32);
+            k.matvec_add(w, code, base, x, &mut have_add);
             if want16 != have16 || want32 != have32 || want_add != have_add {
-                return Err(Mismatch { kernel: "matvec", rows, columns, case });
+                return Err(Mismatch { backend: K::NAME, kernel: "matvec", rows, columns, case });
             }
             case += 1;
         }
@@ -124,7 +139,7 @@ fn matvec<K: Kernels>() -> Result<usize, Mismatch> {
 }
 
 #[inline(never)]
-fn norm<K: Kernels>() -> Result<usize, Mismatch> {
+fn norm<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     let mut random = Values(2);
     let mut case = 0;
     for n in LENGTHS {
@@ -143,16 +158,22 @@ fn norm<K: Kernels>() -> Result<usize, Mismatch> {
             let eps = [0, 1, 1 << 30, 1 << 56][random.below(4) as usize];
             let (mut want, mut have) = ([0i16; MOST], [0i16; MOST]);
             let (Some(w), Some(h)) = (want.get_mut(..n), have.get_mut(..n)) else { continue };
-            Scalar::norm(x, weight, bias, shift, eps, w);
-            K::norm(x, weight, bias, shift, eps, h);
+            Scalar.norm(x, weight, bias, shift, eps, w);
+            k.norm(x, weight, bias, shift, eps, h);
             let mut row = [0i8; MOST];
             row.iter_mut().for_each(|w| *w = random.i8(kind));
             let (mut want_res, mut have_res) = ([0i32; MOST], [0i32; MOST]);
             let (code, base) = (random.next() as u8, BASES[kind as usize % BASES.len()]);
-            Scalar::embed(&row, code, base, &mut want_res);
-            K::embed(&row, code, base, &mut have_res);
+            Scalar.embed(&row, code, base, &mut want_res);
+            k.embed(&row, code, base, &mut have_res);
             if want != have || want_res != have_res {
-                return Err(Mismatch { kernel: "norm, embed", rows: n, columns: kind as usize, case });
+                return Err(Mismatch {
+                    backend: K::NAME,
+                    kernel: "norm, embed",
+                    rows: n,
+                    columns: kind as usize,
+                    case,
+                });
             }
             case += 1;
         }
@@ -161,7 +182,7 @@ fn norm<K: Kernels>() -> Result<usize, Mismatch> {
 }
 
 #[inline(never)]
-fn conv<K: Kernels>() -> Result<usize, Mismatch> {
+fn conv<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     let mut random = Values(3);
     let mut case = 0;
     for n in LENGTHS {
@@ -179,13 +200,13 @@ fn conv<K: Kernels>() -> Result<usize, Mismatch> {
             let past = (taps - 1) * n;
             let (Some(w), Some(code), Some(bias)) = (w.get(..taps * n), code.get(..n), bias.get(..n)) else { continue };
             if let (Some(x), Some(history)) = (x.get_mut(..n), history.get_mut(..past)) {
-                Scalar::conv1d_silu(x, history, w, code, bias, base, frac);
+                Scalar.conv1d_silu(x, history, w, code, bias, base, frac);
             }
             if let (Some(x), Some(history)) = (x2.get_mut(..n), history2.get_mut(..past)) {
-                K::conv1d_silu(x, history, w, code, bias, base, frac);
+                k.conv1d_silu(x, history, w, code, bias, base, frac);
             }
             if x != x2 || history != history2 {
-                return Err(Mismatch { kernel: "conv1d_silu", rows: n, columns: taps, case });
+                return Err(Mismatch { backend: K::NAME, kernel: "conv1d_silu", rows: n, columns: taps, case });
             }
             case += 1;
         }
@@ -194,7 +215,7 @@ fn conv<K: Kernels>() -> Result<usize, Mismatch> {
 }
 
 #[inline(never)]
-fn delta<K: Kernels>() -> Result<usize, Mismatch> {
+fn delta<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     let mut random = Values(4);
     let mut case = 0;
     for n in LENGTHS {
@@ -218,11 +239,11 @@ fn delta<K: Kernels>() -> Result<usize, Mismatch> {
             let a_base = random.next() as i16;
             let run = |l: &mut [i16], dx: &mut [i16], scalar: bool| {
                 if scalar {
-                    Scalar::log_delta(w, code, base, dt, bias, l);
-                    Scalar::delta_x(x, l, dx_base, code, dx);
+                    Scalar.log_delta(w, code, base, dt, bias, l);
+                    Scalar.delta_x(x, l, dx_base, code, dx);
                 } else {
-                    K::log_delta(w, code, base, dt, bias, l);
-                    K::delta_x(x, l, dx_base, code, dx);
+                    k.log_delta(w, code, base, dt, bias, l);
+                    k.delta_x(x, l, dx_base, code, dx);
                 }
             };
             let (mut l, mut dx, mut l2, mut dx2) = ([0i16; MOST], [0i16; MOST], [0i16; MOST], [0i16; MOST]);
@@ -234,11 +255,17 @@ fn delta<K: Kernels>() -> Result<usize, Mismatch> {
             }
             let same = l == l2 && dx == dx2;
             if let (Some(l), Some(l2)) = (l.get_mut(..n), l2.get_mut(..n)) {
-                Scalar::first_decay(l, a_log, a_base);
-                K::first_decay(l2, a_log, a_base);
+                Scalar.first_decay(l, a_log, a_base);
+                k.first_decay(l2, a_log, a_base);
             }
             if !same || l != l2 {
-                return Err(Mismatch { kernel: "log_delta, delta_x, first_decay", rows: n, columns: rank, case });
+                return Err(Mismatch {
+                    backend: K::NAME,
+                    kernel: "log_delta, delta_x, first_decay",
+                    rows: n,
+                    columns: rank,
+                    case,
+                });
             }
             case += 1;
         }
@@ -247,7 +274,7 @@ fn delta<K: Kernels>() -> Result<usize, Mismatch> {
 }
 
 #[inline(never)]
-fn scan<K: Kernels>() -> Result<usize, Mismatch> {
+fn scan<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     // The smallest chips have no room for 4 KiB twice.
     const CELLS: usize = if cfg!(mambabyte_thumb1) { 512 } else { 2048 };
     const CHANNELS: usize = if cfg!(mambabyte_thumb1) { 128 } else { MOST };
@@ -276,24 +303,24 @@ fn scan<K: Kernels>() -> Result<usize, Mismatch> {
                 let (Some(b), Some(c), Some(dx)) = (b.get(..states), c.get(..states), dx.get(..n)) else { continue };
                 let (Some(a_log), Some(l)) = (a_log.get(..n * states), l.get_mut(..n)) else { continue };
                 if let (Some(h), Some(y)) = (want.get_mut(..n * states), y.get_mut(..n)) {
-                    Scalar::scan_free(h, a_log, a_base, b, c, l, dx, y);
+                    Scalar.scan_free(h, a_log, a_base, b, c, l, dx, y);
                 }
                 if let (Some(h), Some(y)) = (h.get_mut(..n * states), y2.get_mut(..n)) {
-                    K::scan_free(h, a_log, a_base, b, c, l, dx, y);
+                    k.scan_free(h, a_log, a_base, b, c, l, dx, y);
                 }
                 if h != want || y != y2 {
-                    return Err(Mismatch { kernel: "scan_free", rows: n, columns: states, case });
+                    return Err(Mismatch { backend: K::NAME, kernel: "scan_free", rows: n, columns: states, case });
                 }
                 // The first decay of a channel is not negative.
                 l.iter_mut().for_each(|r| *r &= 32767);
                 if let (Some(h), Some(y), Some(a)) = (want.get_mut(..n * states), y.get_mut(..n), powers.get_mut(..n)) {
-                    Scalar::scan_tied(h, b, c, l, a, dx, y);
+                    Scalar.scan_tied(h, b, c, l, a, dx, y);
                 }
                 if let (Some(h), Some(y), Some(a)) = (h.get_mut(..n * states), y2.get_mut(..n), powers.get_mut(..n)) {
-                    K::scan_tied(h, b, c, l, a, dx, y);
+                    k.scan_tied(h, b, c, l, a, dx, y);
                 }
                 if h != want || y != y2 {
-                    return Err(Mismatch { kernel: "scan_tied", rows: n, columns: states, case });
+                    return Err(Mismatch { backend: K::NAME, kernel: "scan_tied", rows: n, columns: states, case });
                 }
                 case += 1;
             }
@@ -303,7 +330,7 @@ fn scan<K: Kernels>() -> Result<usize, Mismatch> {
 }
 
 #[inline(never)]
-fn gate<K: Kernels>() -> Result<usize, Mismatch> {
+fn gate<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     let mut random = Values(6);
     let mut case = 0;
     for n in LENGTHS {
@@ -327,13 +354,13 @@ fn gate<K: Kernels>() -> Result<usize, Mismatch> {
             let (mut y2, mut x2, mut z2) = (y, x, z);
             let mut down = [0; 2];
             if let (Some(x), Some(z)) = (x.get_mut(..n), z.get_mut(..n)) {
-                down[0] = Scalar::gate(&p, &mut y, x, z);
+                down[0] = Scalar.gate(&p, &mut y, x, z);
             }
             if let (Some(x), Some(z)) = (x2.get_mut(..n), z2.get_mut(..n)) {
-                down[1] = K::gate(&p, &mut y2, x, z);
+                down[1] = k.gate(&p, &mut y2, x, z);
             }
             if x != x2 || down[0] != down[1] {
-                return Err(Mismatch { kernel: "gate", rows: n, columns: style as usize, case });
+                return Err(Mismatch { backend: K::NAME, kernel: "gate", rows: n, columns: style as usize, case });
             }
             case += 1;
         }

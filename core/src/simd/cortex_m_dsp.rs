@@ -40,69 +40,71 @@ pub(crate) use scan::DECAYS;
 use super::{Gate, Kernels, channels};
 
 /// The kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dsp;
 
 impl Kernels for Dsp {
-    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+    const NAME: &'static str = "dsp";
+
+    fn embed(self, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
         channels::embed(row, code, base, res);
     }
 
-    fn pack(x: &mut [i16]) {
+    fn pack(self, x: &mut [i16]) {
         smlad::pack(x);
     }
 
-    fn unpack(x: &mut [i16]) {
+    fn unpack(self, x: &mut [i16]) {
         smlad::pack(x);
     }
 
     #[inline(always)]
-    fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
         smlad::matvec_i16(w, code, base, x, y);
     }
 
     #[inline(always)]
-    fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         smlad::matvec_i32(w, code, base, x, y);
     }
 
     #[inline(always)]
-    fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         smlad::matvec_add(w, code, base, x, y);
     }
 
-    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+    fn norm(self, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
         norm::norm(x, weight, bias, shift, eps, u);
     }
 
     #[inline(always)]
-    fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+    fn conv1d_silu(self, x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
         conv::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
     #[inline(always)]
-    fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
         delta::log_delta(w, code, base, dt, bias, l);
     }
 
     #[inline(always)]
-    fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+    fn delta_x(self, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
         delta::delta_x(x, l, base, code, dx);
     }
 
     #[inline(always)]
-    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+    fn gate(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
         gate::gate(p, y, x, z)
     }
 
-    #[cfg(mambabyte_dsp)]
-    fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+    fn first_decay(self, l: &mut [i16], a_log: &[u8], a_base: i16) {
         delta::first_decay(l, a_log, a_base);
     }
 
-    #[cfg(mambabyte_dsp)]
     #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn scan_free(
+        self,
         h: &mut [i16],
         a_log: &[u8],
         a_base: i16,
@@ -115,9 +117,8 @@ impl Kernels for Dsp {
         scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
 
-    #[cfg(mambabyte_dsp)]
     #[inline(always)]
-    fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+    fn scan_tied(self, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
         scan::scan_tied(h, b, c, r, a, dx, y);
     }
 }

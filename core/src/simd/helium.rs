@@ -16,61 +16,65 @@ use super::{Gate, Kernels, Scalar};
 use crate::linear::BLOCK;
 
 /// The kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Helium;
 
 impl Kernels for Helium {
-    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
-        Plain32::embed(row, code, base, res);
+    const NAME: &'static str = "helium";
+
+    fn embed(self, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+        Plain32.embed(row, code, base, res);
     }
 
     #[inline(never)]
-    fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_i16(w, code, base, x, y);
+            return Scalar.matvec_i16(w, code, base, x, y);
         }
         matvec::matvec(matvec::to_i16, true, w, code, base, x, y, |y, q| *y = narrow::saturate(q));
     }
 
-    fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_i32(w, code, base, x, y);
+            return Scalar.matvec_i32(w, code, base, x, y);
         }
         matvec::matvec(matvec::to_i32, true, w, code, base, x, y, |y, q| *y = q);
     }
 
-    fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_add(w, code, base, x, y);
+            return Scalar.matvec_add(w, code, base, x, y);
         }
         matvec::matvec(matvec::add_to_i32, false, w, code, base, x, y, |y, q| *y = y.saturating_add(q));
     }
 
-    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+    fn norm(self, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
         norm::norm(x, weight, bias, shift, eps, u);
     }
 
-    fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+    fn conv1d_silu(self, x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
         conv::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
-    fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
         delta::log_delta(w, code, base, dt, bias, l);
     }
 
-    fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+    fn delta_x(self, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
         delta::delta_x(x, l, base, code, dx);
     }
 
-    fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
+    fn first_decay(self, l: &mut [i16], a_log: &[u8], a_base: i16) {
         scan::first_decay(l, a_log, a_base);
     }
 
-    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+    fn gate(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
         gate::gate(p, y, x, z)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
     fn scan_free(
+        self,
         h: &mut [i16],
         a_log: &[u8],
         a_base: i16,
@@ -83,7 +87,7 @@ impl Kernels for Helium {
         scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
 
-    fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+    fn scan_tied(self, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
         scan::scan_tied(h, b, c, r, a, dx, y);
     }
 }

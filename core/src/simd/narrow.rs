@@ -1,6 +1,8 @@
 //! The per-channel arithmetic in 32 bits, for processors whose 64-bit shifts are long: the same bits as the modules
 //! that hold the scalar functions, by other routes. `tests` in [`super::check`] compare them.
 
+#![allow(dead_code, reason = "each kind of processor uses a part of it")]
+
 use crate::fixed::{requantize, round_shift, saturate_i32};
 use crate::nonlinear::{exp2_fraction, log2_softplus};
 use crate::tables::{LOG2_SOFTPLUS, ROW_MULTIPLIER, SIGMOID};
@@ -67,6 +69,7 @@ pub(crate) struct Requantizer<const LOW: bool> {
 }
 
 /// Calls `$f` with the [`Requantizer`] of `$base`: one copy of the loop for each kind.
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 macro_rules! with_scale {
     ($base:expr, |$scale:ident| $f:expr) => {
         if $base < 17 {
@@ -78,6 +81,7 @@ macro_rules! with_scale {
         }
     };
 }
+#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 pub(crate) use with_scale;
 
 impl<const LOW: bool> Requantizer<LOW> {

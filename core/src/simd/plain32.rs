@@ -8,6 +8,7 @@ use super::{Gate, Kernels, Scalar, rare};
 use crate::linear::BLOCK;
 
 /// The kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plain32;
 
 /// The sums of the four rows of `w`.
@@ -74,55 +75,57 @@ fn rows<T, const LOW: bool>(
 }
 
 impl Kernels for Plain32 {
-    fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+    const NAME: &'static str = "plain32";
+
+    fn embed(self, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
         channels::embed(row, code, base, res);
     }
 
     #[inline(never)]
-    fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_i16(w, code, base, x, y);
+            return Scalar.matvec_i16(w, code, base, x, y);
         }
         let (code, y) = whole(w, code, x, y);
         with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = narrow::saturate(q)));
     }
 
-    fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_i32(w, code, base, x, y);
+            return Scalar.matvec_i32(w, code, base, x, y);
         }
         let (code, y) = whole(w, code, x, y);
         with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = q));
     }
 
-    fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
         if x.len() > BLOCK {
-            return Scalar::matvec_add(w, code, base, x, y);
+            return Scalar.matvec_add(w, code, base, x, y);
         }
         let (code, y) = whole(w, code, x, y);
         with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = y.saturating_add(q)));
     }
 
-    fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+    fn norm(self, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
         match channels::scale_of(x, bias, shift, eps) {
             Some(scaled) => channels::normalize(scaled, x, weight, u),
             None => rare::norm(x, weight, bias, shift, eps, u),
         }
     }
 
-    fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
+    fn conv1d_silu(self, x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
         channels::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
-    fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
         channels::log_delta(w, code, base, dt, bias, l);
     }
 
-    fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+    fn delta_x(self, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
         channels::delta_x(x, l, base, code, dx);
     }
 
-    fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
+    fn gate(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
         channels::gate(p, y, x, z)
     }
 }

@@ -9,19 +9,19 @@ use crate::nonlinear::log2_softplus;
 #[cold]
 #[inline(never)]
 pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
-    Scalar::norm(x, weight, bias, shift, eps, u);
+    Scalar.norm(x, weight, bias, shift, eps, u);
 }
 
 #[cold]
 #[inline(never)]
 pub(crate) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
-    Scalar::conv1d_silu(x, history, w, code, bias, base, frac);
+    Scalar.conv1d_silu(x, history, w, code, bias, base, frac);
 }
 
 #[cold]
 #[inline(never)]
 pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-    Scalar::log_delta(w, code, base, dt, bias, l);
+    Scalar.log_delta(w, code, base, dt, bias, l);
 }
 
 /// One channel of [`log_delta`], from its sum.
@@ -35,19 +35,19 @@ pub(crate) fn log_delta_of(sum: i64, code: u8, base: u8, bias: i16) -> i16 {
 #[cold]
 #[inline(never)]
 pub(crate) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
-    Scalar::delta_x(x, l, base, code, dx);
+    Scalar.delta_x(x, l, base, code, dx);
 }
 
 #[cold]
 #[inline(never)]
 pub(crate) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
-    Scalar::first_decay(l, a_log, a_base);
+    Scalar.first_decay(l, a_log, a_base);
 }
 
 #[cold]
 #[inline(never)]
 pub(crate) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
-    Scalar::scan_tied(h, b, c, r, a, dx, y);
+    Scalar.scan_tied(h, b, c, r, a, dx, y);
 }
 
 /// One channel of [`Kernels::gate`] before the shift that fits the byte; `silu_z` is SiLU of `z`.

@@ -9,7 +9,7 @@ use semihosting::{eprintln, println, process};
 start!(main);
 
 fn main() -> ! {
-    match check::all(|kernel, cases| println!("{BOARD}: {kernel}: {cases} cases equal")) {
+    match check::all(|backend, kernel, cases| println!("{BOARD}: {backend}: {kernel}: {cases} cases equal")) {
         Ok(()) => process::exit(0),
         Err(mismatch) => {
             eprintln!("{BOARD}: {mismatch:?}");

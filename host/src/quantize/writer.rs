@@ -32,8 +32,6 @@ pub struct BlobParts {
     pub sections: Vec<Vec<u8>>,
 }
 
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-
 impl BlobParts {
     /// Empty parts of shape `dims`.
     pub fn new(dims: Dims, name: &str) -> Self {
@@ -106,7 +104,7 @@ impl BlobParts {
             hash.update(data);
             let row = HEADER + section as usize * TABLE_ROW;
             out[row..row + 4].copy_from_slice(&((offset / ALIGN as u64) as u32).to_le_bytes());
-            out[row + 4..row + 8].copy_from_slice(&CRC.checksum(data).to_le_bytes());
+            out[row + 4..row + 8].copy_from_slice(&crc32fast::hash(data).to_le_bytes());
             out[offset as usize..offset as usize + data.len()].copy_from_slice(data);
             offset += align_up(data.len() as u64);
         }
@@ -116,10 +114,10 @@ impl BlobParts {
             cut -= 1;
         }
         out[96..96 + cut].copy_from_slice(&self.name.as_bytes()[..cut]);
-        let mut digest = CRC.digest();
-        digest.update(&out[..HEADER - 4]);
-        digest.update(&out[HEADER..HEADER + SECTIONS * TABLE_ROW]);
-        let crc = digest.finalize();
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&out[..HEADER - 4]);
+        hasher.update(&out[HEADER..HEADER + SECTIONS * TABLE_ROW]);
+        let crc = hasher.finalize();
         out[HEADER - 4..HEADER].copy_from_slice(&crc.to_le_bytes());
         out
     }

@@ -1,24 +1,32 @@
 //! `mambabyte checksum`: the golden value that every other target must reproduce.
 
-use mambabyte_core::{Blob, Decoder};
+use mambabyte_core::{Backend, Blob, Logits, Want};
+use mambabyte_host::cpu::Stream;
 use serde_json::json;
 
 use crate::cli;
 use crate::error::CliError;
-use crate::model::{BlobFile, read_text};
+use crate::model::{BlobFile, cpu, read_text};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 
 /// CRC-32 (as in zip) over the 256 little-endian i32 logits after each byte of `text`, from the zero state.
-pub fn checksum(blob: Blob<'_>, text: &[u8], mut progress: impl FnMut(usize)) -> u32 {
-    let mut decoder = Decoder::owned(blob);
+pub fn checksum(blob: Blob<'_>, text: &[u8], progress: impl FnMut(usize) + Send) -> u32 {
+    checksum_of(Stream::of(blob, Backend::detect()), text, progress)
+}
+
+/// [`checksum`] on a new stream.
+fn checksum_of(mut stream: Stream<'_>, text: &[u8], mut progress: impl FnMut(usize) + Send) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    for &byte in text {
-        for logit in decoder.step(byte) {
-            hasher.update(&logit.to_le_bytes());
-        }
-        progress(1);
-    }
+    let part = |_: usize, logits: &[Logits]| {
+        let mut part = crc32fast::Hasher::new();
+        logits.as_flattened().iter().for_each(|logit| part.update(&logit.to_le_bytes()));
+        (part, logits.len())
+    };
+    stream.prefill(text, Want::All, part, |(part, bytes)| {
+        hasher.combine(&part);
+        progress(bytes);
+    });
     hasher.finalize()
 }
 
@@ -27,10 +35,11 @@ pub fn checksum(blob: Blob<'_>, text: &[u8], mut progress: impl FnMut(usize)) ->
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &cli::Checksum) -> Result<(), CliError> {
+    let cpu = cpu(&args.running)?;
     let file = BlobFile::open(&args.model)?;
     let text = read_text(&args.text)?;
     let bar = Progress::bytes("checksum", text.len() as u64);
-    let crc = checksum(file.blob()?, &text, |n| bar.add(n));
+    let crc = checksum_of(Stream::new(file.weights(), cpu), &text, |n| bar.add(n));
     drop(bar);
     if args.json {
         return print_json(&json!({ "checksum": format!("{crc:08x}"), "bytes": text.len() }));

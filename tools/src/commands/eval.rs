@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli;
 use crate::error::CliError;
-use crate::model::{AnyModel, read_text};
+use crate::model::{AnyModel, cpu, read_text};
 use crate::output::{print, print_json, thousands};
 
 /// Runs the command.
@@ -15,6 +15,7 @@ use crate::output::{print, print_json, thousands};
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &cli::Eval) -> Result<(), CliError> {
+    let cpu = cpu(&args.running)?;
     let model = AnyModel::open(&args.model)?;
     let window = args.window.map(|w| w as usize);
     let (mut total, mut files) = (Score::empty(), Vec::new());
@@ -24,7 +25,7 @@ pub fn run(args: &cli::Eval) -> Result<(), CliError> {
         if text.is_empty() {
             return Err(CliError::Usage(format!("{}: the text is empty", path.display())));
         }
-        let score = model.evaluate(&text, window)?;
+        let score = model.evaluate(&text, window, cpu)?;
         total.merge(&score);
         files.push((path, score));
     }

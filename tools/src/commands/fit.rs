@@ -14,7 +14,7 @@ use crate::speed;
 
 fn dims(args: &cli::Fit) -> Result<Dims, CliError> {
     if let Some(path) = &args.model {
-        return AnyModel::open(path)?.dims();
+        return Ok(AnyModel::open(path)?.dims());
     }
     let d_model = args.d_model.unwrap_or(0);
     let dims = Dims {

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use mambabyte_core::{Decoder, Rng, SampleOptions, sample};
+use mambabyte_core::{Rng, SampleOptions, Want, sample};
+use mambabyte_host::cpu::Stream;
 
 use crate::cli;
 use crate::error::CliError;
-use crate::model::{BlobFile, read_text};
+use crate::model::{BlobFile, cpu, read_text};
 
 /// Checks the options and puts them into the integers that the sampler uses.
 ///
@@ -37,21 +38,23 @@ pub fn options(args: &cli::Generate) -> Result<SampleOptions, CliError> {
 /// [`CliError`].
 pub fn run(args: &cli::Generate) -> Result<(), CliError> {
     let options = options(args)?;
+    let cpu = cpu(&args.running)?;
     let file = BlobFile::open(&args.model)?;
     let prompt = match args.prompt.as_str() {
         "-" => read_text(Path::new("-"))?,
         text => text.as_bytes().to_vec(),
     };
-    let mut decoder = Decoder::owned(file.blob()?);
+    let mut stream = Stream::new(file.weights(), cpu);
     let mut rng = Rng::new(args.seed);
     let mut last = 0;
-    for byte in prompt {
-        decoder.step(last);
-        last = byte;
+    if let Some((&end, head)) = prompt.split_last() {
+        let known: Vec<u8> = std::iter::once(0).chain(head.iter().copied()).collect();
+        stream.prefill(&known, Want::Nothing, |_, _| (), |()| ());
+        last = end;
     }
     let mut out = std::io::stdout().lock();
     for _ in 0..args.bytes {
-        last = sample(decoder.step(last), &options, &mut rng);
+        last = sample(stream.step(last), &options, &mut rng);
         out.write_all(&[last]).map_err(CliError::stdout)?;
         if last == b'\n' {
             out.flush().map_err(CliError::stdout)?;

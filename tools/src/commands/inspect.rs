@@ -47,7 +47,7 @@ pub fn parameters(blob: &Blob<'_>) -> u64 {
 /// [`CliError`].
 pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
     let file = BlobFile::open(&args.model)?;
-    let blob = file.blob()?;
+    let blob = file.blob();
     let (dims, need) = (*blob.dims(), Need::of(blob.dims()));
     let stored = hex(&blob.fingerprint());
     let matches = fingerprint(&blob) == blob.fingerprint();

@@ -38,7 +38,7 @@ pub fn run(args: &cli::Logits) -> Result<(), CliError> {
         }
     };
     match &model {
-        AnyModel::Blob(file) => read(&mut Decoder::owned(file.blob()?)),
+        AnyModel::Blob(file) => read(&mut Decoder::owned(file.blob())),
         AnyModel::Checkpoint(model) => read(&mut model.session()),
     }
     write_whole(&args.npy, &out)

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod bench;
 pub mod checksum;
 pub mod convert;
 pub mod demo;

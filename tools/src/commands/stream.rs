@@ -9,17 +9,20 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use mambabyte_core::lines::{MAX_LINE, SAVED};
-use mambabyte_core::{Blob, Decoder, LineScore, LineScorer, State, StateError, Threshold, surprise};
+use mambabyte_core::{Backend, Blob, LineScore, LineScorer, Logits, State, StateError, Threshold, Want, surprise};
+use mambabyte_host::cpu::Stream;
 use serde_json::json;
 
 use crate::cli;
 use crate::error::CliError;
-use crate::model::BlobFile;
+use crate::model::{BlobFile, cpu};
 use crate::output::write_whole;
 
 /// A model that reads a stream: the state has read all bytes but the last, which is pending.
 pub struct Reader<'b> {
-    decoder: Decoder<'b, Vec<i16>, Vec<i32>>,
+    stream: Stream<'b>,
+    /// The state before the block that is being read.
+    before: State<Vec<i16>>,
     scorer: LineScorer,
     pending: u8,
 }
@@ -30,14 +33,56 @@ const TRAILER: usize = 1 + SAVED + 4;
 impl<'b> Reader<'b> {
     /// At the zero state; a 0x00 byte is pending, as in training windows.
     pub fn new(blob: Blob<'b>, threshold: Threshold) -> Self {
-        Self { decoder: Decoder::owned(blob), scorer: LineScorer::new(threshold, 0), pending: 0 }
+        Self::on(Stream::of(blob, Backend::detect()), threshold)
+    }
+
+    /// [`Reader::new`] on a stream at the zero state.
+    pub fn on(stream: Stream<'b>, threshold: Threshold) -> Self {
+        let before = State::new(stream.blob(), vec![0; stream.blob().dims().state_len()]);
+        // The memory has just been sized by the function that `State::new` checks.
+        let before = before.unwrap_or_else(|_| unreachable!());
+        Self { stream, before, scorer: LineScorer::new(threshold, 0), pending: 0 }
     }
 
     /// Reads a byte: its surprise in Q16 bits, and the score of the line that it ends.
     pub fn read(&mut self, byte: u8) -> (u32, Option<LineScore>) {
-        let bits = surprise(self.decoder.step(self.pending), byte);
+        let bits = surprise(self.stream.step(self.pending), byte);
         self.pending = byte;
         (bits, self.scorer.push(byte, bits))
+    }
+
+    /// Reads `bytes` as blocks, which is faster than one by one; `see(byte, surprise, score)` hears of each. If it fails,
+    /// the bytes after that one have not been read.
+    ///
+    /// # Errors
+    /// What `see` returns.
+    pub fn read_all<E>(
+        &mut self,
+        bytes: &[u8],
+        mut see: impl FnMut(u8, u32, Option<LineScore>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some((_, head)) = bytes.split_last() else { return Ok(()) };
+        let input: Vec<u8> = std::iter::once(self.pending).chain(head.iter().copied()).collect();
+        // Both states are of one model.
+        let _ = self.before.clone_from(self.stream.state());
+        let mut costs = Vec::with_capacity(bytes.len());
+        let map = |first: usize, logits: &[Logits]| -> Vec<u32> {
+            let next = bytes.get(first..).unwrap_or(&[]);
+            logits.iter().zip(next).map(|(logits, &next)| surprise(logits, next)).collect()
+        };
+        self.stream.prefill(&input, Want::All, map, |part| costs.extend(part));
+        for (index, (&byte, &bits)) in bytes.iter().zip(&costs).enumerate() {
+            self.pending = byte;
+            let score = self.scorer.push(byte, bits);
+            if let Err(error) = see(byte, bits, score) {
+                // Back to before the block, then as far as was seen.
+                let _ = self.stream.state_mut().clone_from(&self.before);
+                let seen = input.get(..=index).unwrap_or(&[]);
+                self.stream.prefill(seen, Want::Nothing, |_, _| (), |()| ());
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Ends the line that is open at the end of the stream.
@@ -49,10 +94,9 @@ impl<'b> Reader<'b> {
     ///
     /// # Errors
     /// None in practice: the buffer is sized by the same function.
-    pub fn save(&self) -> Result<Vec<u8>, StateError> {
-        let state: &State<Vec<i16>> = self.decoder.state();
-        let mut out = vec![0; self.decoder.blob().dims().snapshot_bytes()];
-        state.snapshot(&mut out)?;
+    pub fn save(&mut self) -> Result<Vec<u8>, StateError> {
+        let mut out = vec![0; self.stream.blob().dims().snapshot_bytes()];
+        self.stream.state().snapshot(&mut out)?;
         let mut scorer = [0; SAVED];
         self.scorer.save(&mut scorer);
         let mut trailer = vec![self.pending];
@@ -67,10 +111,10 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// [`StateError`] for anything but a whole, undamaged save of the same model; nothing has changed then.
     pub fn load(&mut self, saved: &[u8], threshold: Threshold) -> Result<(), StateError> {
-        let snapshot = self.decoder.blob().dims().snapshot_bytes();
+        let snapshot = self.stream.blob().dims().snapshot_bytes();
         // A wrong magic or model is a better answer than a wrong length, so the snapshot part is judged first.
         let head = saved.get(..snapshot).unwrap_or(saved);
-        let mut state = State::new(self.decoder.blob(), vec![0; self.decoder.blob().dims().state_len()])?;
+        let mut state = State::new(self.stream.blob(), vec![0; self.stream.blob().dims().state_len()])?;
         state.restore(head)?;
         let length = StateError::Length { expected: snapshot + TRAILER, found: saved.len() };
         let Some(trailer) = saved.get(snapshot..).filter(|t| t.len() == TRAILER) else { return Err(length) };
@@ -84,7 +128,7 @@ impl<'b> Reader<'b> {
             return Err(length);
         };
         let Ok(scorer) = scorer.try_into() else { return Err(length) };
-        self.decoder.state_mut().clone_from(&state)?;
+        self.stream.state_mut().clone_from(&state)?;
         self.pending = pending;
         self.scorer = LineScorer::load(threshold, scorer);
         Ok(())
@@ -141,6 +185,9 @@ pub const fn color(bits: u32) -> Option<u8> {
 pub fn bits(q16: u32) -> f64 {
     f64::from(q16) / 65_536.0
 }
+
+/// Bytes that each thread reads before Ctrl-C is looked for.
+const PIECE: usize = 64;
 
 /// Where lines and scores go.
 enum Show {
@@ -212,8 +259,9 @@ impl Show {
 /// [`CliError`].
 pub fn run(args: &cli::Stream) -> Result<(), CliError> {
     let threshold = threshold(&args.threshold)?;
+    let cpu = cpu(&args.running)?;
     let file = BlobFile::open(&args.model)?;
-    let mut reader = Reader::new(file.blob()?, threshold);
+    let mut reader = Reader::on(Stream::new(file.weights(), cpu), threshold);
     if let Some(path) = &args.load_state {
         let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
         reader.load(&saved, threshold).map_err(|source| CliError::State { path: path.clone(), source })?;
@@ -236,7 +284,7 @@ pub fn run(args: &cli::Stream) -> Result<(), CliError> {
         (_, true) => Show::Json,
         _ => Show::Plain,
     };
-    let outcome = pass(&mut reader, &input, &stop, &mut show, args);
+    let outcome = pass(&mut reader, &input, &stop, &mut show, args, PIECE * cpu.threads);
     if let Some(path) = &args.save_state {
         let saved = reader.save().map_err(|source| CliError::State { path: path.clone(), source })?;
         write_whole(path, &saved)?;
@@ -251,6 +299,7 @@ fn pass(
     stop: &AtomicBool,
     show: &mut Show,
     args: &cli::Stream,
+    piece: usize,
 ) -> Result<(), CliError> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut number = 0;
@@ -262,22 +311,27 @@ fn pass(
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        for &byte in &chunk {
+        for piece in chunk.chunks(piece) {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
             // A byte counts as read when it is passed on: a closed output loses none from the state.
-            if matches!(show, Show::Plain) {
-                out.write_all(&[byte]).map_err(CliError::stdout)?;
-            }
-            let (bits, score) = reader.read(byte);
-            if let Show::Color(line) = show {
-                let _ = line.push((byte, bits));
-            }
-            if let Some(score) = score {
-                number += 1;
-                show.line(&score, number, &mut out).map_err(CliError::stdout)?;
-            }
+            reader
+                .read_all(piece, |byte, bits, score| {
+                    match show {
+                        Show::Plain => out.write_all(&[byte])?,
+                        Show::Color(line) => _ = line.push((byte, bits)),
+                        Show::Json => {}
+                    }
+                    match score {
+                        Some(score) => {
+                            number += 1;
+                            show.line(&score, number, &mut out)
+                        }
+                        None => Ok(()),
+                    }
+                })
+                .map_err(CliError::stdout)?;
         }
         out.flush().map_err(CliError::stdout)?;
     }

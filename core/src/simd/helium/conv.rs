@@ -99,7 +99,7 @@ pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
     let n = x.len();
     let whole = w.len() == 4 * n && history.len() == 3 * n && code.len() == n && bias.len() == n;
     if !whole || base < 17 || n == 0 || n % 8 != 0 {
-        return Plain32::conv1d_silu(x, history, w, code, bias, base, frac);
+        return Plain32.conv1d_silu(x, history, w, code, bias, base, frac);
     }
     let (columns, taps) = (history.as_mut_ptr(), w.as_ptr());
     let pass = Pass {

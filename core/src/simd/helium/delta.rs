@@ -93,7 +93,7 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
     let (n, rank) = (l.len(), dt.len());
     let whole = code.len() == n && bias.len() == n && w.len() == n * rank;
     if base < 17 || !whole || n == 0 || n % 4 != 0 || rank == 0 || rank > 512 {
-        return Plain32::log_delta(w, code, base, dt, bias, l);
+        return Plain32.log_delta(w, code, base, dt, bias, l);
     }
     let mut from = 0;
     while from < n {
@@ -196,7 +196,7 @@ unsafe extern "C" fn delta_x_loop(_factors: &Factors) {
 pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
     let n = dx.len();
     if x.len() != n || l.len() != n || code.len() != n || n % 4 != 0 || n == 0 {
-        return Plain32::delta_x(x, l, base, code, dx);
+        return Plain32.delta_x(x, l, base, code, dx);
     }
     let factors = Factors {
         dx: dx.as_mut_ptr(),

@@ -110,7 +110,7 @@ pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) ->
     let n = x.len();
     let whole = z.len() == n && p.d_skip.len() == n && p.state_code.len() == n && n % 4 == 0 && n > 0;
     if !whole || y.len() < n || p.y_shift > 16 || p.gate_shift > 16 {
-        return Plain32::gate(p, y, x, z);
+        return Plain32.gate(p, y, x, z);
     }
     let Some(y) = y.get_mut(..n) else { return 0 };
     silu(z, p.z_frac);

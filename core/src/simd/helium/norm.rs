@@ -95,7 +95,7 @@ unsafe extern "C" fn normalize_loop(_pass: &Pass) {
 pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
     let n = x.len();
     if weight.len() != n || u.len() != n || n % 4 != 0 || n == 0 {
-        return Plain32::norm(x, weight, bias, shift, eps, u);
+        return Plain32.norm(x, weight, bias, shift, eps, u);
     }
     let mut found = Measure::default();
     // SAFETY: four elements a turn of `n`, a multiple of four above zero.
@@ -103,7 +103,7 @@ pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64,
     let sum = (found.high as u64) << 32 | found.low as u64;
     let squares = |down| if down == 0 { sum } else { channels::squares(x, down) };
     let Some(Scaled { down, up, r, weight_up }) = channels::scale_by(found.largest, squares, bias, shift, eps) else {
-        return Plain32::norm(x, weight, bias, shift, eps, u);
+        return Plain32.norm(x, weight, bias, shift, eps, u);
     };
     let pass = Pass {
         u: u.as_mut_ptr(),

@@ -256,7 +256,7 @@ pub(super) fn scan_free(
     let (n, states) = (y.len(), b.len());
     let whole = log_delta.len() == n && dx.len() == n && h.len() == n * states && a_log.len() == h.len();
     let (Some(base), true) = (base(a_base), whole && c.len() == states && fits(n, states)) else {
-        return Scalar::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
     };
     let mut pass = Pass {
         h: h.as_mut_ptr(),
@@ -281,7 +281,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
     let (n, states) = (y.len(), b.len());
     let whole = r.len() == n && dx.len() == n && h.len() == n * states;
     if !whole || c.len() != states || !fits(n, states) {
-        return Scalar::scan_tied(h, b, c, r, a, dx, y);
+        return Scalar.scan_tied(h, b, c, r, a, dx, y);
     }
     let mut pass = Pass {
         h: h.as_mut_ptr(),
@@ -326,7 +326,7 @@ unsafe extern "C" fn decays(_l: *mut i16, _a_log: *const u8, _eights: usize, _ta
 
 /// [`Kernels::first_decay`].
 pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
-    let Some(base) = base(a_base) else { return Scalar::first_decay(l, a_log, a_base) };
+    let Some(base) = base(a_base) else { return Scalar.first_decay(l, a_log, a_base) };
     let n = l.len().min(a_log.len());
     if n >= 8 {
         // SAFETY: eight channels a turn, and not more than either has. An index is at most (32767 + 32 * 255) / 8, inside

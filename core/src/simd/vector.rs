@@ -1,0 +1,733 @@
+//! The step in vectors: the same algorithms for every [`Isa`].
+//!
+//! Channels go 16 or 32 at a time; what is left over goes through the scalar functions. Products that pass 32 bits
+//! are rounded in 64 (`mul_round`), so that no model needs another path.
+
+use super::isa::{Isa, ROWS, STEPS, Sums};
+use super::narrow::{self, EXP2_Q10, SIGMOID_STEPS, SOFTPLUS_STEPS};
+use super::{BlockBc, Gate, Kernels, Scalar, V_LIMIT};
+use crate::fixed::{mul_q15, requantize, saturate_i16};
+use crate::linear;
+use crate::nonlinear::{self, rsqrt};
+use crate::tables::DECAY;
+
+/// What a sum with an activation is held to before: far beyond where it saturates.
+const FAR: i32 = 1 << 21;
+
+/// Ranks beyond this one, of models wider than any that there is, take the scalar function.
+const MOST_RANK: usize = 256;
+
+/// [`DECAY`] with the 0 that follows, and one more to be read over.
+pub(crate) static DECAYS: [i16; LAST_DECAY as usize + 2] = {
+    let mut table = [0; LAST_DECAY as usize + 2];
+    let mut i = 0;
+    while i < DECAY.len() {
+        table[i] = DECAY[i];
+        i += 1;
+    }
+    table
+};
+
+/// The largest index of [`DECAYS`]: its decay is 0.
+pub(crate) const LAST_DECAY: i16 = DECAY.len() as i16;
+
+/// [`EXP2_Q10`] and an entry to be read over.
+static EXP2_PADDED: [u16; 1025] = {
+    let mut table = [0; 1025];
+    let mut i = 0;
+    while i < 1024 {
+        table[i] = EXP2_Q10[i];
+        i += 1;
+    }
+    table
+};
+
+/// What is added to a logarithm of delta so that an eighth of the sum is its index in [`DECAYS`].
+const fn index_base(a_base: i16) -> i32 {
+    a_base as i32 + (15 << 10) + 4
+}
+
+/// What is left over after blocks of 16.
+#[inline(always)]
+fn rest<T>(x: &[T]) -> &[T] {
+    x.as_chunks::<16>().1
+}
+
+#[inline(always)]
+fn rest_mut<T>(x: &mut [T]) -> &mut [T] {
+    x.as_chunks_mut::<16>().1
+}
+
+/// Holds to `-FAR..=FAR`.
+#[inline(always)]
+fn far<I: Isa>(isa: I, x: I::W) -> I::W {
+    isa.max(isa.min(x, isa.splat(FAR)), isa.splat(-FAR))
+}
+
+/// [`Kernels::embed`].
+#[inline(always)]
+pub(crate) fn embed<I: Isa>(isa: I, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
+    let n = row.len().min(res.len());
+    let (Some(row), Some(res)) = (row.get(..n), res.get_mut(..n)) else { return };
+    let multiplier = isa.multipliers(&[code; 16]);
+    for (row, res) in row.as_chunks().0.iter().zip(res.as_chunks_mut().0) {
+        isa.store_i32(isa.mul_round(isa.load_i8(row), multiplier, base as u32 + 7), res);
+    }
+    Scalar.embed(rest(row), code, base, rest_mut(res));
+}
+
+/// What a product's sums become.
+pub(crate) trait Output {
+    type T: Copy;
+    const NONE: Self::T;
+    fn emit<I: Isa>(isa: I, sums: I::W, y: &mut [Self::T; ROWS]);
+}
+
+/// Activations.
+pub(crate) struct ToI16;
+/// Logits.
+pub(crate) struct ToI32;
+/// Added to the residual stream.
+pub(crate) struct AddToI32;
+
+impl Output for ToI16 {
+    type T = i16;
+    const NONE: i16 = 0;
+    #[inline(always)]
+    fn emit<I: Isa>(isa: I, sums: I::W, y: &mut [i16; ROWS]) {
+        isa.store_i16(sums, y);
+    }
+}
+
+impl Output for ToI32 {
+    type T = i32;
+    const NONE: i32 = 0;
+    #[inline(always)]
+    fn emit<I: Isa>(isa: I, sums: I::W, y: &mut [i32; ROWS]) {
+        isa.store_i32(sums, y);
+    }
+}
+
+impl Output for AddToI32 {
+    type T = i32;
+    const NONE: i32 = 0;
+    #[inline(always)]
+    fn emit<I: Isa>(isa: I, sums: I::W, y: &mut [i32; ROWS]) {
+        isa.store_i32(isa.add_saturating(isa.load_i32(y), sums), y);
+    }
+}
+
+/// Rounds the sums of rows by their codes.
+#[inline(always)]
+fn rounded<I: Isa>(isa: I, sums: Sums<I::W>, columns: usize, code: &[u8; ROWS], shift: u32) -> I::W {
+    let multipliers = isa.multipliers(code);
+    if columns <= linear::BLOCK {
+        isa.mul_round(sums.low, multipliers, shift)
+    } else {
+        isa.sums_round(sums, multipliers, shift)
+    }
+}
+
+/// Rounds the sums of up to [`ROWS`] rows and writes them.
+#[inline(always)]
+pub(crate) fn finish<I: Isa, O: Output>(
+    isa: I,
+    sums: Sums<I::W>,
+    columns: usize,
+    code: &[u8; ROWS],
+    shift: u32,
+    y: &mut [O::T],
+) {
+    let sums = rounded(isa, sums, columns, code, shift);
+    match y.first_chunk_mut() {
+        Some(y) => O::emit(isa, sums, y),
+        None => {
+            let mut all = [O::NONE; ROWS];
+            all.iter_mut().zip(y.iter()).for_each(|(to, &from)| *to = from);
+            O::emit(isa, sums, &mut all);
+            y.iter_mut().zip(&all).for_each(|(to, &from)| *to = from);
+        }
+    }
+}
+
+/// The codes of up to [`ROWS`] rows.
+#[inline(always)]
+pub(crate) fn codes_of(code: &[u8]) -> [u8; ROWS] {
+    let mut all = [0; ROWS];
+    all.iter_mut().zip(code).for_each(|(to, &from)| *to = from);
+    all
+}
+
+/// Matrix times packed vector, [`ROWS`] rows at a time.
+#[inline(always)]
+pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [O::T]) {
+    let n = x.len();
+    if n == 0 {
+        return;
+    }
+    let rows = (w.len() / n).min(code.len()).min(y.len());
+    let (Some(w), Some(code), Some(y)) = (w.get(..rows * n), code.get(..rows), y.get_mut(..rows)) else { return };
+    let shift = base as u32 + 7;
+    let start = isa.start(x);
+    let panels = w.chunks_exact(4 * ROWS * n);
+    let last = rows - rows % (4 * ROWS);
+    for ((w, code), y) in panels.zip(code.as_chunks::<ROWS>().0.as_chunks::<4>().0).zip(y.chunks_exact_mut(4 * ROWS)) {
+        let sums = isa.dot_panel(w, x, start);
+        for ((sums, code), y) in sums.into_iter().zip(code).zip(y.chunks_exact_mut(ROWS)) {
+            finish::<I, O>(isa, sums, n, code, shift, y);
+        }
+    }
+    let (Some(w), Some(code), Some(y)) = (w.get(last * n..), code.get(last..), y.get_mut(last..)) else { return };
+    for ((w, code), y) in w.chunks(ROWS * n).zip(code.chunks(ROWS)).zip(y.chunks_mut(ROWS)) {
+        finish::<I, O>(isa, isa.dot_rows(w, x, start), n, &codes_of(code), shift, y);
+    }
+}
+
+/// [`Kernels::matmul_i16`] and [`Kernels::matmul_i32`].
+#[inline(always)]
+pub(crate) fn matmul_plain<I: Isa, O: Output>(
+    isa: I,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    isa.matmul::<O>(w, code, base, &[], x, columns, y);
+}
+
+/// Matrix times packed vectors. Rows are outside, so that [`ROWS`] of them stay in the cache for all positions.
+#[inline(always)]
+pub(crate) fn matmul<I: Isa, O: Output>(
+    isa: I,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    down: &[u8],
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    let rows = code.len();
+    if columns == 0 || rows == 0 {
+        return;
+    }
+    for (first, (w, code)) in w.chunks(ROWS * columns).zip(code.chunks(ROWS)).enumerate() {
+        let all = codes_of(code);
+        let mut downs = down.iter();
+        for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)) {
+            let shift = (base as u32 + 7).wrapping_sub(downs.next().map_or(0, |&down| down as u32));
+            let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else { return };
+            finish::<I, O>(isa, isa.dot_rows(w, x, isa.start(x)), columns, &all, shift, y);
+        }
+    }
+}
+
+/// [`Kernels::norm`].
+///
+/// The largest magnitude has the leading zeros of all of them or-ed, so the least and the largest element are enough.
+#[inline(always)]
+pub(crate) fn norm<I: Isa>(isa: I, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
+    let n = x.len();
+    let whole =
+        n.is_multiple_of(16) && n != 0 && weight.len() >= n && u.len() >= n && (bias.is_empty() || bias.len() >= n);
+    let blocks = x.as_chunks::<16>().0;
+    let (mut least, mut most) = (isa.splat(i32::MAX), isa.splat(i32::MIN));
+    for x in blocks {
+        let x = isa.load_i32(x);
+        (least, most) = (isa.min(least, x), isa.max(most, x));
+    }
+    let (mut low, mut high) = ([0; 16], [0; 16]);
+    isa.store_i32(least, &mut low);
+    isa.store_i32(most, &mut high);
+    let (low, high) = (low.iter().fold(i32::MAX, |m, &x| m.min(x)), high.iter().fold(i32::MIN, |m, &x| m.max(x)));
+    let mean = if bias.is_empty() { 0 } else { mean(isa, blocks, n) };
+    let (low, high) = (low as i64 - mean, high as i64 - mean);
+    if !whole || low != low as i32 as i64 || high != high as i32 as i64 {
+        return Scalar.norm(x, weight, bias, shift, eps, u);
+    }
+    let largest = low.unsigned_abs().max(high.unsigned_abs());
+    let down = 41 - (largest.leading_zeros()).min(41);
+    let mean = isa.splat(mean as i32);
+    let mut squares = isa.no_squares();
+    for x in blocks {
+        squares = isa.add_squares(squares, scaled(isa, x, mean, down));
+    }
+    let (r, e) = rsqrt(isa.total(squares).wrapping_add(eps >> (2 * down)));
+    let factor = isa.splat(r as i32);
+    let outputs = blocks.iter().zip(weight.as_chunks().0).zip(u.as_chunks_mut().0);
+    let mut biases = bias.as_chunks().0.iter();
+    for ((x, weight), u) in outputs {
+        let q = scaled(isa, x, mean, down);
+        // n = round(q * r, e - 1), in Q24; below e = 2 nothing is cut off, and q is so small that it fits.
+        let n =
+            if e >= 2 { isa.mul_round(q, factor, (e - 1) as u32) } else { isa.shl(isa.mul(q, factor), (1 - e) as u32) };
+        let n = isa.mul_round(n, isa.load_i16(weight), shift as u32);
+        match biases.next() {
+            None => isa.store_i16(n, u),
+            Some(bias) => isa.store_i16(isa.add(far(isa, n), isa.load_i16(bias)), u),
+        }
+    }
+}
+
+/// `round(x - mean, down)`, half up by twice: `(x >> down - 1) + 1 >> 1`.
+#[inline(always)]
+fn scaled<I: Isa>(isa: I, x: &[i32; 16], mean: I::W, down: u32) -> I::W {
+    let q = isa.sub(isa.load_i32(x), mean);
+    if down == 0 { q } else { halved(isa, isa.shr(q, down - 1)) }
+}
+
+/// `x / 2`, rounded half up. One more than the largest `x` has no room, but half of it has.
+#[inline(always)]
+fn halved<I: Isa>(isa: I, x: I::W) -> I::W {
+    isa.add(isa.shr(x, 1), isa.and(x, isa.splat(1)))
+}
+
+/// The mean of `n` elements, rounded half up. Halves of 16 bits cannot overflow: a lane has 256 elements at most.
+#[inline(always)]
+fn mean<I: Isa>(isa: I, x: &[[i32; 16]], n: usize) -> i64 {
+    let (mut high, mut low) = (isa.splat(0), isa.splat(0));
+    for x in x {
+        let x = isa.load_i32(x);
+        high = isa.add(high, isa.shr(x, 16));
+        low = isa.add(low, isa.and(x, isa.splat(0xffff)));
+    }
+    let (mut highs, mut lows) = ([0; 16], [0; 16]);
+    isa.store_i32(high, &mut highs);
+    isa.store_i32(low, &mut lows);
+    let sum = highs.iter().zip(&lows).fold(0i64, |sum, (&h, &l)| sum + ((h as i64) << 16) + l as i64);
+    let n = if n == 0 { 1 } else { n as i64 };
+    (2 * sum + n).div_euclid(2 * n)
+}
+
+/// [`narrow::silu`].
+#[inline(always)]
+fn silu<I: Isa>(isa: I, x: I::W, frac: u8) -> I::W {
+    let magnitude = isa.abs(x);
+    let position = isa.min(isa.shl(magnitude, 16 - frac as u32 % 16), isa.splat((1 << 20) - 1));
+    let sigmoid = interpolate(isa, &SIGMOID_STEPS, position, 11);
+    let product = isa.shr(isa.add(isa.mul(magnitude, sigmoid), isa.splat(1 << 14)), 15);
+    isa.add(product, isa.min(x, isa.splat(0)))
+}
+
+/// `base + round(step * low, bits)` of the entry at `position >> bits`; the base is unsigned.
+#[inline(always)]
+fn interpolate<I: Isa>(isa: I, table: &[u32; STEPS], position: I::W, bits: u32) -> I::W {
+    let entry = isa.look_up(table, isa.shr(position, bits));
+    let low = isa.and(position, isa.splat((1 << bits) - 1));
+    let step = isa.mul(isa.shr(entry, 16), low);
+    let step = isa.shr(isa.add(step, isa.splat(1 << (bits - 1))), bits);
+    isa.add(isa.and(entry, isa.splat(0xffff)), step)
+}
+
+/// [`Kernels::conv1d_silu`]: four taps; the scalar function for others.
+#[inline(always)]
+pub(crate) fn conv1d_silu<I: Isa>(
+    isa: I,
+    x: &mut [i16],
+    history: &mut [i16],
+    w: &[i8],
+    code: &[u8],
+    bias: &[i16],
+    base: u8,
+    frac: u8,
+) {
+    let n = x.len();
+    let whole = n != 0 && w.len() == 4 * n && history.len() == 3 * n && code.len() == n && bias.len() == n;
+    if !whole {
+        return Scalar.conv1d_silu(x, history, w, code, bias, base, frac);
+    }
+    let Some((h0, later)) = history.split_at_mut_checked(n) else { return };
+    let Some((h1, h2)) = later.split_at_mut_checked(n) else { return };
+    let Some((w0, later)) = w.split_at_checked(n) else { return };
+    let Some((w1, later)) = later.split_at_checked(n) else { return };
+    let Some((w2, w3)) = later.split_at_checked(n) else { return };
+    let columns = x.as_chunks_mut().0.iter_mut().zip(h0.as_chunks_mut().0).zip(h1.as_chunks_mut().0);
+    let columns = columns.zip(h2.as_chunks_mut().0);
+    let taps = w0.as_chunks().0.iter().zip(w1.as_chunks().0).zip(w2.as_chunks().0).zip(w3.as_chunks().0);
+    let rows = code.as_chunks().0.iter().zip(bias.as_chunks().0);
+    for (((((x, h0), h1), h2), (((w0, w1), w2), w3)), (code, bias)) in columns.zip(taps).zip(rows) {
+        let sum = isa.mul(isa.load_i8(w0), isa.load_i16(h0));
+        let sum = isa.add(sum, isa.mul(isa.load_i8(w1), isa.load_i16(h1)));
+        let sum = isa.add(sum, isa.mul(isa.load_i8(w2), isa.load_i16(h2)));
+        let sum = isa.add(sum, isa.mul(isa.load_i8(w3), isa.load_i16(x)));
+        (*h0, *h1, *h2) = (*h1, *h2, *x);
+        let scaled = far(isa, isa.mul_round(sum, isa.multipliers(code), base as u32 + 7));
+        let sum = isa.add(scaled, isa.load_i16(bias));
+        let sum = isa.max(isa.min(sum, isa.splat(32767)), isa.splat(-32767));
+        isa.store_i16(silu(isa, sum, frac), x);
+    }
+    let columns = rest_mut(x).iter_mut().zip(rest_mut(h0)).zip(rest_mut(h1)).zip(rest_mut(h2));
+    let taps = rest(w0).iter().zip(rest(w1)).zip(rest(w2)).zip(rest(w3));
+    let rows = rest(code).iter().zip(rest(bias));
+    for (((((x, h0), h1), h2), (((&w0, &w1), &w2), &w3)), (&code, &bias)) in columns.zip(taps).zip(rows) {
+        let sum = w0 as i32 * *h0 as i32 + w1 as i32 * *h1 as i32 + w2 as i32 * *h2 as i32 + w3 as i32 * *x as i32;
+        (*h0, *h1, *h2) = (*h1, *h2, *x);
+        let sum = saturate_i16(requantize(sum as i64, code, base) + bias as i64);
+        *x = nonlinear::silu(sum, frac);
+    }
+}
+
+/// [`Kernels::log_delta`]: ranks to 16 by short rows, others as any product.
+#[inline(always)]
+pub(crate) fn log_delta<I: Isa>(isa: I, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    let rank = dt.len();
+    let n = l.len().min(code.len()).min(bias.len()).min(w.len() / rank.max(1));
+    let (Some(w), Some(code), Some(bias), Some(l)) = (w.get(..n * rank), code.get(..n), bias.get(..n), l.get_mut(..n))
+    else {
+        return;
+    };
+    if rank == 0 {
+        return;
+    }
+    let shift = base as u32 + 7;
+    let channels = code.as_chunks().0.iter().zip(bias.as_chunks().0).zip(l.as_chunks_mut().0);
+    let mut memory = [0; MOST_RANK];
+    let mut done = 0;
+    if rank <= 16 {
+        let mut padded = [0; 16];
+        padded.iter_mut().zip(dt).for_each(|(to, &from)| *to = from);
+        for ((code, bias), l) in channels {
+            // The last rows have nothing behind them that could be read over.
+            let Some(rows) = w.get(done * rank..).filter(|w| w.len() >= 15 * rank + 16) else { break };
+            let sums = isa.dot_short_rows(rows, rank, &padded);
+            let scaled = isa.mul_round(sums, isa.multipliers(code), shift);
+            softplus_of(isa, far(isa, scaled), bias, l);
+            done += ROWS;
+        }
+    } else if let Some(packed) = memory.get_mut(..rank) {
+        packed.copy_from_slice(dt);
+        isa.pack(packed);
+        let start = isa.start(packed);
+        for ((code, bias), l) in channels {
+            let Some(rows) = w.get(done * rank..(done + ROWS) * rank) else { break };
+            let sums = isa.dot_rows(rows, packed, start);
+            softplus_of(isa, far(isa, rounded(isa, sums, rank, code, shift)), bias, l);
+            done += ROWS;
+        }
+    }
+    let (Some(w), Some(code), Some(bias), Some(l)) =
+        (w.get(done * rank..), code.get(done..), bias.get(done..), l.get_mut(done..))
+    else {
+        return;
+    };
+    Scalar.log_delta(w, code, base, dt, bias, l);
+}
+
+/// `l = log2(softplus(scaled + bias))`, saturated.
+#[inline(always)]
+fn softplus_of<I: Isa>(isa: I, scaled: I::W, bias: &[i16; 16], l: &mut [i16; 16]) {
+    const EDGE: i32 = 16 << 10;
+    let v = isa.add(scaled, isa.load_i16(bias));
+    let v = isa.max(isa.min(v, isa.splat(V_LIMIT as i32)), isa.splat(-V_LIMIT as i32));
+    if isa.any_negative(isa.sub(isa.splat(EDGE - 1), v)) {
+        // Delta is 16 or more somewhere.
+        let mut each = [0; 16];
+        isa.store_i32(v, &mut each);
+        return l.iter_mut().zip(&each).for_each(|(l, &v)| *l = narrow::log_delta(v) as i16);
+    }
+    let offset = isa.add(v, isa.splat(EDGE));
+    let entry = isa.look_up(&SOFTPLUS_STEPS, isa.shr(offset, 6));
+    let step = isa.mul(isa.shr(entry, 16), isa.and(offset, isa.splat(63)));
+    let step = isa.shr(isa.add(step, isa.splat(32)), 6);
+    let inside = isa.add(isa.shr(isa.shl(entry, 16), 16), step);
+    // Below -16 softplus is the exponential.
+    let below = isa.mul_round(v, isa.splat(94_548), 16);
+    isa.store_i16(isa.if_negative(offset, below, inside), l);
+}
+
+/// [`Kernels::delta_x`].
+#[inline(always)]
+pub(crate) fn delta_x<I: Isa>(isa: I, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
+    let n = x.len().min(l.len()).min(code.len()).min(dx.len());
+    let (Some(x), Some(l), Some(code), Some(dx)) = (x.get(..n), l.get(..n), code.get(..n), dx.get_mut(..n)) else {
+        return;
+    };
+    let base_w = isa.splat(base);
+    let channels = x.as_chunks().0.iter().zip(l.as_chunks().0).zip(code.as_chunks().0).zip(dx.as_chunks_mut().0);
+    for (((x, l), code), dx) in channels {
+        let exponent = isa.add(isa.add(isa.load_i16(l), base_w), isa.shl(isa.load_u8(code), 5));
+        let mantissa = isa.look_up_u16(&EXP2_PADDED, exponent);
+        let shift = isa.sub(isa.splat(14), isa.shr(exponent, 10));
+        let shift = isa.max(isa.min(shift, isa.splat(31)), isa.splat(0));
+        let product = isa.shr_each(isa.mul(isa.load_i16(x), mantissa), shift);
+        isa.store_i16(halved(isa, product), dx);
+    }
+    Scalar.delta_x(rest(x), rest(l), base, rest(code), rest_mut(dx));
+}
+
+/// [`Kernels::first_decay`].
+#[inline(always)]
+pub(crate) fn first_decay<I: Isa>(isa: I, l: &mut [i16], a_log: &[u8], a_base: i16) {
+    let n = l.len().min(a_log.len());
+    let (Some(l), Some(a_log)) = (l.get_mut(..n), a_log.get(..n)) else { return };
+    let base = isa.splat(index_base(a_base));
+    for (l, a_log) in l.as_chunks_mut().0.iter_mut().zip(a_log.as_chunks().0) {
+        let sum = isa.add(isa.add(isa.load_i16(l), base), isa.shl(isa.load_u8(a_log), 5));
+        isa.store_i16(isa.decays(isa.shr(sum, 3)), l);
+    }
+    Scalar.first_decay(rest_mut(l), rest(a_log), a_base);
+}
+
+/// [`Kernels::gate_wide`].
+#[inline(always)]
+pub(crate) fn gate_wide<I: Isa>(isa: I, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u32 {
+    let n = x.len().min(z.len()).min(y.len()).min(p.d_skip.len()).min(p.state_code.len());
+    let (Some(x), Some(z), Some(y)) = (x.get_mut(..n), z.get_mut(..n), y.get_mut(..n)) else { return 0 };
+    let (Some(d_skip), Some(state_code)) = (p.d_skip.get(..n), p.state_code.get(..n)) else { return 0 };
+    let mut bits = isa.splat(0);
+    let d_shift = (p.d_shift as u32).wrapping_sub(1).min(31);
+    let rows = d_skip.as_chunks().0.iter().zip(state_code.as_chunks().0);
+    let channels = x.as_chunks().0.iter().zip(z.as_chunks().0).zip(y.as_chunks_mut().0);
+    for (((x, z), y), (d, code)) in channels.zip(rows) {
+        let skip = halved(isa, isa.shr(isa.mul(isa.load_i16(d), isa.load_i16(x)), d_shift));
+        let sum = isa.mul_round_add(isa.load_i32(y), isa.multipliers(code), p.y_shift as u32 + 7, skip);
+        let gated = isa.mul_round(sum, silu(isa, isa.load_i16(z), p.z_frac), p.gate_shift as u32);
+        isa.store_i32(gated, y);
+        bits = isa.or(bits, isa.abs(gated));
+    }
+    let mut each = [0; 16];
+    isa.store_i32(bits, &mut each);
+    let bits = each.iter().fold(0, |bits, &b| bits | b as u32);
+    let p = Gate { d_skip: rest(d_skip), state_code: rest(state_code), ..*p };
+    bits | Scalar.gate_wide(&p, rest_mut(y), rest_mut(x), rest_mut(z))
+}
+
+/// [`Kernels::gate_narrow`].
+#[inline(always)]
+pub(crate) fn gate_narrow<I: Isa>(isa: I, y: &[i32], down: u8, x: &mut [i16]) {
+    let n = x.len().min(y.len());
+    let (Some(x), Some(y)) = (x.get_mut(..n), y.get(..n)) else { return };
+    for (x, y) in x.as_chunks_mut().0.iter_mut().zip(y.as_chunks().0) {
+        let y = isa.load_i32(y);
+        let shifted = if down == 0 { y } else { halved(isa, isa.shr(y, down as u32 - 1)) };
+        isa.store_i16(shifted, x);
+    }
+    Scalar.gate_narrow(rest(y), down, rest_mut(x));
+}
+
+/// 32 channels from index `i` on.
+#[inline(always)]
+fn at_row<T>(x: &[T], i: usize) -> Option<&[T; 32]> {
+    x.get(i..)?.first_chunk()
+}
+
+#[inline(always)]
+fn at_row_mut<T>(x: &mut [T], i: usize) -> Option<&mut [T; 32]> {
+    x.get_mut(i..)?.first_chunk_mut()
+}
+
+/// `h = a * h + dx * b` of 32 channels of a state; returns `h`.
+#[inline(always)]
+fn update<I: Isa>(isa: I, h: &mut [i16; 32], a: I::H, dx: I::H, b: i16) -> I::H {
+    let next = isa.add_saturating_h(isa.mul_q15(a, isa.load_h(h)), isa.mul_q15(dx, isa.splat_h(b)));
+    isa.store_h(next, h);
+    next
+}
+
+/// Pairs of states; the last one alone if their number is odd.
+fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = ([i16; 2], [i16; 2])> {
+    b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0).map(|(&b, &c)| (b, c))
+}
+
+/// All states of 32 channels whose decays are free; `at` is the first channel in `h` and `a_log`, in rows of `n`.
+#[inline(always)]
+fn free_32<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    a_log: &[u8],
+    n: usize,
+    mut at: usize,
+    base: i32,
+    b: &[i16],
+    c: &[i16],
+    log_delta: &[i16; 32],
+    dx: &[i16; 32],
+    y: &mut [i32; 32],
+) {
+    let Some([first, last]) = log_delta.as_chunks::<16>().0.first_chunk() else { return };
+    let first = isa.shr(isa.add(isa.load_i16(first), isa.splat(base)), 3);
+    let last = isa.shr(isa.add(isa.load_i16(last), isa.splat(base)), 3);
+    let (index, dx) = (isa.narrow(first, last), isa.load_h(dx));
+    let mut sums = isa.no_sums();
+    for (b, c) in pairs(b, c) {
+        let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else { return };
+        let (a0, a1) = (isa.decays_h(index, first), isa.decays_h(index, second));
+        let Some(row) = at_row_mut(h, at) else { return };
+        let h0 = update(isa, row, a0, dx, b[0]);
+        let Some(row) = at_row_mut(h, at + n) else { return };
+        let h1 = update(isa, row, a1, dx, b[1]);
+        sums = isa.add_products(sums, h0, h1, c);
+        at += 2 * n;
+    }
+    if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
+        let (Some(code), Some(row)) = (at_row(a_log, at), at_row_mut(h, at)) else { return };
+        let h0 = update(isa, row, isa.decays_h(index, code), dx, b);
+        sums = isa.add_products(sums, h0, h0, [c, 0]);
+    }
+    isa.store_sums(sums, y);
+}
+
+/// The same with the powers of one decay, which stay in a register.
+#[inline(always)]
+fn tied_32<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    n: usize,
+    mut at: usize,
+    b: &[i16],
+    c: &[i16],
+    r: &[i16; 32],
+    dx: &[i16; 32],
+    y: &mut [i32; 32],
+) {
+    let (dx, r) = (isa.load_h(dx), isa.load_h(r));
+    let mut a = r;
+    let mut sums = isa.no_sums();
+    for (b, c) in pairs(b, c) {
+        let Some(row) = at_row_mut(h, at) else { return };
+        let h0 = update(isa, row, a, dx, b[0]);
+        a = isa.mul_q15(a, r);
+        let Some(row) = at_row_mut(h, at + n) else { return };
+        let h1 = update(isa, row, a, dx, b[1]);
+        a = isa.mul_q15(a, r);
+        sums = isa.add_products(sums, h0, h1, c);
+        at += 2 * n;
+    }
+    if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
+        let Some(row) = at_row_mut(h, at) else { return };
+        let h0 = update(isa, row, a, dx, b);
+        sums = isa.add_products(sums, h0, h0, [c, 0]);
+    }
+    isa.store_sums(sums, y);
+}
+
+/// [`Kernels::scan_free`].
+#[inline(always)]
+pub(crate) fn scan_free<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    a_log: &[u8],
+    a_base: i16,
+    b: &[i16],
+    c: &[i16],
+    log_delta: &[i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    let n = y.len();
+    let whole = h.len() == n * b.len() && a_log.len() == h.len() && c.len() == b.len();
+    if !whole || log_delta.len() != n || dx.len() != n {
+        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+    }
+    let base = index_base(a_base);
+    let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(log_delta.as_chunks().0);
+    for (d, ((y, dx), l)) in (0..n).step_by(32).zip(blocks) {
+        free_32(isa, h, a_log, n, d, base, b, c, l, dx, y);
+    }
+    let left = y.as_chunks_mut::<32>().1.iter_mut().zip(log_delta.as_chunks::<32>().1).zip(dx.as_chunks::<32>().1);
+    for (d, ((y, &l), &dx)) in (n & !31..n).zip(left) {
+        let column = h.iter_mut().skip(d).step_by(n).zip(a_log.iter().skip(d).step_by(n));
+        *y = column.zip(b.iter().zip(c)).fold(0, |y, ((h, &code), (&b, &c))| {
+            let a = nonlinear::decay(l as i32 + a_base as i32 + 32 * code as i32);
+            one(h, a, dx, b, c, y)
+        });
+    }
+}
+
+/// [`Kernels::scan_tied`].
+#[inline(always)]
+pub(crate) fn scan_tied<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    b: &[i16],
+    c: &[i16],
+    r: &[i16],
+    a: &mut [i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    let n = y.len();
+    if h.len() != n * b.len() || c.len() != b.len() || r.len() != n || dx.len() != n {
+        return Scalar.scan_tied(h, b, c, r, a, dx, y);
+    }
+    let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(r.as_chunks().0);
+    for (d, ((y, dx), r)) in (0..n).step_by(32).zip(blocks) {
+        tied_32(isa, h, n, d, b, c, r, dx, y);
+    }
+    let left = y.as_chunks_mut::<32>().1.iter_mut().zip(r.as_chunks::<32>().1).zip(dx.as_chunks::<32>().1);
+    for (d, ((y, &r), &dx)) in (n & !31..n).zip(left) {
+        let mut a = r;
+        *y = h.iter_mut().skip(d).step_by(n).zip(b.iter().zip(c)).fold(0, |y, (h, (&b, &c))| {
+            let y = one(h, a, dx, b, c, y);
+            a = mul_q15(a, r);
+            y
+        });
+    }
+}
+
+/// [`Kernels::scan_free_block`]: 32 channels through all positions, so that their states stay in the nearest cache.
+#[inline(always)]
+pub(crate) fn scan_free_block<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    a_log: &[u8],
+    a_base: i16,
+    bc: BlockBc<'_>,
+    log_delta: &[i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    let n = (a_log.len() / bc.d_state.max(1)).max(1);
+    let whole = h.len() == n * bc.d_state && a_log.len() == h.len() && n.is_multiple_of(32);
+    let base = index_base(a_base);
+    for d in (0..if whole { n } else { 0 }).step_by(32) {
+        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            let (Some(l), Some(dx), Some(y)) = (at_row(l, d), at_row(dx, d), at_row_mut(y, d)) else { return };
+            free_32(isa, h, a_log, n, d, base, b, c, l, dx, y);
+        }
+    }
+    if !whole {
+        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            scan_free(isa, h, a_log, a_base, b, c, l, dx, y);
+        }
+    }
+}
+
+/// [`Kernels::scan_tied_block`].
+#[inline(always)]
+pub(crate) fn scan_tied_block<I: Isa>(
+    isa: I,
+    h: &mut [i16],
+    bc: BlockBc<'_>,
+    r: &[i16],
+    a: &mut [i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    let n = a.len().max(1);
+    let whole = h.len() == n * bc.d_state && n.is_multiple_of(32);
+    for d in (0..if whole { n } else { 0 }).step_by(32) {
+        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            let (Some(r), Some(dx), Some(y)) = (at_row(r, d), at_row(dx, d), at_row_mut(y, d)) else { return };
+            tied_32(isa, h, n, d, b, c, r, dx, y);
+        }
+    }
+    if !whole {
+        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            scan_tied(isa, h, b, c, r, a, dx, y);
+        }
+    }
+}
+
+/// One state of one channel.
+#[inline(always)]
+fn one(h: &mut i16, a: i16, dx: i16, b: i16, c: i16, y: i32) -> i32 {
+    *h = mul_q15(a, *h).saturating_add(mul_q15(dx, b));
+    y.wrapping_add(c as i32 * *h as i32)
+}

@@ -1,0 +1,644 @@
+//! AVX-512 with byte and word instructions and VNNI: Zen 4, Ice Lake, Cascade Lake and later.
+//!
+//! `VPDPBUSD` multiplies four unsigned bytes by four signed ones. Activations are packed into two planes of the bytes
+//! of their magnitudes, the sign in the upper one. Where an activation is negative, a weight is inverted:
+//! `m * (-w - 1)` is the product less the magnitude, a difference that is the same for all rows ([`Isa::start`]).
+#![allow(unsafe_code, reason = "intrinsics; every block has its reason")]
+
+use core::arch::x86_64::*;
+
+mod panel;
+
+use crate::linear::BLOCK;
+use crate::simd::isa::{Isa, ROWS, STEPS, Sums};
+use crate::simd::vector::{DECAYS, LAST_DECAY, Output};
+use crate::tables::ROW_MULTIPLIER;
+
+/// The proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// The token, where the processor has the instructions.
+    pub(crate) fn detect() -> Option<Self> {
+        #[cfg(feature = "std")]
+        let present = std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512bw")
+            && std::is_x86_feature_detected!("avx512dq")
+            && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("avx512vnni");
+        #[cfg(not(feature = "std"))]
+        let present = cfg!(all(
+            target_feature = "avx512f",
+            target_feature = "avx512bw",
+            target_feature = "avx512dq",
+            target_feature = "avx512vl",
+            target_feature = "avx512vnni"
+        ));
+        present.then_some(Self(()))
+    }
+}
+
+/// An expression of intrinsics in a method of [`Avx512`].
+macro_rules! avx512 {
+    ($e:expr) => {{
+        // SAFETY: the method's token exists, so the processor has the instructions; pointers are of references to
+        // arrays of the vector's size.
+        #[allow(clippy::macro_metavars_in_unsafe, reason = "the whole expression is meant")]
+        unsafe {
+            $e
+        }
+    }};
+}
+
+/// `ROW_MULTIPLIER << 7`.
+static MULTIPLIERS: [i32; 32] = {
+    let mut table = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        table[i] = (ROW_MULTIPLIER[i] as i32) << 7;
+        i += 1;
+    }
+    table
+};
+
+/// The vector of the first `n` bytes, `n` below 64.
+pub(super) const fn first_bytes(n: usize) -> __mmask64 {
+    (1 << n) - 1
+}
+
+impl Avx512 {
+    /// The first two steps of the sums of four vectors: lane `L` of the result has the sums of lane `L` of each.
+    #[inline(always)]
+    pub(super) fn sum_4(self, v: [__m512i; 4]) -> __m512i {
+        avx512!({
+            let low = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+            let high = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+            _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high))
+        })
+    }
+
+    /// Adds neighbouring lanes: those of `a`, then those of `b`.
+    #[inline(always)]
+    fn sum_lanes(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_add_epi32(_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b)))
+    }
+
+    /// The sums of all lanes of four results of [`Avx512::sum_4`].
+    #[inline(always)]
+    pub(super) fn sum_16(self, v: [__m512i; 4]) -> __m512i {
+        self.sum_lanes(self.sum_lanes(v[0], v[1]), self.sum_lanes(v[2], v[3]))
+    }
+
+    /// The planes of 64 activations: magnitude's high and low bytes, and -1 where the activation is negative.
+    #[inline(always)]
+    fn planes(self, high: __m512i, low: __m512i) -> [__m512i; 3] {
+        avx512!({
+            let negative = _mm512_movm_epi8(_mm512_movepi8_mask(high));
+            [_mm512_and_si512(high, _mm512_set1_epi8(0x7f)), low, negative]
+        })
+    }
+
+    /// Adds the magnitudes of negative activations.
+    #[inline(always)]
+    fn add_negative(self, sums: [__m512i; 2], high: __m512i, low: __m512i) -> [__m512i; 2] {
+        let [high, low, negative] = self.planes(high, low);
+        avx512!({
+            let one = _mm512_set1_epi8(1);
+            [
+                _mm512_dpbusd_epi32(sums[0], _mm512_and_si512(high, negative), one),
+                _mm512_dpbusd_epi32(sums[1], _mm512_and_si512(low, negative), one),
+            ]
+        })
+    }
+
+    /// Adds the products of four rows' weights to their sums.
+    #[inline(always)]
+    fn add_4(self, sums: &mut [[__m512i; 2]; 4], w: [__m512i; 4], [high, low, negative]: [__m512i; 3]) {
+        for (sums, w) in sums.iter_mut().zip(w) {
+            avx512!({
+                let w = _mm512_xor_si512(w, negative);
+                sums[0] = _mm512_dpbusd_epi32(sums[0], high, w);
+                sums[1] = _mm512_dpbusd_epi32(sums[1], low, w);
+            });
+        }
+    }
+
+    /// The sums of four rows of `n` columns, lane by lane, over the high and the low plane.
+    ///
+    /// # Safety
+    /// `w` are `n` bytes each, `x` are `2 * n`.
+    #[inline(always)]
+    unsafe fn four_rows(self, w: [*const i8; 4], x: *const u8, n: usize, start: [__m512i; 2]) -> [[__m512i; 2]; 4] {
+        let mut sums = [start; 4];
+        let whole = n & !63;
+        let mut at = 0;
+        while at < whole {
+            // SAFETY: the 64 columns from `at` on lie before `whole`; the token stands for the instructions.
+            unsafe {
+                let x = x.add(2 * at);
+                let planes = self.planes(_mm512_loadu_si512(x.cast()), _mm512_loadu_si512(x.add(64).cast()));
+                let w = [
+                    _mm512_loadu_si512(w[0].add(at).cast()),
+                    _mm512_loadu_si512(w[1].add(at).cast()),
+                    _mm512_loadu_si512(w[2].add(at).cast()),
+                    _mm512_loadu_si512(w[3].add(at).cast()),
+                ];
+                self.add_4(&mut sums, w, planes);
+            }
+            at += 64;
+        }
+        if whole < n {
+            let mask = first_bytes(n - whole);
+            // SAFETY: the mask leaves `n - whole` bytes of each.
+            unsafe {
+                let x = x.add(2 * whole).cast::<i8>();
+                let (high, low) = (_mm512_maskz_loadu_epi8(mask, x), _mm512_maskz_loadu_epi8(mask, x.add(n - whole)));
+                let w = [
+                    _mm512_maskz_loadu_epi8(mask, w[0].add(whole)),
+                    _mm512_maskz_loadu_epi8(mask, w[1].add(whole)),
+                    _mm512_maskz_loadu_epi8(mask, w[2].add(whole)),
+                    _mm512_maskz_loadu_epi8(mask, w[3].add(whole)),
+                ];
+                self.add_4(&mut sums, w, self.planes(high, low));
+            }
+        }
+        sums
+    }
+
+    /// [`Isa::dot_panel`]; `LONG`: more than [`BLOCK`] columns.
+    ///
+    /// # Safety
+    /// `w` is `4 * ROWS * x.len()` bytes.
+    #[inline(always)]
+    unsafe fn panel<const LONG: bool>(self, w: *const i8, x: &[i16], start: [__m512i; 2]) -> [Sums<__m512i>; 4] {
+        let n = x.len();
+        let far = ROWS * n;
+        let zero = self.splat(0);
+        let (mut high, mut low) = ([[zero; 4]; 4], [[zero; 4]; 4]);
+        for quad in 0..4 {
+            let (mut upper, mut lower) = ([[zero; 4]; 4], [[zero; 4]; 4]);
+            for row in 0..4 {
+                // SAFETY: row `4 * quad + row` and those 16, 32 and 48 behind it have `n` weights, `x` has `n`
+                // activations.
+                let sums = unsafe {
+                    let first = w.add((4 * quad + row) * n);
+                    let rows = [first, first.add(far), first.add(2 * far), first.add(3 * far)];
+                    self.four_rows(rows, x.as_ptr().cast(), n, start)
+                };
+                for block in 0..4 {
+                    let [h, l] = sums[block];
+                    if LONG {
+                        (upper[block][row], lower[block][row]) = (h, l);
+                    } else {
+                        lower[block][row] = self.add(self.shl(h, 8), l);
+                    }
+                }
+            }
+            for block in 0..4 {
+                low[block][quad] = self.sum_4(lower[block]);
+                if LONG {
+                    high[block][quad] = self.sum_4(upper[block]);
+                }
+            }
+        }
+        let mut out = [Sums { high: zero, low: zero }; 4];
+        for block in 0..4 {
+            out[block].low = self.sum_16(low[block]);
+            if LONG {
+                out[block].high = self.sum_16(high[block]);
+            }
+        }
+        out
+    }
+
+    /// Saturates the 64-bit lanes of even and odd elements to i32 and joins them.
+    #[inline(always)]
+    fn join(self, even: __m512i, odd: __m512i) -> __m512i {
+        avx512!({
+            let (least, most) = (_mm512_set1_epi64(i32::MIN as i64), _mm512_set1_epi64(i32::MAX as i64));
+            let even = _mm512_max_epi64(_mm512_min_epi64(even, most), least);
+            let odd = _mm512_max_epi64(_mm512_min_epi64(odd, most), least);
+            _mm512_mask_mov_epi32(even, 0xaaaa, _mm512_slli_epi64::<32>(odd))
+        })
+    }
+
+    /// `(x + 2^(shift-1)) >> shift` in 64 bits.
+    #[inline(always)]
+    fn round(self, x: __m512i, shift: u32) -> __m512i {
+        avx512!({
+            let half = _mm512_set1_epi64(1i64.wrapping_shl(shift.wrapping_sub(1)));
+            _mm512_sra_epi64(_mm512_add_epi64(x, half), _mm_cvtsi32_si128(shift as i32))
+        })
+    }
+
+    /// The 64-bit products of even and odd elements.
+    #[inline(always)]
+    fn products(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
+        avx512!([_mm512_mul_epi32(a, b), _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b))])
+    }
+
+    /// Packs or unpacks: 64 activations at a time, and the rest.
+    #[inline(always)]
+    fn repack(self, x: &mut [i16], packs: bool) {
+        let (blocks, rest) = x.as_chunks_mut::<64>();
+        for block in blocks {
+            self.repack_64(block, !0, !0, 64, packs);
+        }
+        if !rest.is_empty() {
+            let mut block = [0i16; 64];
+            let n = rest.len();
+            // SAFETY: `n` activations are read and written, `block` has room for 64.
+            unsafe { core::ptr::copy_nonoverlapping(rest.as_ptr(), block.as_mut_ptr(), n) };
+            self.repack_64(
+                &mut block,
+                first_bytes(n.min(32)) as u32,
+                first_bytes(n.saturating_sub(32)) as u32,
+                n,
+                packs,
+            );
+            // SAFETY: as above.
+            unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), rest.as_mut_ptr(), n) };
+        }
+    }
+
+    /// `n` activations of a block: `n` high bytes, then `n` low ones. The masks leave the first 32 and the others.
+    #[inline(always)]
+    fn repack_64(self, x: &mut [i16; 64], first: u32, last: u32, n: usize, packs: bool) {
+        let words = x.as_mut_ptr();
+        let bytes = words.cast::<i8>();
+        // SAFETY: the block has 128 bytes; `n <= 64` of the high plane and as many of the low one are in it.
+        unsafe {
+            if packs {
+                let (a, b) = (_mm512_maskz_loadu_epi16(first, words), _mm512_maskz_loadu_epi16(last, words.add(32)));
+                let high = |x| {
+                    let sign = _mm512_and_si512(_mm512_srli_epi16::<8>(x), _mm512_set1_epi16(0x80));
+                    _mm512_cvtepi16_epi8(_mm512_or_si512(_mm512_srli_epi16::<8>(_mm512_abs_epi16(x)), sign))
+                };
+                let low = |x| _mm512_cvtepi16_epi8(_mm512_abs_epi16(x));
+                _mm256_mask_storeu_epi8(bytes, first, high(a));
+                _mm256_mask_storeu_epi8(bytes.wrapping_add(32), last, high(b));
+                _mm256_mask_storeu_epi8(bytes.add(n), first, low(a));
+                _mm256_mask_storeu_epi8(bytes.wrapping_add(n + 32), last, low(b));
+            } else {
+                let join = |high: __m256i, low: __m256i| {
+                    let high = _mm512_cvtepu8_epi16(high);
+                    let magnitude = _mm512_and_si512(high, _mm512_set1_epi16(0x7f));
+                    let magnitude = _mm512_or_si512(_mm512_slli_epi16::<8>(magnitude), _mm512_cvtepu8_epi16(low));
+                    let negative = _mm512_test_epi16_mask(high, _mm512_set1_epi16(0x80));
+                    _mm512_mask_sub_epi16(magnitude, negative, _mm512_setzero_si512(), magnitude)
+                };
+                let read = |mask, at: usize| _mm256_maskz_loadu_epi8(mask, bytes.wrapping_add(at));
+                let (a, b) = (join(read(first, 0), read(first, n)), join(read(last, 32), read(last, n + 32)));
+                _mm512_mask_storeu_epi16(words, first, a);
+                _mm512_mask_storeu_epi16(words.add(32), last, b);
+            }
+        }
+    }
+}
+
+impl Isa for Avx512 {
+    type W = __m512i;
+    type H = __m512i;
+    type Y = [__m512i; 2];
+    type Q = __m512i;
+    type Start = [__m512i; 2];
+
+    #[inline(always)]
+    fn splat(self, x: i32) -> __m512i {
+        avx512!(_mm512_set1_epi32(x))
+    }
+    #[inline(always)]
+    fn load_i32(self, x: &[i32; 16]) -> __m512i {
+        avx512!(_mm512_loadu_si512(x.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn load_i16(self, x: &[i16; 16]) -> __m512i {
+        avx512!(_mm512_cvtepi16_epi32(_mm256_loadu_si256(x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[i8; 16]) -> __m512i {
+        avx512!(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn load_u8(self, x: &[u8; 16]) -> __m512i {
+        avx512!(_mm512_cvtepu8_epi32(_mm_loadu_si128(x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn store_i32(self, x: __m512i, to: &mut [i32; 16]) {
+        avx512!(_mm512_storeu_si512(to.as_mut_ptr().cast(), x));
+    }
+    #[inline(always)]
+    fn store_i16(self, x: __m512i, to: &mut [i16; 16]) {
+        avx512!({
+            let held = _mm512_max_epi32(x, _mm512_set1_epi32(-32767));
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtsepi32_epi16(held));
+        });
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_sub_epi32(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_mullo_epi32(a, b))
+    }
+    #[inline(always)]
+    fn min(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_min_epi32(a, b))
+    }
+    #[inline(always)]
+    fn max(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_max_epi32(a, b))
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512i) -> __m512i {
+        avx512!(_mm512_abs_epi32(a))
+    }
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_and_si512(a, b))
+    }
+    #[inline(always)]
+    fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_or_si512(a, b))
+    }
+    #[inline(always)]
+    fn add_saturating(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!({
+            let sum = _mm512_add_epi32(a, b);
+            // Overflow: the sum's sign differs from both.
+            let over = _mm512_and_si512(_mm512_xor_si512(sum, a), _mm512_xor_si512(sum, b));
+            let limit = _mm512_xor_si512(_mm512_srai_epi32::<31>(a), _mm512_set1_epi32(i32::MAX));
+            _mm512_mask_mov_epi32(sum, _mm512_movepi32_mask(over), limit)
+        })
+    }
+    #[inline(always)]
+    fn shl(self, a: __m512i, by: u32) -> __m512i {
+        avx512!(_mm512_sll_epi32(a, _mm_cvtsi32_si128(by as i32)))
+    }
+    #[inline(always)]
+    fn shr(self, a: __m512i, by: u32) -> __m512i {
+        avx512!(_mm512_sra_epi32(a, _mm_cvtsi32_si128(by as i32)))
+    }
+    #[inline(always)]
+    fn shr_each(self, a: __m512i, by: __m512i) -> __m512i {
+        avx512!(_mm512_srav_epi32(a, by))
+    }
+    #[inline(always)]
+    fn if_negative(self, test: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_mask_mov_epi32(b, _mm512_movepi32_mask(test), a))
+    }
+    #[inline(always)]
+    fn any_negative(self, a: __m512i) -> bool {
+        avx512!(_mm512_movepi32_mask(a) != 0)
+    }
+
+    #[inline(always)]
+    fn mul_round_add(self, a: __m512i, b: __m512i, shift: u32, c: __m512i) -> __m512i {
+        let [even, odd] = self.products(a, b);
+        let (even, odd) = (self.round(even, shift), self.round(odd, shift));
+        avx512!({
+            let even_c = _mm512_srai_epi64::<32>(_mm512_slli_epi64::<32>(c));
+            let odd_c = _mm512_srai_epi64::<32>(c);
+            self.join(_mm512_add_epi64(even, even_c), _mm512_add_epi64(odd, odd_c))
+        })
+    }
+    #[inline(always)]
+    fn mul_round(self, a: __m512i, b: __m512i, shift: u32) -> __m512i {
+        let [even, odd] = self.products(a, b);
+        self.join(self.round(even, shift), self.round(odd, shift))
+    }
+    #[inline(always)]
+    fn sums_round(self, sums: Sums<__m512i>, b: __m512i, shift: u32) -> __m512i {
+        let ([even_h, odd_h], [even, odd]) = (self.products(sums.high, b), self.products(sums.low, b));
+        avx512!({
+            let even = _mm512_add_epi64(even, _mm512_slli_epi64::<8>(even_h));
+            let odd = _mm512_add_epi64(odd, _mm512_slli_epi64::<8>(odd_h));
+            self.join(self.round(even, shift), self.round(odd, shift))
+        })
+    }
+
+    #[inline(always)]
+    fn multipliers(self, code: &[u8; 16]) -> __m512i {
+        let code = self.load_u8(code);
+        avx512!({
+            let table = MULTIPLIERS.as_ptr();
+            let (first, last) = (_mm512_loadu_si512(table.cast()), _mm512_loadu_si512(table.add(16).cast()));
+            let mantissa = _mm512_permutex2var_epi32(first, code, last);
+            _mm512_srlv_epi32(mantissa, _mm512_srli_epi32::<5>(code))
+        })
+    }
+    #[inline(always)]
+    fn look_up(self, table: &[u32; STEPS], index: __m512i) -> __m512i {
+        let index = self.and(index, self.splat(STEPS as i32 - 1));
+        avx512!(_mm512_i32gather_epi32::<4>(index, table.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn look_up_u16(self, table: &[u16; 1025], index: __m512i) -> __m512i {
+        let index = self.and(index, self.splat(1023));
+        // Four bytes from the second but last entry on are in the table.
+        avx512!(_mm512_and_si512(_mm512_i32gather_epi32::<2>(index, table.as_ptr().cast()), _mm512_set1_epi32(0xffff)))
+    }
+    #[inline(always)]
+    fn decays(self, index: __m512i) -> __m512i {
+        let index = self.max(self.min(index, self.splat(LAST_DECAY as i32)), self.splat(0));
+        // Four bytes from the second but last entry on are in the table.
+        avx512!(_mm512_and_si512(_mm512_i32gather_epi32::<2>(index, DECAYS.as_ptr().cast()), _mm512_set1_epi32(0xffff)))
+    }
+
+    #[inline(always)]
+    fn no_squares(self) -> __m512i {
+        avx512!(_mm512_setzero_si512())
+    }
+    #[inline(always)]
+    fn add_squares(self, sum: __m512i, a: __m512i) -> __m512i {
+        let [even, odd] = self.products(a, a);
+        avx512!(_mm512_add_epi64(sum, _mm512_add_epi64(even, odd)))
+    }
+    #[inline(always)]
+    fn total(self, sum: __m512i) -> u64 {
+        avx512!(_mm512_reduce_add_epi64(sum) as u64)
+    }
+
+    #[inline(always)]
+    fn narrow(self, first: __m512i, last: __m512i) -> __m512i {
+        avx512!({
+            let first = _mm512_castsi256_si512(_mm512_cvtsepi32_epi16(first));
+            _mm512_inserti64x4::<1>(first, _mm512_cvtsepi32_epi16(last))
+        })
+    }
+    #[inline(always)]
+    fn splat_h(self, x: i16) -> __m512i {
+        avx512!(_mm512_set1_epi16(x))
+    }
+    #[inline(always)]
+    fn load_h(self, x: &[i16; 32]) -> __m512i {
+        avx512!(_mm512_loadu_si512(x.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn store_h(self, x: __m512i, to: &mut [i16; 32]) {
+        avx512!(_mm512_storeu_si512(to.as_mut_ptr().cast(), x));
+    }
+    #[inline(always)]
+    fn mul_q15(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_mulhrs_epi16(a, b))
+    }
+    #[inline(always)]
+    fn add_saturating_h(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_adds_epi16(a, b))
+    }
+    #[inline(always)]
+    fn decays_h(self, index: __m512i, code: &[u8; 32]) -> __m512i {
+        avx512!({
+            let code = _mm512_cvtepu8_epi16(_mm256_loadu_si256(code.as_ptr().cast()));
+            let index = _mm512_add_epi16(index, _mm512_slli_epi16::<2>(code));
+            let index = _mm512_min_epi16(index, _mm512_set1_epi16(LAST_DECAY));
+            let index = _mm512_max_epi16(index, _mm512_setzero_si512());
+            // Four bytes from the second but last entry on are in the table.
+            let table = DECAYS.as_ptr().cast();
+            let first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(index));
+            let last = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(index));
+            let first = _mm512_cvtepi32_epi16(_mm512_i32gather_epi32::<2>(first, table));
+            let last = _mm512_cvtepi32_epi16(_mm512_i32gather_epi32::<2>(last, table));
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first), last)
+        })
+    }
+    #[inline(always)]
+    fn no_sums(self) -> [__m512i; 2] {
+        avx512!([_mm512_setzero_si512(); 2])
+    }
+    #[inline(always)]
+    fn add_products(self, y: [__m512i; 2], a: __m512i, b: __m512i, c: [i16; 2]) -> [__m512i; 2] {
+        avx512!({
+            let c = _mm512_set1_epi32((c[0] as u16 as i32) | ((c[1] as i32) << 16));
+            [
+                _mm512_dpwssd_epi32(y[0], _mm512_unpacklo_epi16(a, b), c),
+                _mm512_dpwssd_epi32(y[1], _mm512_unpackhi_epi16(a, b), c),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn store_sums(self, y: [__m512i; 2], to: &mut [i32; 32]) {
+        avx512!({
+            // Each vector has every other four channels.
+            let first = _mm512_permutex2var_epi64(y[0], _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), y[1]);
+            let last = _mm512_permutex2var_epi64(y[0], _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), y[1]);
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), first);
+            _mm512_storeu_si512(to.as_mut_ptr().add(16).cast(), last);
+        });
+    }
+
+    #[inline(always)]
+    fn pack(self, x: &mut [i16]) {
+        self.repack(x, true);
+    }
+    #[inline(always)]
+    fn unpack(self, x: &mut [i16]) {
+        self.repack(x, false);
+    }
+
+    /// The sums of the magnitudes of negative activations, lane by lane: what a row of zeros would get, negated.
+    #[inline(always)]
+    fn start(self, x: &[i16]) -> [__m512i; 2] {
+        let (blocks, rest) = x.as_chunks::<64>();
+        avx512!({
+            let mut sums = [_mm512_setzero_si512(); 2];
+            for block in blocks {
+                let x = block.as_ptr().cast::<u8>();
+                sums = self.add_negative(sums, _mm512_loadu_si512(x.cast()), _mm512_loadu_si512(x.add(64).cast()));
+            }
+            if !rest.is_empty() {
+                let (x, mask) = (rest.as_ptr().cast::<i8>(), first_bytes(rest.len()));
+                let (high, low) = (_mm512_maskz_loadu_epi8(mask, x), _mm512_maskz_loadu_epi8(mask, x.add(rest.len())));
+                sums = self.add_negative(sums, high, low);
+            }
+            sums
+        })
+    }
+
+    #[inline(always)]
+    fn dot_rows(self, w: &[i8], x: &[i16], start: [__m512i; 2]) -> Sums<__m512i> {
+        let n = x.len().max(1);
+        let last = (w.len() / n).saturating_sub(1);
+        let zero = self.splat(0);
+        let (mut high, mut low) = ([zero; 4], [zero; 4]);
+        if w.len() < n {
+            return Sums { high: zero, low: zero };
+        }
+        for block in 0..ROWS / 4 {
+            if 4 * block > last {
+                break;
+            }
+            // Rows behind the last one are the last one again.
+            let row = |i: usize| w.as_ptr().wrapping_add((4 * block + i).min(last) * n);
+            // SAFETY: each row has `n` weights, `x` has `n` activations.
+            let sums = unsafe { self.four_rows([row(0), row(1), row(2), row(3)], x.as_ptr().cast(), n, start) };
+            if n <= BLOCK {
+                low[block] = self.sum_4(sums.map(|s| self.add(self.shl(s[0], 8), s[1])));
+            } else {
+                high[block] = self.sum_4(sums.map(|s| s[0]));
+                low[block] = self.sum_4(sums.map(|s| s[1]));
+            }
+        }
+        if n <= BLOCK {
+            Sums { high: zero, low: self.sum_16(low) }
+        } else {
+            Sums { high: self.sum_16(high), low: self.sum_16(low) }
+        }
+    }
+
+    #[inline(always)]
+    fn dot_panel(self, w: &[i8], x: &[i16], start: [__m512i; 2]) -> [Sums<__m512i>; 4] {
+        if w.len() < 4 * ROWS * x.len() {
+            return [Sums { high: self.splat(0), low: self.splat(0) }; 4];
+        }
+        // SAFETY: there are as many weights.
+        unsafe {
+            if x.len() <= BLOCK {
+                self.panel::<false>(w.as_ptr(), x, start)
+            } else {
+                self.panel::<true>(w.as_ptr(), x, start)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn matmul<O: Output>(
+        self,
+        w: &[i8],
+        code: &[u8],
+        base: u8,
+        down: &[u8],
+        x: &[i16],
+        columns: usize,
+        y: &mut [O::T],
+    ) {
+        panel::matmul::<O>(self, w, code, base, down, x, columns, y);
+    }
+
+    #[inline(always)]
+    fn dot_short_rows(self, w: &[i8], columns: usize, x: &[i16; 16]) -> __m512i {
+        if w.len() < 15 * columns + 16 {
+            return self.splat(0);
+        }
+        // SAFETY: sixteen bytes from the start of each row on are in `w`.
+        let row = |i: usize| unsafe { _mm_loadu_si128(w.as_ptr().add(i * columns).cast()) };
+        avx512!({
+            let x = _mm512_broadcast_i64x4(_mm256_loadu_si256(x.as_ptr().cast()));
+            let two = |i: usize| {
+                let w = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(i)), row(i + 4));
+                _mm512_madd_epi16(_mm512_cvtepi8_epi16(w), x)
+            };
+            let first = self.sum_4([two(0), two(1), two(2), two(3)]);
+            self.sum_lanes(first, self.sum_4([two(8), two(9), two(10), two(11)]))
+        })
+    }
+}
+
+crate::simd::instances::kernels_of!(Avx512, "avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");

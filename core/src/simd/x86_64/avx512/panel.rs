@@ -1,0 +1,298 @@
+//! Products over many positions: activations of 16 or 32 positions are packed into a panel whose lanes are positions,
+//! each weight is read once for all of them.
+//!
+//! A vector of the panel holds four columns of 16 positions, as bytes: the upper halves plus 128, or the lower ones.
+//! `VPDPBUSD` multiplies them by four weights of a row, broadcast. No sum needs lanes added up, and
+//! `sum w * (high + 128)` starts at `-128 * sum w`.
+
+#![allow(clippy::needless_range_loop, reason = "indices that are constants keep the vectors in registers")]
+
+use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
+
+use super::{Avx512, first_bytes};
+use crate::linear::BLOCK;
+use crate::simd::isa::{Isa, ROWS, Sums};
+use crate::simd::vector::{self, Output, codes_of, finish};
+
+/// Positions of a vector.
+const LANES: usize = 16;
+/// Most columns of a panel: 128 KiB of stack. Wider matrices, of models wider than any that there is, go row by row.
+const COLUMNS: usize = 2048;
+/// Vectors of a panel: two halves, `GROUPS` times.
+const VECTORS: usize = COLUMNS / 4 * 2 * GROUPS;
+/// Most vectors of positions at a time.
+const GROUPS: usize = 2;
+
+/// An expression of intrinsics in a function that has a token.
+macro_rules! avx512 {
+    ($e:expr) => {{
+        // SAFETY: a token exists, so the processor has the instructions.
+        #[allow(clippy::macro_metavars_in_unsafe, reason = "the whole expression is meant")]
+        unsafe {
+            $e
+        }
+    }};
+}
+
+/// [`Isa::matmul`].
+#[inline(always)]
+pub(super) fn matmul<O: Output>(
+    isa: Avx512,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    down: &[u8],
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    let rows = code.len();
+    let positions = x.len() / columns.max(1);
+    if columns > COLUMNS || columns == 0 || rows == 0 || w.len() < rows * columns || positions < LANES / 2 {
+        return vector::matmul::<_, O>(isa, w, code, base, down, x, columns, y);
+    }
+    let mut panel = [const { MaybeUninit::<__m512i>::uninit() }; VECTORS];
+    let mut from = 0;
+    while from < positions {
+        let wide = positions - from > LANES;
+        let to = (from + if wide { GROUPS * LANES } else { LANES }).min(positions);
+        let (Some(x), Some(y)) = (x.get(from * columns..to * columns), y.get_mut(from * rows..to * rows)) else {
+            return;
+        };
+        let down = down.get(from..to).unwrap_or(&[]);
+        if wide {
+            block::<O, GROUPS>(isa, &mut panel, w, code, base, down, x, columns, y);
+        } else {
+            block::<O, 1>(isa, &mut panel, w, code, base, down, x, columns, y);
+        }
+        from = to;
+    }
+}
+
+/// Up to `16 * G` positions.
+#[inline(always)]
+fn block<O: Output, const G: usize>(
+    isa: Avx512,
+    panel: &mut [MaybeUninit<__m512i>; VECTORS],
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    down: &[u8],
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    for group in 0..G {
+        fill::<G>(isa, panel, group, x.get(group * LANES * columns..).unwrap_or(&[]), columns);
+    }
+    let rows = code.len();
+    for (first, (w, code)) in w.chunks(ROWS * columns).zip(code.chunks(ROWS)).enumerate() {
+        let codes = codes_of(code);
+        let last = code.len() - 1;
+        let start = starts(isa, w, columns);
+        let zero = isa.splat(0);
+        let (mut high, mut low) = ([[zero; ROWS]; G], [[zero; ROWS]; G]);
+        for quad in 0..ROWS / 4 {
+            if 4 * quad > last {
+                break;
+            }
+            // Rows behind the last one are the last one again.
+            let row = |i: usize| (4 * quad + i).min(last);
+            let at = [row(0), row(1), row(2), row(3)];
+            // SAFETY: each row has `columns` weights, and `fill` has written the panel's vectors of that many columns.
+            let sums = unsafe {
+                let w = w.as_ptr();
+                let rows =
+                    [w.add(at[0] * columns), w.add(at[1] * columns), w.add(at[2] * columns), w.add(at[3] * columns)];
+                let start = [start[at[0]], start[at[1]], start[at[2]], start[at[3]]];
+                tile::<G>(isa, rows, panel.as_ptr().cast(), columns, start)
+            };
+            for i in 0..4 {
+                for group in 0..G {
+                    let (row, [h, l]) = (4 * quad + i, sums[i][group]);
+                    if columns <= BLOCK {
+                        low[group][row] = isa.add(isa.shl(h, 8), l);
+                    } else {
+                        (high[group][row], low[group][row]) = (h, l);
+                    }
+                }
+            }
+        }
+        for group in 0..G {
+            let low = transpose(low[group]);
+            let high = if columns <= BLOCK { [zero; LANES] } else { transpose(high[group]) };
+            let positions = y.chunks_exact_mut(rows).skip(group * LANES).zip(0..LANES);
+            for (y, position) in positions {
+                let (high, low) = (high[position], low[position]);
+                let down = down.get(group * LANES + position).map_or(0, |&down| down as u32);
+                let shift = (base as u32 + 7).wrapping_sub(down);
+                let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else { return };
+                finish::<_, O>(isa, Sums { high, low }, columns, &codes, shift, y);
+            }
+        }
+    }
+}
+
+/// Writes the vectors of a group of positions; those that are missing are zero.
+#[inline(always)]
+fn fill<const G: usize>(
+    isa: Avx512,
+    panel: &mut [MaybeUninit<__m512i>; VECTORS],
+    group: usize,
+    x: &[i16],
+    columns: usize,
+) {
+    let mut at = 0;
+    while at < columns {
+        let n = (columns - at).min(64);
+        let mask = if n == 64 { !0 } else { first_bytes(n) };
+        let bias = avx512!(_mm512_set1_epi8(-128));
+        let (mut highs, mut lows) = ([bias; LANES], [isa.splat(0); LANES]);
+        for ((high, low), x) in highs.iter_mut().zip(&mut lows).zip(x.chunks_exact(columns)) {
+            let Some(x) = x.get(at..at + n) else { return };
+            let x = x.as_ptr().cast::<i8>();
+            // SAFETY: `n` bytes of each plane are in the slice; the token stands for the instructions.
+            unsafe {
+                let (h, l) = (_mm512_maskz_loadu_epi8(mask, x), _mm512_maskz_loadu_epi8(mask, x.add(n)));
+                let negative = _mm512_movepi8_mask(h);
+                let h = _mm512_and_si512(h, _mm512_set1_epi8(0x7f));
+                // -(256 h + l) = 256 (-h - 1) + (256 - l), or 256 (-h) if l is 0.
+                let borrow = negative & _mm512_test_epi8_mask(l, l);
+                let h = _mm512_mask_sub_epi8(h, negative, _mm512_setzero_si512(), h);
+                let h = _mm512_mask_sub_epi8(h, borrow, h, _mm512_set1_epi8(1));
+                *high = _mm512_xor_si512(h, bias);
+                *low = _mm512_mask_sub_epi8(l, negative, _mm512_setzero_si512(), l);
+            }
+        }
+        let (highs, lows) = (transpose(highs), transpose(lows));
+        let fours = panel.chunks_exact_mut(2 * G).skip(at / 4);
+        for (four, i) in fours.zip(0..LANES) {
+            let (high, low) = (highs[i], lows[i]);
+            if let Some([to_high, to_low]) = four.get_mut(2 * group..).and_then(|four| four.first_chunk_mut()) {
+                (*to_high, *to_low) = (MaybeUninit::new(high), MaybeUninit::new(low));
+            }
+        }
+        at += 64;
+    }
+}
+
+/// `-128 * sum w` of each row.
+#[inline(always)]
+fn starts(isa: Avx512, w: &[i8], columns: usize) -> [i32; ROWS] {
+    let zero = isa.splat(0);
+    let one = avx512!(_mm512_set1_epi8(1));
+    let mut sums = [zero; ROWS];
+    for (sum, w) in sums.iter_mut().zip(w.chunks_exact(columns)) {
+        let (whole, rest) = w.as_chunks::<64>();
+        for w in whole {
+            *sum = avx512!(_mm512_dpbusd_epi32(*sum, one, _mm512_loadu_si512(w.as_ptr().cast())));
+        }
+        if !rest.is_empty() {
+            let mask = first_bytes(rest.len());
+            *sum = avx512!(_mm512_dpbusd_epi32(*sum, one, _mm512_maskz_loadu_epi8(mask, rest.as_ptr())));
+        }
+    }
+    let a = isa.sum_4([sums[0], sums[1], sums[2], sums[3]]);
+    let b = isa.sum_4([sums[4], sums[5], sums[6], sums[7]]);
+    let c = isa.sum_4([sums[8], sums[9], sums[10], sums[11]]);
+    let d = isa.sum_4([sums[12], sums[13], sums[14], sums[15]]);
+    let mut start = [0; ROWS];
+    isa.store_i32(isa.sub(zero, isa.shl(isa.sum_16([a, b, c, d]), 7)), &mut start);
+    start
+}
+
+/// The sums of four rows at `16 * G` positions, over the upper and the lower halves.
+///
+/// # Safety
+/// `w` are `columns` bytes each; the panel is filled as far.
+#[inline(always)]
+unsafe fn tile<const G: usize>(
+    isa: Avx512,
+    w: [*const i8; 4],
+    panel: *const __m512i,
+    columns: usize,
+    start: [i32; 4],
+) -> [[[__m512i; 2]; G]; 4] {
+    let zero = isa.splat(0);
+    let mut sums = [
+        [[isa.splat(start[0]), zero]; G],
+        [[isa.splat(start[1]), zero]; G],
+        [[isa.splat(start[2]), zero]; G],
+        [[isa.splat(start[3]), zero]; G],
+    ];
+    for four in 0..columns / 4 {
+        // SAFETY: four columns from `4 * four` on are in each row, their vectors in the panel.
+        unsafe {
+            let weights = [
+                w[0].add(4 * four).cast::<i32>().read_unaligned(),
+                w[1].add(4 * four).cast::<i32>().read_unaligned(),
+                w[2].add(4 * four).cast::<i32>().read_unaligned(),
+                w[3].add(4 * four).cast::<i32>().read_unaligned(),
+            ];
+            add_four::<G>(&mut sums, weights, panel.add(four * 2 * G));
+        }
+    }
+    let left = columns % 4;
+    if left != 0 {
+        let mut weights = [0i32; 4];
+        // SAFETY: `left` columns are in each row; the panel has a whole vector of them.
+        unsafe {
+            for (weights, w) in weights.iter_mut().zip(w) {
+                core::ptr::copy_nonoverlapping(w.add(columns - left), (&raw mut *weights).cast(), left);
+            }
+            add_four::<G>(&mut sums, weights, panel.add(columns / 4 * 2 * G));
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// The panel has `2 * G` vectors.
+#[inline(always)]
+unsafe fn add_four<const G: usize>(sums: &mut [[[__m512i; 2]; G]; 4], w: [i32; 4], panel: *const __m512i) {
+    // SAFETY: as above; who has a filled panel has a token.
+    unsafe {
+        for group in 0..G {
+            let (high, low) = (_mm512_loadu_si512(panel.add(2 * group)), _mm512_loadu_si512(panel.add(2 * group + 1)));
+            for row in 0..4 {
+                let w = _mm512_set1_epi32(w[row]);
+                let sum = &mut sums[row][group];
+                sum[0] = _mm512_dpbusd_epi32(sum[0], high, w);
+                sum[1] = _mm512_dpbusd_epi32(sum[1], low, w);
+            }
+        }
+    }
+}
+
+/// Rows become columns, in elements of 32 bits.
+#[inline(always)]
+fn transpose(v: [__m512i; 16]) -> [__m512i; 16] {
+    let mut out = v;
+    avx512!({
+        // Lane `L` of `quads[q][j]`: column `4 * L + j` of rows `4 * q` to `4 * q + 3`.
+        let mut quads = [[v[0]; 4]; 4];
+        for q in 0..4 {
+            let (ab, cd) = ((v[4 * q], v[4 * q + 1]), (v[4 * q + 2], v[4 * q + 3]));
+            let (ab_low, ab_high) = (_mm512_unpacklo_epi32(ab.0, ab.1), _mm512_unpackhi_epi32(ab.0, ab.1));
+            let (cd_low, cd_high) = (_mm512_unpacklo_epi32(cd.0, cd.1), _mm512_unpackhi_epi32(cd.0, cd.1));
+            quads[q] = [
+                _mm512_unpacklo_epi64(ab_low, cd_low),
+                _mm512_unpackhi_epi64(ab_low, cd_low),
+                _mm512_unpacklo_epi64(ab_high, cd_high),
+                _mm512_unpackhi_epi64(ab_high, cd_high),
+            ];
+        }
+        for j in 0..4 {
+            let even = _mm512_shuffle_i32x4::<0x88>(quads[0][j], quads[1][j]);
+            let odd = _mm512_shuffle_i32x4::<0xdd>(quads[0][j], quads[1][j]);
+            let even_2 = _mm512_shuffle_i32x4::<0x88>(quads[2][j], quads[3][j]);
+            let odd_2 = _mm512_shuffle_i32x4::<0xdd>(quads[2][j], quads[3][j]);
+            out[j] = _mm512_shuffle_i32x4::<0x88>(even, even_2);
+            out[4 + j] = _mm512_shuffle_i32x4::<0x88>(odd, odd_2);
+            out[8 + j] = _mm512_shuffle_i32x4::<0xdd>(even, even_2);
+            out[12 + j] = _mm512_shuffle_i32x4::<0xdd>(odd, odd_2);
+        }
+    });
+    out
+}

@@ -1,0 +1,269 @@
+//! Decode on several threads: a team of [`Member`]s that meet four times a layer.
+//!
+//! Every member keeps its own channels of the state between steps. What a member computed goes through a box of its
+//! own, which the others copy from after a meeting; a box is written again three meetings later at the earliest, so
+//! nobody ever waits for a lock. Between steps the threads spin for a moment and then sleep.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use mambabyte_core::{Backend, Blob, Logits, Member, Share, State, VOCAB};
+
+use super::memory::Weights;
+use super::turn::{Alive, Turn};
+
+/// What one member hands to the others, a box for each kind.
+#[derive(Default)]
+struct Boxes {
+    x: RwLock<Vec<i16>>,
+    selected: RwLock<Vec<i16>>,
+    gated: RwLock<(Vec<i32>, u32)>,
+    residual: RwLock<Vec<i32>>,
+    logits: RwLock<Vec<i32>>,
+}
+
+/// What a team shares.
+struct Shared {
+    shares: Vec<Share>,
+    boxes: Vec<Boxes>,
+    /// The own channels of every member's state, layer by layer.
+    states: Vec<Mutex<Vec<i16>>>,
+    /// Steps asked for; the byte of the last one.
+    asked: Turn,
+    byte: AtomicU8,
+    /// Arrivals at all meetings so far.
+    arrivals: Turn,
+    alive: Alive,
+    stop: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Waits until all members have come `meetings` times.
+    fn meet(&self, meetings: &mut usize) -> bool {
+        *meetings += 1;
+        self.arrivals.increment();
+        self.arrivals.wait(*meetings * self.shares.len(), &self.alive)
+    }
+}
+
+/// Copies the parts of all other members into `all`.
+fn collect<T: Copy>(
+    all: &mut [T],
+    index: usize,
+    shared: &Shared,
+    range: impl Fn(&Share) -> Range<usize>,
+    part: impl Fn(&Boxes, &mut [T]),
+) {
+    for (other, (share, boxes)) in shared.shares.iter().zip(&shared.boxes).enumerate() {
+        if other == index {
+            continue;
+        }
+        if let Some(place) = all.get_mut(range(share)) {
+            part(boxes, place);
+        }
+    }
+}
+
+/// Puts `values` into a box.
+fn put<T: Copy>(place: &RwLock<Vec<T>>, values: &[T]) {
+    let mut place = place.write().unwrap_or_else(PoisonError::into_inner);
+    place.clear();
+    place.extend_from_slice(values);
+}
+
+/// Copies a box out.
+fn get<T: Copy>(place: &RwLock<Vec<T>>, out: &mut [T]) {
+    let place = place.read().unwrap_or_else(PoisonError::into_inner);
+    if place.len() == out.len() {
+        out.copy_from_slice(&place);
+    }
+}
+
+/// One member with what it needs between steps.
+struct Worker<'b> {
+    blob: Blob<'b>,
+    index: usize,
+    member: Member<'b, Vec<i32>>,
+    /// Per layer: convolution weights and `a_log` of the own channels.
+    strided: Vec<u8>,
+    meetings: usize,
+}
+
+impl<'b> Worker<'b> {
+    fn new(blob: Blob<'b>, backend: Backend, index: usize, share: &Share) -> Self {
+        let dims = *blob.dims();
+        let n = share.strided_len(&dims);
+        let mut strided = vec![0; dims.n_layer * n];
+        for (layer, own) in strided.chunks_exact_mut(n.max(1)).enumerate() {
+            share.take_strided(&dims, &blob.layer(layer), own);
+        }
+        let member = Member::new(blob, backend, share.clone(), vec![0; dims.member_len()]);
+        // The memory has just been sized by the function that `Member::new` checks.
+        let member = member.unwrap_or_else(|_| unreachable!());
+        Self { blob, index, member, strided, meetings: 0 }
+    }
+
+    /// One byte; `None` if another member died.
+    fn step(&mut self, shared: &Shared, byte: u8) -> Option<()> {
+        let (index, member) = (self.index, &mut self.member);
+        let share = member.share().clone();
+        let boxes = shared.boxes.get(index)?;
+        let mut state = lock(shared.states.get(index)?);
+        let dims = *self.blob.dims();
+        let state_len = share.layer_state_len(&dims);
+        let strided_len = share.strided_len(&dims);
+        let mut meet = || shared.meet(&mut self.meetings).then_some(());
+        member.embed(byte);
+        for layer in 0..dims.n_layer {
+            let view = self.blob.layer(layer);
+            let own = state.get_mut(layer * state_len..(layer + 1) * state_len)?;
+            let strided = self.strided.get(layer * strided_len..(layer + 1) * strided_len)?;
+            member.input(&view, own, strided);
+            put(&boxes.x, member.x().get(share.channels.clone())?);
+            meet()?;
+            collect(member.x(), index, shared, |s| s.channels.clone(), |b, place| get(&b.x, place));
+            member.select(&view);
+            put(&boxes.selected, member.selected().get(share.select.clone())?);
+            meet()?;
+            collect(member.selected(), index, shared, |s| s.select.clone(), |b, place| get(&b.selected, place));
+            let mut largest = member.scan(&view, own, strided);
+            {
+                let mut gated = boxes.gated.write().unwrap_or_else(PoisonError::into_inner);
+                gated.0.clear();
+                gated.0.extend_from_slice(member.gated().get(share.channels.clone())?);
+                gated.1 = largest;
+            }
+            meet()?;
+            for (other, (s, b)) in shared.shares.iter().zip(&shared.boxes).enumerate() {
+                if other != index {
+                    let gated = b.gated.read().unwrap_or_else(PoisonError::into_inner);
+                    member.gated().get_mut(s.channels.clone())?.copy_from_slice(&gated.0);
+                    largest |= gated.1;
+                }
+            }
+            member.output(&view, largest);
+            put(&boxes.residual, member.residual().get(share.output.clone())?);
+            meet()?;
+            collect(member.residual(), index, shared, |s| s.output.clone(), |b, place| get(&b.residual, place));
+        }
+        put(&boxes.logits, member.head());
+        meet()
+    }
+}
+
+/// The threads, and the member that runs on the caller's.
+pub(super) struct Team<'b> {
+    shared: Arc<Shared>,
+    lead: Worker<'b>,
+    threads: Vec<JoinHandle<()>>,
+    steps: usize,
+    logits: Box<Logits>,
+}
+
+/// The life of a thread: a step whenever one is asked for.
+fn serve(weights: &Weights, backend: Backend, index: usize, shared: &Shared) {
+    let _guard = shared.alive.guard();
+    let Some(share) = shared.shares.get(index) else { return shared.alive.kill() };
+    let mut worker = Worker::new(weights.blob(), backend, index, share);
+    let mut steps = 0;
+    loop {
+        steps += 1;
+        if !shared.asked.wait(steps, &shared.alive) || shared.stop.load(Ordering::Acquire) {
+            return;
+        }
+        if worker.step(shared, shared.byte.load(Ordering::Acquire)).is_none() {
+            return shared.alive.kill();
+        }
+    }
+}
+
+impl<'b> Team<'b> {
+    /// `members` threads with the caller's, at the zero state.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub(super) fn new(weights: &'b Weights, backend: Backend, members: usize) -> std::io::Result<Self> {
+        let blob = weights.blob();
+        let dims = *blob.dims();
+        let shares: Vec<Share> = (0..members).map(|i| Share::of(&dims, i, members)).collect();
+        let states = shares.iter().map(|s| Mutex::new(vec![0; dims.n_layer * s.layer_state_len(&dims)])).collect();
+        let boxes = shares.iter().map(|_| Boxes::default()).collect();
+        let shared = Arc::new(Shared {
+            shares,
+            boxes,
+            states,
+            asked: Turn::default(),
+            byte: AtomicU8::new(0),
+            arrivals: Turn::default(),
+            alive: Alive::default(),
+            stop: AtomicBool::new(false),
+        });
+        let lead = Worker::new(blob, backend, 0, &Share::of(&dims, 0, members));
+        let mut team = Self { shared, lead, threads: Vec::new(), steps: 0, logits: Box::new([0; VOCAB]) };
+        for index in 1..members {
+            let (weights, shared) = (weights.clone(), Arc::clone(&team.shared));
+            let name = format!("member {index}");
+            let thread = std::thread::Builder::new().name(name).spawn(move || serve(&weights, backend, index, &shared));
+            team.threads.push(thread?);
+        }
+        Ok(team)
+    }
+
+    /// Takes the state over.
+    pub(super) fn load(&mut self, state: &State<Vec<i16>>) {
+        let dims = *self.lead.blob.dims();
+        for (share, own) in self.shared.shares.iter().zip(&self.shared.states) {
+            let (mut own, n) = (lock(own), share.layer_state_len(&dims).max(1));
+            for (all, own) in state.as_slice().chunks_exact(dims.layer_state_len()).zip(own.chunks_exact_mut(n)) {
+                share.take_state(&dims, all, own);
+            }
+        }
+    }
+
+    /// Gives the state back; its position is the caller's business.
+    pub(super) fn store(&self, state: &mut State<Vec<i16>>) {
+        let blob = self.lead.blob;
+        let dims = *blob.dims();
+        for (share, own) in self.shared.shares.iter().zip(&self.shared.states) {
+            let (own, n) = (lock(own), share.layer_state_len(&dims).max(1));
+            for (all, own) in state.layers_mut(&blob).zip(own.chunks_exact(n)) {
+                share.put_state(&dims, own, all);
+            }
+        }
+    }
+
+    /// Reads one byte; the logits of the next one.
+    ///
+    /// # Panics
+    /// If another thread of the team has panicked.
+    pub(super) fn step(&mut self, byte: u8) -> &Logits {
+        let _guard = self.shared.alive.guard();
+        self.steps += 1;
+        self.shared.byte.store(byte, Ordering::Release);
+        self.shared.asked.advance(self.steps);
+        let done = self.lead.step(&self.shared, byte);
+        assert!(done.is_some(), "a thread of the team has died");
+        for (share, boxes) in self.shared.shares.iter().zip(&self.shared.boxes) {
+            if let Some(place) = self.logits.get_mut(share.head.clone()) {
+                get(&boxes.logits, place);
+            }
+        }
+        &self.logits
+    }
+}
+
+impl Drop for Team<'_> {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.asked.advance(self.steps + 1);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
