@@ -52,6 +52,8 @@ chip_step "the figures of firmware/FOOTPRINT.md" cargo xtask firmware footprint 
 chip_step "a serial line without loss, and a flood with every loss counted" cargo xtask firmware soak --bytes 100000 --flood 32768
 chip_step "the stack of the program stream" cargo xtask firmware stack
 chip_step "programs for boards that are not emulated" cargo xtask firmware real
+chip_step "a panic says what is wrong and ends with status 1" cargo xtask firmware faults
+chip_step "snapshots through power cuts" cargo xtask firmware power
 chip_step "generated text on emulated boards" cargo xtask firmware generate
 chip_step "no panic, no float and no allocation, by linking" cargo xtask firmware proof
 chip_step "the C library on an emulated Cortex-M4" cargo xtask c test

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use mambabyte_core::Blob;
 use mambabyte_host::align::AlignedBytes;
 
-use crate::{footprint, model_file};
+use crate::{footprint, tied};
 
 /// In the crate of the command, so that a published one holds it.
 const FILE: &str = "tools/data/instructions.tsv";
@@ -46,7 +46,7 @@ fn table(root: &Path, text: &str) -> Result<String> {
             at.and_then(|at| cells.get(at)).copied().with_context(|| format!("a row without {name}"))
         };
         let model = cell("model")?;
-        let blob = AlignedBytes::new(&std::fs::read(model_file(root, model, "model.mbb"))?);
+        let blob = AlignedBytes::new(&std::fs::read(tied::blob_file(root, model)?)?);
         let d = *Blob::parse(blob.as_slice()).map_err(|e| anyhow::anyhow!("{model}: {e}"))?.dims();
         write!(table, "{}\t{}\t{model}", cell("core")?, cell("board")?)?;
         for n in [d.d_model, d.n_layer, d.d_inner, d.d_state, d.dt_rank, usize::from(d.tied_decays)] {
