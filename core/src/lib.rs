@@ -193,8 +193,8 @@
 //!
 //! None is on by default, none changes a bit of the integer path.
 //!
-//! * `std`: links the standard library. Adds `Decoder::owned` (memory in `Vec`s); the oracle takes the platform's
-//!   `exp`.
+//! * `std`: links the standard library. The [`Backend`] is chosen by what the processor has, in place of what the target
+//!   was built for. Adds `Decoder::owned` (memory in `Vec`s); the oracle takes the platform's `exp`.
 //! * `f32`: the module `oracle`, the f32 step that the integer path is compared with. Without `std` through `libm`.
 //! * `record`: the module `record`, the messages of a device that scores a stream.
 //! * `flash`: the module `flash`, snapshots through the traits of `embedded-storage`.
