@@ -279,6 +279,11 @@ impl<'a> Blob<'a> {
         (self.head.embedding_shift, self.head.head_shift)
     }
 
+    /// Shift of the last norm's weights, and the epsilon of all norms as [`norm`](crate::norm::norm) takes it.
+    pub const fn norm_f_shift_and_eps(&self) -> (u8, u64) {
+        (self.head.norm_f_shift, self.head.norm_eps)
+    }
+
     /// Part `index` of a section that repeats per layer, as elements. Empty if there is no such part.
     fn part<T: Pod>(&self, section: Section, index: usize) -> &'a [T] {
         let all: &'a [T] = bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[]);

@@ -92,11 +92,6 @@ impl Kernel {
         Self { name, function }
     }
 
-    /// The driver's handle: attributes, occupancy.
-    pub(crate) const fn function(&self) -> &CudaFunction {
-        &self.function
-    }
-
     /// Launches the kernel with one struct of parameters, by value. An empty grid launches nothing.
     ///
     /// # Errors
