@@ -7,6 +7,7 @@ use mambabyte_host::Model;
 use mambabyte_host::bpb::{Score, evaluate};
 use memmap2::Mmap;
 
+use crate::backend::Gpu;
 use crate::error::CliError;
 use crate::formats;
 use crate::progress::Progress;
@@ -85,13 +86,16 @@ impl AnyModel {
         }
     }
 
-    /// Bits per byte of `text`, see [`evaluate`].
+    /// Bits per byte of `text`, see [`evaluate`]; on `gpu` if there is one.
     ///
     /// # Errors
-    /// See [`BlobFile::blob`].
-    pub fn evaluate(&self, text: &[u8], window: Option<usize>) -> Result<Score, CliError> {
+    /// See [`BlobFile::blob`] and [`Gpu::evaluate`].
+    pub fn evaluate(&self, gpu: Option<&Gpu>, text: &[u8], window: Option<usize>) -> Result<Score, CliError> {
         let progress = Progress::bytes("evaluating", text.len() as u64);
         let tick = |n| progress.add(n);
+        if let Some(gpu) = gpu {
+            return gpu.evaluate(text, window, &tick);
+        }
         Ok(match self {
             Self::Blob(file) => {
                 let blob = file.blob()?;

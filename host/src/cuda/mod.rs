@@ -20,6 +20,7 @@
 
 mod device;
 mod error;
+mod evaluate;
 mod exact;
 mod kernels;
 mod model;
@@ -28,6 +29,7 @@ mod verify;
 
 pub use device::{Device, probe, probe_cublaslt, probe_nvrtc};
 pub use error::CudaError;
+pub use evaluate::evaluate;
 pub use model::{Answer, GpuModel, Source, Want};
 use state::Batch;
 pub use state::GpuState;

@@ -116,7 +116,10 @@ impl GpuModel {
                 return Err(CudaError::Precision { precision, needs: "a blob" });
             }
             (Source::Blob(_) | Source::Checkpoint(_), _) => {
-                return Err(CudaError::Precision { precision, needs: "another build: this one computes in integers" });
+                return Err(CudaError::Precision {
+                    precision,
+                    needs: "the float modes, which this version does not have on a GPU",
+                });
             }
         };
         // What has been copied from pageable memory is there.

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use mambabyte_core::{Decoder, Rng, SampleOptions, sample};
 
+use crate::backend::Gpu;
 use crate::cli;
 use crate::error::CliError;
-use crate::model::{BlobFile, read_text};
+use crate::model::{AnyModel, BlobFile, read_text};
 
 /// Checks the options and puts them into the integers that the sampler uses.
 ///
@@ -42,6 +43,14 @@ pub fn run(args: &cli::Generate) -> Result<(), CliError> {
         "-" => read_text(Path::new("-"))?,
         text => text.as_bytes().to_vec(),
     };
+    let model = AnyModel::Blob(file);
+    let mut out = std::io::stdout().lock();
+    if let Some(gpu) = Gpu::open(args.device, &model)? {
+        return gpu.generate(&prompt, args.bytes, (&options, args.seed), &mut |text| {
+            out.write_all(text).and_then(|()| out.flush()).map_err(CliError::stdout)
+        });
+    }
+    let AnyModel::Blob(file) = &model else { return Err(CliError::NeedsBlob { path: args.model.clone() }) };
     let mut decoder = Decoder::owned(file.blob()?);
     let mut rng = Rng::new(args.seed);
     let mut last = 0;
@@ -49,7 +58,6 @@ pub fn run(args: &cli::Generate) -> Result<(), CliError> {
         decoder.step(last);
         last = byte;
     }
-    let mut out = std::io::stdout().lock();
     for _ in 0..args.bytes {
         last = sample(decoder.step(last), &options, &mut rng);
         out.write_all(&[last]).map_err(CliError::stdout)?;
