@@ -2,7 +2,7 @@
 //! cuda -- --ignored gpu`, on a machine with a GPU.
 #![cfg(feature = "cuda")]
 
-#[allow(dead_code, reason = "the suite of the workspace uses the rest")]
+#[allow(dead_code, unreachable_pub, reason = "a module of the workspace's suite, which uses the rest")]
 #[path = "../../tests/src/random_blob.rs"]
 mod random_blob;
 

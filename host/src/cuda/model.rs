@@ -15,6 +15,7 @@ use crate::checkpoint::Checkpoint;
 
 /// Where weights come from.
 #[derive(Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "made once for a model")]
 pub enum Source<'a> {
     /// A quantised model.
     Blob(Blob<'a>),

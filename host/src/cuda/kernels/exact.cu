@@ -592,3 +592,9 @@ extern "C" __global__ void __launch_bounds__(256) exact_sample(SampleParams p) {
         p.step[row] += 1;
     }
 }
+
+// The host's structs have these sizes too (exact/launch.rs).
+static_assert(sizeof(EmbedParams) == 56 && sizeof(NormParams) == 72 && sizeof(ProjectParams) == 104, "layout");
+static_assert(sizeof(ConvParams) == 104 && sizeof(ScanParams) == 208 && sizeof(ScanLayer) == 24, "layout");
+static_assert(sizeof(NarrowParams) == 32 && sizeof(SurpriseParams) == 32 && sizeof(SampleParams) == 64, "layout");
+static_assert(sizeof(Tables) == 2 * (32 + 130 + 130 + 2432 + 514 + 514 + 194), "layout");
