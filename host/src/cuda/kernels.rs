@@ -31,9 +31,18 @@ macro_rules! kernel_file {
 /// The exact integer step.
 pub(crate) static EXACT: KernelFile = kernel_file!("exact");
 
+/// The selective scan of the float model.
+pub(crate) static SCAN: KernelFile = kernel_file!("scan");
+/// Its convolution.
+pub(crate) static CONV: KernelFile = kernel_file!("conv");
+/// Its norms.
+pub(crate) static NORM: KernelFile = kernel_file!("norm");
+/// Its embedding and log-probabilities.
+pub(crate) static HEAD: KernelFile = kernel_file!("head");
+
 /// All files; tests go through them.
 #[cfg(test)]
-pub(crate) static ALL: &[&KernelFile] = &[&EXACT];
+pub(crate) static ALL: &[&KernelFile] = &[&EXACT, &SCAN, &CONV, &NORM, &HEAD];
 
 impl KernelFile {
     /// What the driver loads on a GPU of this compute capability.

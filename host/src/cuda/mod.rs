@@ -22,6 +22,7 @@ mod device;
 mod error;
 mod evaluate;
 mod exact;
+pub mod float;
 mod kernels;
 mod model;
 mod state;

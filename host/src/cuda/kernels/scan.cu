@@ -25,8 +25,7 @@
 // Time split (phase > 0): launch 1 runs segment 0 whole and segments 1..k-2 from zero without output, leaving the last
 // state and the sum of delta; launch 2 starts segments 1..k-1 from the states chained in order.
 
-typedef unsigned short bf16;
-typedef unsigned long long u64;
+#include "float.cuh"
 
 struct ScanArgs {
     const void *u, *delta, *z, *b, *c;
@@ -47,92 +46,6 @@ struct ScanArgs {
 namespace {
 
 constexpr int THREADS = 128;
-constexpr float LOG2E = 1.4426950408889634f;
-constexpr unsigned FULL = 0xffffffffu;
-#ifndef SCAN_QHIGH
-#define SCAN_QHIGH 1
-#endif
-#ifndef MINB
-#define MINB 4
-#endif
-constexpr bool QHIGH = SCAN_QHIGH;
-
-__device__ __forceinline__ float ex2_approx(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-__device__ __forceinline__ float rcp_approx(float x) {
-    float y;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-// 2^x within 0.6 ulp for |x| <= 126, held there. The unit's own 2 ulp would add up over a long memory.
-__device__ __forceinline__ float ex2_exact(float x) {
-    x = fminf(fmaxf(x, -126.f), 126.f);
-    float k = x + 12582912.f, r = x - (k - 12582912.f);
-    float p = fmaf(r, 1.54035122e-4f, 1.33907353e-3f);
-    p = fmaf(r, p, 9.61823761e-3f);
-    p = fmaf(r, p, 5.55035733e-2f);
-    p = fmaf(r, p, 2.40226492e-1f);
-    p = fmaf(r, p, 6.93147182e-1f);
-    p = fmaf(r, p, 1.f);
-    return __uint_as_float(__float_as_uint(p) + (__float_as_uint(k) << 23));
-}
-template <bool EXACT> __device__ __forceinline__ float ex2(float x) { return EXACT ? ex2_exact(x) : ex2_approx(x); }
-
-// max(x, 0) + log(1 + e^-|x|), the logarithm as w times a polynomial of w = e^-|x| in (0, 1]: no cancellation for small
-// results, one special function. Relative error of the polynomial 8.4e-6, or 3e-8 if EXACT.
-template <bool EXACT> __device__ __forceinline__ float softplus(float x) {
-    float w = ex2<EXACT>(-LOG2E * fabsf(x)), p;
-    if (EXACT) {
-        p = fmaf(w, 5.232691299e-3f, -2.950522676e-2f);
-        p = fmaf(w, p, 7.822593302e-2f);
-        p = fmaf(w, p, -1.366324425e-1f);
-        p = fmaf(w, p, 1.910600662e-1f);
-        p = fmaf(w, p, -2.484298199e-1f);
-        p = fmaf(w, p, 3.331909776e-1f);
-        p = fmaf(w, p, -4.999949336e-1f);
-        p = fmaf(w, p, 9.999999404e-1f);
-        if (x < -87.f) w = 0.f;
-    } else {
-        p = fmaf(w, -2.386914007e-2f, 1.012222543e-1f);
-        p = fmaf(w, p, -2.100486606e-1f);
-        p = fmaf(w, p, 3.252066672e-1f);
-        p = fmaf(w, p, -4.993613660e-1f);
-        p = fmaf(w, p, 9.999915957e-1f);
-    }
-    return fmaf(w, p, fmaxf(x, 0.f));
-}
-template <bool EXACT> __device__ __forceinline__ float silu(float z) {
-    float e = 1.f + ex2<EXACT>(-LOG2E * z);
-    return EXACT ? __fdiv_rn(z, e) : z * rcp_approx(e);
-}
-
-// Four neighbouring elements.
-template <class T> struct Four;
-template <> struct Four<bf16> {
-    uint2 v;
-    __device__ __forceinline__ void load(const bf16 *p) { v = *(const uint2 *)p; }
-    __device__ __forceinline__ float get(int i) const {
-        const unsigned w = i < 2 ? v.x : v.y;
-        return __uint_as_float(i & 1 ? w & 0xffff0000u : w << 16);
-    }
-    static __device__ __forceinline__ void store(bf16 *p, const float *f) {
-        uint2 r;
-        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r.x) : "f"(f[1]), "f"(f[0]));
-        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r.y) : "f"(f[3]), "f"(f[2]));
-        *(uint2 *)p = r;
-    }
-};
-template <> struct Four<float> {
-    float4 v;
-    __device__ __forceinline__ void load(const float *p) { v = *(const float4 *)p; }
-    __device__ __forceinline__ float get(int i) const { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
-    static __device__ __forceinline__ void store(float *p, const float *f) {
-        *(float4 *)p = make_float4(f[0], f[1], f[2], f[3]);
-    }
-};
 
 // Copies Four<T> to shared memory; visible to the copying thread after `copies_arrived`.
 template <class T> __device__ __forceinline__ void copy(Four<T> *to, const T *from) {
@@ -147,7 +60,7 @@ template <class T, int Q, int NS, bool TIED> struct Scan {
     static constexpr int PER_ROW = CB / 4;                               // threads of a row
     static constexpr int FOURS = TILE * 2 * NP / 4, PER = (FOURS + THREADS - 1) / THREADS,
                          BC_ROWS = 2 * THREADS / NP; // fours of B and C, those of a thread, rows from one to the next
-    static constexpr int V = NS < 4 ? NS : 4, Q_STRIDE = QHIGH ? 32 / Q : 1;
+    static constexpr int V = NS < 4 ? NS : 4, Q_STRIDE = 32 / Q;
 
     // Channel c lies at c % 4 * COLUMN + c / 4 of a row of `step`, so that neither Enter's stores (every fourth channel) nor the loads
     // of Steps (neighbouring channels) meet in a bank.
@@ -388,7 +301,7 @@ template <class T, int Q, int NS, bool TIED> struct Scan {
 
     __device__ __forceinline__ void block() {
         tid = threadIdx.x;
-        c_lane = QHIGH ? tid / 32 * (32 / Q) + tid % (32 / Q) : tid / Q, q = QHIGH ? tid % 32 / (32 / Q) : tid % Q;
+        c_lane = tid / 32 * (32 / Q) + tid % (32 / Q), q = tid % 32 / (32 / Q);
         row = blockIdx.y, c0 = blockIdx.x * CB, ch = c0 + c_lane;
         const int len = min(g.len[row], g.seq_len);
         float a[NS < 2 ? 2 : NS], h[NS], sum = 0.f;
@@ -435,7 +348,7 @@ template <class T, int Q, int NS, bool TIED> struct Scan {
 } // namespace
 
 #define SCAN(NAME, T, Q, NS, TIED)                                                                                     \
-    extern "C" __global__ void __launch_bounds__(THREADS, MINB) NAME(const ScanArgs args) {                                  \
+    extern "C" __global__ void __launch_bounds__(THREADS, 4) NAME(const ScanArgs args) {                                  \
         extern __shared__ __align__(16) char shared[];                                                                 \
         Scan<T, Q, NS, TIED> scan(args, *(Scan<T, Q, NS, TIED>::Shared *)shared);                                      \
         scan.block();                                                                                                  \
@@ -443,10 +356,9 @@ template <class T, int Q, int NS, bool TIED> struct Scan {
 
 #define BOTH(T, Q, NS) SCAN(scan_##T##_q##Q##_ns##NS, T, Q, NS, false) SCAN(scan_##T##_q##Q##_ns##NS##_tied, T, Q, NS, true)
 
-// At most 16 states: two lanes to eight lanes a channel; at most 8, 32 and 64.
+// At most 16 states, 8, 32 and 64. Two lanes a channel are the fastest where there are channels enough.
 BOTH(bf16, 2, 8)
 BOTH(bf16, 4, 4)
-BOTH(bf16, 8, 2)
 BOTH(bf16, 2, 4)
 BOTH(bf16, 4, 2)
 BOTH(bf16, 8, 4)
