@@ -8,6 +8,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MAX_SHARED;
 use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
 
@@ -99,6 +100,14 @@ impl Launch {
 impl Kernel {
     pub(crate) const fn new(name: &'static str, function: CudaFunction) -> Self {
         Self { name, function }
+    }
+
+    /// Lets launches ask for `bytes` of shared memory; more than 48 KiB must be asked for before.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`] if the GPU has less.
+    pub(crate) fn allow_shared(&self, bytes: usize) -> Result<(), CudaError> {
+        Ok(self.function.set_attribute(MAX_SHARED, bytes as i32)?)
     }
 
     /// Launches the kernel with one struct of parameters, by value. An empty grid launches nothing.

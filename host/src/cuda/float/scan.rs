@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 use cudarc::driver::DeviceRepr;
-use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MAX_SHARED;
 
 use super::buffer::Element;
 use crate::cuda::device::Device;
@@ -105,7 +104,7 @@ impl ScanShape {
                 return Err(CudaError::Shape { name, found, limit });
             }
         }
-        if self.d_inner % 8 != 0 {
+        if !self.d_inner.is_multiple_of(8) {
             return Err(CudaError::Shape { name: "d_inner % 8", found: self.d_inner % 8, limit: 0 });
         }
         Ok(())
@@ -207,7 +206,7 @@ impl Scan {
         for v in VARIANTS.iter().filter(|v| v.element == element) {
             let name = if tied { v.tied } else { v.free };
             let kernel = device.kernel(&SCAN, name)?;
-            kernel.function().set_attribute(MAX_SHARED, v.shared() as i32)?;
+            kernel.allow_shared(v.shared())?;
             kernels.push((name, kernel));
         }
         Ok(Self { kernels })
@@ -291,7 +290,7 @@ mod tests {
         for seq_len in [1, 63, 64, 65, 767, 768, 769, 8192, 65_535, 65_536, 65_537] {
             for segments in [1, 2, 3, 5, 17] {
                 let plan = shape(1, 64, seq_len, 16).plan_split(segments);
-                assert!(plan.seg_steps % SEGMENT == 0 && plan.segments * plan.seg_steps >= seq_len);
+                assert!(plan.seg_steps.is_multiple_of(SEGMENT) && plan.segments * plan.seg_steps >= seq_len);
                 assert!(plan.segments == 1 || plan.segments >= 3);
                 assert!(plan.segments <= 3 || (plan.segments - 1) * plan.seg_steps < seq_len);
                 assert_eq!(plan.launch(1).grid.2, (plan.segments as u32 - 1).max(1));

@@ -187,7 +187,7 @@ mod tests {
     fn grids_cover_everything() {
         for d_inner in [8, 16, 256, 264, 1024, 1032, 2048, 3584, 16_384] {
             let launch = conv_launch(3, 65, d_inner);
-            assert!(launch.grid.0 * launch.block * 8 >= d_inner as u32 && launch.block % 32 == 0);
+            assert!(launch.grid.0 * launch.block * 8 >= d_inner as u32 && launch.block.is_multiple_of(32));
             assert_eq!((launch.grid.1, launch.grid.2), (3, 3));
         }
         assert_eq!(conv_launch(1, 0, 8).grid.1, 1);

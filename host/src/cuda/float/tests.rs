@@ -155,7 +155,8 @@ fn gpu_scan_of_any_shape() {
     for element in [Element::Bf16, Element::F32] {
         for tied in [false, true] {
             for d_state in [1, 4, 8, 9, 16, 17, 33, 64] {
-                for (batch, d_inner, seq_len) in [(3, 72, 1), (2, 8, 31), (1, 136, 64), (3, 40, 65), (2, 264, 97)] {
+                for (batch, d_inner, seq_len) in [(3, 72, 1usize), (2, 8, 31), (1, 136, 64), (3, 40, 65), (2, 264, 97)]
+                {
                     seed += 1;
                     let len = (0..batch).map(|b| if b == 1 { 0 } else { seq_len.saturating_sub(b) }).collect();
                     let shape = ScanShape { batch, seq_len, d_inner, d_state, tied, element };
