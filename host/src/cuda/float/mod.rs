@@ -1,7 +1,7 @@
 //! The float model on a GPU: weights of a checkpoint in f32 or bf16, sums and the state in f32.
 //!
 //! A block is norm, `in_proj`, convolution with SiLU, `x_proj`, `dt_proj`, scan with softplus, skip and gate, `out_proj`
-//! with the residual added in f32. Products are cuBLASLt's ([`gemm`]); the rest are this crate's kernels.
+//! with the residual added in f32. Products are cuBLASLt's; the rest are this crate's kernels. Measurements: `PERFORMANCE.md` in the folder above.
 
 pub mod bench;
 mod buffer;

@@ -32,8 +32,7 @@ template <int WARPS> __device__ __forceinline__ float sum_of_row(float v, float 
     return v;
 }
 
-template <class T, int WARPS> __device__ __forceinline__ void norm(const NormArgs &g) {
-    __shared__ float shared[4];
+template <class T, int WARPS> __device__ __forceinline__ void norm(const NormArgs &g, float *shared) {
     constexpr int LANES = 32 * WARPS, MOST = 1024 / 32 / 4; // float4s of a lane
     const int row = blockIdx.x * (4 / WARPS) + (WARPS == 1 ? threadIdx.x / 32 : 0), lane = threadIdx.x % LANES;
     if (row >= g.rows) return; // whole warps, and whole blocks if they are one row
@@ -77,8 +76,12 @@ template <class T, int WARPS> __device__ __forceinline__ void norm(const NormArg
 
 } // namespace
 
+// (Shared memory is the kernel's own, because names in an unnamed namespace would depend on the folder.)
 #define NORM(T, WARPS)                                                                                                 \
-    extern "C" __global__ void __launch_bounds__(128) norm_##T##_##WARPS(const NormArgs args) { norm<T, WARPS>(args); }
+    extern "C" __global__ void __launch_bounds__(128) norm_##T##_##WARPS(const NormArgs args) {                        \
+        __shared__ float shared[4];                                                                                    \
+        norm<T, WARPS>(args, shared);                                                                                  \
+    }
 
 NORM(bf16, 1)
 NORM(bf16, 4)
