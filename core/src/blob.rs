@@ -271,6 +271,11 @@ impl<'a> Blob<'a> {
         (self.head.embedding_shift, self.head.head_shift)
     }
 
+    /// Shift of the last norm's weights, and the epsilon of all norms as [`norm`](crate::norm::norm) takes it.
+    pub const fn norm_f_shift_and_eps(&self) -> (u8, u64) {
+        (self.head.norm_f_shift, self.head.norm_eps)
+    }
+
     /// A section as elements.
     fn elements<T: Pod>(&self, section: Section) -> &'a [T] {
         bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[])

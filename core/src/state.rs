@@ -126,6 +126,12 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
         Ok(state)
     }
 
+    /// A state from its parts: for code that runs a model elsewhere, such as on a GPU, and exchanges snapshots with
+    /// this crate. `memory` holds exactly the model's `Dims::state_len` elements.
+    pub fn from_parts(memory: M, fingerprint: Fingerprint, position: u64) -> Self {
+        Self { len: memory.len(), memory, fingerprint, position }
+    }
+
     /// Back to the state before the first byte.
     pub fn reset(&mut self) {
         self.elements_mut().fill(0);

@@ -131,9 +131,37 @@ impl Score {
         merge_bins(&mut self.by_position, &other.by_position);
     }
 
+    /// Adds a window's bits; the bytes are the caller's to count.
+    pub(crate) fn add(&mut self, window: &Tally) {
+        self.bits += window.bits;
+        merge_bins(&mut self.by_position, &window.bins);
+    }
+
     /// Nothing read yet.
     pub fn empty() -> Self {
         Self { bits: 0.0, bytes: 0, seconds: 0.0, by_position: Vec::new() }
+    }
+}
+
+/// The bits of one window, byte after byte.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    bits: f64,
+    bins: Vec<PositionBin>,
+}
+
+impl Tally {
+    /// What the byte at `position` cost.
+    pub(crate) fn add(&mut self, position: usize, bits: f64) {
+        self.bits += bits;
+        let (low, high) = bin_of(position);
+        match self.bins.last_mut() {
+            Some(bin) if bin.start == low => {
+                bin.bits += bits;
+                bin.bytes += 1;
+            }
+            _ => self.bins.push(PositionBin { start: low, end: high, bits, bytes: 1 }),
+        }
     }
 }
 
@@ -167,36 +195,25 @@ pub fn evaluate<M: ByteModel>(
 ) -> Score {
     let start = Instant::now();
     let window = window.unwrap_or(text.len()).max(1);
-    let windows: Vec<(f64, Vec<PositionBin>)> = text
+    let windows: Vec<Tally> = text
         .par_chunks(window)
         .map_init(&make, |model, bytes| {
             model.reset();
-            let (mut total, mut bins) = (0.0, Vec::<PositionBin>::new());
+            let mut tally = Tally::default();
             let mut position = 0;
             model.score(bytes, &mut |bits| {
-                total += bits;
-                let (low, high) = bin_of(position);
-                match bins.last_mut() {
-                    Some(bin) if bin.start == low => {
-                        bin.bits += bits;
-                        bin.bytes += 1;
-                    }
-                    _ => bins.push(PositionBin { start: low, end: high, bits, bytes: 1 }),
-                }
+                tally.add(position, bits);
                 position += 1;
                 if position % 256 == 0 {
                     progress(256);
                 }
             });
             progress(bytes.len() % 256);
-            (total, bins)
+            tally
         })
         .collect();
     let mut score = Score { bytes: text.len(), ..Score::empty() };
-    for (bits, bins) in &windows {
-        score.bits += bits;
-        merge_bins(&mut score.by_position, bins);
-    }
+    windows.iter().for_each(|window| score.add(window));
     score.seconds = start.elapsed().as_secs_f64();
     score
 }

@@ -6,11 +6,15 @@
 //! * [`train`]: gradients of the f32 model.
 //! * [`cpu`]: blobs on workstations, on all threads.
 //! * [`bpb`]: bits per byte of a text, for both.
+//! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod align;
 pub mod bpb;
 pub mod checkpoint;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code, reason = "calls of the driver; each block says why it is sound")]
+pub mod cuda;
 pub mod model;
 pub mod quantize;
 pub mod random_blob;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::backend::DeviceKind;
 use crate::calibration_text::Mixture;
 
 /// Byte-level Mamba models, from a training checkpoint to a microcontroller.
@@ -148,6 +149,9 @@ pub struct Eval {
     /// Read only the first N bytes of each text.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceKind,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -163,6 +167,9 @@ pub struct Logits {
     pub model: PathBuf,
     /// The text; row t of the result is the prediction after byte t.
     pub text: PathBuf,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceKind,
     /// The file to write: float32 [bytes, 256], natural logits.
     #[arg(long)]
     pub npy: PathBuf,
@@ -175,6 +182,9 @@ pub struct Checksum {
     pub model: PathBuf,
     /// The text; `-` is standard input.
     pub text: PathBuf,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceKind,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -261,6 +271,9 @@ pub struct Generate {
     /// Only the most likely bytes that together reach this share.
     #[arg(long, default_value_t = 1.0, value_name = "P")]
     pub top_p: f64,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceKind,
     /// Equal seeds give equal text, on every machine.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -67,6 +67,15 @@ pub enum CliError {
         /// The path given.
         path: PathBuf,
     },
+    /// The GPU.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    #[diagnostic(help("--device auto takes the CPU where there is no GPU"))]
+    Cuda(#[from] mambabyte_host::cuda::CudaError),
+    /// `--device cuda` in a build without it.
+    #[error("--device cuda: this build has no GPU code")]
+    #[diagnostic(help("build it with `cargo build --release --features cuda`; nothing of CUDA is needed for that"))]
+    NoCuda,
     /// `fit --chip`.
     #[error("the model does not fit")]
     DoesNotFit,
@@ -96,7 +105,7 @@ impl CliError {
     /// The exit code of the process.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::NeedsBlob { .. } => 2,
+            Self::Usage(_) | Self::NeedsBlob { .. } | Self::NoCuda => 2,
             Self::BrokenPipe => 0,
             _ => 1,
         }

@@ -1,5 +1,6 @@
 //! The parts of the command `mambabyte`.
 
+pub mod backend;
 pub mod calibration_text;
 pub mod chips;
 pub mod cli;

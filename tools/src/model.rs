@@ -9,6 +9,7 @@ use mambabyte_host::Model;
 use mambabyte_host::bpb::{Score, evaluate};
 use mambabyte_host::cpu::{Cpu, HUGE_FROM, HugeBytes, Stream, Weights};
 
+use crate::backend::Gpu;
 use crate::cli;
 use crate::error::CliError;
 use crate::formats;
@@ -108,13 +109,17 @@ impl AnyModel {
         }
     }
 
-    /// Bits per byte of `text`, see [`evaluate`]: windows are divided among the threads, of a single one its blocks.
+    /// Bits per byte of `text`, see [`evaluate`]; on `gpu` if there is one. On the CPU windows are divided among the
+    /// threads, of a single one its blocks.
     ///
     /// # Errors
-    /// [`CliError::Usage`] if so many threads cannot be started.
-    pub fn evaluate(&self, text: &[u8], window: Option<usize>, cpu: Cpu) -> Result<Score, CliError> {
+    /// [`Gpu::evaluate`]'s; [`CliError::Usage`] if so many threads cannot be started.
+    pub fn evaluate(&self, gpu: Option<&Gpu>, text: &[u8], window: Option<usize>, cpu: Cpu) -> Result<Score, CliError> {
         let progress = Progress::bytes("evaluating", text.len() as u64);
         let tick = |n| progress.add(n);
+        if let Some(gpu) = gpu {
+            return gpu.evaluate(text, window, &tick);
+        }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(cpu.threads).build();
         let pool = pool.map_err(|e| CliError::Usage(format!("--threads {}: {e}", cpu.threads)))?;
         let single = window.is_none_or(|window| window >= text.len());

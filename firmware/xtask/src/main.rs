@@ -1,9 +1,11 @@
 //! `cargo xtask firmware ...`: builds, runs and measures the firmware without a board at hand.
 //! `cargo xtask c ...`: the library for C.
+//! `cargo xtask cuda ...`: the kernels for GPUs.
 
 mod bench;
 mod boards;
 mod c_library;
+mod cuda;
 mod faults;
 mod footprint;
 mod generate;
@@ -46,6 +48,9 @@ enum Chore {
     /// The library for C
     #[command(subcommand)]
     C(c_library::CLibrary),
+    /// The kernels for GPUs
+    #[command(subcommand)]
+    Cuda(cuda::Cuda),
 }
 
 #[derive(Subcommand)]
@@ -139,6 +144,7 @@ fn main() -> ExitCode {
     let done = root.canonicalize().map_err(anyhow::Error::from).and_then(|root| match Cli::parse().chore {
         Chore::Firmware(command) => firmware(&root, command),
         Chore::C(chore) => c_library::run(&root, chore),
+        Chore::Cuda(chore) => cuda::run(&root, chore),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,9 +4,10 @@ use mambabyte_core::{Backend, Blob, Logits, Want};
 use mambabyte_host::cpu::Stream;
 use serde_json::json;
 
+use crate::backend::Gpu;
 use crate::cli;
 use crate::error::CliError;
-use crate::model::{BlobFile, cpu, read_text};
+use crate::model::{AnyModel, BlobFile, cpu, read_text};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 
@@ -36,10 +37,21 @@ fn checksum_of(mut stream: Stream<'_>, text: &[u8], mut progress: impl FnMut(usi
 /// [`CliError`].
 pub fn run(args: &cli::Checksum) -> Result<(), CliError> {
     let cpu = cpu(&args.running)?;
-    let file = BlobFile::open(&args.model)?;
+    let model = AnyModel::Blob(BlobFile::open(&args.model)?);
     let text = read_text(&args.text)?;
     let bar = Progress::bytes("checksum", text.len() as u64);
-    let crc = checksum_of(Stream::new(file.weights(), cpu), &text, |n| bar.add(n));
+    let crc = match (Gpu::open(args.device, &model)?, &model) {
+        (Some(gpu), _) => {
+            let mut hasher = crc32fast::Hasher::new();
+            gpu.integer_logits(&text, &mut |logits| {
+                logits.iter().for_each(|l| hasher.update(&l.to_le_bytes()));
+                bar.add(1);
+            })?;
+            hasher.finalize()
+        }
+        (None, AnyModel::Blob(file)) => checksum_of(Stream::new(file.weights(), cpu), &text, |n| bar.add(n)),
+        (None, AnyModel::Checkpoint(_)) => return Err(CliError::NeedsBlob { path: args.model.clone() }),
+    };
     drop(bar);
     if args.json {
         return print_json(&json!({ "checksum": format!("{crc:08x}"), "bytes": text.len() }));

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use mambabyte_host::bpb::Score;
 use serde_json::json;
 
+use crate::backend::Gpu;
 use crate::cli;
 use crate::error::CliError;
 use crate::model::{AnyModel, cpu, read_text};
@@ -17,6 +18,7 @@ use crate::output::{print, print_json, thousands};
 pub fn run(args: &cli::Eval) -> Result<(), CliError> {
     let cpu = cpu(&args.running)?;
     let model = AnyModel::open(&args.model)?;
+    let gpu = Gpu::open(args.device, &model)?;
     let window = args.window.map(|w| w as usize);
     let (mut total, mut files) = (Score::empty(), Vec::new());
     for path in &args.texts {
@@ -25,7 +27,7 @@ pub fn run(args: &cli::Eval) -> Result<(), CliError> {
         if text.is_empty() {
             return Err(CliError::Usage(format!("{}: the text is empty", path.display())));
         }
-        let score = model.evaluate(&text, window, cpu)?;
+        let score = model.evaluate(gpu.as_ref(), &text, window, cpu)?;
         total.merge(&score);
         files.push((path, score));
     }

@@ -6,9 +6,10 @@ use std::path::Path;
 use mambabyte_core::{Rng, SampleOptions, Want, sample};
 use mambabyte_host::cpu::Stream;
 
+use crate::backend::Gpu;
 use crate::cli;
 use crate::error::CliError;
-use crate::model::{BlobFile, cpu, read_text};
+use crate::model::{AnyModel, BlobFile, cpu, read_text};
 
 /// Checks the options and puts them into the integers that the sampler uses.
 ///
@@ -44,6 +45,14 @@ pub fn run(args: &cli::Generate) -> Result<(), CliError> {
         "-" => read_text(Path::new("-"))?,
         text => text.as_bytes().to_vec(),
     };
+    let model = AnyModel::Blob(file);
+    let mut out = std::io::stdout().lock();
+    if let Some(gpu) = Gpu::open(args.device, &model)? {
+        return gpu.generate(&prompt, args.bytes, (&options, args.seed), &mut |text| {
+            out.write_all(text).and_then(|()| out.flush()).map_err(CliError::stdout)
+        });
+    }
+    let AnyModel::Blob(file) = &model else { return Err(CliError::NeedsBlob { path: args.model.clone() }) };
     let mut stream = Stream::new(file.weights(), cpu);
     let mut rng = Rng::new(args.seed);
     let mut last = 0;
@@ -52,7 +61,6 @@ pub fn run(args: &cli::Generate) -> Result<(), CliError> {
         stream.prefill(&known, Want::Nothing, |_, _| (), |()| ());
         last = end;
     }
-    let mut out = std::io::stdout().lock();
     for _ in 0..args.bytes {
         last = sample(stream.step(last), &options, &mut rng);
         out.write_all(&[last]).map_err(CliError::stdout)?;

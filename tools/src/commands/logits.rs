@@ -3,6 +3,7 @@
 use mambabyte_core::{Decoder, VOCAB};
 use mambabyte_host::bpb::ByteModel;
 
+use crate::backend::Gpu;
 use crate::cli;
 use crate::error::CliError;
 use crate::model::{AnyModel, read_text};
@@ -31,6 +32,13 @@ pub fn run(args: &cli::Logits) -> Result<(), CliError> {
     let text = read_text(&args.text)?;
     let mut out = header(text.len());
     let bar = Progress::bytes("logits", text.len() as u64);
+    if let Some(gpu) = Gpu::open(args.device, &model)? {
+        gpu.natural_logits(&text, &mut |logits| {
+            out.extend(logits.iter().flat_map(|&l| (l as f32).to_le_bytes()));
+            bar.add(1);
+        })?;
+        return write_whole(&args.npy, &out);
+    }
     let mut read = |stream: &mut dyn ByteModel| {
         for &byte in &text {
             stream.read(byte, &mut |logits| out.extend(logits.iter().flat_map(|&l| (l as f32).to_le_bytes())));

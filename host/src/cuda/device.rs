@@ -1,0 +1,184 @@
+//! A GPU: found, checked, with one stream that all work of this crate goes through, in order.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits, sys};
+
+use super::error::{CudaError, is_out_of_memory};
+use super::kernels::{Kernel, KernelFile};
+
+/// The oldest driver that reads the kernels: CUDA 13.0.
+const DRIVER: i32 = 13_000;
+
+/// A GPU with its context, one stream and the kernels loaded so far. Cheap to share.
+pub struct Device {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
+    name: String,
+    sms: u32,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Device({}, {} SMs)", self.name, self.sms)
+    }
+}
+
+/// Looks for a driver that the kernels can run on, before the first call of it: cudarc panics without one.
+///
+/// # Errors
+/// [`CudaError::NoDriver`], [`CudaError::OldDriver`].
+pub fn probe() -> Result<(), CudaError> {
+    // SAFETY: opens a shared library by its name; the driver's initialisers may run, as for every program that uses it.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(CudaError::NoDriver);
+    }
+    let mut found = 0;
+    // SAFETY: the library is there, and this call needs no initialisation; it writes one int.
+    unsafe { sys::cuDriverGetVersion(&raw mut found) }.result()?;
+    if found < DRIVER { Err(CudaError::OldDriver { found }) } else { Ok(()) }
+}
+
+/// Looks for cuBLASLt.
+///
+/// # Errors
+/// [`CudaError::NoLibrary`].
+pub fn probe_cublaslt() -> Result<(), CudaError> {
+    // SAFETY: opens a shared library by its name.
+    if unsafe { cudarc::cublaslt::sys::is_culib_present() } {
+        Ok(())
+    } else {
+        Err(CudaError::NoLibrary { library: "libcublasLt.so.13", package: "nvidia-cublas==13.*" })
+    }
+}
+
+/// Looks for the run-time compiler, for developers of kernels.
+///
+/// # Errors
+/// [`CudaError::NoLibrary`].
+pub fn probe_nvrtc() -> Result<(), CudaError> {
+    // SAFETY: opens a shared library by its name.
+    if unsafe { cudarc::nvrtc::sys::is_culib_present() } {
+        Ok(())
+    } else {
+        Err(CudaError::NoLibrary { library: "libnvrtc.so.13", package: "nvidia-cuda-nvrtc==13.0.88" })
+    }
+}
+
+impl Device {
+    /// GPU number `ordinal`, in the driver's order.
+    ///
+    /// # Errors
+    /// Says what is missing: driver, GPU, a new enough one of either.
+    pub fn open(ordinal: usize) -> Result<Arc<Self>, CudaError> {
+        probe()?;
+        let absent = |e: cudarc::driver::DriverError| CudaError::NoDevice { ordinal, reason: e.to_string() };
+        let context = CudaContext::new(ordinal).map_err(absent)?;
+        let (major, minor) = context.compute_capability()?;
+        let name = context.name()?;
+        if major < 8 {
+            return Err(CudaError::OldDevice { name, major, minor });
+        }
+        // SAFETY: with one stream for everything, what is launched later runs later; there is nothing to wait for
+        // between streams. Events would also spoil the capture of graphs.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream()?;
+        let sms = context.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
+        Ok(Arc::new(Self { context, stream, modules: Mutex::default(), name, sms }))
+    }
+
+    /// What the driver calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Streaming multiprocessors. No result may depend on it.
+    pub const fn sms(&self) -> u32 {
+        self.sms
+    }
+
+    /// The stream of all work.
+    pub const fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// The driver's context.
+    pub const fn context(&self) -> &Arc<CudaContext> {
+        &self.context
+    }
+
+    /// Kernel `name` of `file`; the file is loaded at its first use.
+    ///
+    /// # Errors
+    /// [`CudaError::Kernel`].
+    pub(crate) fn kernel(&self, file: &KernelFile, name: &'static str) -> Result<Kernel, CudaError> {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let module = match modules.get(file.name) {
+            Some(module) => module.clone(),
+            None => {
+                let refused =
+                    |e: cudarc::driver::DriverError| CudaError::Kernel { file: file.name, reason: e.to_string() };
+                let module =
+                    self.context.load_module(file.image(self.context.compute_capability()?)?).map_err(refused)?;
+                modules.insert(file.name, module.clone());
+                module
+            }
+        };
+        let missing = |e| CudaError::Kernel { file: file.name, reason: format!("{name}: {e}") };
+        Ok(Kernel::new(name, module.load_function(name).map_err(missing)?))
+    }
+
+    /// `len` zeros on the GPU.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`] with the bytes needed.
+    pub(crate) fn zeros<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        what: &'static str,
+        len: usize,
+    ) -> Result<CudaSlice<T>, CudaError> {
+        // The driver has no allocation of no bytes.
+        self.stream.alloc_zeros(len.max(1)).map_err(|e| self.out_of_memory(what, len.saturating_mul(size_of::<T>()), e))
+    }
+
+    /// A copy of `values` on the GPU.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`] with the bytes needed.
+    pub(crate) fn upload<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        what: &'static str,
+        values: &[T],
+    ) -> Result<CudaSlice<T>, CudaError> {
+        let mut slice = self.zeros(what, values.len())?;
+        if !values.is_empty() {
+            self.stream.memcpy_htod(values, &mut slice)?;
+        }
+        Ok(slice)
+    }
+
+    fn out_of_memory(&self, what: &'static str, need: usize, error: cudarc::driver::DriverError) -> CudaError {
+        if is_out_of_memory(&error) {
+            let free = self.context.mem_get_info().map_or(0, |(free, _)| free);
+            CudaError::OutOfMemory { what, need, free }
+        } else {
+            error.into()
+        }
+    }
+
+    /// Waits until everything launched so far is done.
+    ///
+    /// # Errors
+    /// The first failure of it.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
+        Ok(self.stream.synchronize()?)
+    }
+
+    /// Address of a buffer, for the parameters of a kernel. The buffer must outlive the launch; since frees go through
+    /// the same stream, it is enough that it lives until the launch has been made.
+    pub(crate) fn address<T>(&self, slice: &CudaSlice<T>) -> u64 {
+        slice.device_ptr(&self.stream).0
+    }
+}

@@ -1,0 +1,146 @@
+//! What can go wrong with a GPU. Every message is one line that says what is missing and how to get it.
+
+use cudarc::driver::result::DriverError;
+use cudarc::driver::sys::CUresult;
+use mambabyte_core::StateError;
+
+/// Why the GPU was not used, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CudaError {
+    /// No driver on this machine.
+    #[error(
+        "there is no NVIDIA driver (libcuda.so.1): install the driver package of your system, version 580 or newer, \
+         on a machine with an NVIDIA GPU"
+    )]
+    NoDriver,
+    /// A driver, but older than CUDA 13.0.
+    #[error("the NVIDIA driver is too old: it supports CUDA {}.{}, 13.0 is needed (driver 580 or newer)",
+        found / 1000, found % 1000 / 10)]
+    OldDriver {
+        /// As `cuDriverGetVersion` gives it: 12040 is 12.4.
+        found: i32,
+    },
+    /// A driver, but no GPU that it can use.
+    #[error("the NVIDIA driver sees no usable GPU {ordinal}: {reason} (nvidia-smi lists GPUs)")]
+    NoDevice {
+        /// The GPU asked for.
+        ordinal: usize,
+        /// The driver's reason.
+        reason: String,
+    },
+    /// A GPU that the kernels are not built for.
+    #[error("{name} has compute capability {major}.{minor}, 8.0 or newer is needed (A100, RTX 30, H100, ...)")]
+    OldDevice {
+        /// Name of the GPU.
+        name: String,
+        /// Major number.
+        major: i32,
+        /// Minor number.
+        minor: i32,
+    },
+    /// A library of CUDA that the work needs besides the driver.
+    #[error(
+        "{library} is not there: `pip install {package}` and put its folder nvidia/cu13/lib into LD_LIBRARY_PATH, or \
+         install the CUDA 13 toolkit"
+    )]
+    NoLibrary {
+        /// The file.
+        library: &'static str,
+        /// The package of PyPI that has it.
+        package: &'static str,
+    },
+    /// A kernel file that the driver refuses, or that does not compile.
+    #[error("kernel file {file}: {reason}")]
+    Kernel {
+        /// Its name.
+        file: &'static str,
+        /// The driver's or the compiler's reason.
+        reason: String,
+    },
+    /// Too little GPU memory.
+    #[error("out of GPU memory: {what} needs {need} bytes, {free} are free")]
+    OutOfMemory {
+        /// What the memory is for.
+        what: &'static str,
+        /// Bytes asked for.
+        need: usize,
+        /// Bytes free.
+        free: usize,
+    },
+    /// A launch that the driver refused, or that failed.
+    #[error("kernel {kernel} ({shape}): {source}")]
+    Launch {
+        /// Name of the kernel.
+        kernel: &'static str,
+        /// The shape that it was given.
+        shape: String,
+        /// The driver's reason.
+        source: DriverError,
+    },
+    /// Any other call of the driver.
+    #[error("the NVIDIA driver: {0}")]
+    Driver(#[from] DriverError),
+    /// Any call of cuBLASLt.
+    #[error("cuBLASLt, {what}: {reason}")]
+    Blas {
+        /// The product.
+        what: String,
+        /// The library's reason.
+        reason: String,
+    },
+    /// The precision does not go with the source of the weights.
+    #[error("precision {precision} needs {needs}")]
+    Precision {
+        /// The precision asked for.
+        precision: super::Precision,
+        /// What it is loaded from.
+        needs: &'static str,
+    },
+    /// A shape that the GPU path does not take.
+    #[error("{name} is {found}, the limit is {limit}")]
+    Shape {
+        /// The dimension.
+        name: &'static str,
+        /// Its value.
+        found: usize,
+        /// Largest value.
+        limit: usize,
+    },
+    /// As many rows are needed as the state has.
+    #[error("{found} rows given, the state has {expected}")]
+    Rows {
+        /// Rows of the state.
+        expected: usize,
+        /// Rows given.
+        found: usize,
+    },
+    /// The state belongs to another model or another precision.
+    #[error("the state belongs to another model or precision")]
+    ForeignState,
+    /// More bytes accepted than were verified.
+    #[error("row {row}: {asked} bytes accepted, {verified} were verified")]
+    TooManyAccepted {
+        /// The row.
+        row: usize,
+        /// Bytes asked for.
+        asked: usize,
+        /// Bytes drafted.
+        verified: usize,
+    },
+    /// A snapshot that does not fit.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl CudaError {
+    /// Whether the reason is that the machine has no usable GPU, so that a CPU may take over.
+    pub const fn is_absence(&self) -> bool {
+        matches!(self, Self::NoDriver | Self::OldDriver { .. } | Self::NoDevice { .. } | Self::OldDevice { .. })
+    }
+}
+
+/// Whether the driver ran out of memory.
+pub(crate) fn is_out_of_memory(error: &DriverError) -> bool {
+    error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY
+}
