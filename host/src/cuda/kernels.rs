@@ -30,10 +30,12 @@ macro_rules! kernel_file {
 
 /// The exact integer step.
 pub(crate) static EXACT: KernelFile = kernel_file!("exact");
+/// Float decode and verify.
+pub(crate) static DECODE: KernelFile = kernel_file!("decode");
 
 /// All files; tests go through them.
 #[cfg(test)]
-pub(crate) static ALL: &[&KernelFile] = &[&EXACT];
+pub(crate) static ALL: &[&KernelFile] = &[&EXACT, &DECODE];
 
 impl KernelFile {
     /// What the driver loads on a GPU of this compute capability.
@@ -88,6 +90,11 @@ impl Launch {
 }
 
 impl Kernel {
+    /// The driver's handle, for attributes.
+    pub(crate) const fn function(&self) -> &CudaFunction {
+        &self.function
+    }
+
     pub(crate) const fn new(name: &'static str, function: CudaFunction) -> Self {
         Self { name, function }
     }
