@@ -31,6 +31,8 @@ macro_rules! kernel_file {
 
 /// The exact integer step.
 pub(crate) static EXACT: KernelFile = kernel_file!("exact");
+/// Float decode and verify.
+pub(crate) static DECODE: KernelFile = kernel_file!("decode");
 
 /// The selective scan of the float model.
 pub(crate) static SCAN: KernelFile = kernel_file!("scan");
@@ -43,7 +45,7 @@ pub(crate) static HEAD: KernelFile = kernel_file!("head");
 
 /// All files; tests go through them.
 #[cfg(test)]
-pub(crate) static ALL: &[&KernelFile] = &[&EXACT, &SCAN, &CONV, &NORM, &HEAD];
+pub(crate) static ALL: &[&KernelFile] = &[&EXACT, &DECODE, &SCAN, &CONV, &NORM, &HEAD];
 
 impl KernelFile {
     /// What the driver loads on a GPU of this compute capability.
@@ -98,6 +100,11 @@ impl Launch {
 }
 
 impl Kernel {
+    /// The driver's handle, for attributes.
+    pub(crate) const fn function(&self) -> &CudaFunction {
+        &self.function
+    }
+
     pub(crate) const fn new(name: &'static str, function: CudaFunction) -> Self {
         Self { name, function }
     }

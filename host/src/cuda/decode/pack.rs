@@ -1,0 +1,278 @@
+//! Weights as `decode.cu` reads them: one stream per warp, in the order in which it uses them.
+//!
+//! A unit of 512 bytes gives each lane 16: in bf16 the first operand of `mma.m16n8k16` for one tile of 16 x 16; in i8
+//! two such tiles, widened in registers. i8 weights are rounded to the nearest of 255 steps per row, with the row's
+//! largest magnitude as the last step; bf16 to the nearest even.
+
+use half::bf16;
+use mambabyte_core::{Dims, VOCAB};
+use rayon::prelude::*;
+
+use super::plan::{CHUNK, Plan, TILE, UNIT};
+use crate::Checkpoint;
+use crate::checkpoint::Layer;
+
+/// Weights of the projections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// bf16, rounded to nearest even.
+    Bf16,
+    /// i8 with a scale per row.
+    I8,
+}
+
+/// A matrix whose rows are padded and reordered to whole tiles.
+struct Rows<'a> {
+    data: &'a [f32],
+    columns: usize,
+    /// Row of `data` behind each padded row.
+    of: Vec<Option<usize>>,
+    /// Step of each padded row; 1 in bf16.
+    scale: Vec<f32>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(data: &'a [f32], columns: usize, of: Vec<Option<usize>>, form: Form) -> Self {
+        let scale = |row: &Option<usize>| {
+            let largest = row.map_or(0.0, |r| data[r * columns..][..columns].iter().fold(0.0f32, |m, w| m.max(w.abs())));
+            if form == Form::Bf16 || largest == 0.0 { 1.0 } else { largest / 127.0 }
+        };
+        Self { scale: of.iter().map(scale).collect(), data, columns, of }
+    }
+
+    fn plain(data: &'a [f32], columns: usize, form: Form) -> Self {
+        let rows = data.len() / columns;
+        Self::new(data, columns, (0..rows.next_multiple_of(TILE)).map(|r| (r < rows).then_some(r)).collect(), form)
+    }
+
+    fn at(&self, row: usize, column: usize) -> f32 {
+        match self.of[row] {
+            Some(r) if column < self.columns => self.data[r * self.columns + column],
+            _ => 0.0,
+        }
+    }
+
+    fn bf16(&self, row: usize, column: usize) -> bf16 {
+        bf16::from_f32(self.at(row, column))
+    }
+
+    fn i8(&self, row: usize, column: usize) -> i8 {
+        (self.at(row, column) / self.scale[row]).round() as i8
+    }
+
+    /// The weight that the kernel multiplies with, times its scale.
+    fn real(&self, form: Form, row: usize, column: usize) -> f32 {
+        match form {
+            Form::Bf16 => self.bf16(row, column).to_f32(),
+            Form::I8 => self.i8(row, column) as f32 * self.scale[row],
+        }
+    }
+
+    /// `sum_k real[row, k] * v[k]` of every padded row.
+    fn times(&self, form: Form, v: &[f32]) -> Vec<f32> {
+        let row = |r| (0..self.columns).map(|k| self.real(form, r, k) as f64 * v[k] as f64).sum::<f64>() as f32;
+        (0..self.of.len()).into_par_iter().map(row).collect()
+    }
+}
+
+/// Row and column in its tile of element `index` (0..8) of what lane `lane` holds.
+const fn element(lane: usize, index: usize) -> (usize, usize) {
+    let (row, column) = (lane / 4, lane % 4 * 2);
+    (row + index / 2 % 2 * 8, column + index % 2 + index / 4 * 8)
+}
+
+/// The tensors of one layer, in tiles.
+struct LayerRows<'a> {
+    x: Rows<'a>,
+    z: Rows<'a>,
+    x_proj: Rows<'a>,
+    dt_proj: Rows<'a>,
+    out_proj: Rows<'a>,
+}
+
+impl<'a> LayerRows<'a> {
+    fn new(layer: &'a Layer, dims: &Dims, plan: &Plan, form: Form) -> Self {
+        let half = dims.d_inner * dims.d_model;
+        let selected = |row: usize| {
+            let first = plan.kd * TILE;
+            if row < first {
+                (row < dims.dt_rank).then_some(row)
+            } else {
+                (row - first < 2 * dims.d_state).then_some(dims.dt_rank + row - first)
+            }
+        };
+        let rows = (0..(plan.kd + plan.kbc) * TILE).map(selected).collect();
+        Self {
+            x: Rows::plain(&layer.in_proj[..half], dims.d_model, form),
+            z: Rows::plain(&layer.in_proj[half..], dims.d_model, form),
+            x_proj: Rows::new(&layer.x_proj, dims.d_inner, rows, form),
+            dt_proj: Rows::plain(&layer.dt_proj, dims.dt_rank, form),
+            out_proj: Rows::plain(&layer.out_proj, dims.d_inner, form),
+        }
+    }
+}
+
+/// One warp's stream as it grows.
+struct Writer {
+    form: Form,
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// One unit: `tiles` are (matrix, tile of rows, k-tile); one in bf16, one or two in i8.
+    fn unit(&mut self, tiles: &[(&Rows<'_>, usize, usize)]) {
+        for lane in 0..32 {
+            match self.form {
+                Form::Bf16 => {
+                    let (m, row, k) = tiles[0];
+                    for index in 0..8 {
+                        let (r, c) = element(lane, index);
+                        self.bytes.extend(m.bf16(row * TILE + r, k * TILE + c).to_le_bytes());
+                    }
+                }
+                Form::I8 => {
+                    for part in 0..2 {
+                        for index in 0..8 {
+                            let (r, c) = element(lane, index);
+                            let tile = tiles.get(part);
+                            let w = tile.map_or(0, |(m, row, k)| m.i8(row * TILE + r, k * TILE + c));
+                            self.bytes.push(w as u8);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// One tile of rows, the warp's k-tiles.
+    fn one(&mut self, m: &Rows<'_>, row: usize, ks: &[usize]) {
+        let at_once = if self.form == Form::Bf16 { 1 } else { 2 };
+        for ks in ks.chunks(at_once) {
+            let tiles: Vec<_> = ks.iter().map(|&k| (m, row, k)).collect();
+            self.unit(&tiles);
+        }
+    }
+
+    /// Two tiles of rows, the warp's k-tiles.
+    fn two(&mut self, a: &Rows<'_>, b: &Rows<'_>, row: usize, ks: &[usize]) {
+        for &k in ks {
+            match self.form {
+                Form::Bf16 => {
+                    self.unit(&[(a, row, k)]);
+                    self.unit(&[(b, row, k)]);
+                }
+                Form::I8 => self.unit(&[(a, row, k), (b, row, k)]),
+            }
+        }
+    }
+}
+
+/// Everything of a model that the kernel reads, on the host. Layouts are those of `Params` in `decode.cu`.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    /// All streams, one after the other.
+    pub(super) stream: Vec<u8>,
+    /// Where each warp's stream starts, and the end.
+    pub(super) stream_at: Vec<u64>,
+    pub(super) embedding: Vec<f32>,
+    pub(super) norm: Vec<f32>,
+    pub(super) in_scale: Vec<f32>,
+    pub(super) in_sum: Vec<f32>,
+    pub(super) in_bias: Vec<f32>,
+    pub(super) x_scale: Vec<f32>,
+    pub(super) dt_scale: Vec<f32>,
+    pub(super) out_scale: Vec<f32>,
+    pub(super) head_scale: Vec<f32>,
+    pub(super) head_sum: Vec<f32>,
+    pub(super) head_bias: Vec<f32>,
+    pub(super) conv: Vec<f32>,
+    pub(super) conv_bias: Vec<f32>,
+    pub(super) dt_bias: Vec<f32>,
+    pub(super) a: Vec<f32>,
+    pub(super) d_skip: Vec<f32>,
+}
+
+/// `values` and zeros up to `len`.
+fn padded(values: impl IntoIterator<Item = f32>, len: usize) -> impl Iterator<Item = f32> {
+    values.into_iter().chain(std::iter::repeat(0.0)).take(len)
+}
+
+impl Packed {
+    pub(super) fn new(model: &Checkpoint, plan: &Plan, form: Form) -> Self {
+        let dims = &model.dims;
+        let layers: Vec<_> = model.layers.iter().map(|l| LayerRows::new(l, dims, plan, form)).collect();
+        let head = Rows::plain(model.head.as_ref().unwrap_or(&model.embedding), dims.d_model, form);
+        let mut packed = Self::default();
+        let streams: Vec<Vec<u8>> = (0..plan.grid * super::plan::WARPS)
+            .into_par_iter()
+            .map(|id| stream(&layers, &head, plan, form, id / super::plan::WARPS, id % super::plan::WARPS))
+            .collect();
+        packed.stream_at.push(0);
+        for stream in streams {
+            packed.stream.extend(stream);
+            packed.stream_at.push(packed.stream.len() as u64);
+        }
+        packed.vectors(model, &layers, &head, plan, form);
+        packed
+    }
+
+    fn vectors(&mut self, model: &Checkpoint, rows: &[LayerRows<'_>], head: &Rows<'_>, plan: &Plan, form: Form) {
+        let dims = &model.dims;
+        let (width, d_model) = (plan.ki * TILE, plan.km * TILE);
+        for row in model.embedding.chunks_exact(dims.d_model) {
+            self.embedding.extend(padded(row.iter().copied(), d_model));
+        }
+        let zeros = vec![0.0; dims.d_model];
+        let bias = |bias: &'_ Vec<f32>| if bias.is_empty() { zeros.clone() } else { bias.clone() };
+        for (l, m) in model.layers.iter().zip(rows) {
+            self.norm.extend(padded(l.norm.iter().copied(), d_model));
+            for part in [&m.x, &m.z] {
+                self.in_scale.extend(padded(part.scale.iter().copied(), width));
+                if l.norm_bias.is_empty() {
+                    self.in_sum.extend(padded([], width));
+                    self.in_bias.extend(padded([], width));
+                } else {
+                    self.in_sum.extend(padded(part.times(form, &l.norm), width));
+                    self.in_bias.extend(padded(part.times(form, &l.norm_bias), width));
+                }
+            }
+            self.x_scale.extend(&m.x_proj.scale);
+            self.dt_scale.extend(&m.dt_proj.scale);
+            self.out_scale.extend(&m.out_proj.scale);
+            for tap in 0..dims.d_conv {
+                self.conv.extend(padded(l.conv1d.iter().skip(tap).step_by(dims.d_conv).copied(), width));
+            }
+            self.conv_bias.extend(padded(l.conv_bias.iter().copied(), width));
+            self.dt_bias.extend(padded(l.dt_bias.iter().copied(), width));
+            let a = l.a_log.iter().map(|a| -a.exp() * std::f32::consts::LOG2_E);
+            self.a.extend(padded(a, width * dims.d_state));
+            self.d_skip.extend(padded(l.d_skip.iter().copied(), width));
+        }
+        self.norm.extend(padded(model.norm_f.iter().copied(), d_model));
+        self.head_scale.clone_from(&head.scale);
+        if model.norm_f_bias.is_empty() {
+            self.head_sum = vec![0.0; VOCAB];
+            self.head_bias = vec![0.0; VOCAB];
+        } else {
+            self.head_sum = head.times(form, &model.norm_f);
+            self.head_bias = head.times(form, &bias(&model.norm_f_bias));
+        }
+    }
+}
+
+/// The stream of one warp: what the kernel's `run` takes in one pass.
+fn stream(layers: &[LayerRows<'_>], head: &Rows<'_>, plan: &Plan, form: Form, block: usize, warp: usize) -> Vec<u8> {
+    let ks = |tiles: usize| Plan::shared(warp, tiles).collect::<Vec<_>>();
+    let (of_model, of_inner, of_dt) = (ks(plan.km), ks(plan.ki), ks(plan.kd));
+    let mut to = Writer { form, bytes: Vec::new() };
+    for m in layers {
+        plan.channels(block).for_each(|tile| to.two(&m.x, &m.z, tile, &of_model));
+        plan.projections(block).for_each(|tile| to.one(&m.x_proj, tile, &of_inner));
+        plan.channels(block).for_each(|tile| to.one(&m.dt_proj, tile, &of_dt));
+        plan.residuals(block).for_each(|tile| to.one(&m.out_proj, tile, &of_inner));
+    }
+    plan.heads(block).for_each(|tile| to.one(head, tile, &of_model));
+    debug_assert_eq!(to.bytes.len() % UNIT, 0);
+    to.bytes.resize(to.bytes.len().next_multiple_of(CHUNK), 0);
+    to.bytes
+}
