@@ -1,5 +1,5 @@
 //! `cargo xtask firmware ...`: builds, runs and measures the firmware without a board at hand.
-//! `cargo xtask c ...`: the library for C.
+//! `cargo xtask c ...`: the library for C. `cargo xtask web ...`: the same for browsers and Node.
 
 mod bench;
 mod boards;
@@ -12,6 +12,7 @@ mod qemu;
 mod route;
 mod soak;
 mod stack;
+mod web;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,9 @@ enum Chore {
     /// The library for C
     #[command(subcommand)]
     C(c_library::CLibrary),
+    /// The library as a WebAssembly module, and its page
+    #[command(subcommand)]
+    Web(web::Web),
 }
 
 #[derive(Subcommand)]
@@ -120,6 +124,7 @@ fn main() -> ExitCode {
     let done = root.canonicalize().map_err(anyhow::Error::from).and_then(|root| match Cli::parse().chore {
         Chore::Firmware(command) => firmware(&root, command),
         Chore::C(chore) => c_library::run(&root, chore),
+        Chore::Web(chore) => web::run(&root, chore),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
