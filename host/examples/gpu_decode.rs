@@ -65,7 +65,11 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-fn time(device: &Arc<Device>, repeats: usize, mut f: impl FnMut() -> Result<(), Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
+fn time(
+    device: &Arc<Device>,
+    repeats: usize,
+    mut f: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<f64, Box<dyn Error>> {
     f()?;
     let mut times = Vec::new();
     for _ in 0..repeats {
@@ -118,7 +122,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             for k in [1, 4, 8, 16, 32] {
                 let draft = vec![b'a'; k];
                 let seconds = time(&device, 50, || Ok(drop(decoder.verify(&mut state, &[&draft])?)))?;
-                println!("{name} {form:?} verify K = {k}: {:.1} us with copies, {:.2} of a decode", seconds * 1e6, seconds / one);
+                println!(
+                    "{name} {form:?} verify K = {k}: {:.1} us with copies, {:.2} of a decode",
+                    seconds * 1e6,
+                    seconds / one
+                );
             }
         }
     }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use mambabyte_core::{Dims, Norm, VOCAB};
+use mambabyte_host::Checkpoint;
 use mambabyte_host::checkpoint::Layer;
 use mambabyte_host::cuda::Device;
-use mambabyte_host::cuda::decode::{Decoder, Form, FloatState, Sampling};
+use mambabyte_host::cuda::decode::{Decoder, FloatState, Form, Sampling};
 use mambabyte_host::model::Model;
-use mambabyte_host::Checkpoint;
 
 /// Numbers that look random, the same on every machine.
 struct Noise(u64);
@@ -31,17 +31,7 @@ impl Noise {
 }
 
 fn dims(d_model: usize, n_layer: usize, d_inner: usize, d_state: usize, d_conv: usize, dt_rank: usize) -> Dims {
-    Dims {
-        d_model,
-        n_layer,
-        d_inner,
-        d_state,
-        d_conv,
-        dt_rank,
-        norm: Norm::Rms,
-        tied_head: true,
-        tied_decays: false,
-    }
+    Dims { d_model, n_layer, d_inner, d_state, d_conv, dt_rank, norm: Norm::Rms, tied_head: true, tied_decays: false }
 }
 
 /// Weights of the size that training starts from, already as the device rounds them.

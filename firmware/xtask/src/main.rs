@@ -1,5 +1,5 @@
 //! `cargo xtask firmware ...`: builds, runs and measures the firmware without a board at hand.
-//! `cargo xtask c ...`: the library for C.
+//! `cargo xtask c ...`: the library for C. `cargo xtask web ...`: the same for browsers and Node.
 //! `cargo xtask cuda ...`: the kernels for GPUs.
 
 mod bench;
@@ -19,6 +19,7 @@ mod route;
 mod soak;
 mod stack;
 mod tied;
+mod web;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,9 @@ enum Chore {
     /// The kernels for GPUs
     #[command(subcommand)]
     Cuda(cuda::Cuda),
+    /// The library as a WebAssembly module, and its page
+    #[command(subcommand)]
+    Web(web::Web),
 }
 
 #[derive(Subcommand)]
@@ -145,6 +149,7 @@ fn main() -> ExitCode {
         Chore::Firmware(command) => firmware(&root, command),
         Chore::C(chore) => c_library::run(&root, chore),
         Chore::Cuda(chore) => cuda::run(&root, chore),
+        Chore::Web(chore) => web::run(&root, chore),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,7 +34,8 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(data: &'a [f32], columns: usize, of: Vec<Option<usize>>, form: Form) -> Self {
         let scale = |row: &Option<usize>| {
-            let largest = row.map_or(0.0, |r| data[r * columns..][..columns].iter().fold(0.0f32, |m, w| m.max(w.abs())));
+            let largest =
+                row.map_or(0.0, |r| data[r * columns..][..columns].iter().fold(0.0f32, |m, w| m.max(w.abs())));
             if form == Form::Bf16 || largest == 0.0 { 1.0 } else { largest / 127.0 }
         };
         Self { scale: of.iter().map(scale).collect(), data, columns, of }

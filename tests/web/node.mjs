@@ -1,0 +1,76 @@
+// The module in Node: golden checksums, equal snapshots, refusals, and bytes per second.
+//
+//   node tests/web/node.mjs target/web        (`cargo xtask web test` builds and runs it)
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const folder = process.argv[2];
+const root = join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../..");
+const { checksum, load, MambabyteError } = await import(pathToFileURL(join(folder, "mambabyte.js")));
+const wasm = readFileSync(join(folder, "mambabyte.wasm"));
+assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(wasm)), [], "nothing is imported, no panic is reachable");
+const library = await load(wasm);
+const text = readFileSync(join(root, "models/text/golden-4096.txt"));
+let passed = 0;
+const check = (name, f) => {
+  f();
+  passed++;
+  console.log(`ok  ${name}`);
+};
+const model = (name) => readFileSync(join(root, "models", name, "model.mbb"));
+
+for (const name of ["sensor-pico", "sensor-nano", "sensor-micro", "prose-small"]) {
+  check(`${name}: golden checksum`, () => {
+    const golden = readFileSync(join(root, "models", name, "golden.crc32"), "utf8").trim();
+    const decoder = library.decoder(model(name));
+    const start = performance.now();
+    assert.equal(checksum(decoder, text), golden);
+    console.log(`    ${Math.round(text.length / (performance.now() - start) * 1000)} bytes/s with the checksum`);
+    decoder.reset();
+    const from = performance.now();
+    decoder.prefill(text);
+    console.log(`    ${Math.round(text.length / (performance.now() - from) * 1000)} bytes/s without the head`);
+    decoder.free();
+  });
+}
+check("a snapshot continues, and logits are those of prefill", () => {
+  const [a, b] = [library.decoder(model("sensor-pico")), library.decoder(model("sensor-pico"))];
+  a.prefill(text.subarray(0, 1000));
+  const snapshot = a.snapshot();
+  b.restore(snapshot);
+  assert.equal(b.position(), 1000n);
+  for (const byte of text.subarray(1000, 1100)) assert.deepEqual(a.read(byte), b.read(byte));
+  assert.equal(a.fingerprint(), b.fingerprint());
+  const [x, y] = [a.sample(7n, { temperature: 0.7, topK: 5 }), b.sample(7n, { temperature: 0.7, topK: 5 })];
+  assert.deepEqual(x, y);
+  assert.equal(a.surprise(65), b.surprise(65));
+  assert.ok(a.mostProbable() >= 0);
+});
+check("wrong input is refused by name", () => {
+  const refused = (f, pattern) => assert.throws(f, (e) => e instanceof MambabyteError && pattern.test(e.message));
+  const good = model("sensor-pico");
+  refused(() => library.decoder(good.subarray(0, 10)), /10 bytes/);
+  refused(() => library.decoder(good.subarray(0, good.length - 1)), /shorter/);
+  const damaged = Uint8Array.from(good);
+  damaged[5000] ^= 1;
+  refused(() => library.decoder(damaged), /[Cc]hecksum/);
+  refused(() => library.decoder(new Uint8Array(200)), /magic/);
+  const decoder = library.decoder(good);
+  refused(() => decoder.surprise(1), /no byte/);
+  refused(() => decoder.restore(new Uint8Array(3)), /3 bytes/);
+  const snapshot = decoder.snapshot();
+  snapshot[snapshot.length - 1] ^= 1;
+  refused(() => decoder.restore(snapshot), /[Cc]hecksum/);
+  decoder.free();
+  refused(() => decoder.read(1), /freed/);
+});
+check("memory of freed decoders is used again", () => {
+  const nano = model("sensor-nano");
+  library.decoder(nano).free();
+  const before = library.exports.memory.buffer.byteLength;
+  for (let i = 0; i < 50; i++) library.decoder(nano).free();
+  assert.equal(library.exports.memory.buffer.byteLength, before);
+});
+console.log(`${passed} passed, 0 failed`);

@@ -1,0 +1,183 @@
+// The page: streams text through a decoder in slices of a few milliseconds and paints it.
+import { checksum, load } from "./mambabyte.js";
+
+const SHADES = [[1, "#00005f"], [2, "#000087"], [3, "#5f0087"], [4, "#870087"], [6, "#af005f"], [8, "#d70000"], [11, "#ff0000"]];
+const SLICE = 12; // milliseconds of decoding between two paintings
+const KEEP = 400; // lines on the page
+
+const element = (id) => document.getElementById(id);
+const shade = (bits) => SHADES.findLast(([from]) => bits >= from)?.[1];
+
+const library = await load(fetch("mambabyte.wasm"));
+let decoder = null;
+let queue = []; // arrays of bytes that wait
+let run = 0; // number of the text that is being read; a new one ends the old
+let line = null; // the element that is being filled
+let total = { bits: 0, bytes: 0, time: 0 };
+let lineBits = [];
+
+element("scale").append("bits", ...SHADES.flatMap(([from, color], i) => {
+  const box = document.createElement("i");
+  box.style.background = color;
+  const to = SHADES[i + 1]?.[0];
+  return [box, to === undefined ? `${from} and more` : to - from === 1 ? `${from}` : `${from} to ${to - 1}`];
+}));
+
+function fail(error) {
+  element("error").textContent = error?.message ?? String(error);
+}
+
+function useModel(bytes, name) {
+  const next = library.decoder(bytes);
+  decoder?.free();
+  decoder = next;
+  element("speed").textContent = `${name}: ${bytes.length} bytes, state ${decoder.stateBytes}`;
+  restart();
+}
+
+function restart() {
+  run++;
+  queue = [];
+  line = null;
+  total = { bits: 0, bytes: 0, time: 0 };
+  lineBits = [];
+  element("output").replaceChildren();
+  element("error").textContent = "";
+  decoder.reset();
+  decoder.read(0); // as in training, a zero byte comes first
+}
+
+function push(bytes) {
+  const idle = queue.length === 0;
+  queue.push(bytes);
+  if (idle) requestAnimationFrame(() => slice(run));
+}
+
+function slice(mine) {
+  if (mine !== run || queue.length === 0) return;
+  const start = performance.now();
+  while (queue.length > 0 && performance.now() - start < SLICE) {
+    const part = queue[0].subarray(0, 32);
+    const spent = performance.now();
+    const bits = Array.from(part, (byte) => {
+      const surprise = decoder.surprise(byte) / 65536;
+      decoder.read(byte);
+      return surprise;
+    });
+    total.time += performance.now() - spent;
+    total.bytes += part.length;
+    part.forEach((byte, i) => paint(byte, bits[i]));
+    queue[0] = queue[0].subarray(part.length);
+    if (queue[0].length === 0) queue.shift();
+  }
+  const { bits, bytes, time } = total;
+  element("speed").textContent =
+    `${bytes} bytes, ${(bits / bytes).toFixed(3)} bits per byte, ${Math.round(bytes / time * 1000).toLocaleString("en")} bytes/s`;
+  document.body.dataset.done = queue.length === 0 ? "yes" : "no";
+  requestAnimationFrame(() => slice(mine));
+}
+
+function paint(byte, bits) {
+  total.bits += bits;
+  if (line === null) {
+    line = document.createElement("span");
+    line.className = "line";
+    const mean = document.createElement("span");
+    mean.className = "bits";
+    line.append(mean);
+    element("output").append(line);
+    if (element("output").childElementCount > KEEP) element("output").firstElementChild.remove();
+    lineBits = [];
+  }
+  lineBits.push(bits);
+  const mean = lineBits.reduce((a, b) => a + b) / lineBits.length;
+  line.firstChild.textContent = `${mean.toFixed(2).padStart(5)}  `;
+  // Many times the mean of the text so far: worth a look.
+  line.classList.toggle("odd", total.bytes > 500 && lineBits.length > 8 && mean > 3 * total.bits / total.bytes);
+  if (byte === 10) {
+    line = null;
+    return;
+  }
+  const cell = document.createElement("span");
+  cell.textContent = byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "·";
+  cell.title = `0x${byte.toString(16).padStart(2, "0")}: ${bits.toFixed(2)} bits`;
+  const color = shade(bits);
+  if (color) cell.style.background = color;
+  line.append(cell);
+}
+
+async function open(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  // A blob says so in its first bytes.
+  if (bytes[0] === 0x89 && bytes[1] === 0x4d && bytes[2] === 0x42) useModel(bytes, file.name);
+  else {
+    restart();
+    push(bytes);
+  }
+}
+
+async function fetched(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${response.statusText}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function damagedSample() {
+  const text = await fetched("sample.txt");
+  const at = Math.floor(text.length / 2);
+  text[at] ^= 1; // one bit
+  return text;
+}
+
+const guarded = (f) => async (event) => {
+  try {
+    await f(event);
+  } catch (error) {
+    fail(error);
+  }
+};
+
+element("model").addEventListener("change", guarded((e) => e.target.files[0] && open(e.target.files[0])));
+element("file").addEventListener("change", guarded((e) => e.target.files[0] && open(e.target.files[0])));
+element("clear").addEventListener("click", guarded(() => {
+  element("input").value = "";
+  restart();
+}));
+element("sample").addEventListener("click", guarded(async () => {
+  const text = await damagedSample();
+  restart();
+  push(text);
+}));
+let seen = "";
+element("input").addEventListener("input", guarded(() => {
+  const text = element("input").value;
+  // What was typed at the end continues; any other change starts again.
+  const added = text.startsWith(seen) && seen !== "" ? text.slice(seen.length) : text;
+  if (added.length === text.length) restart();
+  seen = text;
+  if (added !== "") push(new TextEncoder().encode(added));
+}));
+document.addEventListener("dragover", (e) => {
+  e.preventDefault();
+  document.body.classList.add("over");
+});
+document.addEventListener("dragleave", () => document.body.classList.remove("over"));
+document.addEventListener("drop", guarded(async (e) => {
+  e.preventDefault();
+  document.body.classList.remove("over");
+  if (e.dataTransfer.files[0]) await open(e.dataTransfer.files[0]);
+}));
+
+try {
+  useModel(await fetched("model.mbb"), "sensor-nano");
+  // `?checksum=TEXT` proves the bits: the golden value of the model in the title. `?sample` paints the sample.
+  const query = new URLSearchParams(location.search);
+  if (query.has("checksum")) document.title = `checksum ${checksum(decoder, await fetched(query.get("checksum")))}`;
+  else if (query.has("sample")) {
+    restart();
+    push(await damagedSample());
+  }
+} catch (error) {
+  fail(error);
+  document.title = `error ${error?.message}`;
+}
