@@ -52,7 +52,7 @@ check("wrong input is refused by name", () => {
   const refused = (f, pattern) => assert.throws(f, (e) => e instanceof MambabyteError && pattern.test(e.message));
   const good = model("sensor-pico");
   refused(() => library.decoder(good.subarray(0, 10)), /10 bytes/);
-  refused(() => library.decoder(good.subarray(0, good.length - 1)), /shorter/);
+  refused(() => library.decoder(good.subarray(0, good.length - 1)), /truncated/);
   const damaged = Uint8Array.from(good);
   damaged[5000] ^= 1;
   refused(() => library.decoder(damaged), /[Cc]hecksum/);
