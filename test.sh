@@ -28,9 +28,10 @@ chip_step() {
 }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-packages=(qemu-system-arm qemu-system-misc qemu-user rustc-web cargo-web rust-web-src gcc-arm-none-eabi)
+packages=(qemu-system-arm qemu-system-misc qemu-user rustc-web cargo-web rust-web-src gcc-arm-none-eabi chromium nodejs
+    python3-venv g++)
 missing=0
-for program in qemu-system-arm qemu-system-riscv32 qemu-aarch64 /usr/bin/rustc arm-none-eabi-gcc; do
+for program in qemu-system-arm qemu-system-riscv32 qemu-aarch64 /usr/bin/rustc arm-none-eabi-gcc chromium node g++; do
     has "$program" || missing=1
 done
 if [ "$missing" = 1 ] && has apt-get && [ "$(id -u)" = 0 ]
@@ -44,7 +45,15 @@ fi
 step "formatting" cargo fmt --all --check
 step "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
-step "tests" cargo test --quiet --workspace
+# The kernels that this processor has must have run.
+backends=scalar
+if grep -qw avx2 /proc/cpuinfo 2>/dev/null; then backends=avx2,$backends; fi
+if grep -qw avx512_vnni /proc/cpuinfo 2>/dev/null; then backends=avx512,$backends; fi
+step "tests" env MAMBABYTE_EXPECT_BACKENDS="$backends" cargo test --quiet --workspace
+step "lints with GPU code" cargo clippy --quiet -p mambabyte -p mambabyte-host --features mambabyte/cuda --all-targets -- -D warnings
+step "what GPU code does without a GPU" cargo test --quiet -p mambabyte-host --features cuda
+chip_step "the GPU kernels: current, no spills, arithmetic equal to the CPU's" cargo xtask cuda check
+chip_step "the library in Node and in Chromium" cargo xtask web test
 chip_step "core for chips" cargo xtask firmware core
 chip_step "the golden checksums on emulated boards" cargo xtask firmware test
 chip_step "the kernels of every core against the scalar code" cargo xtask firmware kernels
@@ -57,7 +66,11 @@ chip_step "snapshots through power cuts" cargo xtask firmware power
 chip_step "generated text on emulated boards" cargo xtask firmware generate
 chip_step "no panic, no float and no allocation, by linking" cargo xtask firmware proof
 chip_step "the C library on an emulated Cortex-M4" cargo xtask c test
-skip "GPU" "there is no GPU code yet"
+if has nvidia-smi; then
+    step "GPU" cargo test --quiet -p mambabyte-host --features cuda -- --ignored gpu_
+else
+    skip "GPU" "there is no NVIDIA GPU here"
+fi
 echo
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

@@ -28,6 +28,8 @@
 #include <cuda_bf16.h>
 #include <stdint.h>
 
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+
 namespace {
 
 constexpr int WARPS = 16;
@@ -802,12 +804,8 @@ struct Block {
 
 template <bool I8, int NT, int J>
 __device__ __forceinline__ void run(const Params& p) {
-#if __CUDA_ARCH__ >= 900
     Block<I8, NT, J> block(p);
     block.run();
-#else
-    __trap(); // never launched there
-#endif
 }
 
 } // namespace
@@ -855,3 +853,5 @@ extern "C" __global__ void decode_accept(const __grid_constant__ Params p) {
             j < 0 ? history[(j + taps) * p.d_inner + d] : p.kept_x[(column + j) * width + d];
     }
 }
+
+#endif // compute capability 9.0
