@@ -13,6 +13,7 @@ fn main() {
         "mambabyte_avx2",
         "mambabyte_avx512",
         "mambabyte_neon",
+        "mambabyte_simd128",
         "mambabyte_vector",
     ] {
         println!("cargo:rustc-check-cfg=cfg({cfg})");
@@ -46,11 +47,13 @@ fn main() {
     let avx2 = arch == "x86_64" && (std || has("avx2"));
     let avx512 = arch == "x86_64" && (std || has("avx512vnni"));
     let neon = arch == "aarch64" && has("neon");
+    let simd128 = arch == "wasm32" && has("simd128");
     for (cfg, present) in [
         ("mambabyte_avx2", avx2),
         ("mambabyte_avx512", avx512),
         ("mambabyte_neon", neon),
-        ("mambabyte_vector", avx2 || avx512 || neon),
+        ("mambabyte_simd128", simd128),
+        ("mambabyte_vector", avx2 || avx512 || neon || simd128),
     ] {
         if present {
             println!("cargo:rustc-cfg={cfg}");

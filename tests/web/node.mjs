@@ -1,12 +1,12 @@
-// The module in Node: golden checksums, equal snapshots, refusals, and bytes per second.
+// The module in Node: kernels against the scalar code, golden checksums, equal snapshots, refusals, and bytes per second.
 //
-//   node tests/web/node.mjs target/web        (`cargo xtask web test` builds and runs it)
+//   node tests/web/node.mjs target/web target/web-kernels.wasm        (`cargo xtask web test` builds and runs it)
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const folder = process.argv[2];
+const [folder, kernels] = process.argv.slice(2);
 const root = join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../..");
 const { checksum, load, MambabyteError } = await import(pathToFileURL(join(folder, "mambabyte.js")));
 const wasm = readFileSync(join(folder, "mambabyte.wasm"));
@@ -21,6 +21,25 @@ const check = (name, f) => {
 };
 const model = (name) => readFileSync(join(root, "models", name, "model.mbb"));
 
+check("kernels have the bits of the scalar code", () => {
+  // The comparison itself may panic: its panic handler is an import.
+  const panic = () => assert.fail("a panic");
+  const module = new WebAssembly.Module(readFileSync(kernels));
+  const env = Object.fromEntries(WebAssembly.Module.imports(module).map(({ name }) => [name, panic]));
+  const { memory, mambabyte_check_kernels: cases } = new WebAssembly.Instance(module, { env }).exports;
+  const at = memory.grow(1) * 65536;
+  const of = (backend) => {
+    const name = new TextEncoder().encode(backend);
+    new Uint8Array(memory.buffer, at).set(name);
+    return cases(at, name.length);
+  };
+  for (const backend of ["simd128", "scalar", "plain32"]) {
+    const n = of(backend);
+    console.log(`    ${backend}: ${n} cases`);
+    assert.ok(n > 1500, backend);
+  }
+  assert.equal(of("neon"), 0);
+});
 for (const name of ["sensor-pico", "sensor-nano", "sensor-micro", "prose-small"]) {
   check(`${name}: golden checksum`, () => {
     const golden = readFileSync(join(root, "models", name, "golden.crc32"), "utf8").trim();
@@ -56,7 +75,7 @@ check("wrong input is refused by name", () => {
   const damaged = Uint8Array.from(good);
   damaged[5000] ^= 1;
   refused(() => library.decoder(damaged), /[Cc]hecksum/);
-  refused(() => library.decoder(new Uint8Array(200)), /magic/);
+  refused(() => library.decoder(new Uint8Array(200)), /wrong first bytes/);
   const decoder = library.decoder(good);
   refused(() => decoder.surprise(1), /no byte/);
   refused(() => decoder.restore(new Uint8Array(3)), /3 bytes/);

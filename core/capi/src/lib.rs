@@ -46,6 +46,8 @@
 #![no_std]
 
 pub mod decoder;
+#[cfg(feature = "kernel-check")]
+mod kernels;
 pub mod logits;
 mod memory;
 #[cfg(all(feature = "panic-handler", not(test)))]

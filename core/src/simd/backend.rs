@@ -30,6 +30,8 @@ pub(crate) enum Choice {
     NeonDotprod(super::Neon<true>),
     #[cfg(mambabyte_neon)]
     Neon(super::Neon<false>),
+    #[cfg(mambabyte_simd128)]
+    Simd128(super::Simd128),
     #[cfg(not(mambabyte_narrow))]
     Scalar(Scalar),
 }
@@ -48,6 +50,8 @@ macro_rules! with_kernels {
             $crate::simd::Choice::NeonDotprod($k) => $body,
             #[cfg(mambabyte_neon)]
             $crate::simd::Choice::Neon($k) => $body,
+            #[cfg(mambabyte_simd128)]
+            $crate::simd::Choice::Simd128($k) => $body,
             #[cfg(not(mambabyte_narrow))]
             $crate::simd::Choice::Scalar($k) => $body,
         }
@@ -82,13 +86,15 @@ impl Backend {
             super::Neon::<true>::detect().map(Choice::NeonDotprod),
             #[cfg(mambabyte_neon)]
             super::Neon::<false>::detect().map(Choice::Neon),
+            #[cfg(mambabyte_simd128)]
+            super::Simd128::detect().map(Choice::Simd128),
             #[cfg(not(mambabyte_narrow))]
             Some(Choice::Scalar(Scalar)),
         ];
         choices.into_iter().flatten().map(Self)
     }
 
-    /// `avx512`, `avx2`, `neon-dotprod`, `neon` or `scalar`; on chips `dsp`, `helium` or `plain32`.
+    /// `avx512`, `avx2`, `neon-dotprod`, `neon`, `simd128` or `scalar`; on chips `dsp`, `helium` or `plain32`.
     pub fn name(self) -> &'static str {
         with_kernels!(self, |k| name_of(k))
     }

@@ -11,6 +11,7 @@ macro_rules! functions {
             const NAME: &'static str = $name;
             $(
                 #[inline(always)]
+                #[allow(unused_unsafe, reason = "WebAssembly's features are safe to call")]
                 fn $function(self, $($argument: $type),*) $(-> $result)? {
                     #[target_feature(enable = $features)]
                     fn run(isa: $isa, $($argument: $type),*) $(-> $result)? {

@@ -45,6 +45,8 @@ mod riscv32;
 mod thumb1;
 #[cfg(mambabyte_vector)]
 mod vector;
+#[cfg(mambabyte_simd128)]
+mod wasm;
 #[cfg(any(mambabyte_avx2, mambabyte_avx512))]
 mod x86_64;
 
@@ -52,6 +54,8 @@ pub use backend::{Backend, UnknownBackend};
 pub(crate) use backend::{Choice, with_kernels};
 #[cfg(mambabyte_neon)]
 pub(crate) use neon::Neon;
+#[cfg(mambabyte_simd128)]
+pub(crate) use wasm::Simd128;
 #[cfg(mambabyte_avx2)]
 pub(crate) use x86_64::avx2::Avx2;
 #[cfg(mambabyte_avx512)]

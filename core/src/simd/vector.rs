@@ -169,7 +169,7 @@ pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8,
     let (Some(w), Some(code), Some(y)) = (w.get(..rows * n), code.get(..rows), y.get_mut(..rows)) else { return };
     let shift = base as u32 + 7;
     let start = isa.start(x);
-    let panels = w.chunks_exact(4 * ROWS * n);
+    let panels = w.chunks_exact((4 * ROWS * n).max(1));
     let last = rows - rows % (4 * ROWS);
     for ((w, code), y) in panels.zip(code.as_chunks::<ROWS>().0.as_chunks::<4>().0).zip(y.chunks_exact_mut(4 * ROWS)) {
         let sums = isa.dot_panel(w, x, start);
@@ -178,7 +178,7 @@ pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8,
         }
     }
     let (Some(w), Some(code), Some(y)) = (w.get(last * n..), code.get(last..), y.get_mut(last..)) else { return };
-    for ((w, code), y) in w.chunks(ROWS * n).zip(code.chunks(ROWS)).zip(y.chunks_mut(ROWS)) {
+    for ((w, code), y) in w.chunks((ROWS * n).max(1)).zip(code.chunks(ROWS)).zip(y.chunks_mut(ROWS)) {
         finish::<I, O>(isa, isa.dot_rows(w, x, start), n, &codes_of(code), shift, y);
     }
 }
@@ -213,7 +213,7 @@ pub(crate) fn matmul<I: Isa, O: Output>(
     if columns == 0 || rows == 0 {
         return;
     }
-    for (first, (w, code)) in w.chunks(ROWS * columns).zip(code.chunks(ROWS)).enumerate() {
+    for (first, (w, code)) in w.chunks((ROWS * columns).max(1)).zip(code.chunks(ROWS)).enumerate() {
         let all = codes_of(code);
         let mut downs = down.iter();
         for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)) {

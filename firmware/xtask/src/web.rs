@@ -46,7 +46,9 @@ pub(crate) fn run(root: &Path, chore: Web) -> Result<()> {
             serve(&listener, &folder);
         }
         Web::Test => {
-            node(root, &folder)?;
+            let kernels = folder.with_file_name("web-kernels.wasm");
+            std::fs::copy(module(root, "panic-handler,kernel-check", &["-Clink-arg=--allow-undefined"])?, &kernels)?;
+            node(root, &folder, &kernels)?;
             browser(root, &folder)?;
         }
         Web::Picture { output } => {
@@ -59,20 +61,25 @@ pub(crate) fn run(root: &Path, chore: Web) -> Result<()> {
     Ok(())
 }
 
-/// Builds the module and gathers the page.
-fn build(root: &Path) -> Result<PathBuf> {
+/// Builds the module with these features. A linker that allows what is undefined makes imports of it.
+fn module(root: &Path, features: &str, flags: &[&str]) -> Result<PathBuf> {
     let route = Route::find(TARGET)?;
     eprintln!("mambabyte.wasm: {TARGET}, {}", route.name);
     let mut cargo = route.cargo_profile(root, "rustc", TARGET, None, "staticlib");
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-Ctarget-feature=+simd128");
-    cargo.args(["--locked", "-p", "mambabyte-capi", "--lib", "--features", "panic-handler"]);
-    cargo.args(["--crate-type", "cdylib"]).current_dir(root);
+    cargo.args(["--locked", "-p", "mambabyte-capi", "--lib", "--features", features]);
+    cargo.args(["--crate-type", "cdylib", "--"]).args(flags).current_dir(root);
     if !cargo.status().context("cargo could not be started")?.success() {
         bail!("mambabyte.wasm could not be built");
     }
+    Ok(route.output(root).join(TARGET).join("staticlib/mambabyte_capi.wasm"))
+}
+
+/// Builds the module and gathers the page.
+fn build(root: &Path) -> Result<PathBuf> {
+    let module = module(root, "panic-handler", &[])?;
     let folder = root.join("target/web");
     std::fs::create_dir_all(&folder)?;
-    let module = route.output(root).join(TARGET).join("staticlib/mambabyte_capi.wasm");
     let mut files = vec![
         (module, "mambabyte.wasm"),
         (root.join("models/sensor-nano/model.mbb"), "model.mbb"),
@@ -87,8 +94,8 @@ fn build(root: &Path) -> Result<PathBuf> {
 }
 
 /// The tests of `tests/web/node.mjs`.
-fn node(root: &Path, folder: &Path) -> Result<()> {
-    let status = Command::new("node").arg(root.join("tests/web/node.mjs")).arg(folder).status();
+fn node(root: &Path, folder: &Path, kernels: &Path) -> Result<()> {
+    let status = Command::new("node").arg(root.join("tests/web/node.mjs")).args([folder, kernels]).status();
     let status = status.map_err(|e| Missing(format!("node: {e} (Debian: apt-get install nodejs)")))?;
     if !status.success() {
         bail!("the module failed its tests in Node");
