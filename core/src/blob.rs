@@ -140,11 +140,7 @@ impl<'a> Blob<'a> {
     /// # Cost
     /// One pass over the bytes for the checksums. No allocation.
     pub fn parse(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
-        let blob = Self::parse_unsummed(bytes)?;
-        for section in Section::ALL {
-            blob.check_sum(section, CRC32.checksum(blob.section(section)))?;
-        }
-        Ok(blob)
+        Self::parse_parts::<true>(bytes)
     }
 
     /// [`Blob::parse`] without the checksums of the sections: the caller computes them, faster or later, and gives them
@@ -157,6 +153,12 @@ impl<'a> Blob<'a> {
     /// # Cost
     /// One pass over header, table and layer parameters; weights are not touched.
     pub fn parse_unsummed(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
+        Self::parse_parts::<false>(bytes)
+    }
+
+    /// Either of the two; with `SUMS` the sections are checked where they are found.
+    #[inline(always)]
+    fn parse_parts<const SUMS: bool>(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
         let dims = read_dims(bytes)?;
         let remainder = bytes.as_ptr() as usize % ALIGN;
         if remainder != 0 {
@@ -184,13 +186,12 @@ impl<'a> Blob<'a> {
         if stored != computed {
             return Err(BlobError::HeaderChecksum { stored, computed });
         }
-        let sections = parse_sections(bytes, &dims)?;
+        let sections = parse_sections::<SUMS>(bytes, &dims)?;
         let [residual_frac, norm_f_shift, embedding_shift, head_shift] = array_at(bytes, 52);
         let norm_eps = u64_at(bytes, 64);
         let head = HeadParams { residual_frac, norm_f_shift, embedding_shift, head_shift, norm_eps };
         let fingerprint = array_at(bytes, 80);
         let blob = Blob { dims, bytes, head, fingerprint, sections };
-        blob.check_sum(Section::LayerParams, CRC32.checksum(blob.section(Section::LayerParams)))?;
         blob.check_params()?;
         Ok(blob)
     }
@@ -332,8 +333,9 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// Walks the section table: offsets tile the file, padding is zero.
-fn parse_sections<'a>(bytes: &'a [u8], dims: &Dims) -> Result<[&'a [u8]; SECTIONS], BlobError> {
+/// Walks the section table: offsets tile the file, padding is zero, checksums hold: with `SUMS` all, else of the layer
+/// parameters.
+fn parse_sections<'a, const SUMS: bool>(bytes: &'a [u8], dims: &Dims) -> Result<[&'a [u8]; SECTIONS], BlobError> {
     let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
     // `parse` has checked that the file is as long as all sections together: no part is missing.
     let part = |from: u64, to: u64| {
@@ -355,6 +357,12 @@ fn parse_sections<'a>(bytes: &'a [u8], dims: &Dims) -> Result<[&'a [u8]; SECTION
         offset = align_up(data_end);
         if part(data_end, offset)?.iter().any(|&b| b != 0) {
             return Err(BlobError::Padding { section });
+        }
+        if SUMS || section as usize == Section::LayerParams as usize {
+            let (stored, computed) = (u32_at(bytes, row + 4), CRC32.checksum(data));
+            if stored != computed {
+                return Err(BlobError::SectionChecksum { section, stored, computed });
+            }
         }
         *slot = data;
     }
