@@ -30,7 +30,7 @@
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
-namespace {
+namespace decode {
 
 constexpr int WARPS = 16;
 constexpr int THREADS = WARPS * 32;
@@ -808,7 +808,9 @@ __device__ __forceinline__ void run(const Params& p) {
     block.run();
 }
 
-} // namespace
+} // namespace decode
+
+using namespace decode;
 
 #define DECODE(name, i8, nt, j)                                                                                        \
     extern "C" __global__ void __launch_bounds__(THREADS, 1) name(const __grid_constant__ Params p) { run<i8, nt, j>(p); }
