@@ -25,12 +25,13 @@
 // Every wait is bounded and ends in a trap. Compiled without contraction of products and sums, so that kernels of
 // different widths compute the same. Needs compute capability 9.0 (bulk copies).
 
-#include <cuda_bf16.h>
-#include <stdint.h>
-
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
 namespace decode {
+
+typedef unsigned char uint8_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
 
 constexpr int WARPS = 16;
 constexpr int THREADS = WARPS * 32;
@@ -83,7 +84,7 @@ struct Params {
     // State of each stream and layer, and the distance from one to the next in elements.
     float* history; // [d_conv - 1, d_inner]
     float* h;       // [d_inner, d_state]
-    size_t history_stream, history_layer, h_stream, h_layer;
+    uint64_t history_stream, history_layer, h_stream, h_layer;
     // What a later accept replays: [n_layer, columns, ..]; null when this launch commits.
     float* kept_x;     // [ki * 16], before the convolution
     float* kept_u;     // [ki * 16]
@@ -154,9 +155,11 @@ __device__ __forceinline__ int word(int tile, int n, int pair) {
     return (((tile * NT + n / 8) * 32 + (n % 8) * 4 + pair % 4) << 1) + pair / 4;
 }
 
+/// Two bf16, rounded to nearest even.
 __device__ __forceinline__ uint32_t pack(float low, float high) {
-    __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<uint32_t*>(&two);
+    uint32_t both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
 }
 
 // Weights -------------------------------------------------------------------------------------------------------------
@@ -198,7 +201,7 @@ struct Stream {
         asm volatile(
             "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
                 shared_address(ring() + to * CHUNK)),
-            "l"(s.from + static_cast<size_t>(s.next) * CHUNK), "n"(CHUNK), "r"(bar)
+            "l"(s.from + static_cast<uint64_t>(s.next) * CHUNK), "n"(CHUNK), "r"(bar)
             : "memory");
         s.next = s.next + 1 == s.chunks ? 0 : s.next + 1;
     }
@@ -266,10 +269,8 @@ __device__ __forceinline__ void widen(uint32_t w, uint32_t& low, uint32_t& high)
     uint32_t p0 = __byte_perm(w, 0, 0x4140), p1 = __byte_perm(w, 0, 0x4342);
     uint32_t v0 = (p0 & 0x007f007fu) | 0x43004300u, s0 = (p0 & 0x00800080u) | 0x43004300u;
     uint32_t v1 = (p1 & 0x007f007fu) | 0x43004300u, s1 = (p1 & 0x00800080u) | 0x43004300u;
-    __nv_bfloat162 r0 = __hsub2(*reinterpret_cast<__nv_bfloat162*>(&v0), *reinterpret_cast<__nv_bfloat162*>(&s0));
-    __nv_bfloat162 r1 = __hsub2(*reinterpret_cast<__nv_bfloat162*>(&v1), *reinterpret_cast<__nv_bfloat162*>(&s1));
-    low = *reinterpret_cast<uint32_t*>(&r0);
-    high = *reinterpret_cast<uint32_t*>(&r1);
+    asm("sub.bf16x2 %0, %1, %2;" : "=r"(low) : "r"(v0), "r"(s0));
+    asm("sub.bf16x2 %0, %1, %2;" : "=r"(high) : "r"(v1), "r"(s1));
 }
 
 /// The tile in one half of a unit of i8 weights.
@@ -349,7 +350,7 @@ struct Block {
                         if (j < count && nt * 8 + lane() / 4 < p.columns) {
                             unsigned long long v, w;
                             int tile = warp() + WARPS * (i0 + j);
-                            look2(words + (static_cast<size_t>(tile * NT + nt) * 32 + lane()) * 2, v, w);
+                            look2(words + (static_cast<uint64_t>(tile * NT + nt) * 32 + lane()) * 2, v, w);
                             all = all && is(v, epoch) && is(w, epoch);
                             b[j][nt][0] = static_cast<uint32_t>(v);
                             b[j][nt][1] = static_cast<uint32_t>(w);
@@ -501,7 +502,7 @@ struct Block {
             auto load_weights = [&] {
 #pragma unroll
                 for (int k = 0; k < 4; k++)
-                    if (k < p.d_conv) w[k] = p.conv[(static_cast<size_t>(layer) * p.d_conv + k) * width + d];
+                    if (k < p.d_conv) w[k] = p.conv[(static_cast<uint64_t>(layer) * p.d_conv + k) * width + d];
                 bias = p.conv_bias[layer * width + d];
             };
             if constexpr (NT == 1) load_weights();
@@ -515,7 +516,7 @@ struct Block {
 #pragma unroll 1
             for (int i = thread(); i < 2 * ROWS * p.columns; i += THREADS) {
                 int row = i % ROWS, mt = i / ROWS % 2, col = i / (2 * ROWS);
-                size_t at = (static_cast<size_t>(layer) * 2 + mt) * width + tile * ROWS + row;
+                uint64_t at = (static_cast<uint64_t>(layer) * 2 + mt) * width + tile * ROWS + row;
                 float sum = total<2>(p.km, mt, row, col) * p.in_scale[at];
                 float value = scale(col) * (sum - mean(col) * p.in_sum[at]) + p.in_bias[at];
                 (mt == 0 ? x(own, col, row) : z(own, col, row)) = value;
@@ -536,7 +537,7 @@ struct Block {
                     u(own, n, c) = value;
                     if (c % 2 == 0) put(p.u + word<NT>(tile, n, c / 2), pack(value, other), epoch);
                     if (p.kept_x) {
-                        size_t at = (static_cast<size_t>(layer) * p.columns + n) * width + d;
+                        uint64_t at = (static_cast<uint64_t>(layer) * p.columns + n) * width + d;
                         p.kept_x[at] = x(own, n, c);
                         p.kept_u[at] = value;
                     }
@@ -563,7 +564,7 @@ struct Block {
                     int at = (tile - p.kd) * ROWS + row;
                     put_float(p.bc + at * 32 + n, v, epoch);
                     if (p.kept_b && at < p.d_state)
-                        p.kept_b[(static_cast<size_t>(layer) * p.columns + n) * p.d_state + at] = v;
+                        p.kept_b[(static_cast<uint64_t>(layer) * p.columns + n) * p.d_state + at] = v;
                 }
             }
             __syncthreads();
@@ -588,7 +589,7 @@ struct Block {
 #pragma unroll
             for (int j = 0; j < J; j++) {
                 int s = s0 + 16 * j;
-                a[j] = s < p.d_state ? p.a[(static_cast<size_t>(layer) * width + d) * p.d_state + s] : 0.0f;
+                a[j] = s < p.d_state ? p.a[(static_cast<uint64_t>(layer) * width + d) * p.d_state + s] : 0.0f;
             }
             float skip = p.d_skip[layer * width + d];
             // Streams of this half of the block: in the order of columns, every second one.
@@ -629,7 +630,7 @@ struct Block {
                 floats(DELTA)[n * ROWS + row] = v;
                 floats(DX)[n * ROWS + row] = v * u(own, n, row);
                 if (p.kept_delta) {
-                    size_t at = (static_cast<size_t>(layer) * p.columns + n) * width + tile * ROWS + row;
+                    uint64_t at = (static_cast<uint64_t>(layer) * p.columns + n) * width + tile * ROWS + row;
                     p.kept_delta[at] = v;
                 }
             }
@@ -707,7 +708,7 @@ struct Block {
                 residual(p, own, n, row) += v;
             }
             __syncwarp(); // a lane publishes what its own warp wrote
-            publish(p, tile, own, p.norm + static_cast<size_t>(layer + 1) * p.km * ROWS, epoch + 1);
+            publish(p, tile, own, p.norm + static_cast<uint64_t>(layer + 1) * p.km * ROWS, epoch + 1);
             __syncthreads();
         }
     }
@@ -724,7 +725,7 @@ struct Block {
                 float v = scale(n) * (sum - mean(n) * p.head_sum[row]) + p.head_bias[row];
                 put_float(p.logits + row * 32 + n, v, epoch);
                 if (p.out_logits)
-                    p.out_logits[(static_cast<size_t>(pass) * p.columns + n) * 256 + row] = v;
+                    p.out_logits[(static_cast<uint64_t>(pass) * p.columns + n) * 256 + row] = v;
             }
             __syncthreads();
         }
@@ -747,7 +748,7 @@ struct Block {
         }
         __syncthreads();
         for (int n = warp(); n < p.columns; n += WARPS) {
-            float best = -INFINITY;
+            float best = -3.4e38f;
             int choice = 0;
             for (int row = lane(); row < 256; row += 32) {
                 float v = floats(PARTIAL)[n * 256 + row];
@@ -771,7 +772,7 @@ struct Block {
             }
             if (lane() == 0) {
                 byte(n) = choice;
-                if (blockIdx.x == 0) p.out_bytes[static_cast<size_t>(pass) * p.columns + n] = static_cast<uint8_t>(choice);
+                if (blockIdx.x == 0) p.out_bytes[static_cast<uint64_t>(pass) * p.columns + n] = static_cast<uint8_t>(choice);
             }
         }
         __syncthreads();
@@ -837,9 +838,9 @@ extern "C" __global__ void decode_accept(const __grid_constant__ Params p) {
     if (count == 0) return;
     int stream = p.stream_of[from];
     float* history = p.history + stream * p.history_stream + layer * p.history_layer;
-    float* h = p.h + stream * p.h_stream + layer * p.h_layer + static_cast<size_t>(d) * p.d_state;
-    const float* a = p.a + (static_cast<size_t>(layer) * width + d) * p.d_state;
-    size_t column = static_cast<size_t>(layer) * p.columns + from;
+    float* h = p.h + stream * p.h_stream + layer * p.h_layer + static_cast<uint64_t>(d) * p.d_state;
+    const float* a = p.a + (static_cast<uint64_t>(layer) * width + d) * p.d_state;
+    uint64_t column = static_cast<uint64_t>(layer) * p.columns + from;
     for (int s = 0; s < p.d_state; s++) {
         float state = h[s];
         for (int n = 0; n < count; n++) {
