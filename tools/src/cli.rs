@@ -338,7 +338,7 @@ pub struct BenchOne {
     /// The blob.
     pub model: PathBuf,
     /// Numbers of threads.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Vec<u16>,
     /// Kernels, by name.
     #[arg(long)]

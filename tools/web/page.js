@@ -11,10 +11,11 @@ const shade = (bits) => SHADES.findLast(([from]) => bits >= from)?.[1];
 const library = await load(fetch("mambabyte.wasm"));
 let decoder = null;
 let queue = []; // arrays of bytes that wait
-let run = 0; // number of the text that is being read; a new one ends the old
 let line = null; // the element that is being filled
 let total = { bits: 0, bytes: 0, time: 0 };
 let lineBits = [];
+let seen = ""; // what of the text field has been read
+let scheduled = false; // whether a slice is due
 
 element("scale").append("bits", ...SHADES.flatMap(([from, color], i) => {
   const box = document.createElement("i");
@@ -36,11 +37,11 @@ function useModel(bytes, name) {
 }
 
 function restart() {
-  run++;
   queue = [];
   line = null;
   total = { bits: 0, bytes: 0, time: 0 };
   lineBits = [];
+  seen = "";
   element("output").replaceChildren();
   element("error").textContent = "";
   decoder.reset();
@@ -48,13 +49,19 @@ function restart() {
 }
 
 function push(bytes) {
-  const idle = queue.length === 0;
   queue.push(bytes);
-  if (idle) requestAnimationFrame(() => slice(run));
+  schedule();
 }
 
-function slice(mine) {
-  if (mine !== run || queue.length === 0) return;
+function schedule() {
+  if (scheduled || queue.length === 0) return;
+  scheduled = true;
+  requestAnimationFrame(slice);
+}
+
+function slice() {
+  scheduled = false;
+  if (queue.length === 0) return;
   const start = performance.now();
   while (queue.length > 0 && performance.now() - start < SLICE) {
     const part = queue[0].subarray(0, 32);
@@ -74,7 +81,7 @@ function slice(mine) {
   element("speed").textContent =
     `${bytes} bytes, ${(bits / bytes).toFixed(3)} bits per byte, ${Math.round(bytes / time * 1000).toLocaleString("en")} bytes/s`;
   document.body.dataset.done = queue.length === 0 ? "yes" : "no";
-  requestAnimationFrame(() => slice(mine));
+  schedule();
 }
 
 function paint(byte, bits) {
@@ -148,7 +155,6 @@ element("sample").addEventListener("click", guarded(async () => {
   restart();
   push(text);
 }));
-let seen = "";
 element("input").addEventListener("input", guarded(() => {
   const text = element("input").value;
   // What was typed at the end continues; any other change starts again.

@@ -198,7 +198,8 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
     }
 
     /// Sets `decoder` to the newest complete snapshot and `extra` to what was saved with it, and returns the number of
-    /// bytes read until then, [`State::position`]. `None`, and the zero state, if there is no complete snapshot.
+    /// bytes read until then, [`State::position`]. `None`, and the zero state, if there is no complete snapshot; what is
+    /// in `extra` then, and after an error, means nothing.
     ///
     /// A complete snapshot that has been damaged since is passed over for the other slot's.
     ///
@@ -234,9 +235,16 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
             if self.sequence == 0 || newer(name.sequence(), self.sequence) {
                 self.sequence = name.sequence();
             }
-            if self.load(index, &name, decoder, extra)? {
-                self.next = 1 - index;
-                return Ok(Some(decoder.state().position()));
+            match self.load(index, &name, decoder, extra) {
+                Ok(true) => {
+                    self.next = 1 - index;
+                    return Ok(Some(decoder.state().position()));
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    decoder.state_mut().reset();
+                    return Err(error);
+                }
             }
         }
         decoder.state_mut().reset();

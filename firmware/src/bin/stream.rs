@@ -20,6 +20,12 @@ use mambabyte_core::flash::{FlashError, Progress, STREAM, Slots, load_stream, sa
 #[cfg(feature = "snapshots")]
 use mambabyte_firmware::flash::{EVERY, Flash, STALLS};
 
+#[cfg(feature = "snapshots")]
+const _: () = assert!(
+    !(STALLS && cfg!(feature = "text")),
+    "this chip stands still while it erases flash, and text for people has no credit to hold the sender off with"
+);
+
 #[cfg(all(feature = "text", feature = "echo"))]
 compile_error!("text for people has no place for an echo; choose one of the features text and echo");
 
@@ -113,8 +119,13 @@ impl Sender {
                 self.echoed += bytes.len() as u64;
             }
         }
+        self.grant(CREDIT);
+    }
+
+    /// Tells the other end what it may send, if that is at least `least` bytes more than it knows.
+    fn grant(&mut self, least: u64) {
         let credit = self.port.credit();
-        if !self.hold && credit - self.credit >= CREDIT {
+        if !self.hold && credit - self.credit >= least {
             self.credit = credit;
             self.message(&Message::Credit(credit));
         }
@@ -138,10 +149,15 @@ fn restore(slots: &mut Snapshots, decoder: &mut Model, scorer: &mut LineScorer) 
 #[cfg(feature = "snapshots")]
 #[inline(never)]
 fn save(slots: &mut Snapshots, decoder: &Model, fed: u8, pending: u8, scorer: &LineScorer, sender: &mut Sender) {
-    let quiet = !STALLS || cfg!(feature = "text") || sender.port.used_up(sender.credit);
+    // After an overrun it is not known how much was sent: the erase is then not waited for, and what it costs is counted.
+    let quiet = !STALLS || sender.port.used_up(sender.credit) || sender.port.losses().overruns > 0;
     let records = sender.records;
     let done = slots.after_step(decoder.state(), fed, quiet, |out| save_stream(out, pending, records, scorer));
-    sender.hold = done == Ok(Progress::WouldErase);
+    let held = core::mem::replace(&mut sender.hold, done == Ok(Progress::WouldErase));
+    if held && !sender.hold {
+        // The other end has nothing left to send with.
+        sender.grant(1);
+    }
     match done {
         Ok(Progress::Complete) => log!("snapshot at byte {}", decoder.state().position()),
         Ok(_) => {}

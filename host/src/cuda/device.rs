@@ -79,7 +79,7 @@ impl Device {
         let (major, minor) = context.compute_capability()?;
         let name = context.name()?;
         if major < 8 {
-            return Err(CudaError::OldDevice { name, major, minor });
+            return Err(CudaError::OldDevice { name, major, minor, needed: 8 });
         }
         // SAFETY: with one stream for everything, what is launched later runs later; there is nothing to wait for
         // between streams. Events would also spoil the capture of graphs.

@@ -30,7 +30,9 @@ pub enum CudaError {
         reason: String,
     },
     /// A GPU that the kernels are not built for.
-    #[error("{name} has compute capability {major}.{minor}, 8.0 or newer is needed (A100, RTX 30, H100, ...)")]
+    #[error(
+        "{name} has compute capability {major}.{minor}, {needed}.0 or newer is needed (8.0: A100, RTX 30; 9.0: H100)"
+    )]
     OldDevice {
         /// Name of the GPU.
         name: String,
@@ -38,6 +40,8 @@ pub enum CudaError {
         major: i32,
         /// Minor number.
         minor: i32,
+        /// Smallest major number.
+        needed: i32,
     },
     /// A library of CUDA that the work needs besides the driver.
     #[error(

@@ -119,7 +119,7 @@ impl GpuModel {
             (Source::Blob(_) | Source::Checkpoint(_), _) => {
                 return Err(CudaError::Precision {
                     precision,
-                    needs: "the float modes, which this version does not have on a GPU",
+                    needs: "host::cuda::float or host::cuda::decode, library calls that the command does not have yet",
                 });
             }
         };

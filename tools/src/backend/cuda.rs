@@ -1,4 +1,4 @@
-//! A model on the first NVIDIA GPU: a blob in the integers that every machine computes, a checkpoint in f32.
+//! A model on the first NVIDIA GPU: a blob in the integers that every machine computes, checkpoints are refused.
 
 use mambabyte_core::{Logits, Rng, SampleOptions, VOCAB};
 use mambabyte_host::bpb::Score;

@@ -32,9 +32,13 @@ use pack::Packed;
 use params::Params;
 use plan::{Plan, TILE, WARPS};
 
+/// Bytes per stream that one launch decodes at most.
+const MAX_COUNT: usize = 1 << 16;
+
 /// Recurrent state of several streams in f32 on the device.
 #[derive(Debug)]
 pub struct FloatState {
+    dims: Dims,
     streams: usize,
     /// `[streams, n_layer, d_conv - 1, d_inner]`, oldest column first.
     pub(crate) history: CudaSlice<f32>,
@@ -90,8 +94,7 @@ impl Decoder {
     pub fn load(device: &Arc<Device>, model: &Checkpoint, form: Form) -> Result<Self, CudaError> {
         let (major, minor) = device.context().compute_capability()?;
         if major < 9 {
-            let name = format!("decode in {form:?} needs compute capability 9.0: {}", device.name());
-            return Err(CudaError::OldDevice { name, major, minor });
+            return Err(CudaError::OldDevice { name: device.name().to_owned(), major, minor, needed: 9 });
         }
         let dims = model.dims;
         let plan = Plan::new(&dims, device.sms() as usize);
@@ -180,6 +183,7 @@ impl Decoder {
     pub fn state(&self, streams: usize) -> Result<FloatState, CudaError> {
         let (conv, layer) = (self.dims.conv_state_len(), self.dims.layer_state_len());
         Ok(FloatState {
+            dims: self.dims,
             streams,
             history: self.device.zeros("convolution state", streams * self.dims.n_layer * conv)?,
             h: self.device.zeros("scan state", streams * self.dims.n_layer * (layer - conv))?,
@@ -192,7 +196,8 @@ impl Decoder {
     /// bytes have not been fed: give them to the next call.
     ///
     /// # Errors
-    /// [`CudaError::Rows`] if there are more bytes than streams; the driver's.
+    /// [`CudaError::Rows`] if there are more bytes than streams, [`CudaError::Shape`] for a `count` above 65,536,
+    /// [`CudaError::ForeignState`]; the driver's.
     pub fn decode(
         &mut self,
         state: &mut FloatState,
@@ -202,6 +207,10 @@ impl Decoder {
         want_logits: bool,
     ) -> Result<(Vec<u8>, Vec<f32>), CudaError> {
         let streams = bytes.len();
+        self.check(state)?;
+        if count > MAX_COUNT {
+            return Err(CudaError::Shape { name: "bytes to decode in one launch", found: count, limit: MAX_COUNT });
+        }
         if streams > state.streams {
             return Err(CudaError::Rows { expected: state.streams, found: streams });
         }
@@ -248,9 +257,10 @@ impl Decoder {
     /// Scores drafted bytes, `drafts[stream]`, at most 32 in all, without moving the state.
     ///
     /// # Errors
-    /// [`CudaError::Rows`] if there are more drafts than streams, [`CudaError::Shape`] if there are more bytes than 32;
-    /// the driver's.
+    /// [`CudaError::Rows`] if there are more drafts than streams, [`CudaError::Shape`] if there are more bytes than 32,
+    /// [`CudaError::ForeignState`]; the driver's.
     pub fn verify<'a>(&'a mut self, state: &'a mut FloatState, drafts: &[&[u8]]) -> Result<Verified<'a>, CudaError> {
+        self.check(state)?;
         if drafts.len() > state.streams {
             return Err(CudaError::Rows { expected: state.streams, found: drafts.len() });
         }
@@ -279,6 +289,11 @@ impl Decoder {
             logits = self.device.stream().clone_dtoh(&out)?;
         }
         Ok(Verified { decoder: self, _state: state, _kept: kept, params, starts, logits })
+    }
+
+    /// The kernel indexes a state by this model's shape.
+    fn check(&self, state: &FloatState) -> Result<(), CudaError> {
+        if state.dims == self.dims { Ok(()) } else { Err(CudaError::ForeignState) }
     }
 
     /// Memory for the inputs of `columns` columns.

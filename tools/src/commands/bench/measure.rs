@@ -33,7 +33,8 @@ pub(super) fn one(args: &cli::BenchOne, backend: Backend) -> Result<Value, CliEr
     let prompt: Vec<u8> = (0..PROMPT).map(|_| rng.next_u64() as u8).collect();
     let weights = blob.as_bytes();
     // Bytes of the blob that a step reads: all but the embedding if the head is another matrix.
-    let read_per_byte = weights.len() as f64;
+    let unread = if dims.tied_head { 0 } else { blob.embedding().1.len() };
+    let read_per_byte = (weights.len() - unread) as f64;
 
     let mut peak = None;
     let mut results: Vec<Samples> = args.threads.iter().map(|_| Samples::default()).collect();
