@@ -79,7 +79,8 @@ function slice() {
   }
   const { bits, bytes, time } = total;
   element("speed").textContent =
-    `${bytes} bytes, ${(bits / bytes).toFixed(3)} bits per byte, ${Math.round(bytes / time * 1000).toLocaleString("en")} bytes/s`;
+    `${bytes} bytes, ${(bits / bytes).toFixed(3)} bits per byte` +
+    (time > 0 ? `, ${Math.round(bytes / time * 1000).toLocaleString("en")} bytes/s` : "");
   document.body.dataset.done = queue.length === 0 ? "yes" : "no";
   schedule();
 }
