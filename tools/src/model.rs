@@ -1,13 +1,12 @@
 //! The MODEL argument: a blob, or a checkpoint that runs in f32.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use mambabyte_core::{Backend, Blob, Dims};
 use mambabyte_host::Model;
 use mambabyte_host::bpb::{Score, evaluate};
-use mambabyte_host::cpu::{Cpu, HUGE_FROM, HugeBytes, Stream, Weights};
+use mambabyte_host::cpu::{Cpu, Stream, Weights};
 
 use crate::backend::Gpu;
 use crate::cli;
@@ -15,7 +14,7 @@ use crate::error::CliError;
 use crate::formats;
 use crate::progress::Progress;
 
-/// A blob in memory: mapped, or copied to huge pages if it is larger than caches.
+/// A blob in memory, mapped.
 pub struct BlobFile {
     weights: Weights,
 }
@@ -31,14 +30,8 @@ impl BlobFile {
         {
             return Err(CliError::NeedsBlob { path: path.to_owned() });
         }
-        let io = |source| CliError::io(path, source);
-        let file = File::open(path).map_err(io)?;
-        let weights = if file.metadata().map_err(io)?.len() >= HUGE_FROM {
-            Weights::new(Arc::new(HugeBytes::read(&file).map_err(io)?))
-        } else {
-            Weights::new(Arc::new(formats::map(path)?))
-        };
-        let weights = weights.map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
+        let weights = Weights::new(Arc::new(formats::map(path)?))
+            .map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
         Ok(Self { weights })
     }
 

@@ -89,8 +89,12 @@ pub(crate) trait Isa: Copy {
     fn mul_q15(self, a: Self::H, b: Self::H) -> Self::H;
     /// `a + b`, saturated.
     fn add_saturating_h(self, a: Self::H, b: Self::H) -> Self::H;
+    /// What [`Isa::decays_h`] needs to know of 32 channels.
+    type Rates: Copy;
+    /// From each channel's index.
+    fn rates(self, index: Self::H) -> Self::Rates;
     /// `DECAYS[index + 4 * code]`, the sum held to the table.
-    fn decays_h(self, index: Self::H, code: &[u8; 32]) -> Self::H;
+    fn decays_h(self, rates: Self::Rates, code: &[u8; 32]) -> Self::H;
     fn no_sums(self) -> Self::Y;
     /// `y + a * c[0] + b * c[1]`, modulo 2^32.
     fn add_products(self, y: Self::Y, a: Self::H, b: Self::H, c: [i16; 2]) -> Self::Y;
@@ -107,9 +111,9 @@ pub(crate) trait Isa: Copy {
     fn dot_rows(self, w: &[i8], x: &[i16], start: Self::Start) -> Sums<Self::W>;
     /// The sums of four times [`ROWS`] rows.
     ///
-    /// Rows are read four at a time, each [`ROWS`] behind the one before. Neighbours would be in one page of memory,
-    /// where processors do not foresee what is read next: a third of the bandwidth.
-    fn dot_panel(self, w: &[i8], x: &[i16], start: Self::Start) -> [Sums<Self::W>; 4];
+    /// Rows are read four at a time, each [`ROWS`] behind the one before: of neighbours, in one page of memory,
+    /// processors foresee least. `ahead` is what is read next, to be fetched meanwhile; empty if that is not worth it.
+    fn dot_panel(self, w: &[i8], x: &[i16], start: Self::Start, ahead: &[i8]) -> [Sums<Self::W>; 4];
     /// The sums of [`ROWS`] rows of at most 16 columns that begin at `w`; `w` goes on for 16 bytes behind the start of
     /// the last one. `x` is not packed, padded with zeros.
     fn dot_short_rows(self, w: &[i8], columns: usize, x: &[i16; 16]) -> Self::W;

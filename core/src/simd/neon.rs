@@ -447,6 +447,11 @@ impl<const DOT: bool> Isa for Neon<DOT> {
     fn add_saturating_h(self, a: Self::H, b: Self::H) -> Self::H {
         each!(vqaddq_s16, a, b)
     }
+    type Rates = Self::H;
+    #[inline(always)]
+    fn rates(self, index: Self::H) -> Self::H {
+        index
+    }
     #[inline(always)]
     fn decays_h(self, index: Self::H, code: &[u8; 32]) -> Self::H {
         let mut each = [0i16; 32];
@@ -537,7 +542,7 @@ impl<const DOT: bool> Isa for Neon<DOT> {
     }
 
     #[inline(always)]
-    fn dot_panel(self, w: &[i8], x: &[i16], (): ()) -> [Sums<Self::W>; 4] {
+    fn dot_panel(self, w: &[i8], x: &[i16], (): (), _: &[i8]) -> [Sums<Self::W>; 4] {
         let block = ROWS * x.len();
         let rows = |i: usize| self.dot_rows(w.get(i * block..(i + 1) * block).unwrap_or(&[]), x, ());
         [rows(0), rows(1), rows(2), rows(3)]

@@ -14,6 +14,9 @@ use crate::tables::DECAY;
 /// What a sum with an activation is held to before: far beyond where it saturates.
 const FAR: i32 = 1 << 21;
 
+/// Bytes of a matrix from which on it is fetched from memory ahead of use: smaller ones are in the nearest caches.
+const FETCHED: usize = 96 << 10;
+
 /// Ranks beyond this one, of models wider than any that there is, take the scalar function.
 const MOST_RANK: usize = 256;
 
@@ -169,10 +172,13 @@ pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8,
     let (Some(w), Some(code), Some(y)) = (w.get(..rows * n), code.get(..rows), y.get_mut(..rows)) else { return };
     let shift = base as u32 + 7;
     let start = isa.start(x);
-    let panels = w.chunks_exact((4 * ROWS * n).max(1));
+    let panel = 4 * ROWS * n;
     let last = rows - rows % (4 * ROWS);
-    for ((w, code), y) in panels.zip(code.as_chunks::<ROWS>().0.as_chunks::<4>().0).zip(y.chunks_exact_mut(4 * ROWS)) {
-        let sums = isa.dot_panel(w, x, start);
+    let mut ahead = if w.len() < FETCHED { &[] } else { w };
+    let panels = w.chunks_exact(panel).zip(code.as_chunks::<ROWS>().0.as_chunks::<4>().0);
+    for ((w, code), y) in panels.zip(y.chunks_exact_mut(4 * ROWS)) {
+        ahead = ahead.get(panel..).unwrap_or(&[]);
+        let sums = isa.dot_panel(w, x, start, ahead);
         for ((sums, code), y) in sums.into_iter().zip(code).zip(y.chunks_exact_mut(ROWS)) {
             finish::<I, O>(isa, sums, n, code, shift, y);
         }
@@ -549,11 +555,11 @@ fn free_32<I: Isa>(
     let Some([first, last]) = log_delta.as_chunks::<16>().0.first_chunk() else { return };
     let first = isa.shr(isa.add(isa.load_i16(first), isa.splat(base)), 3);
     let last = isa.shr(isa.add(isa.load_i16(last), isa.splat(base)), 3);
-    let (index, dx) = (isa.narrow(first, last), isa.load_h(dx));
+    let (rates, dx) = (isa.rates(isa.narrow(first, last)), isa.load_h(dx));
     let mut sums = isa.no_sums();
     for (b, c) in pairs(b, c) {
         let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else { return };
-        let (a0, a1) = (isa.decays_h(index, first), isa.decays_h(index, second));
+        let (a0, a1) = (isa.decays_h(rates, first), isa.decays_h(rates, second));
         let Some(row) = at_row_mut(h, at) else { return };
         let h0 = update(isa, row, a0, dx, b[0]);
         let Some(row) = at_row_mut(h, at + n) else { return };
@@ -563,7 +569,7 @@ fn free_32<I: Isa>(
     }
     if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
         let (Some(code), Some(row)) = (at_row(a_log, at), at_row_mut(h, at)) else { return };
-        let h0 = update(isa, row, isa.decays_h(index, code), dx, b);
+        let h0 = update(isa, row, isa.decays_h(rates, code), dx, b);
         sums = isa.add_products(sums, h0, h0, [c, 0]);
     }
     isa.store_sums(sums, y);

@@ -307,6 +307,11 @@ impl Isa for Simd128 {
     fn add_saturating_h(self, a: Self::H, b: Self::H) -> Self::H {
         each!(i16x8_add_sat, a, b)
     }
+    type Rates = Self::H;
+    #[inline(always)]
+    fn rates(self, index: Self::H) -> Self::H {
+        index
+    }
     #[inline(always)]
     fn decays_h(self, index: Self::H, code: &[u8; 32]) -> Self::H {
         let code = code.as_ptr();
@@ -354,7 +359,7 @@ impl Isa for Simd128 {
         dot::rows(w, x)
     }
     #[inline(always)]
-    fn dot_panel(self, w: &[i8], x: &[i16], (): ()) -> [Sums<Self::W>; 4] {
+    fn dot_panel(self, w: &[i8], x: &[i16], (): (), _: &[i8]) -> [Sums<Self::W>; 4] {
         dot::panel(w, x)
     }
     #[inline(always)]

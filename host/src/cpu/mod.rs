@@ -1,7 +1,7 @@
 //! Blobs on a workstation's processors: weights in memory that suits them, prefill and decode on several threads,
 //! many streams at once. Everything has the bits of [`mambabyte_core::Decoder`], whatever runs it.
 //!
-//! * [`Weights`]: a blob in memory, checked fast; large ones on huge pages.
+//! * [`Weights`]: a blob in memory, checked fast.
 //! * [`Stream`]: one stream of bytes, decode and prefill.
 //! * [`BatchDecoder`]: many streams that step together and share every read of a weight.
 
@@ -13,7 +13,7 @@ mod turn;
 mod wave;
 
 pub use batch::BatchDecoder;
-pub use memory::{HUGE_FROM, HugeBytes, Weights};
+pub use memory::Weights;
 pub use stream::Stream;
 
 use mambabyte_core::{Backend, Dims};

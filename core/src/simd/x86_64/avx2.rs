@@ -452,6 +452,11 @@ impl Isa for Avx2 {
     fn add_saturating_h(self, a: Self::H, b: Self::H) -> Self::H {
         both!(_mm256_adds_epi16, a, b)
     }
+    type Rates = Self::H;
+    #[inline(always)]
+    fn rates(self, index: Self::H) -> Self::H {
+        index
+    }
     #[inline(always)]
     fn decays_h(self, index: Self::H, code: &[u8; 32]) -> Self::H {
         let code = avx2!([
@@ -518,7 +523,7 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn dot_panel(self, w: &[i8], x: &[i16], (): ()) -> [Sums<Self::W>; 4] {
+    fn dot_panel(self, w: &[i8], x: &[i16], (): (), ahead: &[i8]) -> [Sums<Self::W>; 4] {
         let n = x.len().max(1);
         let zero = avx2!(_mm256_setzero_si256());
         let (mut high, mut low) = ([[zero; 4]; 4], [[zero; 4]; 4]);
@@ -531,6 +536,10 @@ impl Isa for Avx2 {
                 let first = w.as_ptr().wrapping_add((4 * quad + row) * n);
                 let far = ROWS * n;
                 let rows = [first, first.wrapping_add(far), first.wrapping_add(2 * far), first.wrapping_add(3 * far)];
+                if !ahead.is_empty() {
+                    let first = ahead.as_ptr().wrapping_add((4 * quad + row) * 4 * n);
+                    (0..n.div_ceil(64)).for_each(|i| super::fetch(first.wrapping_add(256 * i)));
+                }
                 // SAFETY: each row has `n` weights, `x` has `n` activations.
                 let [h, l] = unsafe { self.halves(rows, x.as_ptr(), n) };
                 for block in 0..4 {

@@ -7,6 +7,7 @@
 
 use core::arch::x86_64::*;
 
+mod decay;
 mod panel;
 
 use crate::linear::BLOCK;
@@ -124,16 +125,27 @@ impl Avx512 {
         }
     }
 
-    /// The sums of four rows of `n` columns, lane by lane, over the high and the low plane.
+    /// The sums of four rows of `n` columns, lane by lane, over the high and the low plane. As many bytes from `ahead` on
+    /// are fetched meanwhile.
     ///
     /// # Safety
     /// `w` are `n` bytes each, `x` are `2 * n`.
     #[inline(always)]
-    unsafe fn four_rows(self, w: [*const i8; 4], x: *const u8, n: usize, start: [__m512i; 2]) -> [[__m512i; 2]; 4] {
+    unsafe fn four_rows(
+        self,
+        w: [*const i8; 4],
+        x: *const u8,
+        n: usize,
+        start: [__m512i; 2],
+        ahead: Option<*const i8>,
+    ) -> [[__m512i; 2]; 4] {
         let mut sums = [start; 4];
         let whole = n & !63;
         let mut at = 0;
         while at < whole {
+            if let Some(ahead) = ahead {
+                super::fetch(ahead.wrapping_add(4 * at));
+            }
             // SAFETY: the 64 columns from `at` on lie before `whole`; the token stands for the instructions.
             unsafe {
                 let x = x.add(2 * at);
@@ -171,7 +183,13 @@ impl Avx512 {
     /// # Safety
     /// `w` is `4 * ROWS * x.len()` bytes.
     #[inline(always)]
-    unsafe fn panel<const LONG: bool>(self, w: *const i8, x: &[i16], start: [__m512i; 2]) -> [Sums<__m512i>; 4] {
+    unsafe fn panel<const LONG: bool>(
+        self,
+        w: *const i8,
+        x: &[i16],
+        start: [__m512i; 2],
+        ahead: Option<*const i8>,
+    ) -> [Sums<__m512i>; 4] {
         let n = x.len();
         let far = ROWS * n;
         let zero = self.splat(0);
@@ -184,7 +202,8 @@ impl Avx512 {
                 let sums = unsafe {
                     let first = w.add((4 * quad + row) * n);
                     let rows = [first, first.add(far), first.add(2 * far), first.add(3 * far)];
-                    self.four_rows(rows, x.as_ptr().cast(), n, start)
+                    let ahead = ahead.map(|a| a.wrapping_add((4 * quad + row) * 4 * n));
+                    self.four_rows(rows, x.as_ptr().cast(), n, start, ahead)
                 };
                 for block in 0..4 {
                     let [h, l] = sums[block];
@@ -493,21 +512,14 @@ impl Isa for Avx512 {
     fn add_saturating_h(self, a: __m512i, b: __m512i) -> __m512i {
         avx512!(_mm512_adds_epi16(a, b))
     }
+    type Rates = decay::Rates;
     #[inline(always)]
-    fn decays_h(self, index: __m512i, code: &[u8; 32]) -> __m512i {
-        avx512!({
-            let code = _mm512_cvtepu8_epi16(_mm256_loadu_si256(code.as_ptr().cast()));
-            let index = _mm512_add_epi16(index, _mm512_slli_epi16::<2>(code));
-            let index = _mm512_min_epi16(index, _mm512_set1_epi16(LAST_DECAY));
-            let index = _mm512_max_epi16(index, _mm512_setzero_si512());
-            // Four bytes from the second but last entry on are in the table.
-            let table = DECAYS.as_ptr().cast();
-            let first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(index));
-            let last = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(index));
-            let first = _mm512_cvtepi32_epi16(_mm512_i32gather_epi32::<2>(first, table));
-            let last = _mm512_cvtepi32_epi16(_mm512_i32gather_epi32::<2>(last, table));
-            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first), last)
-        })
+    fn rates(self, index: __m512i) -> decay::Rates {
+        decay::rates(self, index)
+    }
+    #[inline(always)]
+    fn decays_h(self, rates: decay::Rates, code: &[u8; 32]) -> __m512i {
+        decay::decays(self, rates, code)
     }
     #[inline(always)]
     fn no_sums(self) -> [__m512i; 2] {
@@ -578,7 +590,7 @@ impl Isa for Avx512 {
             // Rows behind the last one are the last one again.
             let row = |i: usize| w.as_ptr().wrapping_add((4 * block + i).min(last) * n);
             // SAFETY: each row has `n` weights, `x` has `n` activations.
-            let sums = unsafe { self.four_rows([row(0), row(1), row(2), row(3)], x.as_ptr().cast(), n, start) };
+            let sums = unsafe { self.four_rows([row(0), row(1), row(2), row(3)], x.as_ptr().cast(), n, start, None) };
             if n <= BLOCK {
                 low[block] = self.sum_4(sums.map(|s| self.add(self.shl(s[0], 8), s[1])));
             } else {
@@ -594,16 +606,17 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn dot_panel(self, w: &[i8], x: &[i16], start: [__m512i; 2]) -> [Sums<__m512i>; 4] {
+    fn dot_panel(self, w: &[i8], x: &[i16], start: [__m512i; 2], ahead: &[i8]) -> [Sums<__m512i>; 4] {
         if w.len() < 4 * ROWS * x.len() {
             return [Sums { high: self.splat(0), low: self.splat(0) }; 4];
         }
+        let ahead = if ahead.is_empty() { None } else { Some(ahead.as_ptr()) };
         // SAFETY: there are as many weights.
         unsafe {
             if x.len() <= BLOCK {
-                self.panel::<false>(w.as_ptr(), x, start)
+                self.panel::<false>(w.as_ptr(), x, start, ahead)
             } else {
-                self.panel::<true>(w.as_ptr(), x, start)
+                self.panel::<true>(w.as_ptr(), x, start, ahead)
             }
         }
     }

@@ -1,6 +1,24 @@
 //! x86-64: AVX2, and AVX-512 with VNNI.
+#![allow(unsafe_code, reason = "a prefetch")]
+
+use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 #[cfg(mambabyte_avx2)]
 pub(super) mod avx2;
 #[cfg(mambabyte_avx512)]
 pub(super) mod avx512;
+
+/// Starts to fetch 256 bytes from `at` on into this core's second cache. Nothing is read, so any address will do.
+///
+/// Weights beyond the caches come at 12 to 18 GB/s if only the processor foresees them in rows of one or two KiB, and at
+/// 20 to 25 with this, on pages of 4 KiB too.
+#[inline(always)]
+fn fetch(at: *const i8) {
+    // SAFETY: every x86-64 has the instruction, and it reads nothing.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T1>(at);
+        _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(64));
+        _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(128));
+        _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(192));
+    }
+}
