@@ -100,6 +100,10 @@ pub(crate) trait Isa: Copy {
     fn add_products(self, y: Self::Y, a: Self::H, b: Self::H, c: [i16; 2]) -> Self::Y;
     fn store_sums(self, y: Self::Y, to: &mut [i32; 32]);
 
+    /// Starts to fetch the line of `x` from memory, if the processor can and has to be told.
+    #[inline(always)]
+    fn fetch<T>(self, _: &T) {}
+
     /// [`Kernels::pack`](super::Kernels::pack).
     fn pack(self, x: &mut [i16]);
     /// [`Kernels::unpack`](super::Kernels::unpack).

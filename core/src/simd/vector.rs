@@ -17,6 +17,9 @@ const FAR: i32 = 1 << 21;
 /// Bytes of a matrix from which on it is fetched from memory ahead of use: smaller ones are in the nearest caches.
 const FETCHED: usize = 96 << 10;
 
+/// How many channels ahead the scan's rows are fetched.
+const FETCHED_CHANNELS: usize = 4 * 32;
+
 /// Ranks beyond this one, of models wider than any that there is, take the scalar function.
 const MOST_RANK: usize = 256;
 
@@ -532,6 +535,15 @@ fn update<I: Isa>(isa: I, h: &mut [i16; 32], a: I::H, dx: I::H, b: i16) -> I::H 
     next
 }
 
+/// Starts to fetch what follows in two rows of `n`: there are too many rows for a processor to see that each is read on.
+#[inline(always)]
+fn fetch_rows<I: Isa, T>(isa: I, x: &[T], at: usize, n: usize) {
+    if let (Some(first), Some(second)) = (x.get(at + FETCHED_CHANNELS), x.get(at + n + FETCHED_CHANNELS)) {
+        isa.fetch(first);
+        isa.fetch(second);
+    }
+}
+
 /// Pairs of states; the last one alone if their number is odd.
 fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = ([i16; 2], [i16; 2])> {
     b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0).map(|(&b, &c)| (b, c))
@@ -558,6 +570,8 @@ fn free_32<I: Isa>(
     let (rates, dx) = (isa.rates(isa.narrow(first, last)), isa.load_h(dx));
     let mut sums = isa.no_sums();
     for (b, c) in pairs(b, c) {
+        fetch_rows(isa, h, at, n);
+        fetch_rows(isa, a_log, at, n);
         let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else { return };
         let (a0, a1) = (isa.decays_h(rates, first), isa.decays_h(rates, second));
         let Some(row) = at_row_mut(h, at) else { return };
@@ -592,6 +606,7 @@ fn tied_32<I: Isa>(
     let mut a = r;
     let mut sums = isa.no_sums();
     for (b, c) in pairs(b, c) {
+        fetch_rows(isa, h, at, n);
         let Some(row) = at_row_mut(h, at) else { return };
         let h0 = update(isa, row, a, dx, b[0]);
         a = isa.mul_q15(a, r);

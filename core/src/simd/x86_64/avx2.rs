@@ -494,6 +494,11 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn fetch<T>(self, x: &T) {
+        super::fetch_line(x);
+    }
+
+    #[inline(always)]
     fn pack(self, _: &mut [i16]) {}
     #[inline(always)]
     fn unpack(self, _: &mut [i16]) {}

@@ -547,6 +547,11 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn fetch<T>(self, x: &T) {
+        super::fetch_line(x);
+    }
+
+    #[inline(always)]
     fn pack(self, x: &mut [i16]) {
         self.repack(x, true);
     }

@@ -1,7 +1,7 @@
 //! x86-64: AVX2, and AVX-512 with VNNI.
 #![allow(unsafe_code, reason = "a prefetch")]
 
-use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
 #[cfg(mambabyte_avx2)]
 pub(super) mod avx2;
@@ -21,4 +21,11 @@ fn fetch(at: *const i8) {
         _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(128));
         _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(192));
     }
+}
+
+/// Starts to fetch the line of `x` into the nearest cache.
+#[inline(always)]
+fn fetch_line<T>(x: &T) {
+    // SAFETY: as above.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(x).cast()) }
 }
