@@ -101,6 +101,9 @@ pub enum CudaError {
         /// What it is loaded from.
         needs: &'static str,
     },
+    /// A checkpoint that is no model.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
     /// A shape that the GPU path does not take.
     #[error("{name} is {found}, the limit is {limit}")]
     Shape {
