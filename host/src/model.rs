@@ -1,7 +1,7 @@
 //! The f32 model over whole texts: [`Checkpoint`] + the oracle step of `mambabyte-core`.
 
 use mambabyte_core::oracle::{LayerF32, ModelF32, Probe, ShapeError, StepF32, scratch_len, state_len};
-use mambabyte_core::{Dims, VOCAB};
+use mambabyte_core::{Dims, LOGIT_SCALE, Logits, VOCAB};
 
 use crate::Checkpoint;
 
@@ -126,6 +126,11 @@ fn view<'a>(checkpoint: &'a Checkpoint, layers: &'a [LayerF32<'a>]) -> ModelF32<
         norm_f_bias: &checkpoint.norm_f_bias,
         head: checkpoint.head.as_ref().unwrap_or(&checkpoint.embedding),
     }
+}
+
+/// Natural logits in the units of [`mambabyte_core::Logits`], for the core's sampler.
+pub fn logit_units(logits: &[f32; VOCAB]) -> Logits {
+    logits.map(|l| (l * (1.0 / LOGIT_SCALE) as f32).round_ties_even() as i32)
 }
 
 /// One stream through a [`Model`].

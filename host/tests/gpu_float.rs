@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use mambabyte_core::{Blob, Dims, LOGIT_SCALE, Norm, Rng, SampleOptions, VOCAB, sample};
+use mambabyte_core::{Blob, Dims, Norm, Rng, SampleOptions, VOCAB, sample};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::checkpoint::Layer;
 use mambabyte_host::cuda::{Answer, CudaError, Device, GpuModel, GpuState, Precision, Want, evaluate};
 use mambabyte_host::dequantize::{dequantize, round_rows};
-use mambabyte_host::model::{Model, Session};
+use mambabyte_host::model::{Model, Session, logit_units};
 use mambabyte_host::{Checkpoint, bpb};
 
 const FLOATS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::I8];
@@ -366,8 +366,7 @@ fn gpu_float_decoding_writes_the_samplers_text() {
                     let mut expected = vec![Vec::new(); rows];
                     for _ in 0..count {
                         for (row, logits) in logits(gpu.step(&cpu_last, &mut b).unwrap()).iter().enumerate() {
-                            let units = logits.map(|l| (l * (1.0 / LOGIT_SCALE) as f32).round_ties_even() as i32);
-                            cpu_last[row] = sample(&units, &options, &mut cpu_rngs[row]);
+                            cpu_last[row] = sample(&logit_units(logits), &options, &mut cpu_rngs[row]);
                             expected[row].push(cpu_last[row]);
                         }
                     }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::sys::CUevent_flags;
+use cudarc::driver::sys::{CUdevice_attribute, CUevent_flags};
 use mambabyte_core::{Dims, Norm, Rng, SampleOptions, VOCAB};
 
 use super::float::buffer::{Buffer, Element, to_bf16};
+use super::float::gemm::{Blas, Product};
 use super::float::scan::{Scan, ScanArgs, ScanShape};
 use super::{CudaError, Device, GpuModel, Want};
 use crate::{Checkpoint, Layer};
@@ -108,6 +109,37 @@ pub fn copy_rate(device: &Device) -> Result<f64, CudaError> {
     let mut to = device.zeros::<u8>("measuring", BYTES)?;
     let ms = median(device, 9, || Ok(device.stream().memcpy_dtod(&from, &mut to)?))?;
     Ok(2.0 * BYTES as f64 / f64::from(ms) * 1e3)
+}
+
+/// Operations per second of a large product in bf16, 8192 x 8192 x 8192, of random values.
+///
+/// # Errors
+/// [`CudaError::NoLibrary`], [`CudaError::OutOfMemory`].
+pub fn product_rate(device: &Arc<Device>) -> Result<f64, CudaError> {
+    const N: usize = 8192;
+    let mut random = Numbers::new(2);
+    let million: Vec<u16> = (0..1 << 20).map(|_| to_bf16(random.normal())).collect();
+    let values = |turn: usize| {
+        let all: Vec<u16> = million.iter().cycle().skip(turn).take(N * N).copied().collect();
+        device.upload("measuring", &all)
+    };
+    let (w, x, y) = (values(0)?, values(777)?, device.zeros::<u16>("measuring", N * N)?);
+    let e = Element::Bf16;
+    let product = Product { m: N, n: N, k: N, ld_x: N, ld_w: N, ld_y: N, input: e, output: e, add: false };
+    let blas = Blas::new(device)?;
+    let (w, x, y) = (device.address(&w), device.address(&x), device.address(&y));
+    // SAFETY: three matrices of N x N, made above.
+    let ms = median(device, 15, || unsafe { blas.run(product, w, x, y) })?;
+    Ok(2.0 * (N * N * N) as f64 / f64::from(ms) * 1e3)
+}
+
+/// Exponentials per second: 16 a clock on each multiprocessor, at the GPU's highest clock.
+///
+/// # Errors
+/// The driver's.
+pub fn exponential_rate(device: &Device) -> Result<f64, CudaError> {
+    let khz = device.context().attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?;
+    Ok(16.0 * f64::from(device.sms()) * f64::from(khz) * 1e3)
 }
 
 /// Milliseconds of the scan in bf16 with 16 states, softplus, skip and gate fused; free or tied decays.

@@ -141,9 +141,16 @@ pub enum CudaError {
 }
 
 impl CudaError {
-    /// Whether the reason is that the machine has no usable GPU, so that a CPU may take over.
+    /// Whether the reason is that the machine has no usable GPU or lacks a library, so that a CPU may take over.
     pub const fn is_absence(&self) -> bool {
-        matches!(self, Self::NoDriver | Self::OldDriver { .. } | Self::NoDevice { .. } | Self::OldDevice { .. })
+        matches!(
+            self,
+            Self::NoDriver
+                | Self::OldDriver { .. }
+                | Self::NoDevice { .. }
+                | Self::OldDevice { .. }
+                | Self::NoLibrary { .. }
+        )
     }
 }
 

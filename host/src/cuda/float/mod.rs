@@ -8,7 +8,7 @@
 
 pub(crate) mod buffer;
 mod decode;
-mod gemm;
+pub(crate) mod gemm;
 mod pass;
 mod prefill;
 mod sampler;
