@@ -252,6 +252,36 @@ fn gpu_float_surprise_is_that_of_the_logits() {
     }
 }
 
+/// Every kind of launch once and little of it, which compute-sanitizer can go through.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_short() {
+    let device = device();
+    let source = checkpoint(dims(40, 2, 72, 5, 3, 3), 3);
+    for precision in FLOATS {
+        let (gpu, model) = (load(&device, &source, precision), reference(&source, precision));
+        let mut cpus = Cpus { sessions: vec![model.session(); 2], error: Error::default() };
+        let mut state = gpu.state(2).unwrap();
+        let rows = [text(1, 33), text(2, 7)];
+        cpus.read(&slices(&rows), &logits(gpu.prefill(&slices(&rows), &mut state, Want::All).unwrap()));
+        gpu.prefill(&[b"", b"x"], &mut state, Want::Surprise(&[b"", b"y"])).unwrap();
+        feed(&mut cpus.sessions[1], b"x");
+        cpus.read(&[b"a", b"b"], &logits(gpu.step(b"ab", &mut state).unwrap()));
+        let verified = gpu.verify(&[b"draft", b"dr"], &mut state).unwrap();
+        let found = logits(verified.logits().clone());
+        verified.accept(&[3, 0]).unwrap();
+        cpus.read(&[b"dra", b""], &found[..3]);
+        for options in [SampleOptions::GREEDY, SampleOptions { top_k: 9, ..SampleOptions::default() }] {
+            let (mut last, mut rngs) = (*b"cd", [Rng::new(1), Rng::new(2)]);
+            let text = gpu.decode(2, &mut last, &mut rngs, &options, &mut state).unwrap();
+            for ((cpu, text), first) in cpus.sessions.iter_mut().zip(&text).zip(b"cd") {
+                feed(cpu, [first, &text[0]]);
+            }
+        }
+        cpus.check(&gpu, &state, &format!("{precision}, a little of everything"));
+    }
+}
+
 /// `verify` of K bytes has the bits of K steps, whatever is accepted, and leaves the bits of that many steps.
 #[test]
 #[ignore = "needs a GPU"]

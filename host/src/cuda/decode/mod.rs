@@ -18,7 +18,7 @@ use mambabyte_core::{Dims, Norm, VOCAB};
 
 use super::device::Device;
 use super::error::CudaError;
-use super::float::Memory;
+use super::float::{Memory, Widths};
 use super::kernels::{DECODE, Kernel, Launch};
 use crate::Checkpoint;
 use crate::dequantize::RowSteps;
@@ -30,11 +30,6 @@ mod plan;
 use pack::{Form, Packed};
 use params::{Address, Params};
 use plan::{MAX_COLUMNS, Plan, TILE, WARPS};
-
-/// Widths of the state: `d_inner` as [`Memory`] pads it. Padding channels have zero weights and stay zero.
-const fn inner(dims: &Dims) -> usize {
-    dims.d_inner.next_multiple_of(8)
-}
 
 /// How a stream's next byte is chosen on the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -181,7 +176,8 @@ impl Decoder {
         let packed = Packed::new(model, steps, &plan);
         let mut base = Params {
             d_model: dims.d_model as i32,
-            d_inner: inner(&dims) as i32,
+            // As the state pads it: padding channels have zero weights and stay zero.
+            d_inner: Widths::of(&dims).inner as i32,
             d_state: dims.d_state as i32,
             d_conv: dims.d_conv as i32,
             n_layer: dims.n_layer as i32,
@@ -401,7 +397,7 @@ impl Decoder {
             }
             let accepted = self.device.upload("accepted bytes", &accepted)?;
             let params = Params { accepted: self.device.address(&accepted), ..*params };
-            let (channels, n_layer) = (inner(&self.dims).div_ceil(128) as u32, self.dims.n_layer as u32);
+            let (channels, n_layer) = (Widths::of(&self.dims).inner.div_ceil(128) as u32, self.dims.n_layer as u32);
             let launch = Launch::new((channels, n_layer, columns.n as u32), 128);
             let shape = format_args!("{} columns", columns.n);
             // SAFETY: the parameters are those of the verification, whose buffers the draft holds; as many counts as

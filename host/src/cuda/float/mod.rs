@@ -23,6 +23,7 @@ mod weights;
 use std::sync::{Arc, Mutex};
 
 pub(crate) use state::{FloatState, Memory};
+pub(crate) use weights::Widths;
 
 use self::buffer::Element;
 use self::gemm::Blas;

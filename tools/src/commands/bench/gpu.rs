@@ -112,6 +112,7 @@ pub(super) fn run(args: &cli::BenchGpu) -> Result<(), CliError> {
         model(&device, &rates, name, &checkpoint, bars, &mut figures)?;
     }
     errors(&device, &mut figures)?;
+    in_tables(&mut figures);
     let (cpu, gpu) = checksums(&device)?;
     let peer = args.peer.as_deref().map(|python| peer(python, &mut figures));
     let report = json!({
@@ -141,6 +142,17 @@ pub(super) fn run(args: &cli::BenchGpu) -> Result<(), CliError> {
         print(&out)?;
     }
     if cpu == gpu { Ok(()) } else { Err(CliError::Usage("the GPU's checksum is not the CPU's".into())) }
+}
+
+/// Puts the figures of each table together, tables in the order of their first figure.
+fn in_tables(figures: &mut [Figure]) {
+    let mut order: Vec<&'static str> = Vec::new();
+    for figure in figures.iter() {
+        if !order.contains(&figure.table) {
+            order.push(figure.table);
+        }
+    }
+    figures.sort_by_key(|figure| order.iter().position(|&table| table == figure.table));
 }
 
 fn scans(device: &Arc<Device>, rates: &Rates, figures: &mut Vec<Figure>) -> Result<(), CudaError> {
@@ -332,6 +344,14 @@ mod tests {
         assert_eq!(out.matches("must be").count(), 1);
         let row = out.lines().last().unwrap().split_whitespace().collect::<Vec<_>>();
         assert_eq!(row, ["b", "1073", "B/s", ">=", "4000", "MISSED", "362.0", "-"]);
+    }
+
+    #[test]
+    fn figures_of_a_table_stand_together() {
+        let figure = |table, name: &str| Figure::new(table, name, "ms", 1.0, Bar::None);
+        let mut figures = [figure("b", "1"), figure("a", "2"), figure("b", "3"), figure("a", "4")];
+        in_tables(&mut figures);
+        assert_eq!(figures.map(|f| f.name), ["1", "3", "2", "4"]);
     }
 
     #[test]
