@@ -306,7 +306,7 @@ impl GpuModel {
     /// Writes `count` bytes per row: reads `last`, samples, reads that, all on the GPU. `last` becomes the last byte
     /// written, which is not read yet.
     ///
-    /// In exact mode the bytes are those of [`mambabyte_core::sample`] and `rngs` go on. So they do for float logits,
+    /// In exact mode the bytes are those of [`mambabyte_core::sample()`] and `rngs` go on. So they do for float logits,
     /// which are rounded to the units of it, but for one case: the persistent kernel writes many bytes a launch if they
     /// are greedy (the largest float logit) or drawn at a temperature from all 256. Such a draw is a function of its row's
     /// generator (of the first of each 32 rows), of the row and of the position, and the generators stay as they are.
