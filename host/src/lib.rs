@@ -1,7 +1,7 @@
 //! Workstation side of MambaByte: the f32 model, calibration, quantisation, bits per byte.
 //!
 //! * [`checkpoint`]: a trained model as plain f32 tensors; [`model`] runs it.
-//! * [`quantize`]: from a checkpoint to a blob.
+//! * [`quantize`]: from a checkpoint to a blob; [`mod@dequantize`]: back, to the f32 model that a blob stands for.
 //! * [`random_blob`](mod@random_blob): blobs without a checkpoint.
 //! * [`train`]: gradients of the f32 model.
 //! * [`cpu`]: blobs on workstations, on all threads.
@@ -15,6 +15,7 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code, reason = "calls of the driver; each block says why it is sound")]
 pub mod cuda;
+pub mod dequantize;
 pub mod model;
 pub mod quantize;
 pub mod random_blob;

@@ -1,7 +1,7 @@
 //! The f32 model over whole texts: [`Checkpoint`] + the oracle step of `mambabyte-core`.
 
 use mambabyte_core::oracle::{LayerF32, ModelF32, Probe, ShapeError, StepF32, scratch_len, state_len};
-use mambabyte_core::{Dims, VOCAB};
+use mambabyte_core::{Dims, LOGIT_SCALE, Logits, VOCAB};
 
 use crate::Checkpoint;
 
@@ -40,15 +40,8 @@ impl Model {
     /// # Errors
     /// [`ModelError`] names the dimension or tensor.
     pub fn new(checkpoint: Checkpoint) -> Result<Self, ModelError> {
-        if let Some((name, found, low, high)) = checkpoint.dims.out_of_bounds() {
-            return Err(ModelError::Dimension { name, found, low, high });
-        }
-        let a = checkpoint.layers.iter().map(|l| l.a_log.iter().map(|&a| -a.exp()).collect()).collect();
-        let model = Self { checkpoint, a };
-        let dims = model.dims();
-        let (mut state, mut scratch) = (vec![0.0; state_len(dims)], vec![0.0; scratch_len(dims)]);
-        StepF32::new(model.view(&model.layers()), &mut state, &mut scratch)?;
-        Ok(model)
+        let a = check(&checkpoint)?;
+        Ok(Self { checkpoint, a })
     }
 
     /// The shape.
@@ -67,34 +60,7 @@ impl Model {
     }
 
     fn layers(&self) -> Vec<LayerF32<'_>> {
-        let both = self.checkpoint.layers.iter().zip(&self.a);
-        both.map(|(l, a)| LayerF32 {
-            norm: &l.norm,
-            norm_bias: &l.norm_bias,
-            in_proj: &l.in_proj,
-            conv1d: &l.conv1d,
-            conv_bias: &l.conv_bias,
-            x_proj: &l.x_proj,
-            dt_proj: &l.dt_proj,
-            dt_bias: &l.dt_bias,
-            a,
-            d_skip: &l.d_skip,
-            out_proj: &l.out_proj,
-        })
-        .collect()
-    }
-
-    fn view<'a>(&'a self, layers: &'a [LayerF32<'a>]) -> ModelF32<'a> {
-        let c = &self.checkpoint;
-        ModelF32 {
-            dims: c.dims,
-            norm_eps: c.norm_eps,
-            embedding: &c.embedding,
-            layers,
-            norm_f: &c.norm_f,
-            norm_f_bias: &c.norm_f_bias,
-            head: c.head.as_ref().unwrap_or(&c.embedding),
-        }
+        layers(&self.checkpoint, &self.a)
     }
 
     /// A stream at the zero state.
@@ -108,6 +74,63 @@ impl Model {
             logits: [0.0; VOCAB],
         }
     }
+}
+
+/// Checks every size of a checkpoint; `-exp(A_log)` of each layer.
+fn check(checkpoint: &Checkpoint) -> Result<Vec<Vec<f32>>, ModelError> {
+    let dims = &checkpoint.dims;
+    if let Some((name, found, low, high)) = dims.out_of_bounds() {
+        return Err(ModelError::Dimension { name, found, low, high });
+    }
+    let a: Vec<Vec<f32>> = checkpoint.layers.iter().map(|l| l.a_log.iter().map(|&a| -a.exp()).collect()).collect();
+    let (mut state, mut scratch) = (vec![0.0; state_len(dims)], vec![0.0; scratch_len(dims)]);
+    StepF32::new(view(checkpoint, &layers(checkpoint, &a)), &mut state, &mut scratch)?;
+    Ok(a)
+}
+
+impl Checkpoint {
+    /// Whether it is a model: every dimension is supported and every tensor has its size.
+    ///
+    /// # Errors
+    /// [`ModelError`] names the dimension or tensor.
+    pub fn check(&self) -> Result<(), ModelError> {
+        check(self).map(|_| ())
+    }
+}
+
+fn layers<'a>(checkpoint: &'a Checkpoint, a: &'a [Vec<f32>]) -> Vec<LayerF32<'a>> {
+    let both = checkpoint.layers.iter().zip(a);
+    both.map(|(l, a)| LayerF32 {
+        norm: &l.norm,
+        norm_bias: &l.norm_bias,
+        in_proj: &l.in_proj,
+        conv1d: &l.conv1d,
+        conv_bias: &l.conv_bias,
+        x_proj: &l.x_proj,
+        dt_proj: &l.dt_proj,
+        dt_bias: &l.dt_bias,
+        a,
+        d_skip: &l.d_skip,
+        out_proj: &l.out_proj,
+    })
+    .collect()
+}
+
+fn view<'a>(checkpoint: &'a Checkpoint, layers: &'a [LayerF32<'a>]) -> ModelF32<'a> {
+    ModelF32 {
+        dims: checkpoint.dims,
+        norm_eps: checkpoint.norm_eps,
+        embedding: &checkpoint.embedding,
+        layers,
+        norm_f: &checkpoint.norm_f,
+        norm_f_bias: &checkpoint.norm_f_bias,
+        head: checkpoint.head.as_ref().unwrap_or(&checkpoint.embedding),
+    }
+}
+
+/// Natural logits in the units of [`mambabyte_core::Logits`], for the core's sampler.
+pub fn logit_units(logits: &[f32; VOCAB]) -> Logits {
+    logits.map(|l| (l * (1.0 / LOGIT_SCALE) as f32).round_ties_even() as i32)
 }
 
 /// One stream through a [`Model`].
@@ -128,7 +151,7 @@ impl Session<'_> {
 
     /// As [`Session::step`], showing activations to `probe`.
     pub fn step_probed(&mut self, byte: u8, probe: &mut impl Probe) -> &[f32; VOCAB] {
-        let view = self.model.view(&self.layers);
+        let view = view(&self.model.checkpoint, &self.layers);
         // `Model::new` has made this very step once, so every length is right.
         if let Ok(mut step) = StepF32::new(view, &mut self.state, &mut self.scratch) {
             step.step_probed(byte, &mut self.logits, probe);

@@ -225,6 +225,62 @@ fn generate_is_reproducible() {
 }
 
 #[test]
+fn a_checkpoint_generates_too() {
+    let checkpoint = text(model_file("sensor-pico", ""));
+    let greedy = |model: &str| run(&["generate", model, "-n", "40", "--temperature", "0", "--prompt", "$GPGGA,"]);
+    let (float, integer) = (greedy(&checkpoint), greedy(&pico()));
+    expect(&float, 0, "");
+    assert_eq!(float.stdout.len(), 40);
+    // Rounded weights may choose otherwise at some point, but not at once.
+    assert_eq!(float.stdout[..4], integer.stdout[..4]);
+    let seeded = |seed: &str| run(&["generate", &checkpoint, "-n", "40", "--seed", seed]).stdout;
+    assert_eq!(seeded("7"), seeded("7"));
+    assert_ne!(seeded("7"), seeded("8"));
+}
+
+/// A build without GPU code, as this suite has it.
+#[test]
+fn devices_and_precisions_that_are_not_there() {
+    let (checkpoint, npy) = (text(model_file("sensor-pico", "")), text(std::env::temp_dir().join("never.npy")));
+    let sample = sample();
+    let each = |model: &str, extra: &[&str], code: i32, message: &str| {
+        for command in [
+            &["eval", model, &sample, "--limit", "100"][..],
+            &["logits", model, &sample, "--npy", &npy],
+            &["generate", model, "-n", "5"],
+        ] {
+            let output = run(&[command, extra].concat());
+            expect(&output, code, message);
+            let lines = String::from_utf8_lossy(&output.stderr).lines().filter(|l| l.contains(message)).count();
+            assert_eq!(lines, 1, "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    };
+    each(&checkpoint, &["--device", "cuda"], 2, "--device cuda: this build has no GPU code");
+    each(&pico(), &["--device", "cuda", "--precision", "i8"], 2, "--device cuda: this build has no GPU code");
+    for device in ["cpu", "auto"] {
+        each(
+            &checkpoint,
+            &["--device", device, "--precision", "exact"],
+            2,
+            "--precision exact: a checkpoint has no integ",
+        );
+        each(&checkpoint, &["--device", device, "--precision", "i8"], 2, "--precision i8: on the CPU a checkpoint is");
+        each(&pico(), &["--device", device, "--precision", "bf16"], 2, "--precision bf16: on the CPU a blob is");
+    }
+    each(&pico(), &["--precision", "f64"], 2, "--precision");
+    assert!(!PathBuf::from(&npy).exists());
+    for (model, precision) in [(&checkpoint, "f32"), (&pico(), "exact")] {
+        let args = ["eval", model, &sample, "--limit", "100", "--device", "auto", "--precision", precision];
+        expect(&run(&args), 0, "");
+    }
+    expect(&run(&["checksum", &pico(), &sample, "--device", "cuda"]), 2, "--device cuda");
+    expect(&run(&["checksum", &pico(), &sample, "--precision", "f32"]), 2, "--precision");
+    expect(&run(&["bench", "gpu"]), 2, "bench gpu: this build has no GPU code");
+    expect(&run(&["bench", "gpu", "--peer"]), 2, "--peer");
+    expect(&run(&["bench", "--rounds", "1", "gpu"]), 2, "gpu");
+}
+
+#[test]
 fn help_and_the_demonstration() {
     for command in ["convert", "inspect", "fit", "eval", "logits", "checksum", "stream", "monitor", "generate"] {
         expect(&run(&[command, "--help"]), 0, "");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backend::DeviceKind;
+use crate::backend::{Computing, DeviceKind};
 use crate::calibration_text::Mixture;
 
 /// Byte-level Mamba models, from a training checkpoint to a microcontroller.
@@ -149,9 +149,9 @@ pub struct Eval {
     /// Read only the first N bytes of each text.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceKind,
+    /// Where to compute, and in what.
+    #[command(flatten)]
+    pub computing: Computing,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -167,9 +167,9 @@ pub struct Logits {
     pub model: PathBuf,
     /// The text; row t of the result is the prediction after byte t.
     pub text: PathBuf,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceKind,
+    /// Where to compute, and in what.
+    #[command(flatten)]
+    pub computing: Computing,
     /// The file to write: float32 [bytes, 256], natural logits.
     #[arg(long)]
     pub npy: PathBuf,
@@ -254,7 +254,7 @@ pub struct Monitor {
 /// `generate`.
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// The blob.
+    /// Blob or checkpoint.
     pub model: PathBuf,
     /// Text to begin with; `-` reads it from standard input. It is not repeated in the output.
     #[arg(long, default_value = "")]
@@ -271,10 +271,10 @@ pub struct Generate {
     /// Only the most likely bytes that together reach this share.
     #[arg(long, default_value_t = 1.0, value_name = "P")]
     pub top_p: f64,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceKind,
-    /// Equal seeds give equal text, on every machine.
+    /// Where to compute, and in what.
+    #[command(flatten)]
+    pub computing: Computing,
+    /// Equal seeds give equal text; in integers, on every machine.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// What to run on.
@@ -284,7 +284,11 @@ pub struct Generate {
 
 /// `bench`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Bench {
+    /// What else to measure.
+    #[command(subcommand)]
+    pub command: Option<BenchCommand>,
     /// Sizes with random weights (width x layers): S 256 x 8, S-tied, M 512 x 16, L 1024 x 24, P 1024 x 53; nano is the
     /// built-in model.
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Size::Nano, Size::S, Size::STied, Size::M, Size::L, Size::P])]
@@ -310,6 +314,24 @@ pub struct Bench {
     /// Write a plot.
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
+}
+
+/// Measurements of `bench` that are not of this machine's CPU.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Times on the first NVIDIA GPU, beside what they must be, the peer's, and what the GPU could do.
+    Gpu(BenchGpu),
+}
+
+/// `bench gpu`.
+#[derive(Debug, Args)]
+pub struct BenchGpu {
+    /// A Python that has PyTorch, mamba-ssm and causal-conv1d: it is timed in the same run.
+    #[arg(long, value_name = "PATH_TO_PYTHON")]
+    pub peer: Option<PathBuf>,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A model with random weights.

@@ -72,10 +72,13 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(help("--device auto takes the CPU where there is no GPU"))]
     Cuda(#[from] mambabyte_host::cuda::CudaError),
-    /// `--device cuda` in a build without it.
-    #[error("--device cuda: this build has no GPU code")]
+    /// A GPU is asked for in a build without it.
+    #[error("{asked}: this build has no GPU code")]
     #[diagnostic(help("build it with `cargo build --release --features cuda`; nothing of CUDA is needed for that"))]
-    NoCuda,
+    NoCuda {
+        /// The option or command.
+        asked: &'static str,
+    },
     /// `fit --chip`.
     #[error("the model does not fit")]
     DoesNotFit,
@@ -105,7 +108,7 @@ impl CliError {
     /// The exit code of the process.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::NeedsBlob { .. } | Self::NoCuda => 2,
+            Self::Usage(_) | Self::NeedsBlob { .. } | Self::NoCuda { .. } => 2,
             Self::BrokenPipe => 0,
             _ => 1,
         }

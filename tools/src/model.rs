@@ -8,7 +8,7 @@ use mambabyte_host::Model;
 use mambabyte_host::bpb::{Score, evaluate};
 use mambabyte_host::cpu::{Cpu, Stream, Weights};
 
-use crate::backend::Gpu;
+use crate::backend::{Gpu, PrecisionKind};
 use crate::cli;
 use crate::error::CliError;
 use crate::formats;
@@ -94,11 +94,20 @@ impl AnyModel {
         }
     }
 
-    /// `"int"` or `"f32"`.
-    pub const fn kind(&self) -> &'static str {
+    /// What it is computed in on a CPU.
+    pub const fn precision(&self) -> PrecisionKind {
         match self {
-            Self::Blob(_) => "int",
-            Self::Checkpoint(_) => "f32",
+            Self::Blob(_) => PrecisionKind::Exact,
+            Self::Checkpoint(_) => PrecisionKind::F32,
+        }
+    }
+
+    /// `"int"` or `"f32"`; on a GPU also `"bf16"` or `"i8"`.
+    pub fn kind(&self, gpu: Option<&Gpu>) -> &'static str {
+        match (gpu, self) {
+            (Some(gpu), _) => gpu.kind(),
+            (None, Self::Blob(_)) => "int",
+            (None, Self::Checkpoint(_)) => "f32",
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits, sys};
+use cudarc::driver::{
+    CudaContext, CudaGraph, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, ValidAsZeroBits, sys,
+};
 
 use super::error::{CudaError, is_out_of_memory};
 use super::kernels::{Kernel, KernelFile};
@@ -174,6 +176,19 @@ impl Device {
     /// The first failure of it.
     pub fn synchronize(&self) -> Result<(), CudaError> {
         Ok(self.stream.synchronize()?)
+    }
+
+    /// The launches of `enqueue` as a graph; nothing runs yet.
+    ///
+    /// # Errors
+    /// Those of `enqueue`, the driver's.
+    pub(crate) fn capture(&self, enqueue: impl FnOnce() -> Result<(), CudaError>) -> Result<CudaGraph, CudaError> {
+        self.stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
+        let launched = enqueue();
+        // Ended in any case: a stream that captures does nothing else.
+        let graph = self.stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        launched?;
+        graph?.ok_or(CudaError::Driver(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE)))
     }
 
     /// Address of a buffer, for the parameters of a kernel. The buffer must outlive the launch; since frees go through

@@ -101,6 +101,9 @@ pub enum CudaError {
         /// What it is loaded from.
         needs: &'static str,
     },
+    /// A checkpoint that is no model.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
     /// A shape that the GPU path does not take.
     #[error("{name} is {found}, the limit is {limit}")]
     Shape {
@@ -138,9 +141,16 @@ pub enum CudaError {
 }
 
 impl CudaError {
-    /// Whether the reason is that the machine has no usable GPU, so that a CPU may take over.
+    /// Whether the reason is that the machine has no usable GPU or lacks a library, so that a CPU may take over.
     pub const fn is_absence(&self) -> bool {
-        matches!(self, Self::NoDriver | Self::OldDriver { .. } | Self::NoDevice { .. } | Self::OldDevice { .. })
+        matches!(
+            self,
+            Self::NoDriver
+                | Self::OldDriver { .. }
+                | Self::NoDevice { .. }
+                | Self::OldDevice { .. }
+                | Self::NoLibrary { .. }
+        )
     }
 }
 

@@ -18,12 +18,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod decode;
+pub mod bench;
+mod decode;
 mod device;
 mod error;
 mod evaluate;
 mod exact;
-pub mod float;
+mod float;
 mod kernels;
 mod model;
 mod state;
@@ -45,11 +46,12 @@ pub const MAX_DRAFT: usize = 32;
 pub enum Precision {
     /// The integers of a blob: the same bits as on every CPU and chip.
     Exact,
-    /// A checkpoint in f32.
+    /// All of it in f32.
     F32,
-    /// A checkpoint with weights and activations in bf16; sums and the state in f32.
+    /// Weights and activations in bf16; sums and the state in f32.
     Bf16,
-    /// The i8 weights of a blob, activations in bf16; sums and the state in f32.
+    /// Weights in i8 with a scale for each row (prefill rounds their products to bf16), activations in bf16; sums and the
+    /// state in f32.
     I8,
 }
 

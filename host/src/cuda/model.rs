@@ -8,10 +8,12 @@ use mambabyte_core::{Blob, Dims, Fingerprint, Rng, SampleOptions, VOCAB};
 use super::device::Device;
 use super::error::CudaError;
 use super::exact::{ExactState, ExactWeights};
+use super::float::{FloatModel, Values};
 use super::state::{Engine as StateEngine, GpuState};
 use super::verify::Verified;
 use super::{Batch, Precision};
 use crate::checkpoint::Checkpoint;
+use crate::dequantize::dequantize;
 
 /// Where weights come from.
 #[derive(Clone, Copy)]
@@ -96,32 +98,44 @@ pub struct GpuModel {
 /// The weights by precision.
 enum Engine {
     Exact(Box<ExactWeights>),
+    Float(Box<FloatModel>),
+}
+
+/// Float logits, 256 to a byte.
+fn float_logits(flat: Vec<f32>) -> Answer {
+    Answer::FloatLogits(flat.as_chunks::<VOCAB>().0.to_vec())
 }
 
 impl GpuModel {
     /// Uploads a model.
     ///
+    /// A checkpoint is computed in f32, in bf16, or in i8: then each row of its matrices is rounded to 255 steps. A blob
+    /// is computed in its integers, or as the float model that they stand for: in i8 with the very weights of the blob.
+    ///
     /// # Errors
-    /// [`CudaError::Precision`] if the source has no such weights, [`CudaError::OutOfMemory`].
+    /// [`CudaError::Precision`] for a checkpoint in integers, [`CudaError::Model`] for a checkpoint that is no model,
+    /// [`CudaError::OutOfMemory`], [`CudaError::NoLibrary`] without cuBLASLt, [`CudaError::Shape`].
+    /// # Cost
+    /// On the GPU: 1 byte a weight in integers, 4 in f32; 4 in bf16 and 3 in i8, since decoding has its own order of the
+    /// weights beside that of prefill.
     pub fn load<'a>(
         device: &Arc<Device>,
         source: impl Into<Source<'a>>,
         precision: Precision,
     ) -> Result<Self, CudaError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let float = |values: &Values<'_>| -> Result<Engine, CudaError> {
+            Ok(Engine::Float(Box::new(FloatModel::load(device, values, precision)?)))
+        };
         let (dims, engine) = match (source.into(), precision) {
             (Source::Blob(blob), Precision::Exact) => {
                 (*blob.dims(), Engine::Exact(Box::new(ExactWeights::load(device, &blob)?)))
             }
             (Source::Checkpoint(_), Precision::Exact) => {
-                return Err(CudaError::Precision { precision, needs: "a blob" });
+                return Err(CudaError::Precision { precision, needs: "a blob (.mbb)" });
             }
-            (Source::Blob(_) | Source::Checkpoint(_), _) => {
-                return Err(CudaError::Precision {
-                    precision,
-                    needs: "host::cuda::float or host::cuda::decode, library calls that the command does not have yet",
-                });
-            }
+            (Source::Blob(blob), _) => (*blob.dims(), float(&Values::Rows(&dequantize(&blob)))?),
+            (Source::Checkpoint(checkpoint), _) => (checkpoint.dims, float(&Values::Plain(checkpoint))?),
         };
         // What has been copied from pageable memory is there.
         device.synchronize()?;
@@ -143,10 +157,28 @@ impl GpuModel {
         self.precision
     }
 
-    /// Names the blob, if the model is one.
+    /// Names the blob, if the model is one in integers.
     pub const fn fingerprint(&self) -> Option<Fingerprint> {
         match &self.engine {
             Engine::Exact(weights) => Some(weights.fingerprint),
+            Engine::Float(_) => None,
+        }
+    }
+
+    /// Whether decoding and verification are one persistent kernel: in bf16 and i8, from compute capability 9.0 on, if a
+    /// block of the shape fits a multiprocessor. Else they are a graph of launches.
+    pub fn is_persistent(&self) -> bool {
+        match &self.engine {
+            Engine::Exact(_) => false,
+            Engine::Float(model) => model.is_persistent(),
+        }
+    }
+
+    /// Bytes of weights that one pass of the persistent kernel reads; 0 without it.
+    pub fn pass_bytes(&self) -> usize {
+        match &self.engine {
+            Engine::Exact(_) => 0,
+            Engine::Float(model) => model.pass_bytes(),
         }
     }
 
@@ -160,6 +192,7 @@ impl GpuModel {
         }
         let engine = match &self.engine {
             Engine::Exact(weights) => StateEngine::Exact(Box::new(ExactState::new(&self.device, weights, rows)?)),
+            Engine::Float(model) => StateEngine::Float(Box::new(model.state(rows)?)),
         };
         Ok(GpuState { model: self.id, positions: vec![0; rows], engine })
     }
@@ -175,6 +208,7 @@ impl GpuModel {
             (Engine::Exact(weights), StateEngine::Exact(exact)) => {
                 state.positions = exact.restore(&self.device, weights, snapshots)?;
             }
+            _ => return Err(self.no_snapshots()),
         }
         Ok(state)
     }
@@ -188,7 +222,44 @@ impl GpuModel {
         let position = *state.positions.get(row).ok_or(CudaError::Rows { expected: state.rows(), found: row + 1 })?;
         match (&self.engine, &state.engine) {
             (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.snapshot(&self.device, weights, row, position),
+            _ => Err(self.no_snapshots()),
         }
+    }
+
+    const fn no_snapshots(&self) -> CudaError {
+        CudaError::Precision { precision: self.precision, needs: "read_row and write_row: snapshots are of integers" }
+    }
+
+    /// The float state of a row as [`crate::model::Session::state`] has it: per layer `[d_conv - 1, d_inner]` convolution
+    /// input, oldest first, then `[d_inner, d_state]` h.
+    ///
+    /// # Errors
+    /// [`CudaError::ForeignState`], also for a model in integers, which has snapshots; [`CudaError::Rows`].
+    pub fn read_row(&self, state: &GpuState, row: usize) -> Result<Vec<f32>, CudaError> {
+        self.check_row(state, row)?;
+        match &state.engine {
+            StateEngine::Float(float) => float.read_row(&self.device, row),
+            StateEngine::Exact(_) => Err(CudaError::ForeignState),
+        }
+    }
+
+    /// Sets the float state of a row, which has then read `position` bytes.
+    ///
+    /// # Errors
+    /// As [`GpuModel::read_row`]; [`CudaError::ForeignState`] also if `values` has another length.
+    pub fn write_row(&self, state: &mut GpuState, row: usize, values: &[f32], position: u64) -> Result<(), CudaError> {
+        self.check_row(state, row)?;
+        match &mut state.engine {
+            StateEngine::Float(float) => float.write_row(&self.device, row, values)?,
+            StateEngine::Exact(_) => return Err(CudaError::ForeignState),
+        }
+        state.positions[row] = position;
+        Ok(())
+    }
+
+    fn check_row(&self, state: &GpuState, row: usize) -> Result<(), CudaError> {
+        self.check(state, state.rows())?;
+        if row < state.rows() { Ok(()) } else { Err(CudaError::Rows { expected: state.rows(), found: row + 1 }) }
     }
 
     /// Reads bytes from any state on, each row its own number of them.
@@ -208,6 +279,8 @@ impl GpuModel {
         }
         let answer = match (&self.engine, &mut state.engine) {
             (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.prefill(&self.device, weights, rows, want)?,
+            (Engine::Float(model), StateEngine::Float(float)) => model.prefill(rows, float, want)?,
+            _ => return Err(CudaError::ForeignState),
         };
         for (position, row) in state.positions.iter_mut().zip(rows) {
             *position = position.wrapping_add(row.len() as u64);
@@ -215,7 +288,7 @@ impl GpuModel {
         Ok(answer)
     }
 
-    /// Reads one byte per row, by a graph of launches that is made once; returns the logits after it.
+    /// Reads one byte per row, in one launch (a graph if not by the persistent kernel); returns the logits after it.
     ///
     /// # Errors
     /// As [`GpuModel::prefill`].
@@ -223,13 +296,20 @@ impl GpuModel {
         self.check(state, bytes.len())?;
         let answer = match (&self.engine, &mut state.engine) {
             (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.step(&self.device, weights, bytes)?,
+            (Engine::Float(model), StateEngine::Float(float)) => float_logits(model.step(bytes, float)?),
+            _ => return Err(CudaError::ForeignState),
         };
         state.positions.iter_mut().for_each(|p| *p = p.wrapping_add(1));
         Ok(answer)
     }
 
-    /// Writes `count` bytes per row: reads `last`, samples, reads that, all on the GPU. In exact mode the bytes are those
-    /// of [`mambabyte_core::sample`]. `last` becomes the last byte written, which is not read yet; `rngs` go on.
+    /// Writes `count` bytes per row: reads `last`, samples, reads that, all on the GPU. `last` becomes the last byte
+    /// written, which is not read yet.
+    ///
+    /// In exact mode the bytes are those of [`mambabyte_core::sample()`] and `rngs` go on. So they do for float logits,
+    /// which are rounded to the units of it, but for one case: the persistent kernel writes many bytes a launch if they
+    /// are greedy (the largest float logit) or drawn at a temperature from all 256. Such a draw is a function of its row's
+    /// generator (of the first of each 32 rows), of the row and of the position, and the generators stay as they are.
     ///
     /// # Errors
     /// As [`GpuModel::prefill`].
@@ -247,6 +327,10 @@ impl GpuModel {
             (Engine::Exact(weights), StateEngine::Exact(exact)) => {
                 exact.decode(&self.device, weights, count, last, rngs, options)?
             }
+            (Engine::Float(model), StateEngine::Float(float)) => {
+                model.decode(count, last, (rngs, options), &state.positions, float)?
+            }
+            _ => return Err(CudaError::ForeignState),
         };
         state.positions.iter_mut().for_each(|p| *p = p.wrapping_add(count as u64));
         Ok(text)
@@ -262,9 +346,12 @@ impl GpuModel {
         if let Some(long) = drafts.iter().find(|d| d.len() > super::MAX_DRAFT) {
             return Err(CudaError::Shape { name: "length of a draft", found: long.len(), limit: super::MAX_DRAFT });
         }
-        let batch = Batch::new(drafts);
         let answer = match (&self.engine, &mut state.engine) {
-            (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.verify(&self.device, weights, &batch)?,
+            (Engine::Exact(weights), StateEngine::Exact(exact)) => {
+                exact.verify(&self.device, weights, &Batch::new(drafts))?
+            }
+            (Engine::Float(model), StateEngine::Float(float)) => float_logits(model.verify(drafts, float)?),
+            _ => return Err(CudaError::ForeignState),
         };
         Ok(Verified::new(self, state, drafts.iter().map(|d| d.to_vec()).collect(), answer))
     }
@@ -273,6 +360,8 @@ impl GpuModel {
     pub(super) fn accept(&self, state: &mut GpuState, counts: &[usize]) -> Result<(), CudaError> {
         match (&self.engine, &mut state.engine) {
             (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.accept(&self.device, weights, counts)?,
+            (Engine::Float(model), StateEngine::Float(float)) => model.accept(counts, float)?,
+            _ => return Err(CudaError::ForeignState),
         }
         for (position, &count) in state.positions.iter_mut().zip(counts) {
             *position = position.wrapping_add(count as u64);

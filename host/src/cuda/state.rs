@@ -1,6 +1,7 @@
 //! The states of a batch of streams on a GPU.
 
 use super::exact::ExactState;
+use super::float::FloatState;
 
 /// What several streams ("rows") carry from byte to byte, with the memory that a forward pass needs. Belongs to one
 /// [`GpuModel`](super::GpuModel), which makes, moves and saves it.
@@ -13,6 +14,7 @@ pub struct GpuState {
 /// The state by precision.
 pub(super) enum Engine {
     Exact(Box<ExactState>),
+    Float(Box<FloatState>),
 }
 
 impl GpuState {

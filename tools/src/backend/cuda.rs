@@ -1,10 +1,10 @@
-//! A model on the first NVIDIA GPU: a blob in the integers that every machine computes, checkpoints are refused.
+//! A model on the first NVIDIA GPU: a blob in the integers that every machine computes, blobs and checkpoints in floats.
 
 use mambabyte_core::{Logits, Rng, SampleOptions, VOCAB};
 use mambabyte_host::bpb::Score;
-use mambabyte_host::cuda::{self, Answer, CudaError, Device, GpuModel, Precision, Want};
+use mambabyte_host::cuda::{self, Answer, Device, GpuModel, Precision, Want};
 
-use super::DeviceKind;
+use super::{Computing, DeviceKind, PrecisionKind};
 use crate::error::CliError;
 use crate::model::AnyModel;
 
@@ -22,30 +22,44 @@ impl Gpu {
     /// The model on the GPU; `None` for the CPU. With [`DeviceKind::Auto`] the reason for the CPU goes to standard error.
     ///
     /// # Errors
-    /// [`CliError::Cuda`] says what is missing.
-    pub fn open(kind: DeviceKind, model: &AnyModel) -> Result<Option<Self>, CliError> {
-        if kind == DeviceKind::Cpu {
-            return Ok(None);
+    /// [`CliError::Cuda`] says what is missing, [`CliError::Usage`] what cannot be computed so.
+    pub fn open(computing: Computing, model: &AnyModel) -> Result<Option<Self>, CliError> {
+        if computing.device == DeviceKind::Cpu {
+            return computing.check_cpu(model).map(|()| None);
         }
-        match Self::load(model) {
-            Err(CliError::Cuda(e))
-                if kind == DeviceKind::Auto && (e.is_absence() || matches!(e, CudaError::Precision { .. })) =>
-            {
+        match Self::load(computing.precision(model)?, model) {
+            Err(CliError::Cuda(e)) if computing.device == DeviceKind::Auto && e.is_absence() => {
                 eprintln!("note: on the CPU: {e}");
-                Ok(None)
+                computing.check_cpu(model).map(|()| None)
             }
             loaded => loaded.map(Some),
         }
     }
 
-    fn load(model: &AnyModel) -> Result<Self, CliError> {
+    fn load(precision: PrecisionKind, model: &AnyModel) -> Result<Self, CliError> {
+        let precision = match precision {
+            PrecisionKind::Exact => Precision::Exact,
+            PrecisionKind::F32 => Precision::F32,
+            PrecisionKind::Bf16 => Precision::Bf16,
+            PrecisionKind::I8 => Precision::I8,
+        };
         let device = Device::open(0)?;
         Ok(Self {
             model: match model {
-                AnyModel::Blob(file) => GpuModel::load(&device, file.blob(), Precision::Exact)?,
-                AnyModel::Checkpoint(model) => GpuModel::load(&device, model.checkpoint(), Precision::F32)?,
+                AnyModel::Blob(file) => GpuModel::load(&device, file.blob(), precision)?,
+                AnyModel::Checkpoint(model) => GpuModel::load(&device, model.checkpoint(), precision)?,
             },
         })
+    }
+
+    /// What it computes in, as reports have it.
+    pub const fn kind(&self) -> &'static str {
+        match self.model.precision() {
+            Precision::Exact => "int",
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::I8 => "i8",
+        }
     }
 
     /// Bits per byte of `text`, as [`mambabyte_host::bpb::evaluate`] has it.
@@ -84,7 +98,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Reads a 0x00 byte and the prompt, then writes `count` bytes: the same as on the CPU.
+    /// Reads a 0x00 byte and the prompt, then writes `count` bytes: in integers the same as on the CPU.
     ///
     /// # Errors
     /// [`CliError::Cuda`], and those of `write`.
@@ -110,5 +124,36 @@ impl Gpu {
             left -= now;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::AnyModel;
+
+    fn model(file: &str) -> AnyModel {
+        let path = format!("{}/../models/sensor-pico/{file}", env!("CARGO_MANIFEST_DIR"));
+        AnyModel::open(path.as_ref()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Runs everywhere: what a machine without a GPU answers.
+    #[test]
+    fn without_a_gpu_the_reason_is_one_line_and_auto_takes_the_cpu() {
+        let (blob, checkpoint) = (model("model.mbb"), model(""));
+        let open = |device, precision, model: &AnyModel| Gpu::open(Computing { device, precision }, model);
+        assert!(open(DeviceKind::Cpu, None, &checkpoint).is_ok_and(|gpu| gpu.is_none()));
+        let exact = open(DeviceKind::Cuda, Some(PrecisionKind::Exact), &checkpoint).err();
+        assert!(exact.is_some_and(|e| e.to_string().starts_with("--precision exact: ")));
+        if Device::open(0).is_ok() {
+            return; // the suite of the host crate goes on from here
+        }
+        for model in [&blob, &checkpoint] {
+            let refused = open(DeviceKind::Cuda, None, model).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(refused.contains("NVIDIA") && !refused.contains('\n'), "{refused}");
+            assert!(open(DeviceKind::Auto, None, model).is_ok_and(|gpu| gpu.is_none()));
+            let bf16 = open(DeviceKind::Auto, Some(PrecisionKind::Bf16), model).err();
+            assert!(bf16.is_some_and(|e| e.to_string().starts_with("--precision bf16: on the CPU")));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use mambabyte_core::{Logits, SampleOptions, VOCAB};
 use mambabyte_host::bpb::Score;
 
-use super::DeviceKind;
+use super::{Computing, DeviceKind};
 use crate::error::CliError;
 use crate::model::AnyModel;
 
@@ -16,12 +16,17 @@ impl Gpu {
     /// The model on the GPU; `None` for the CPU.
     ///
     /// # Errors
-    /// [`CliError::NoCuda`] if a GPU is asked for.
-    pub fn open(kind: DeviceKind, _: &AnyModel) -> Result<Option<Self>, CliError> {
-        match kind {
-            DeviceKind::Cuda => Err(CliError::NoCuda),
-            DeviceKind::Cpu | DeviceKind::Auto => Ok(None),
+    /// [`CliError::NoCuda`] if a GPU is asked for, [`CliError::Usage`] for what a CPU does not compute in.
+    pub fn open(computing: Computing, model: &AnyModel) -> Result<Option<Self>, CliError> {
+        match computing.device {
+            DeviceKind::Cuda => Err(CliError::NoCuda { asked: "--device cuda" }),
+            DeviceKind::Cpu | DeviceKind::Auto => computing.check_cpu(model).map(|()| None),
         }
+    }
+
+    /// See the build with the feature.
+    pub const fn kind(&self) -> &'static str {
+        match self.0 {}
     }
 
     /// See the build with the feature.

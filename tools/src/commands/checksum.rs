@@ -4,7 +4,7 @@ use mambabyte_core::{Backend, Blob, Logits, Want};
 use mambabyte_host::cpu::Stream;
 use serde_json::json;
 
-use crate::backend::Gpu;
+use crate::backend::{Computing, Gpu};
 use crate::cli;
 use crate::error::CliError;
 use crate::model::{AnyModel, BlobFile, cpu, read_text};
@@ -40,7 +40,7 @@ pub fn run(args: &cli::Checksum) -> Result<(), CliError> {
     let model = AnyModel::Blob(BlobFile::open(&args.model)?);
     let text = read_text(&args.text)?;
     let bar = Progress::bytes("checksum", text.len() as u64);
-    let crc = match (Gpu::open(args.device, &model)?, &model) {
+    let crc = match (Gpu::open(Computing { device: args.device, precision: None }, &model)?, &model) {
         (Some(gpu), _) => {
             let mut hasher = crc32fast::Hasher::new();
             gpu.integer_logits(&text, &mut |logits| {

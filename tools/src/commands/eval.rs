@@ -18,7 +18,7 @@ use crate::output::{print, print_json, thousands};
 pub fn run(args: &cli::Eval) -> Result<(), CliError> {
     let cpu = cpu(&args.running)?;
     let model = AnyModel::open(&args.model)?;
-    let gpu = Gpu::open(args.device, &model)?;
+    let gpu = Gpu::open(args.computing, &model)?;
     let window = args.window.map(|w| w as usize);
     let (mut total, mut files) = (Score::empty(), Vec::new());
     for path in &args.texts {
@@ -45,12 +45,13 @@ pub fn run(args: &cli::Eval) -> Result<(), CliError> {
             .map(|(path, s)| json!({ "text": path, "bits_per_byte": s.bits_per_byte(), "bytes": s.bytes }))
             .collect();
         return print_json(&json!({
-            "arithmetic": model.kind(), "bits_per_byte": total.bits_per_byte(), "bytes": total.bytes,
+            "arithmetic": model.kind(gpu.as_ref()), "bits_per_byte": total.bits_per_byte(), "bytes": total.bytes,
             "bytes_per_second": speed(&total), "window": window, "by_position": by_position(&total), "texts": texts,
         }));
     }
     let mut out = String::new();
-    let _ = writeln!(out, "{:>9}  {:>12}  {:>10}  text ({})", "bits/byte", "bytes", "bytes/s", model.kind());
+    let _ =
+        writeln!(out, "{:>9}  {:>12}  {:>10}  text ({})", "bits/byte", "bytes", "bytes/s", model.kind(gpu.as_ref()));
     let mut row = |s: &Score, name: &str| {
         let _ =
             writeln!(out, "{:>9.5}  {:>12}  {:>10.0}  {name}", s.bits_per_byte(), thousands(s.bytes as u64), speed(s));

@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use mambabyte_core::{Rng, SampleOptions, Want, sample};
+use mambabyte_core::{Logits, Rng, SampleOptions, Want, sample};
 use mambabyte_host::cpu::Stream;
+use mambabyte_host::model::logit_units;
 
 use crate::backend::Gpu;
 use crate::cli;
 use crate::error::CliError;
-use crate::model::{AnyModel, BlobFile, cpu, read_text};
+use crate::model::{AnyModel, cpu, read_text};
 
 /// Checks the options and puts them into the integers that the sampler uses.
 ///
@@ -40,32 +41,43 @@ pub fn options(args: &cli::Generate) -> Result<SampleOptions, CliError> {
 pub fn run(args: &cli::Generate) -> Result<(), CliError> {
     let options = options(args)?;
     let cpu = cpu(&args.running)?;
-    let file = BlobFile::open(&args.model)?;
+    let model = AnyModel::open(&args.model)?;
     let prompt = match args.prompt.as_str() {
         "-" => read_text(Path::new("-"))?,
         text => text.as_bytes().to_vec(),
     };
-    let model = AnyModel::Blob(file);
     let mut out = std::io::stdout().lock();
-    if let Some(gpu) = Gpu::open(args.device, &model)? {
+    if let Some(gpu) = Gpu::open(args.computing, &model)? {
         return gpu.generate(&prompt, args.bytes, (&options, args.seed), &mut |text| {
             out.write_all(text).and_then(|()| out.flush()).map_err(CliError::stdout)
         });
     }
-    let AnyModel::Blob(file) = &model else { return Err(CliError::NeedsBlob { path: args.model.clone() }) };
-    let mut stream = Stream::new(file.weights(), cpu);
     let mut rng = Rng::new(args.seed);
-    let mut last = 0;
-    if let Some((&end, head)) = prompt.split_last() {
-        let known: Vec<u8> = std::iter::once(0).chain(head.iter().copied()).collect();
-        stream.prefill(&known, Want::Nothing, |_, _| (), |()| ());
-        last = end;
-    }
-    for _ in 0..args.bytes {
-        last = sample(stream.step(last), &options, &mut rng);
-        out.write_all(&[last]).map_err(CliError::stdout)?;
-        if last == b'\n' {
-            out.flush().map_err(CliError::stdout)?;
+    // Bytes before the last one that is known, and that one.
+    let (known, mut last) = match prompt.split_last() {
+        Some((&last, head)) => (std::iter::once(0).chain(head.iter().copied()).collect(), last),
+        None => (Vec::new(), 0),
+    };
+    let mut write = |step: &mut dyn FnMut(u8) -> Logits| {
+        for _ in 0..args.bytes {
+            last = sample(&step(last), &options, &mut rng);
+            out.write_all(&[last]).map_err(CliError::stdout)?;
+            if last == b'\n' {
+                out.flush().map_err(CliError::stdout)?;
+            }
+        }
+        Ok::<_, CliError>(())
+    };
+    match &model {
+        AnyModel::Blob(file) => {
+            let mut stream = Stream::new(file.weights(), cpu);
+            stream.prefill(&known, Want::Nothing, |_, _| (), |()| ());
+            write(&mut |byte| *stream.step(byte))?;
+        }
+        AnyModel::Checkpoint(model) => {
+            let mut session = model.session();
+            known.iter().for_each(|&byte| _ = session.step(byte));
+            write(&mut |byte| logit_units(session.step(byte)))?;
         }
     }
     out.flush().map_err(CliError::stdout)

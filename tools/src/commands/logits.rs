@@ -32,7 +32,7 @@ pub fn run(args: &cli::Logits) -> Result<(), CliError> {
     let text = read_text(&args.text)?;
     let mut out = header(text.len());
     let bar = Progress::bytes("logits", text.len() as u64);
-    if let Some(gpu) = Gpu::open(args.device, &model)? {
+    if let Some(gpu) = Gpu::open(args.computing, &model)? {
         gpu.natural_logits(&text, &mut |logits| {
             out.extend(logits.iter().flat_map(|&l| (l as f32).to_le_bytes()));
             bar.add(1);

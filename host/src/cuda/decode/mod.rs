@@ -7,58 +7,43 @@
 //!
 //! Verifying `K` drafted bytes reads the weights once for all of them and gives, bit for bit, the logits of `K` times
 //! decoding one: a column's arithmetic does not depend on how many there are. Nothing of the state is written until
-//! [`Verified::accept`], which replays the accepted bytes from their cached inputs.
+//! [`Decoder::accept`], which replays the accepted bytes from their cached inputs.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
-use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute_enum};
+use cudarc::driver::sys::CUdevice_attribute;
 use mambabyte_core::{Dims, Norm, VOCAB};
 
 use super::device::Device;
 use super::error::CudaError;
+use super::float::{Memory, Widths};
 use super::kernels::{DECODE, Kernel, Launch};
 use crate::Checkpoint;
+use crate::dequantize::RowSteps;
 
 mod pack;
 mod params;
 mod plan;
 
-pub use pack::Form;
-pub use plan::MAX_COLUMNS;
+use pack::{Form, Packed};
+use params::{Address, Params};
+use plan::{MAX_COLUMNS, Plan, TILE, WARPS};
 
-use pack::Packed;
-use params::Params;
-use plan::{Plan, TILE, WARPS};
-
-/// Bytes per stream that one launch decodes at most.
-const MAX_COUNT: usize = 1 << 16;
-
-/// Recurrent state of several streams in f32 on the device.
-#[derive(Debug)]
-pub struct FloatState {
-    dims: Dims,
-    streams: usize,
-    /// `[streams, n_layer, d_conv - 1, d_inner]`, oldest column first.
-    pub(crate) history: CudaSlice<f32>,
-    /// `[streams, n_layer, d_inner, d_state]`.
-    pub(crate) h: CudaSlice<f32>,
-}
-
-/// How the next byte is chosen on the device.
+/// How a stream's next byte is chosen on the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sampling {
+pub(crate) struct Draw {
     /// 0: the most probable byte. Else logits are divided by it and one byte is drawn.
-    pub temperature: f32,
+    pub(crate) temperature: f32,
     /// Seed of the draws.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Number of the first draw.
-    pub position: u64,
+    pub(crate) position: u64,
 }
 
 /// A model's weights on the device in the order in which the kernel reads them, and its exchange buffers.
-pub struct Decoder {
+pub(crate) struct Decoder {
     device: Arc<Device>,
     kernels: Kernels,
     dims: Dims,
@@ -71,8 +56,6 @@ pub struct Decoder {
     /// What `base` points to: weights and vectors.
     _constants: (CudaSlice<u8>, CudaSlice<u64>, Vec<CudaSlice<f32>>),
     exchange: Vec<CudaSlice<u64>>,
-    columns: CudaSlice<i32>,
-    input: CudaSlice<u8>,
 }
 
 /// A launch's columns: which stream each belongs to, where this stream's columns start, and the bytes.
@@ -83,26 +66,118 @@ struct Columns {
     bytes: Vec<u8>,
 }
 
+impl Columns {
+    /// One byte of each stream in `group`.
+    fn of_streams(group: Range<usize>, bytes: &[u8]) -> Self {
+        Self {
+            stream_of: group.clone().map(|s| s as i32).collect(),
+            first_of: (0..group.len() as i32).collect(),
+            bytes: bytes[group].to_vec(),
+        }
+    }
+
+    /// All bytes of each draft; `first` is the stream of the first draft.
+    fn of_drafts(first: usize, drafts: &[&[u8]]) -> Self {
+        let mut columns = Self::default();
+        for (index, draft) in drafts.iter().enumerate() {
+            let start = columns.bytes.len() as i32;
+            columns.bytes.extend_from_slice(draft);
+            columns.stream_of.resize(columns.bytes.len(), (first + index) as i32);
+            columns.first_of.resize(columns.bytes.len(), start);
+        }
+        columns
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Columns on the device.
+struct DeviceColumns {
+    n: usize,
+    /// `stream_of`, then `first_of`.
+    indices: CudaSlice<i32>,
+    bytes: CudaSlice<u8>,
+}
+
+impl DeviceColumns {
+    fn new(device: &Device, columns: &Columns) -> Result<Self, CudaError> {
+        let indices: Vec<i32> = columns.stream_of.iter().chain(&columns.first_of).copied().collect();
+        Ok(Self {
+            n: columns.len(),
+            indices: device.upload("columns", &indices)?,
+            bytes: device.upload("input bytes", &columns.bytes)?,
+        })
+    }
+}
+
+/// One byte of each stream, whose choice lies with the caller.
+pub(crate) struct Single {
+    /// By launch: first stream, its columns.
+    groups: Vec<(usize, DeviceColumns)>,
+    bytes: CudaSlice<u8>,
+    logits: CudaSlice<f32>,
+}
+
+impl Single {
+    /// u8 `[streams]`: read by the next [`Decoder::advance`].
+    pub(crate) fn bytes(&self, device: &Device) -> u64 {
+        device.address(&self.bytes)
+    }
+
+    /// f32 `[streams, 256]`, after the last one.
+    pub(crate) fn logits(&self, device: &Device) -> u64 {
+        device.address(&self.logits)
+    }
+}
+
+/// Drafted bytes that have been scored, in as few launches as hold whole drafts.
+pub(crate) struct Draft {
+    groups: Vec<Group>,
+}
+
+/// The drafts of one launch.
+struct Group {
+    /// Its streams.
+    streams: Range<usize>,
+    /// Bytes of each.
+    len: Vec<usize>,
+    params: Params,
+    columns: Option<DeviceColumns>,
+    kept: Kept,
+}
+
+/// Inputs of drafted bytes, and the logits after them.
+struct Kept {
+    columns: usize,
+    /// Before the convolution, after it, step size: `[n_layer, columns, ki * 16]`; B: `[n_layer, columns, d_state]`;
+    /// logits: `[columns, 256]`.
+    buffers: [CudaSlice<f32>; 5],
+}
+
 impl Decoder {
-    /// Packs and uploads a model.
+    /// Packs and uploads a model: in i8 if the steps of its rows are given, else in bf16.
     ///
     /// # Errors
-    /// [`CudaError`]: an older GPU than compute capability 9.0, a shape whose block does not fit a multiprocessor, too
-    /// little memory.
+    /// [`CudaError::OldDevice`] before compute capability 9.0, [`CudaError::Shape`] if a block does not fit a
+    /// multiprocessor, [`CudaError::OutOfMemory`].
     /// # Cost
     /// One pass over the weights on all cores. On the device: the weights, and under 1 MB at 1024 x 53.
-    pub fn load(device: &Arc<Device>, model: &Checkpoint, form: Form) -> Result<Self, CudaError> {
+    pub(crate) fn load(device: &Arc<Device>, model: &Checkpoint, steps: Option<&RowSteps>) -> Result<Self, CudaError> {
         let (major, minor) = device.context().compute_capability()?;
         if major < 9 {
             return Err(CudaError::OldDevice { name: device.name().to_owned(), major, minor, needed: 9 });
         }
         let dims = model.dims;
         let plan = Plan::new(&dims, device.sms() as usize);
+        let form = if steps.is_some() { Form::I8 } else { Form::Bf16 };
         let kernels = Kernels::load(device, &plan, form, dims.d_state > 16)?;
-        let packed = Packed::new(model, &plan, form);
+        let packed = Packed::new(model, steps, &plan);
         let mut base = Params {
             d_model: dims.d_model as i32,
-            d_inner: dims.d_inner as i32,
+            // As the state pads it: padding channels have zero weights and stay zero.
+            d_inner: Widths::of(&dims).inner as i32,
             d_state: dims.d_state as i32,
             d_conv: dims.d_conv as i32,
             n_layer: dims.n_layer as i32,
@@ -165,146 +240,176 @@ impl Decoder {
             weight_bytes: packed.stream.len(),
             _constants: (stream, stream_at, vectors),
             exchange,
-            columns: device.zeros("columns", 3 * MAX_COLUMNS)?,
-            input: device.zeros("input bytes", MAX_COLUMNS)?,
             device: device.clone(),
         })
     }
 
     /// Bytes of weights that one pass reads.
-    pub const fn weight_bytes(&self) -> usize {
+    pub(crate) const fn weight_bytes(&self) -> usize {
         self.weight_bytes
     }
 
-    /// Zero states of `streams` streams.
+    /// Feeds `bytes[stream]`, chooses each stream's next byte by `draw` of it, feeds it, `count` times in one launch for
+    /// each 32 streams (of which the draw of the first counts). Returns the chosen bytes of each stream; the last ones
+    /// have not been fed.
     ///
     /// # Errors
-    /// Too little memory.
-    pub fn state(&self, streams: usize) -> Result<FloatState, CudaError> {
-        let (conv, layer) = (self.dims.conv_state_len(), self.dims.layer_state_len());
-        Ok(FloatState {
-            dims: self.dims,
-            streams,
-            history: self.device.zeros("convolution state", streams * self.dims.n_layer * conv)?,
-            h: self.device.zeros("scan state", streams * self.dims.n_layer * (layer - conv))?,
-        })
-    }
-
-    /// Feeds `bytes[stream]`, chooses each stream's next byte, feeds it, `count` times in one launch per 32 streams.
-    ///
-    /// Returns the chosen bytes, `[count, streams]`, and if asked the logits, `[count, streams, 256]`. The last chosen
-    /// bytes have not been fed: give them to the next call.
-    ///
-    /// # Errors
-    /// [`CudaError::Rows`] if there are more bytes than streams, [`CudaError::Shape`] for a `count` above 65,536,
-    /// [`CudaError::ForeignState`]; the driver's.
-    pub fn decode(
+    /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], the driver's.
+    pub(crate) fn decode(
         &mut self,
-        state: &mut FloatState,
+        state: &Memory,
         bytes: &[u8],
         count: usize,
-        sampling: Sampling,
-        want_logits: bool,
-    ) -> Result<(Vec<u8>, Vec<f32>), CudaError> {
-        let streams = bytes.len();
-        self.check(state)?;
-        if count > MAX_COUNT {
-            return Err(CudaError::Shape { name: "bytes to decode in one launch", found: count, limit: MAX_COUNT });
-        }
-        if streams > state.streams {
-            return Err(CudaError::Rows { expected: state.streams, found: streams });
-        }
-        let mut chosen = vec![0; count * streams];
-        let mut logits = vec![0.0; if want_logits { count * streams * VOCAB } else { 0 }];
-        if count == 0 {
-            return Ok((chosen, logits));
-        }
-        for group in groups(streams) {
-            let n = group.len();
-            let columns = Columns {
-                stream_of: group.clone().map(|s| s as i32).collect(),
-                first_of: (0..n as i32).collect(),
-                bytes: bytes[group.clone()].to_vec(),
-            };
-            let out_bytes = self.device.zeros("output bytes", count * n)?;
-            let out_logits = self.device.zeros("logits", if want_logits { count * n * VOCAB } else { 0 })?;
+        draw: impl Fn(usize) -> Draw,
+    ) -> Result<Vec<Vec<u8>>, CudaError> {
+        let mut out = Vec::new();
+        for group in groups(bytes.len()) {
+            let (n, Draw { temperature, seed, position }) = (group.len(), draw(group.start));
+            let columns = DeviceColumns::new(&self.device, &Columns::of_streams(group.clone(), bytes))?;
+            let chosen = self.device.zeros("output bytes", count * n)?;
             let params = Params {
                 passes: count as i32,
                 commit: 1,
-                temperature: sampling.temperature,
-                // Each group of streams has draws of its own.
-                seed: sampling.seed.wrapping_add((group.start as u64).wrapping_mul(0xd134_2543_de82_ef95)),
-                position: sampling.position,
-                out_bytes: self.device.address(&out_bytes),
-                out_logits: if want_logits { self.device.address(&out_logits) } else { 0 },
+                temperature,
+                // Equal generators of two groups give draws of their own.
+                seed: seed.wrapping_add((group.start as u64).wrapping_mul(0xd134_2543_de82_ef95)),
+                position,
+                out_bytes: self.device.address(&chosen),
                 ..self.base
             };
             self.launch(state, &columns, params)?;
-            let some = self.device.stream().clone_dtoh(&out_bytes)?;
-            for (to, from) in chosen.chunks_exact_mut(streams).zip(some.chunks_exact(n)) {
-                to[group.clone()].copy_from_slice(from);
-            }
-            if want_logits {
-                let some = self.device.stream().clone_dtoh(&out_logits)?;
-                for (to, from) in logits.chunks_exact_mut(streams * VOCAB).zip(some.chunks_exact(n * VOCAB)) {
-                    to[group.start * VOCAB..group.end * VOCAB].copy_from_slice(from);
-                }
-            }
+            out.push((columns, chosen));
         }
-        Ok((chosen, logits))
+        let mut text = Vec::with_capacity(bytes.len());
+        for (columns, chosen) in out {
+            let chosen = self.device.stream().clone_dtoh(&chosen)?;
+            self.device.synchronize()?;
+            let of = |n: usize| chosen.iter().skip(n).step_by(columns.n).copied().collect();
+            text.extend((0..columns.n).map(of));
+        }
+        Ok(text)
     }
 
-    /// Scores drafted bytes, `drafts[stream]`, at most 32 in all, without moving the state.
+    /// Memory for one byte of each stream, `bytes` at first.
     ///
     /// # Errors
-    /// [`CudaError::Rows`] if there are more drafts than streams, [`CudaError::Shape`] if there are more bytes than 32,
-    /// [`CudaError::ForeignState`]; the driver's.
-    pub fn verify<'a>(&'a mut self, state: &'a mut FloatState, drafts: &[&[u8]]) -> Result<Verified<'a>, CudaError> {
-        self.check(state)?;
-        if drafts.len() > state.streams {
-            return Err(CudaError::Rows { expected: state.streams, found: drafts.len() });
+    /// [`CudaError::OutOfMemory`].
+    pub(crate) fn begin(&self, bytes: &[u8]) -> Result<Single, CudaError> {
+        let of = |group: Range<usize>| {
+            Ok((group.start, DeviceColumns::new(&self.device, &Columns::of_streams(group, bytes))?))
+        };
+        Ok(Single {
+            groups: groups(bytes.len()).map(of).collect::<Result<_, CudaError>>()?,
+            bytes: self.device.upload("input bytes", bytes)?,
+            logits: self.device.zeros("logits", bytes.len() * VOCAB)?,
+        })
+    }
+
+    /// Feeds the bytes of `single`, one launch for each 32 streams.
+    ///
+    /// # Errors
+    /// [`CudaError::Launch`], the driver's.
+    pub(crate) fn advance(&mut self, state: &Memory, single: &Single) -> Result<(), CudaError> {
+        let (bytes, logits) = (single.bytes(&self.device), single.logits(&self.device));
+        for (start, columns) in &single.groups {
+            let params = Params {
+                passes: 1,
+                commit: 1,
+                bytes: bytes + *start as u64,
+                out_logits: logits + (start * VOCAB * size_of::<f32>()) as u64,
+                ..self.base
+            };
+            self.launch(state, columns, params)?;
         }
-        let total = drafts.iter().map(|d| d.len()).sum();
-        if total > MAX_COLUMNS {
-            return Err(CudaError::Shape { name: "bytes drafted at once", found: total, limit: MAX_COLUMNS });
+        Ok(())
+    }
+
+    /// Feeds `bytes[stream]`: logits `[streams, 256]`.
+    ///
+    /// # Errors
+    /// As [`Decoder::advance`].
+    pub(crate) fn step(&mut self, state: &Memory, bytes: &[u8]) -> Result<Vec<f32>, CudaError> {
+        let single = self.begin(bytes)?;
+        self.advance(state, &single)?;
+        let logits = self.device.stream().clone_dtoh(&single.logits)?;
+        self.device.synchronize()?;
+        Ok(logits)
+    }
+
+    /// Scores drafted bytes, at most 32 of each stream, without moving the states: logits of each byte, draft after
+    /// draft. Launches follow each other without waiting. `old` is a draft of the same state whose memory is used again.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], the driver's.
+    pub(crate) fn verify(
+        &mut self,
+        state: &Memory,
+        drafts: &[&[u8]],
+        old: Option<Draft>,
+    ) -> Result<(Draft, Vec<f32>), CudaError> {
+        let mut old = old.map_or_else(Vec::new, |old| old.groups).into_iter();
+        let mut groups = Vec::new();
+        for streams in whole_drafts(drafts) {
+            let own = &drafts[streams.clone()];
+            let host = Columns::of_drafts(streams.start, own);
+            let kept = match old.next() {
+                Some(group) if group.kept.columns >= host.len() => group.kept,
+                _ => Kept::new(&self.device, &self.dims, &self.plan, host.len())?,
+            };
+            let mut params = Params { passes: 1, ..self.base };
+            let addresses = std::array::from_fn(|i| self.device.address(&kept.buffers[i]));
+            [params.kept_x, params.kept_u, params.kept_delta, params.kept_b, params.out_logits] = addresses;
+            let len = own.iter().map(|d| d.len()).collect();
+            let columns = if host.len() > 0 { Some(DeviceColumns::new(&self.device, &host)?) } else { None };
+            if let Some(columns) = &columns {
+                params = self.launch(state, columns, params)?;
+            }
+            groups.push(Group { streams, len, params, columns, kept });
         }
-        let mut columns = Columns::default();
-        let mut starts = vec![0];
-        for (index, draft) in drafts.iter().enumerate() {
-            let first = columns.bytes.len() as i32;
-            columns.bytes.extend_from_slice(draft);
-            columns.stream_of.resize(columns.bytes.len(), index as i32);
-            columns.first_of.resize(columns.bytes.len(), first);
-            starts.push(columns.bytes.len());
-        }
-        let kept = self.kept(total)?;
         let mut logits = Vec::new();
-        let mut params = Params { passes: 1, ..self.base };
-        if total > 0 {
-            let out = self.device.zeros("logits", total * VOCAB)?;
-            params.out_logits = self.device.address(&out);
-            [params.kept_x, params.kept_u, params.kept_delta, params.kept_b] =
-                std::array::from_fn(|i| self.device.address(&kept[i]));
-            params = self.launch(state, &columns, params)?;
-            logits = self.device.stream().clone_dtoh(&out)?;
+        for Group { columns, kept, .. } in &groups {
+            if let Some(columns) = columns {
+                let [.., found] = &kept.buffers;
+                logits.extend(self.device.stream().clone_dtoh(&found.slice(..columns.n * VOCAB))?);
+            }
         }
-        Ok(Verified { decoder: self, _state: state, _kept: kept, params, starts, logits })
+        self.device.synchronize()?;
+        Ok((Draft { groups }, logits))
     }
 
-    /// The kernel indexes a state by this model's shape.
-    fn check(&self, state: &FloatState) -> Result<(), CudaError> {
-        if state.dims == self.dims { Ok(()) } else { Err(CudaError::ForeignState) }
+    /// Moves each stream's state past the first `counts[stream]` bytes of its draft, none of which is longer than it.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], the driver's.
+    pub(crate) fn accept(&self, draft: &Draft, counts: &[usize]) -> Result<(), CudaError> {
+        for Group { streams, len, params, columns, .. } in &draft.groups {
+            let Some(columns) = columns else { continue };
+            // At the first column of each draft, how many.
+            let (mut accepted, mut at) = (vec![0i32; columns.n], 0);
+            for (&asked, len) in counts[streams.clone()].iter().zip(len) {
+                if asked > 0 {
+                    accepted[at] = asked as i32;
+                }
+                at += len;
+            }
+            if accepted.iter().all(|&n| n == 0) {
+                continue;
+            }
+            let accepted = self.device.upload("accepted bytes", &accepted)?;
+            let params = Params { accepted: self.device.address(&accepted), ..*params };
+            let (channels, n_layer) = (Widths::of(&self.dims).inner.div_ceil(128) as u32, self.dims.n_layer as u32);
+            let launch = Launch::new((channels, n_layer, columns.n as u32), 128);
+            let shape = format_args!("{} columns", columns.n);
+            // SAFETY: the parameters are those of the verification, whose buffers the draft holds; as many counts as
+            // columns, none larger than its draft.
+            unsafe { self.kernels.accept.launch(self.device.stream(), launch, &params, &shape) }?;
+        }
+        self.device.synchronize()
     }
 
-    /// Memory for the inputs of `columns` columns.
-    fn kept(&self, columns: usize) -> Result<[CudaSlice<f32>; 4], CudaError> {
-        let width = self.plan.ki * TILE;
-        let make = |len: usize| self.device.zeros("inputs of drafted bytes", self.dims.n_layer * columns * len);
-        Ok([make(width)?, make(width)?, make(width)?, make(self.dims.d_state)?])
-    }
-
-    fn launch(&mut self, state: &FloatState, columns: &Columns, params: Params) -> Result<Params, CudaError> {
-        let n = columns.bytes.len();
+    /// Launches all passes over `columns`. Bytes are those of the columns if `params` has none.
+    fn launch(&mut self, state: &Memory, columns: &DeviceColumns, params: Params) -> Result<Params, CudaError> {
+        let n = columns.n;
         let numbers = params.passes as u32 * (self.dims.n_layer as u32 + 1);
         let stream = self.device.stream().clone();
         if self.epoch.checked_add(numbers).is_none() {
@@ -314,24 +419,23 @@ impl Decoder {
             }
             self.epoch = 0;
         }
-        let indices: Vec<i32> = columns.stream_of.iter().chain(&columns.first_of).copied().collect();
-        stream.memcpy_htod(&indices, &mut self.columns.slice_mut(..2 * n))?;
-        stream.memcpy_htod(&columns.bytes, &mut self.input.slice_mut(..n))?;
-        let (conv, layer) = (self.dims.conv_state_len() as u64, self.dims.layer_state_len() as u64);
-        let n_layer = self.dims.n_layer as u64;
-        let start = self.device.address(&self.columns);
+        let start: Address = self.device.address(&columns.indices);
+        let first = state.layer(&self.device, 0);
+        let second = state.layer(&self.device, 1);
+        let (h_row, history_row) = state.row_len();
+        let elements = |from: u64, to: u64| (to - from) / size_of::<f32>() as u64;
         let params = Params {
             columns: n as i32,
             epoch: self.epoch,
             stream_of: start,
-            first_of: start + 4 * n as u64,
-            bytes: self.device.address(&self.input),
-            history: self.device.address(&state.history),
-            h: self.device.address(&state.h),
-            history_stream: n_layer * conv,
-            history_layer: conv,
-            h_stream: n_layer * (layer - conv),
-            h_layer: layer - conv,
+            first_of: start + (n * size_of::<i32>()) as u64,
+            bytes: if params.bytes == 0 { self.device.address(&columns.bytes) } else { params.bytes },
+            h: first.0,
+            history: first.1,
+            h_stream: h_row as u64,
+            history_stream: history_row as u64,
+            h_layer: elements(first.0, second.0),
+            history_layer: elements(first.1, second.1),
             ..params
         };
         self.epoch += numbers;
@@ -345,65 +449,20 @@ impl Decoder {
         };
         let shape = format!("{} x {}, {n} columns, {} passes", self.dims.d_model, self.dims.n_layer, params.passes);
         // SAFETY: `Params` is the kernel's struct. Every address in it is of a live buffer of the size that the kernel
-        // indexes (`load`, `state`, `kept`, outputs sized by columns and passes); `n` is at most the kernel's width.
-        #[allow(unsafe_code, reason = "a kernel launch")]
+        // indexes (`load`, `Memory`, `Kept`, outputs sized by columns and passes); `n` is at most the kernel's width.
         unsafe { kernel.launch(&stream, launch, &params, &shape) }?;
         Ok(params)
     }
 }
 
-/// Drafted bytes that the model has scored. Dropping it rejects the draft.
-#[must_use = "an unaccepted verification leaves the state where it was"]
-pub struct Verified<'a> {
-    decoder: &'a mut Decoder,
-    _state: &'a mut FloatState,
-    _kept: [CudaSlice<f32>; 4],
-    params: Params,
-    /// First column of each stream, and the end.
-    starts: Vec<usize>,
-    logits: Vec<f32>,
-}
-
-impl Verified<'_> {
-    /// Logits after each drafted byte of `stream`, `[K, 256]`.
-    pub fn logits(&self, stream: usize) -> &[f32] {
-        match (self.starts.get(stream), self.starts.get(stream + 1)) {
-            (Some(&from), Some(&to)) => &self.logits[from * VOCAB..to * VOCAB],
-            _ => &[],
-        }
-    }
-
-    /// Moves each stream's state past the first `accepted[stream]` bytes of its draft.
-    ///
-    /// # Errors
-    /// [`CudaError::Rows`], [`CudaError::TooManyAccepted`]: no state is moved then; the driver's.
-    pub fn accept(self, accepted: &[usize]) -> Result<(), CudaError> {
-        if accepted.len() + 1 != self.starts.len() {
-            return Err(CudaError::Rows { expected: self.starts.len() - 1, found: accepted.len() });
-        }
-        let n = self.params.columns as usize;
-        let mut counts = vec![0i32; n];
-        for (row, (&asked, range)) in accepted.iter().zip(self.starts.windows(2)).enumerate() {
-            let verified = range[1] - range[0];
-            if asked > verified {
-                return Err(CudaError::TooManyAccepted { row, asked, verified });
-            }
-            if asked > 0 {
-                counts[range[0]] = asked as i32;
-            }
-        }
-        if counts.iter().all(|&c| c == 0) {
-            return Ok(());
-        }
-        let Decoder { device, kernels, dims, .. } = self.decoder;
-        let counts = device.upload("accepted bytes", &counts)?;
-        let params = Params { accepted: device.address(&counts), ..self.params };
-        let launch = Launch::new((dims.d_inner.div_ceil(128) as u32, dims.n_layer as u32, n as u32), 128);
-        // SAFETY: the parameters are those of the verification, whose buffers live as long as `self`, and as many
-        // counts as columns, none larger than its draft.
-        #[allow(unsafe_code, reason = "a kernel launch")]
-        unsafe { kernels.accept.launch(device.stream(), launch, &params, &format_args!("{n} columns")) }?;
-        device.synchronize()
+impl Kept {
+    fn new(device: &Device, dims: &Dims, plan: &Plan, columns: usize) -> Result<Self, CudaError> {
+        let columns = columns.next_power_of_two();
+        let make = |len: usize| device.zeros("inputs of drafted bytes", columns * len);
+        let channels = dims.n_layer * plan.ki * TILE;
+        let buffers =
+            [make(channels)?, make(channels)?, make(channels)?, make(dims.n_layer * dims.d_state)?, make(VOCAB)?];
+        Ok(Self { columns, buffers })
     }
 }
 
@@ -429,8 +488,7 @@ impl Kernels {
             if found > limit {
                 return Err(CudaError::Shape { name: "shared memory of a block of decode", found, limit });
             }
-            let most = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            kernel.function().set_attribute(most, found as i32)?;
+            kernel.allow_shared(found)?;
             Ok((columns, kernel))
         };
         Ok(Self {
@@ -458,4 +516,49 @@ impl Kernels {
 /// Streams by launches.
 fn groups(streams: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     (0..streams.div_ceil(MAX_COLUMNS)).map(move |g| g * MAX_COLUMNS..((g + 1) * MAX_COLUMNS).min(streams))
+}
+
+/// Drafts by launches: as many whole ones as have 32 bytes together.
+fn whole_drafts(drafts: &[&[u8]]) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (stream, draft) in drafts.iter().enumerate() {
+        bytes += draft.len();
+        match ranges.last_mut() {
+            Some(range) if bytes <= MAX_COLUMNS => range.end = stream + 1,
+            _ => {
+                ranges.push(stream..stream + 1);
+                bytes = draft.len();
+            }
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drafts_stay_whole() {
+        let lengths = |lengths: &[usize]| {
+            let drafts: Vec<Vec<u8>> = lengths.iter().map(|&n| vec![0; n]).collect();
+            let drafts: Vec<&[u8]> = drafts.iter().map(Vec::as_slice).collect();
+            whole_drafts(&drafts)
+        };
+        assert_eq!(lengths(&[32, 32, 1]), [0..1, 1..2, 2..3]);
+        assert_eq!(lengths(&[16, 16, 0, 1, 31, 0, 7]), [0..3, 3..6, 6..7]);
+        assert_eq!(lengths(&[0, 0]), std::slice::from_ref(&(0..2)));
+        assert!(lengths(&[]).is_empty());
+    }
+
+    #[test]
+    fn columns_of_a_draft_know_its_start() {
+        let columns = Columns::of_drafts(5, &[b"ab", b"", b"cde"]);
+        assert_eq!(columns.stream_of, [5, 5, 7, 7, 7]);
+        assert_eq!(columns.first_of, [0, 0, 2, 2, 2]);
+        assert_eq!(columns.bytes, b"abcde");
+        let columns = Columns::of_streams(1..3, b"xyz");
+        assert_eq!((columns.stream_of, columns.first_of, columns.bytes), (vec![1, 2], vec![0, 1], b"yz".to_vec()));
+    }
 }

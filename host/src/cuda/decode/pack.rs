@@ -1,8 +1,8 @@
 //! Weights as `decode.cu` reads them: one stream per warp, in the order in which it uses them.
 //!
 //! A unit of 512 bytes gives each lane 16: in bf16 the first operand of `mma.m16n8k16` for one tile of 16 x 16; in i8
-//! two such tiles, widened in registers. i8 weights are rounded to the nearest of 255 steps per row, with the row's
-//! largest magnitude as the last step; bf16 to the nearest even.
+//! two such tiles, widened in registers. bf16 is rounded to the nearest even; i8 weights are whole numbers of the steps that
+//! their rows come with.
 
 use half::bf16;
 use mambabyte_core::{Dims, VOCAB};
@@ -11,10 +11,11 @@ use rayon::prelude::*;
 use super::plan::{CHUNK, Plan, TILE, UNIT};
 use crate::Checkpoint;
 use crate::checkpoint::Layer;
+use crate::dequantize::{LayerSteps, RowSteps};
 
 /// Weights of the projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// bf16, rounded to nearest even.
     Bf16,
     /// i8 with a scale per row.
@@ -32,18 +33,15 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(data: &'a [f32], columns: usize, of: Vec<Option<usize>>, form: Form) -> Self {
-        let scale = |row: &Option<usize>| {
-            let largest =
-                row.map_or(0.0, |r| data[r * columns..][..columns].iter().fold(0.0f32, |m, w| m.max(w.abs())));
-            if form == Form::Bf16 || largest == 0.0 { 1.0 } else { largest / 127.0 }
-        };
+    /// `steps` are those of the rows of `data`, in i8.
+    fn new(data: &'a [f32], columns: usize, of: Vec<Option<usize>>, steps: Option<&[f32]>) -> Self {
+        let scale = |row: &Option<usize>| row.zip(steps).and_then(|(r, steps)| steps.get(r)).map_or(1.0, |&step| step);
         Self { scale: of.iter().map(scale).collect(), data, columns, of }
     }
 
-    fn plain(data: &'a [f32], columns: usize, form: Form) -> Self {
+    fn plain(data: &'a [f32], columns: usize, steps: Option<&[f32]>) -> Self {
         let rows = data.len() / columns;
-        Self::new(data, columns, (0..rows.next_multiple_of(TILE)).map(|r| (r < rows).then_some(r)).collect(), form)
+        Self::new(data, columns, (0..rows.next_multiple_of(TILE)).map(|r| (r < rows).then_some(r)).collect(), steps)
     }
 
     fn at(&self, row: usize, column: usize) -> f32 {
@@ -92,7 +90,7 @@ struct LayerRows<'a> {
 }
 
 impl<'a> LayerRows<'a> {
-    fn new(layer: &'a Layer, dims: &Dims, plan: &Plan, form: Form) -> Self {
+    fn new(layer: &'a Layer, steps: Option<&LayerSteps>, dims: &Dims, plan: &Plan) -> Self {
         let half = dims.d_inner * dims.d_model;
         let selected = |row: usize| {
             let first = plan.kd * TILE;
@@ -104,11 +102,11 @@ impl<'a> LayerRows<'a> {
         };
         let rows = (0..(plan.kd + plan.kbc) * TILE).map(selected).collect();
         Self {
-            x: Rows::plain(&layer.in_proj[..half], dims.d_model, form),
-            z: Rows::plain(&layer.in_proj[half..], dims.d_model, form),
-            x_proj: Rows::new(&layer.x_proj, dims.d_inner, rows, form),
-            dt_proj: Rows::plain(&layer.dt_proj, dims.dt_rank, form),
-            out_proj: Rows::plain(&layer.out_proj, dims.d_inner, form),
+            x: Rows::plain(&layer.in_proj[..half], dims.d_model, steps.map(|s| &s.in_proj[..dims.d_inner])),
+            z: Rows::plain(&layer.in_proj[half..], dims.d_model, steps.map(|s| &s.in_proj[dims.d_inner..])),
+            x_proj: Rows::new(&layer.x_proj, dims.d_inner, rows, steps.map(|s| &s.x_proj[..])),
+            dt_proj: Rows::plain(&layer.dt_proj, dims.dt_rank, steps.map(|s| &s.dt_proj[..])),
+            out_proj: Rows::plain(&layer.out_proj, dims.d_inner, steps.map(|s| &s.out_proj[..])),
         }
     }
 }
@@ -199,10 +197,15 @@ fn padded(values: impl IntoIterator<Item = f32>, len: usize) -> impl Iterator<It
 }
 
 impl Packed {
-    pub(super) fn new(model: &Checkpoint, plan: &Plan, form: Form) -> Self {
+    /// In i8 if there are steps, else in bf16.
+    pub(super) fn new(model: &Checkpoint, steps: Option<&RowSteps>, plan: &Plan) -> Self {
         let dims = &model.dims;
-        let layers: Vec<_> = model.layers.iter().map(|l| LayerRows::new(l, dims, plan, form)).collect();
-        let head = Rows::plain(model.head.as_ref().unwrap_or(&model.embedding), dims.d_model, form);
+        let form = if steps.is_some() { Form::I8 } else { Form::Bf16 };
+        let of_layer = |index: usize| steps.and_then(|s| s.layers.get(index));
+        let layers = model.layers.iter().enumerate();
+        let layers: Vec<_> = layers.map(|(i, l)| LayerRows::new(l, of_layer(i), dims, plan)).collect();
+        let head = model.head.as_ref().unwrap_or(&model.embedding);
+        let head = Rows::plain(head, dims.d_model, steps.map(|s| &s.head[..]));
         let mut packed = Self::default();
         let streams: Vec<Vec<u8>> = (0..plan.grid * super::plan::WARPS)
             .into_par_iter()

@@ -13,7 +13,7 @@ pub(super) const UNIT: usize = 512;
 /// Bytes of one bulk copy; a warp's weights of a pass are a multiple of it.
 pub(super) const CHUNK: usize = 2048;
 /// Columns of one launch at most.
-pub const MAX_COLUMNS: usize = 32;
+pub(super) const MAX_COLUMNS: usize = 32;
 
 /// Numbers of tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

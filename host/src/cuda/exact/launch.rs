@@ -23,7 +23,7 @@ macro_rules! parameters {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         #[repr(C)]
-        pub(super) struct $name { $(pub(super) $field: $type),* }
+        pub(crate) struct $name { $(pub(crate) $field: $type),* }
         const _: () = assert!(size_of::<$name>() == $size);
         // SAFETY: a plain struct of integers, laid out as in exact.cu.
         unsafe impl DeviceRepr for $name {}

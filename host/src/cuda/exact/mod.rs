@@ -13,5 +13,6 @@ mod launch;
 mod state;
 mod weights;
 
+pub(crate) use launch::Sample;
 pub(crate) use state::ExactState;
-pub(crate) use weights::ExactWeights;
+pub(crate) use weights::{ExactWeights, table_words};

@@ -1,8 +1,6 @@
 //! The integer states of a batch of streams, and the calls that move them.
 
-use std::sync::Arc;
-
-use cudarc::driver::{CudaGraph, CudaSlice, sys};
+use cudarc::driver::{CudaGraph, CudaSlice};
 use mambabyte_core::{Rng, SampleOptions, State, VOCAB};
 
 use super::forward::{Pass, Workspace};
@@ -194,7 +192,7 @@ impl ExactState {
             work.put(device, &Batch::new(&vec![&[0u8][..]; self.rows]))?;
             device.synchronize()?;
             let pass = self.pass(device, self.rows, true);
-            let step = capture(device, || {
+            let step = device.capture(|| {
                 work.forward(device, weights, pass)?;
                 work.head(device, weights, pass, false)
             })?;
@@ -276,7 +274,7 @@ impl Sampler {
             rows: rows as u32,
         };
         device.synchronize()?;
-        let graph = capture(device, || {
+        let graph = device.capture(|| {
             work.forward(device, weights, pass)?;
             work.head(device, weights, pass, false)?;
             let launch = Launch::new((rows as u32, 1, 1), VOCAB as u32);
@@ -285,18 +283,6 @@ impl Sampler {
         })?;
         Ok(Self { options: *options, count, graph, rng, out, step })
     }
-}
-
-/// The launches of `enqueue` as a graph; nothing runs yet.
-fn capture(device: &Device, enqueue: impl FnOnce() -> Result<(), CudaError>) -> Result<CudaGraph, CudaError> {
-    let stream: &Arc<_> = device.stream();
-    stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
-    let launched = enqueue();
-    // Ended in any case: a stream that captures does nothing else.
-    let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
-    launched?;
-    let empty = CudaError::Kernel { file: "exact", reason: "a graph without a launch".into() };
-    graph?.ok_or(empty)
 }
 
 /// Gives each row its part of what was computed for all tokens.

@@ -1,79 +1,99 @@
 //! The recurrent state of a batch on the GPU, in f32.
 
-use std::sync::Arc;
-
 use cudarc::driver::CudaSlice;
 use mambabyte_core::Dims;
 
+use super::steps::{StepDraft, StepGraph};
 use super::weights::Widths;
+use crate::cuda::decode::Draft;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 
-/// What is carried from byte to byte, for each row of a batch: scan state and convolution history of every layer, f32.
-///
-/// Made by [`super::FloatModel::state`] at zero, advanced by [`super::FloatModel::prefill`].
-#[derive(Debug)]
-pub struct FloatState {
-    device: Arc<Device>,
-    pub(crate) dims: Dims,
-    widths: Widths,
-    rows: usize,
-    /// `[n_layer, rows, inner, d_state]`.
-    pub(crate) h: CudaSlice<f32>,
-    /// `[n_layer, rows, d_conv - 1, inner]`, oldest first.
-    pub(crate) conv: CudaSlice<f32>,
+/// What is carried from byte to byte, for each row of a batch, with the memory of the calls made so far.
+pub(crate) struct FloatState {
+    dims: Dims,
+    pub(crate) rows: usize,
+    pub(crate) memory: Memory,
+    /// Decoding without the persistent kernel: a graph of one byte's launches.
+    pub(super) step: Option<StepGraph>,
+    /// What was verified last, with and without the persistent kernel.
+    pub(super) draft: Option<Draft>,
+    pub(super) step_draft: Option<StepDraft>,
 }
 
-impl FloatState {
-    pub(crate) fn new(device: &Arc<Device>, dims: &Dims, rows: usize) -> Result<Self, CudaError> {
-        let widths = Widths::of(dims);
-        let lines = dims.n_layer * rows * widths.inner;
+/// Scan state and convolution history of every layer and row, f32. Prefill and decoding read and write the same arrays.
+pub(crate) struct Memory {
+    rows: usize,
+    inner: usize,
+    taps: usize,
+    d_state: usize,
+    /// `[n_layer, rows, inner, d_state]`.
+    h: CudaSlice<f32>,
+    /// `[n_layer, rows, d_conv - 1, inner]`, oldest first.
+    conv: CudaSlice<f32>,
+}
+
+impl Memory {
+    pub(super) fn zeros(device: &Device, dims: &Dims, rows: usize) -> Result<Self, CudaError> {
+        let (inner, taps) = (Widths::of(dims).inner, dims.d_conv - 1);
+        let lines = dims.n_layer * rows * inner;
+        let what = "the state";
         Ok(Self {
-            device: device.clone(),
-            dims: *dims,
-            widths,
             rows,
-            h: device.zeros("the state", lines * dims.d_state)?,
-            conv: device.zeros("the state", lines * (dims.d_conv - 1))?,
+            inner,
+            taps,
+            d_state: dims.d_state,
+            h: device.zeros(what, lines * dims.d_state)?,
+            conv: device.zeros(what, lines * taps)?,
         })
     }
 
-    /// Rows of the batch.
-    pub const fn rows(&self) -> usize {
-        self.rows
+    /// Elements of one row's h and convolution history in one layer.
+    pub(crate) const fn row_len(&self) -> (usize, usize) {
+        (self.inner * self.d_state, self.inner * self.taps)
     }
 
     /// Addresses of a layer's h and convolution history.
-    pub(crate) fn layer(&self, layer: usize) -> (u64, u64) {
-        let lines = layer * self.rows * self.widths.inner * size_of::<f32>();
-        let (h, conv) = (self.device.address(&self.h), self.device.address(&self.conv));
-        (h + (lines * self.dims.d_state) as u64, conv + (lines * (self.dims.d_conv - 1)) as u64)
+    pub(crate) fn layer(&self, device: &Device, layer: usize) -> (u64, u64) {
+        let (h, conv) = self.row_len();
+        let at = |len: usize| (layer * self.rows * len * size_of::<f32>()) as u64;
+        (device.address(&self.h) + at(h), device.address(&self.conv) + at(conv))
     }
 
-    /// Every row back to zero.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn reset(&mut self) -> Result<(), CudaError> {
-        self.device.stream().memset_zeros(&mut self.h)?;
-        self.device.stream().memset_zeros(&mut self.conv)?;
+    /// Becomes a copy of another memory of the same shape.
+    pub(super) fn copy_from(&mut self, device: &Device, from: &Self) -> Result<(), CudaError> {
+        device.stream().memcpy_dtod(&from.h, &mut self.h)?;
+        device.stream().memcpy_dtod(&from.conv, &mut self.conv)?;
         Ok(())
+    }
+
+    /// Where a row's h and history of a layer begin.
+    const fn at(&self, layer: usize, row: usize) -> (usize, usize) {
+        let (h, conv) = self.row_len();
+        let line = layer * self.rows + row;
+        (line * h, line * conv)
+    }
+}
+
+impl FloatState {
+    pub(crate) fn new(device: &Device, dims: &Dims, rows: usize) -> Result<Self, CudaError> {
+        let memory = Memory::zeros(device, dims, rows)?;
+        Ok(Self { dims: *dims, rows, memory, step: None, draft: None, step_draft: None })
     }
 
     /// Row `row` as [`crate::model::Session::state`] has it: per layer `[d_conv - 1, d_inner]` convolution input, oldest
     /// first, then `[d_inner, d_state]` h. Waits for all work so far.
-    ///
-    /// # Errors
-    /// [`CudaError::Rows`] if there is no such row.
-    pub fn read_row(&self, row: usize) -> Result<Vec<f32>, CudaError> {
-        self.check(row)?;
-        let (h, conv) = (self.device.stream().clone_dtoh(&self.h)?, self.device.stream().clone_dtoh(&self.conv)?);
+    pub(crate) fn read_row(&self, device: &Device, row: usize) -> Result<Vec<f32>, CudaError> {
+        let (d_inner, memory) = (self.dims.d_inner, &self.memory);
+        let (h_len, conv_len) = memory.row_len();
         let mut out = Vec::with_capacity(self.dims.state_len());
         for layer in 0..self.dims.n_layer {
-            for k in 0..self.dims.d_conv - 1 {
-                out.extend_from_slice(&conv[self.conv_at(layer, row, k)..][..self.dims.d_inner]);
-            }
-            out.extend_from_slice(&h[self.h_at(layer, row)..][..self.dims.scan_state_len()]);
+            let (h, conv) = memory.at(layer, row);
+            let conv = device.stream().clone_dtoh(&memory.conv.slice(conv..conv + conv_len))?;
+            let h = device.stream().clone_dtoh(&memory.h.slice(h..h + h_len))?;
+            device.synchronize()?;
+            conv.chunks_exact(memory.inner).for_each(|column| out.extend_from_slice(&column[..d_inner]));
+            out.extend_from_slice(&h[..self.dims.scan_state_len()]);
         }
         Ok(out)
     }
@@ -81,36 +101,25 @@ impl FloatState {
     /// Sets row `row` from what [`FloatState::read_row`] or [`crate::model::Session::state`] gave.
     ///
     /// # Errors
-    /// [`CudaError::Rows`] if there is no such row, [`CudaError::ForeignState`] if `values` has another length.
-    pub fn write_row(&mut self, row: usize, values: &[f32]) -> Result<(), CudaError> {
-        self.check(row)?;
+    /// [`CudaError::ForeignState`] if `values` has another length.
+    pub(crate) fn write_row(&mut self, device: &Device, row: usize, values: &[f32]) -> Result<(), CudaError> {
         if values.len() != self.dims.state_len() {
             return Err(CudaError::ForeignState);
         }
-        let stream = self.device.stream().clone();
-        let (mut h, mut conv) = (stream.clone_dtoh(&self.h)?, stream.clone_dtoh(&self.conv)?);
-        let (di, n) = (self.dims.d_inner, self.dims.scan_state_len());
+        let (h_len, conv_len) = self.memory.row_len();
         for (layer, values) in values.chunks_exact(self.dims.layer_state_len()).enumerate() {
             let (history, scan) = values.split_at(self.dims.conv_state_len());
-            for (k, column) in history.chunks_exact(di).enumerate() {
-                conv[self.conv_at(layer, row, k)..][..di].copy_from_slice(column);
+            let mut conv = Vec::with_capacity(conv_len);
+            for column in history.chunks_exact(self.dims.d_inner) {
+                conv.extend_from_slice(column);
+                conv.resize(conv.len().next_multiple_of(self.memory.inner), 0.0);
             }
-            h[self.h_at(layer, row)..][..n].copy_from_slice(scan);
+            let mut h = scan.to_vec();
+            h.resize(h_len, 0.0);
+            let (h_at, conv_at) = self.memory.at(layer, row);
+            device.stream().memcpy_htod(&conv, &mut self.memory.conv.slice_mut(conv_at..conv_at + conv_len))?;
+            device.stream().memcpy_htod(&h, &mut self.memory.h.slice_mut(h_at..h_at + h_len))?;
         }
-        stream.memcpy_htod(&h, &mut self.h)?;
-        stream.memcpy_htod(&conv, &mut self.conv)?;
-        self.device.synchronize()
-    }
-
-    fn check(&self, row: usize) -> Result<(), CudaError> {
-        if row < self.rows { Ok(()) } else { Err(CudaError::Rows { expected: self.rows, found: row + 1 }) }
-    }
-
-    const fn h_at(&self, layer: usize, row: usize) -> usize {
-        (layer * self.rows + row) * self.widths.inner * self.dims.d_state
-    }
-
-    const fn conv_at(&self, layer: usize, row: usize, k: usize) -> usize {
-        ((layer * self.rows + row) * (self.dims.d_conv - 1) + k) * self.widths.inner
+        device.synchronize()
     }
 }

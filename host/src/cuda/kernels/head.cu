@@ -40,3 +40,16 @@ extern "C" __global__ void __launch_bounds__(256) log_prob(const LogProbArgs g) 
     for (int m = 16; m > 0; m /= 2) sum += __shfl_xor_sync(FULL, sum, m);
     if (lane == 0) g.log_prob[row] = logits[g.next[row]] - most - logf(sum);
 }
+
+// units[i] = round(logits[i] * 65536 / ln 2): natural logits in the units of the sampler of exact.cu, held to the range
+// of i32; NaN is 0. A thread owns an element.
+struct UnitsArgs {
+    const float *logits;
+    int *units;
+    int n;
+};
+
+extern "C" __global__ void __launch_bounds__(256) logit_units(const UnitsArgs g) {
+    const int i = blockIdx.x * 256 + threadIdx.x;
+    if (i < g.n) g.units[i] = __float2int_rn(g.logits[i] * 94548.4609375f);
+}

@@ -4,6 +4,8 @@
 //! plain read of the same weights follow each other; figures are medians over rounds, so a disturbed machine shifts all
 //! of them alike.
 
+#[cfg(feature = "cuda")]
+mod gpu;
 mod measure;
 mod plot;
 
@@ -63,6 +65,13 @@ impl Size {
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &cli::Bench) -> Result<(), CliError> {
+    match &args.command {
+        None => {}
+        #[cfg(feature = "cuda")]
+        Some(cli::BenchCommand::Gpu(args)) => return gpu::run(args),
+        #[cfg(not(feature = "cuda"))]
+        Some(cli::BenchCommand::Gpu(_)) => return Err(CliError::NoCuda { asked: "bench gpu" }),
+    }
     if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
         return Err(CliError::Usage(format!("--seconds {}: above 0, at most 3600", args.seconds)));
     }

@@ -1,15 +1,15 @@
-//! Times of the float path, by events on the GPU: the scan alone and prefill of whole models with random weights.
+//! Times by events on the GPU: a copy, the scan alone, prefill, decoding and verification of models with random weights.
 
 use std::sync::Arc;
 
-use cudarc::driver::sys::CUevent_flags;
-use mambabyte_core::{Dims, Norm, VOCAB};
+use cudarc::driver::sys::{CUdevice_attribute, CUevent_flags};
+use mambabyte_core::{Dims, Norm, Rng, SampleOptions, VOCAB};
 
-use super::buffer::{Buffer, Element};
-use super::scan::{Scan, ScanArgs, ScanShape};
-use super::{FloatModel, Want};
-use crate::cuda::{CudaError, Device, Precision};
-use crate::{Checkpoint, Layer, Model};
+use super::float::buffer::{Buffer, Element, to_bf16};
+use super::float::gemm::{Blas, Product};
+use super::float::scan::{Scan, ScanArgs, ScanShape};
+use super::{CudaError, Device, GpuModel, Want};
+use crate::{Checkpoint, Layer};
 
 /// A generator of numbers for weights and inputs (SplitMix64).
 #[derive(Clone, Debug)]
@@ -111,6 +111,37 @@ pub fn copy_rate(device: &Device) -> Result<f64, CudaError> {
     Ok(2.0 * BYTES as f64 / f64::from(ms) * 1e3)
 }
 
+/// Operations per second of a large product in bf16, 8192 x 8192 x 8192, of random values.
+///
+/// # Errors
+/// [`CudaError::NoLibrary`], [`CudaError::OutOfMemory`].
+pub fn product_rate(device: &Arc<Device>) -> Result<f64, CudaError> {
+    const N: usize = 8192;
+    let mut random = Numbers::new(2);
+    let million: Vec<u16> = (0..1 << 20).map(|_| to_bf16(random.normal())).collect();
+    let values = |turn: usize| {
+        let all: Vec<u16> = million.iter().cycle().skip(turn).take(N * N).copied().collect();
+        device.upload("measuring", &all)
+    };
+    let (w, x, y) = (values(0)?, values(777)?, device.zeros::<u16>("measuring", N * N)?);
+    let e = Element::Bf16;
+    let product = Product { m: N, n: N, k: N, ld_x: N, ld_w: N, ld_y: N, input: e, output: e, add: false };
+    let blas = Blas::new(device)?;
+    let (w, x, y) = (device.address(&w), device.address(&x), device.address(&y));
+    // SAFETY: three matrices of N x N, made above.
+    let ms = median(device, 15, || unsafe { blas.run(product, w, x, y) })?;
+    Ok(2.0 * (N * N * N) as f64 / f64::from(ms) * 1e3)
+}
+
+/// Exponentials per second: 16 a clock on each multiprocessor, at the GPU's highest clock.
+///
+/// # Errors
+/// The driver's.
+pub fn exponential_rate(device: &Device) -> Result<f64, CudaError> {
+    let khz = device.context().attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?;
+    Ok(16.0 * f64::from(device.sms()) * f64::from(khz) * 1e3)
+}
+
 /// Milliseconds of the scan in bf16 with 16 states, softplus, skip and gate fused; free or tied decays.
 ///
 /// # Errors
@@ -122,7 +153,7 @@ pub fn scan(device: &Arc<Device>, batch: usize, d_inner: usize, seq_len: usize, 
     let million: Vec<f32> = (0..1 << 20).map(|_| random.normal()).collect();
     let normal = |len: usize, mean: f32, turn: usize| {
         let values: Vec<f32> = million.iter().cycle().skip(turn).take(len.min(1 << 24)).map(|v| v + mean).collect();
-        let all: Vec<u16> = values.iter().cycle().take(len).map(|&v| super::buffer::to_bf16(v)).collect();
+        let all: Vec<u16> = values.iter().cycle().take(len).map(|&v| to_bf16(v)).collect();
         Ok::<_, CudaError>(Buffer::Bf16(device.upload("measuring", &all)?))
     };
     let m = batch * seq_len * d_inner;
@@ -163,20 +194,39 @@ pub fn scan(device: &Arc<Device>, batch: usize, d_inner: usize, seq_len: usize, 
     median(device, 15, || unsafe { scan.dispatch(device, &shape, &plan, args) })
 }
 
-/// Milliseconds of prefill in bf16 of a model of this shape, `rows` x `steps` bytes, state only, uploads included.
+/// Milliseconds of prefill, `rows` x `steps` random bytes, state only, uploads included.
 ///
 /// # Errors
-/// [`CudaError::OutOfMemory`], the driver's.
-pub fn prefill(device: &Arc<Device>, dims: &Dims, rows: usize, steps: usize) -> Result<f32, CudaError> {
-    let model = Model::new(random_checkpoint(dims, 3))
-        .map_err(|e| CudaError::Blas { what: "the model to measure".into(), reason: e.to_string() })?;
-    let gpu = FloatModel::load(device, &model, Precision::Bf16)?;
-    drop(model);
+/// Those of [`GpuModel::prefill`].
+pub fn prefill(model: &GpuModel, rows: usize, steps: usize) -> Result<f32, CudaError> {
     let mut random = Numbers::new(4);
     let texts: Vec<Vec<u8>> = (0..rows).map(|_| (0..steps).map(|_| random.next_u64() as u8).collect()).collect();
     let rows: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-    let mut state = gpu.state(rows.len())?;
-    median(device, 7, || gpu.prefill(&rows, &mut state, Want::State).map(|_| ()))
+    let mut state = model.state(rows.len())?;
+    median(model.device(), 7, || model.prefill(&rows, &mut state, Want::Nothing).map(|_| ()))
+}
+
+/// Milliseconds of greedy decoding of one byte of each of `rows` streams, from `count` bytes in a call.
+///
+/// # Errors
+/// Those of [`GpuModel::decode`].
+pub fn decode(model: &GpuModel, rows: usize, count: usize) -> Result<f32, CudaError> {
+    let mut state = model.state(rows)?;
+    let (mut last, mut rngs) = (vec![b'a'; rows], vec![Rng::new(1); rows]);
+    let ms = median(model.device(), 5, || {
+        model.decode(count, &mut last, &mut rngs, &SampleOptions::GREEDY, &mut state).map(|_| ())
+    })?;
+    Ok(ms / count as f32)
+}
+
+/// Milliseconds of the verification of `bytes` drafted bytes of one stream, with the copies of bytes and logits.
+///
+/// # Errors
+/// Those of [`GpuModel::verify`].
+pub fn verify(model: &GpuModel, bytes: usize) -> Result<f32, CudaError> {
+    let mut state = model.state(1)?;
+    let draft = vec![b'a'; bytes];
+    median(model.device(), 25, || model.verify(&[&draft], &mut state).map(drop))
 }
 
 /// The shape `d_model` x `n_layer` of mamba-ssm's models.

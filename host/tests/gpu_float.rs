@@ -1,0 +1,596 @@
+//! The float model on a GPU against the f32 model on the CPU. `cargo test -p mambabyte-host --features cuda -- --ignored
+//! gpu`, on a machine with a GPU.
+#![cfg(feature = "cuda")]
+
+use std::sync::Arc;
+
+use mambabyte_core::{Blob, Dims, Norm, Rng, SampleOptions, VOCAB, sample};
+use mambabyte_host::align::AlignedBytes;
+use mambabyte_host::checkpoint::Layer;
+use mambabyte_host::cuda::{Answer, CudaError, Device, GpuModel, GpuState, Precision, Want, evaluate};
+use mambabyte_host::dequantize::{dequantize, round_rows};
+use mambabyte_host::model::{Model, Session, logit_units};
+use mambabyte_host::{Checkpoint, bpb};
+
+const FLOATS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::I8];
+
+/// Error of logits and states in relation to their norm. bf16 activations are rounded in every layer: 2^-9 each time.
+fn bound(precision: Precision) -> f64 {
+    if precision == Precision::F32 { 1e-5 } else { 3e-2 }
+}
+
+/// Numbers that look random, the same on every machine.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    fn many(&mut self, n: usize, scale: f32) -> Vec<f32> {
+        (0..n).map(|_| self.unit() * scale).collect()
+    }
+}
+
+fn dims(d_model: usize, n_layer: usize, d_inner: usize, d_state: usize, d_conv: usize, dt_rank: usize) -> Dims {
+    Dims { d_model, n_layer, d_inner, d_state, d_conv, dt_rank, norm: Norm::Rms, tied_head: true, tied_decays: false }
+}
+
+/// Weights of the size that training starts from, already rounded to bf16.
+fn checkpoint(dims: Dims, seed: u64) -> Checkpoint {
+    let mut noise = Noise(seed | 1);
+    let mut matrix = |rows: usize, columns: usize| {
+        let w = noise.many(rows * columns, (3.0 / columns as f32).sqrt());
+        w.iter().map(|&w| half::bf16::from_f32(w).to_f32()).collect::<Vec<f32>>()
+    };
+    let embedding = matrix(VOCAB, dims.d_model);
+    let head = (!dims.tied_head).then(|| matrix(VOCAB, dims.d_model));
+    let layer = |_| {
+        let in_proj = matrix(2 * dims.d_inner, dims.d_model);
+        let x_proj = matrix(dims.x_proj_rows(), dims.d_inner);
+        let dt_proj = matrix(dims.d_inner, dims.dt_rank);
+        let out_proj = matrix(dims.d_model, dims.d_inner);
+        Layer { in_proj, x_proj, dt_proj, out_proj, ..Layer::default() }
+    };
+    let mut layers: Vec<Layer> = (0..dims.n_layer).map(layer).collect();
+    let bias = |noise: &mut Noise| if dims.norm == Norm::Layer { noise.many(dims.d_model, 0.3) } else { Vec::new() };
+    let around_one = |noise: &mut Noise, n| noise.many(n, 0.2).iter().map(|v| 1.0 + v).collect::<Vec<_>>();
+    for l in &mut layers {
+        l.norm = around_one(&mut noise, dims.d_model);
+        l.norm_bias = bias(&mut noise);
+        l.conv1d = noise.many(dims.d_inner * dims.d_conv, 0.5);
+        l.conv_bias = noise.many(dims.d_inner, 0.2);
+        // Deltas of 1e-3 to 0.1, and a few above the threshold of softplus.
+        l.dt_bias = (0..dims.d_inner).map(|d| if d % 17 == 3 { 21.0 } else { -4.5 + 2.2 * noise.unit() }).collect();
+        l.a_log = (0..dims.d_inner * dims.d_state).map(|i| ((i % dims.d_state + 1) as f32).ln()).collect();
+        l.d_skip = around_one(&mut noise, dims.d_inner);
+    }
+    let norm_f = around_one(&mut noise, dims.d_model);
+    let norm_f_bias = bias(&mut noise);
+    Checkpoint { dims, norm_eps: 1e-5, embedding, layers, norm_f, norm_f_bias, head }
+}
+
+fn shapes() -> Vec<Dims> {
+    vec![
+        dims(64, 2, 128, 16, 4, 4),
+        // Nothing is a multiple of a tile.
+        Dims { norm: Norm::Layer, tied_head: false, ..dims(40, 3, 72, 5, 3, 3) },
+        dims(24, 1, 40, 20, 2, 17),
+        // More channels than multiprocessors have tiles.
+        dims(2304, 1, 4608, 16, 4, 144),
+        Dims { norm: Norm::Layer, ..dims(272, 2, 544, 64, 4, 17) },
+    ]
+}
+
+fn device() -> Arc<Device> {
+    Device::open(0).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn load(device: &Arc<Device>, checkpoint: &Checkpoint, precision: Precision) -> GpuModel {
+    GpuModel::load(device, checkpoint, precision).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// What the GPU computes with this precision, for the CPU.
+fn reference(checkpoint: &Checkpoint, precision: Precision) -> Model {
+    let rounded = (precision == Precision::I8).then(|| round_rows(checkpoint).checkpoint);
+    Model::new(rounded.unwrap_or_else(|| checkpoint.clone())).unwrap()
+}
+
+fn text(seed: u64, n: usize) -> Vec<u8> {
+    let mut noise = Noise(seed | 1);
+    (0..n).map(|_| noise.next() as u8).collect()
+}
+
+fn slices(rows: &[Vec<u8>]) -> Vec<&[u8]> {
+    rows.iter().map(Vec::as_slice).collect()
+}
+
+fn logits(answer: Answer) -> Vec<[f32; VOCAB]> {
+    match answer {
+        Answer::FloatLogits(logits) => logits,
+        other => panic!("no logits: {other:?}"),
+    }
+}
+
+/// Reads bytes on the CPU.
+fn feed<'b>(cpu: &mut Session<'_>, bytes: impl IntoIterator<Item = &'b u8>) {
+    for &byte in bytes {
+        cpu.step(byte);
+    }
+}
+
+/// Adds up squares of differences and of what was expected.
+#[derive(Default)]
+struct Error(f64, f64);
+
+impl Error {
+    fn add(&mut self, found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        for (&f, &e) in found.iter().zip(expected) {
+            self.0 += (f64::from(f) - f64::from(e)).powi(2);
+            self.1 += f64::from(e).powi(2);
+        }
+    }
+
+    fn relative(&self) -> f64 {
+        (self.0 / (self.1 + 1e-30)).sqrt()
+    }
+
+    #[track_caller]
+    fn check(&self, bound: f64, what: &str) {
+        println!("{what}: {:.2e}", self.relative());
+        // A comparison that NaN fails.
+        assert!(self.relative() <= bound, "{what}: {:e}, {bound:e} is allowed", self.relative());
+    }
+}
+
+/// Streams on the CPU that read what the GPU reads; errors of its logits.
+struct Cpus<'a> {
+    sessions: Vec<Session<'a>>,
+    error: Error,
+}
+
+impl Cpus<'_> {
+    fn read(&mut self, rows: &[&[u8]], found: &[[f32; VOCAB]]) {
+        let mut found = found.iter();
+        for (cpu, row) in self.sessions.iter_mut().zip(rows) {
+            for &byte in *row {
+                self.error.add(found.next().unwrap(), cpu.step(byte));
+            }
+        }
+        assert!(found.next().is_none());
+    }
+
+    fn check(&self, gpu: &GpuModel, state: &GpuState, what: &str) {
+        self.error.check(bound(gpu.precision()), &format!("{what}, logits"));
+        let mut error = Error::default();
+        for (row, cpu) in self.sessions.iter().enumerate() {
+            error.add(&gpu.read_row(state, row).unwrap(), cpu.state());
+        }
+        error.check(bound(gpu.precision()), &format!("{what}, states"));
+    }
+}
+
+/// One state through every call, in an order that hands it from prefill to decoding and back, rows of different lengths.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_states_are_handed_over() {
+    let device = device();
+    for precision in FLOATS {
+        for (index, dims) in shapes().into_iter().enumerate() {
+            let source = checkpoint(dims, 77 + index as u64);
+            let (gpu, model) = (load(&device, &source, precision), reference(&source, precision));
+            let what = format!("{precision} {dims:?}");
+            let mut state = gpu.state(3).unwrap();
+            let mut cpus = Cpus { sessions: vec![model.session(); 3], error: Error::default() };
+
+            let parts = [text(1, 37), text(2, 1), text(3, 0)];
+            cpus.read(&slices(&parts), &logits(gpu.prefill(&slices(&parts), &mut state, Want::All).unwrap()));
+            for k in 0..3 {
+                let bytes = text(10 + k, 3);
+                let found = logits(gpu.step(&bytes, &mut state).unwrap());
+                cpus.read(&bytes.chunks(1).collect::<Vec<_>>(), &found);
+            }
+            cpus.check(&gpu, &state, &format!("{what}, stepped"));
+            let drafts = [text(20, 5), text(21, 9), text(22, 0)];
+            let verified = gpu.verify(&slices(&drafts), &mut state).unwrap();
+            let found = logits(verified.logits().clone());
+            verified.accept(&[5, 4, 0]).unwrap();
+            let accepted = [&drafts[0][..], &drafts[1][..4], &[]];
+            cpus.read(&accepted, &[&found[..5], &found[5..9]].concat());
+            cpus.check(&gpu, &state, &format!("{what}, accepted"));
+            let (mut last, mut rngs) = (vec![1, 2, 3], vec![Rng::new(4); 3]);
+            let written = gpu.decode(8, &mut last, &mut rngs, &SampleOptions::GREEDY, &mut state).unwrap();
+            for ((cpu, text), first) in cpus.sessions.iter_mut().zip(&written).zip([1u8, 2, 3]) {
+                assert_eq!(text.len(), 8);
+                // The last byte written has not been read.
+                feed(cpu, std::iter::once(&first).chain(&text[..7]));
+            }
+            assert_eq!(last, written.iter().map(|t| t[7]).collect::<Vec<_>>());
+            cpus.check(&gpu, &state, &format!("{what}, decoded"));
+            let more = [text(30, 2), text(31, 65), text(32, 300)];
+            let found = logits(gpu.prefill(&slices(&more), &mut state, Want::Last).unwrap());
+            for ((cpu, row), found) in cpus.sessions.iter_mut().zip(&more).zip(&found) {
+                let mut expected = [0.0; VOCAB];
+                row.iter().for_each(|&byte| expected = *cpu.step(byte));
+                cpus.error.add(found, &expected);
+            }
+            cpus.check(&gpu, &state, &format!("{what}, prefilled again"));
+            assert_eq!(state.positions(), [37 + 3 + 5 + 8 + 2, 1 + 3 + 4 + 8 + 65, 3 + 8 + 300]);
+        }
+    }
+}
+
+/// Costs of given bytes; and which path decodes.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_surprise_is_that_of_the_logits() {
+    let device = device();
+    let source = checkpoint(dims(64, 2, 128, 16, 4, 4), 5);
+    for precision in FLOATS {
+        let gpu = load(&device, &source, precision);
+        let (major, _) = device.context().compute_capability().unwrap();
+        assert_eq!(gpu.is_persistent(), precision != Precision::F32 && major >= 9);
+        let rows = [text(1, 50), text(2, 0), text(3, 9)];
+        let next = [text(4, 50), text(5, 0), text(6, 9)];
+        let (mut a, mut b) = (gpu.state(3).unwrap(), gpu.state(3).unwrap());
+        let all = gpu.prefill(&slices(&rows), &mut a, Want::All).unwrap().natural_logits();
+        let bits = gpu.prefill(&slices(&rows), &mut b, Want::Surprise(&slices(&next))).unwrap().bits();
+        assert_eq!((all.len(), bits.len()), (59, 59));
+        for ((logits, bits), next) in all.iter().zip(bits).zip(next.concat()) {
+            let expected = bpb::surprise_bits(logits, next);
+            assert!((bits - expected).abs() < 1e-4, "{precision}: {bits} {expected}");
+        }
+        assert_eq!(gpu.read_row(&a, 0).unwrap(), gpu.read_row(&b, 0).unwrap());
+    }
+}
+
+/// Every kind of launch once and little of it, which compute-sanitizer can go through.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_short() {
+    let device = device();
+    let source = checkpoint(dims(40, 2, 72, 5, 3, 3), 3);
+    for precision in FLOATS {
+        let (gpu, model) = (load(&device, &source, precision), reference(&source, precision));
+        let mut cpus = Cpus { sessions: vec![model.session(); 2], error: Error::default() };
+        let mut state = gpu.state(2).unwrap();
+        let rows = [text(1, 33), text(2, 7)];
+        cpus.read(&slices(&rows), &logits(gpu.prefill(&slices(&rows), &mut state, Want::All).unwrap()));
+        gpu.prefill(&[b"", b"x"], &mut state, Want::Surprise(&[b"", b"y"])).unwrap();
+        feed(&mut cpus.sessions[1], b"x");
+        cpus.read(&[b"a", b"b"], &logits(gpu.step(b"ab", &mut state).unwrap()));
+        let verified = gpu.verify(&[b"draft", b"dr"], &mut state).unwrap();
+        let found = logits(verified.logits().clone());
+        verified.accept(&[3, 0]).unwrap();
+        cpus.read(&[b"dra", b""], &found[..3]);
+        for options in [SampleOptions::GREEDY, SampleOptions { top_k: 9, ..SampleOptions::default() }] {
+            let (mut last, mut rngs) = (*b"cd", [Rng::new(1), Rng::new(2)]);
+            let text = gpu.decode(2, &mut last, &mut rngs, &options, &mut state).unwrap();
+            for ((cpu, text), first) in cpus.sessions.iter_mut().zip(&text).zip(b"cd") {
+                feed(cpu, [first, &text[0]]);
+            }
+        }
+        cpus.check(&gpu, &state, &format!("{precision}, a little of everything"));
+    }
+}
+
+/// `verify` of K bytes has the bits of K steps, whatever is accepted, and leaves the bits of that many steps.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_verify_is_stepping_bit_for_bit() {
+    let device = device();
+    for precision in FLOATS {
+        for (index, dims) in shapes().into_iter().enumerate() {
+            let gpu = load(&device, &checkpoint(dims, 31 + index as u64), precision);
+            for lengths in [[0usize, 0, 0], [1, 0, 2], [7, 9, 1], [8, 17, 32], [32, 32, 31], [16, 0, 16]] {
+                let drafts: Vec<Vec<u8>> = lengths.iter().enumerate().map(|(i, &n)| text(i as u64 + 9, n)).collect();
+                let accepted_of: [fn(usize) -> usize; 4] = [|_| 0, |n| n / 2, |n| n.saturating_sub(1), |n| n];
+                for accepted_of in accepted_of {
+                    let what = format!("{precision} {dims:?}, drafts of {lengths:?}");
+                    let (mut a, mut b) = (gpu.state(3).unwrap(), gpu.state(3).unwrap());
+                    for state in [&mut a, &mut b] {
+                        gpu.prefill(&[b"abcde", b"", b"x"], state, Want::Nothing).unwrap();
+                    }
+                    // A rejected draft leaves no trace.
+                    drop(gpu.verify(&slices(&drafts), &mut a).unwrap());
+                    let verified = gpu.verify(&slices(&drafts), &mut a).unwrap();
+                    let found = logits(verified.logits().clone());
+                    let counts = lengths.map(accepted_of);
+                    verified.accept(&counts).unwrap();
+                    // All rows step at once; one that has accepted enough is put back.
+                    let mut at = vec![Vec::new(); 3];
+                    let mut kept: Vec<Vec<f32>> = (0..3).map(|row| gpu.read_row(&b, row).unwrap()).collect();
+                    for k in 0..32 {
+                        let bytes: Vec<u8> = drafts.iter().map(|d| d.get(k).copied().unwrap_or(0)).collect();
+                        let stepped = logits(gpu.step(&bytes, &mut b).unwrap());
+                        for row in 0..3 {
+                            if k < lengths[row] {
+                                at[row].push(stepped[row]);
+                            }
+                            if k < counts[row] {
+                                kept[row] = gpu.read_row(&b, row).unwrap();
+                            }
+                        }
+                    }
+                    assert!(found == at.concat(), "{what}: logits");
+                    for (row, kept) in kept.iter().enumerate() {
+                        assert!(gpu.read_row(&a, row).unwrap() == *kept, "{what}: {counts:?} accepted, row {row}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// In the persistent kernel a stream's bits do not depend on how many there are.
+#[test]
+#[ignore = "needs a GPU of compute capability 9.0"]
+fn gpu_float_batches_are_single_streams_bit_for_bit() {
+    let device = device();
+    let source = checkpoint(dims(64, 2, 128, 16, 4, 4), 3);
+    for precision in [Precision::Bf16, Precision::I8] {
+        let gpu = load(&device, &source, precision);
+        let decode = |state: &mut GpuState, first: &[u8]| {
+            let mut rngs = vec![Rng::new(0); first.len()];
+            gpu.decode(6, &mut first.to_vec(), &mut rngs, &SampleOptions::GREEDY, state).unwrap()
+        };
+        for rows in [1, 2, 7, 8, 9, 31, 32, 33, 70, 256] {
+            let mut state = gpu.state(rows).unwrap();
+            let first = text(8, rows);
+            let found = decode(&mut state, &first);
+            for row in [0, rows / 2, rows - 1] {
+                let mut alone = gpu.state(1).unwrap();
+                assert_eq!(found[row], decode(&mut alone, &first[row..=row])[0], "{precision}, row {row} of {rows}");
+                assert_eq!(gpu.read_row(&state, row).unwrap(), gpu.read_row(&alone, 0).unwrap());
+            }
+        }
+        // 64 drafts of 32 bytes, in many launches.
+        let mut state = gpu.state(64).unwrap();
+        let drafts: Vec<Vec<u8>> = (0..64).map(|row| text(row, 32)).collect();
+        let verified = gpu.verify(&slices(&drafts), &mut state).unwrap();
+        let found = logits(verified.logits().clone());
+        verified.accept(&[31; 64]).unwrap();
+        for row in [0, 40, 63] {
+            let mut alone = gpu.state(1).unwrap();
+            let mut expected = Vec::new();
+            for (k, &byte) in drafts[row].iter().enumerate() {
+                if k == 31 {
+                    assert_eq!(gpu.read_row(&state, row).unwrap(), gpu.read_row(&alone, 0).unwrap());
+                }
+                expected.extend(logits(gpu.step(&[byte], &mut alone).unwrap()));
+            }
+            assert!(found[row * 32..][..32] == expected, "{precision}, draft {row}");
+        }
+    }
+}
+
+/// Bytes drawn are those of the core's sampler on the logits of stepping.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_decoding_writes_the_samplers_text() {
+    let device = device();
+    let source = checkpoint(dims(64, 2, 128, 16, 4, 4), 8);
+    for precision in FLOATS {
+        let gpu = load(&device, &source, precision);
+        for options in [
+            SampleOptions::GREEDY,
+            SampleOptions { temperature: 45_875, top_k: 50, top_p: 62_259 },
+            SampleOptions { temperature: 65_536, top_k: 0, top_p: 30_000 },
+            SampleOptions { temperature: 131_072, top_k: 3, top_p: 65_536 },
+        ] {
+            for rows in [1usize, 5, 40] {
+                let (mut a, mut b) = (gpu.state(rows).unwrap(), gpu.state(rows).unwrap());
+                let mut last: Vec<u8> = (0..rows as u8).collect();
+                let mut rngs: Vec<Rng> = (0..rows as u64).map(Rng::new).collect();
+                let (mut cpu_last, mut cpu_rngs) = (last.clone(), rngs.clone());
+                for count in [1, 20, 0, 7] {
+                    let found = gpu.decode(count, &mut last, &mut rngs, &options, &mut a).unwrap();
+                    let mut expected = vec![Vec::new(); rows];
+                    for _ in 0..count {
+                        for (row, logits) in logits(gpu.step(&cpu_last, &mut b).unwrap()).iter().enumerate() {
+                            cpu_last[row] = sample(&logit_units(logits), &options, &mut cpu_rngs[row]);
+                            expected[row].push(cpu_last[row]);
+                        }
+                    }
+                    assert_eq!(found, expected, "{precision} {options:?}, {rows} rows");
+                    assert_eq!((&last, &rngs), (&cpu_last, &cpu_rngs));
+                }
+                for row in 0..rows {
+                    assert!(gpu.read_row(&a, row).unwrap() == gpu.read_row(&b, row).unwrap());
+                }
+            }
+        }
+    }
+}
+
+/// Draws inside of the persistent kernel: the same however many bytes a call writes, others by seed; their frequencies.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_draws_repeat_themselves() {
+    let device = device();
+    let source = checkpoint(dims(128, 4, 256, 16, 4, 8), 12);
+    let options = SampleOptions { temperature: 52_429, ..SampleOptions::default() };
+    for precision in FLOATS {
+        let gpu = load(&device, &source, precision);
+        let run = |counts: &[usize], seed: u64| {
+            let mut state = gpu.state(3).unwrap();
+            let (mut last, mut rngs) = (b"abc".to_vec(), vec![Rng::new(seed); 3]);
+            let mut text = vec![Vec::new(); 3];
+            for &count in counts {
+                let found = gpu.decode(count, &mut last, &mut rngs, &options, &mut state).unwrap();
+                text.iter_mut().zip(found).for_each(|(text, found)| text.extend(found));
+            }
+            let states: Vec<Vec<f32>> = (0..3).map(|row| gpu.read_row(&state, row).unwrap()).collect();
+            (text, states)
+        };
+        let first = run(&[1500], 5);
+        for _ in 0..5 {
+            assert!(run(&[1500], 5) == first, "{precision}: two runs differ");
+        }
+        assert!(run(&[1, 2, 700, 797], 5) == first, "{precision}: many calls, or one");
+        assert_ne!(run(&[1500], 6).0, first.0);
+        // The most probable first byte comes about as often as it should.
+        let gpu_first = logits(gpu.step(b"a", &mut gpu.state(1).unwrap()).unwrap())[0];
+        let weights = gpu_first.map(|l| f64::from(l / 0.8).exp());
+        let best = (0..VOCAB).max_by(|&a, &b| weights[a].total_cmp(&weights[b])).unwrap();
+        let expected = weights[best] / weights.iter().sum::<f64>() * 2000.0;
+        let hits = (0..2000).filter(|&seed| {
+            let (mut last, mut rngs) = ([b'a'], [Rng::new(seed)]);
+            gpu.decode(1, &mut last, &mut rngs, &options, &mut gpu.state(1).unwrap()).unwrap();
+            usize::from(last[0]) == best
+        });
+        let hits = hits.count() as f64;
+        assert!((hits - expected).abs() < 6.0 * expected.sqrt().max(1.0), "{precision}: {hits} of 2000, {expected:.1}");
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_twenty_runs_are_identical() {
+    let device = device();
+    let source = checkpoint(dims(272, 2, 544, 16, 4, 17), 4);
+    let rows: Vec<Vec<u8>> = (0..20).map(|row| text(row, 50 + 13 * row as usize)).collect();
+    for precision in FLOATS {
+        let gpu = load(&device, &source, precision);
+        let mut first = None;
+        for run in 0..20 {
+            let mut state = gpu.state(20).unwrap();
+            let mut all = logits(gpu.prefill(&slices(&rows), &mut state, Want::All).unwrap());
+            all.extend(logits(gpu.step(&[7; 20], &mut state).unwrap()));
+            let verified = gpu.verify(&vec![&b"draft"[..]; 20], &mut state).unwrap();
+            all.extend(logits(verified.logits().clone()));
+            verified.accept(&[3; 20]).unwrap();
+            let states: Vec<Vec<f32>> = (0..20).map(|row| gpu.read_row(&state, row).unwrap()).collect();
+            assert!(first.get_or_insert((all.clone(), states.clone())) == &(all, states), "{precision}, run {run}");
+        }
+    }
+}
+
+/// A million bytes take the memory of one chunk, and leave the state of a million steps.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_a_million_bytes_in_bounded_memory() {
+    const CHUNK: usize = 65_536;
+    let device = device();
+    let dims = dims(32, 2, 64, 8, 4, 2);
+    let source = checkpoint(dims, 6);
+    let long = text(3, 1_000_000);
+    let (gpu, model) = (load(&device, &source, Precision::F32), reference(&source, Precision::F32));
+    let free = || device.context().mem_get_info().unwrap().0;
+    let mut state = gpu.state(1).unwrap();
+    device.synchronize().unwrap();
+    let before = free();
+    gpu.prefill(&[&long[..CHUNK]], &mut state, Want::Nothing).unwrap();
+    let chunk = before - free();
+    let mut state = gpu.state(1).unwrap();
+    gpu.prefill(&[&long], &mut state, Want::Nothing).unwrap();
+    let all = before - free();
+    // Weights of the activations: residual, norm, x, z, u, delta, B, C, dt in f32.
+    let most = CHUNK * (2 + 4 * (2 * 32 + 4 * 64 + 24)) + (64 << 20);
+    println!("a chunk takes {chunk} bytes of GPU memory, a million bytes {all}; {most} are allowed");
+    assert!(all <= most && all <= chunk + (8 << 20), "{chunk} {all} {most}");
+    let mut cpu = model.session();
+    feed(&mut cpu, &long);
+    let mut error = Error::default();
+    error.add(&gpu.read_row(&state, 0).unwrap(), cpu.state());
+    error.check(1e-5, "the state after a million bytes");
+    assert_eq!(state.positions(), [1_000_000]);
+}
+
+/// The i8 weights of a blob, and the f32 model that they stand for.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_from_a_blob() {
+    let device = device();
+    let file = |name: &str| std::fs::read(format!("../models/{name}")).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let golden = file("text/golden-4096.txt");
+    for name in ["sensor-nano", "sensor-micro", "prose-small"] {
+        let memory = AlignedBytes::new(&file(&format!("{name}/model.mbb")));
+        let blob = Blob::parse(memory.as_slice()).unwrap();
+        let model = Model::new(dequantize(&blob).checkpoint).unwrap();
+        let exact = GpuModel::load(&device, blob, Precision::Exact).unwrap();
+        let of = |gpu: &GpuModel| evaluate(gpu, &golden, Some(1024), &|_| ()).unwrap().bits_per_byte();
+        let expected = of(&exact);
+        for precision in FLOATS {
+            let gpu = GpuModel::load(&device, blob, precision).unwrap();
+            let mut state = gpu.state(2).unwrap();
+            let mut cpus = Cpus { sessions: vec![model.session(); 2], error: Error::default() };
+            let rows: [&[u8]; 2] = [&golden[..300], &golden[100..150]];
+            cpus.read(&rows, &logits(gpu.prefill(&rows, &mut state, Want::All).unwrap()));
+            for k in 0..20 {
+                let bytes = [golden[300 + k], golden[150 + k]];
+                cpus.read(&[&bytes[..1], &bytes[1..]], &logits(gpu.step(&bytes, &mut state).unwrap()));
+            }
+            cpus.check(&gpu, &state, &format!("{name}, {precision}"));
+            let found = of(&gpu);
+            println!("{name}, {precision}: {found:.4} bits per byte, exact {expected:.4}");
+            assert!((found - expected).abs() < 0.03, "{name}, {precision}: {found} {expected}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_rows_go_in_and_out() {
+    let device = device();
+    let source = checkpoint(dims(40, 3, 71, 5, 3, 3), 2);
+    let model = reference(&source, Precision::F32);
+    let gpu = load(&device, &source, Precision::F32);
+    let mut cpu = model.session();
+    feed(&mut cpu, b"what a CPU has read");
+    let mut state = gpu.state(3).unwrap();
+    gpu.write_row(&mut state, 1, cpu.state(), 19).unwrap();
+    assert_eq!(gpu.read_row(&state, 1).unwrap(), cpu.state());
+    assert!(gpu.read_row(&state, 2).unwrap().iter().all(|&v| v == 0.0));
+    assert_eq!(state.positions(), [0, 19, 0]);
+    let found = logits(gpu.step(b"!!!", &mut state).unwrap());
+    let mut error = Error::default();
+    error.add(&found[1], cpu.step(b'!'));
+    error.check(1e-5, "a row from the CPU");
+    assert!(matches!(gpu.read_row(&state, 3), Err(CudaError::Rows { expected: 3, found: 4 })));
+    assert!(matches!(gpu.write_row(&mut state, 0, &[0.0], 0), Err(CudaError::ForeignState)));
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_refusals() {
+    let device = device();
+    let source = checkpoint(dims(64, 1, 128, 16, 4, 4), 12);
+    let models = FLOATS.map(|precision| load(&device, &source, precision));
+    for (index, gpu) in models.iter().enumerate() {
+        let mut state = gpu.state(1).unwrap();
+        for (other_index, other) in models.iter().enumerate() {
+            let foreign = |result: Result<(), CudaError>| {
+                matches!(result, Err(CudaError::ForeignState)) != (index == other_index)
+            };
+            assert!(foreign(other.prefill(&[b"a"], &mut state, Want::Nothing).map(drop)));
+            assert!(foreign(other.step(b"a", &mut state).map(drop)));
+            assert!(foreign(other.read_row(&state, 0).map(drop)));
+            assert!(foreign(other.verify(&[b"a"], &mut state).map(drop)));
+            let greedy = SampleOptions::GREEDY;
+            assert!(foreign(other.decode(1, &mut [0], &mut [Rng::new(0)], &greedy, &mut state).map(drop)));
+        }
+        assert!(matches!(gpu.step(b"ab", &mut state), Err(CudaError::Rows { expected: 1, found: 2 })));
+        assert!(matches!(gpu.verify(&[b"a", b"b"], &mut state).err(), Some(CudaError::Rows { .. })));
+        assert!(matches!(gpu.verify(&[&[0; 33]], &mut state).err(), Some(CudaError::Shape { found: 33, .. })));
+        assert!(matches!(
+            gpu.verify(&[b"ab"], &mut state).unwrap().accept(&[3]),
+            Err(CudaError::TooManyAccepted { .. })
+        ));
+        assert!(matches!(gpu.snapshot(&state, 0), Err(CudaError::Precision { .. })));
+        assert!(matches!(gpu.restore(&[b""]).err(), Some(CudaError::Precision { .. })));
+        assert!(matches!(gpu.state(257).err(), Some(CudaError::Shape { found: 257, .. })));
+    }
+    assert!(GpuModel::load(&device, &source, Precision::Exact).is_err_and(|e| e.to_string().contains("needs a blob")));
+    let mut damaged = source;
+    damaged.layers[0].x_proj.pop();
+    assert!(GpuModel::load(&device, &damaged, Precision::Bf16).is_err_and(|e| e.to_string().contains("x_proj")));
+}
