@@ -100,11 +100,6 @@ impl Launch {
 }
 
 impl Kernel {
-    /// The driver's handle, for attributes.
-    pub(crate) const fn function(&self) -> &CudaFunction {
-        &self.function
-    }
-
     pub(crate) const fn new(name: &'static str, function: CudaFunction) -> Self {
         Self { name, function }
     }

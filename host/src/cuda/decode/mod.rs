@@ -3,7 +3,7 @@
 //! At batch 1 a byte costs one pass over all weights, so memory bandwidth is the limit as long as nothing else takes
 //! longer than the weights. Two things would: kernel launches (hence one launch for many bytes) and grid barriers
 //! (hence none: blocks exchange words that carry their own number). A ring of copies in shared memory keeps the weights
-//! coming meanwhile.
+//! coming meanwhile, and a layer's vectors come a layer ahead.
 //!
 //! Verifying `K` drafted bytes reads the weights once for all of them and gives, bit for bit, the logits of `K` times
 //! decoding one: a column's arithmetic does not depend on how many there are. Nothing of the state is written until
@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
-use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute_enum};
+use cudarc::driver::sys::CUdevice_attribute;
 use mambabyte_core::{Dims, Norm, VOCAB};
 
 use super::device::Device;
@@ -69,10 +69,12 @@ pub struct Decoder {
     epoch: u32,
     weight_bytes: usize,
     /// What `base` points to: weights and vectors.
-    _constants: (CudaSlice<u8>, CudaSlice<u64>, Vec<CudaSlice<f32>>),
+    _constants: (CudaSlice<u8>, CudaSlice<u64>, CudaSlice<u8>, Vec<CudaSlice<f32>>),
     exchange: Vec<CudaSlice<u64>>,
     columns: CudaSlice<i32>,
     input: CudaSlice<u8>,
+    /// Inputs of drafted bytes, for [`Verified::accept`]; and their logits. Made at the first verification.
+    kept: Option<[CudaSlice<f32>; 5]>,
 }
 
 /// A launch's columns: which stream each belongs to, where this stream's columns start, and the bytes.
@@ -90,16 +92,20 @@ impl Decoder {
     /// [`CudaError`]: an older GPU than compute capability 9.0, a shape whose block does not fit a multiprocessor, too
     /// little memory.
     /// # Cost
-    /// One pass over the weights on all cores. On the device: the weights, and under 1 MB at 1024 x 53.
+    /// One pass over the weights on all cores. On the device: the weights, and 40 MB of vectors at 1024 x 53; the first
+    /// [`Decoder::verify`] takes 42 MB more.
     pub fn load(device: &Arc<Device>, model: &Checkpoint, form: Form) -> Result<Self, CudaError> {
         let (major, minor) = device.context().compute_capability()?;
         if major < 9 {
             return Err(CudaError::OldDevice { name: device.name().to_owned(), major, minor, needed: 9 });
         }
         let dims = model.dims;
-        let plan = Plan::new(&dims, device.sms() as usize);
-        let kernels = Kernels::load(device, &plan, form, dims.d_state > 16)?;
+        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let limit = device.context().attribute(attribute)? as usize;
+        let plan = Plan::new(&dims, form, device.sms() as usize, limit);
+        let kernels = Kernels::load(device, &plan, form, dims.d_state, limit)?;
         let packed = Packed::new(model, &plan, form);
+        let (side_residual, side_projection) = plan.side_parts(form, dims.d_state);
         let mut base = Params {
             d_model: dims.d_model as i32,
             d_inner: dims.d_inner as i32,
@@ -112,26 +118,21 @@ impl Decoder {
             kbc: plan.kbc as i32,
             layer_norm: (dims.norm == Norm::Layer) as i32,
             eps: model.norm_eps,
+            chunk: plan.chunk as i32,
+            side_bytes: plan.side_bytes(form, dims.d_state) as i32,
+            side_channel: plan.side_channel(form, dims.d_state) as i32,
+            side_residual: side_residual as i32,
+            side_projection: side_projection as i32,
             ..Params::default()
         };
         let mut vectors = Vec::new();
         for (to, values) in [
             (&mut base.embedding, &packed.embedding),
             (&mut base.norm, &packed.norm),
-            (&mut base.in_scale, &packed.in_scale),
-            (&mut base.in_sum, &packed.in_sum),
-            (&mut base.in_bias, &packed.in_bias),
-            (&mut base.x_scale, &packed.x_scale),
-            (&mut base.dt_scale, &packed.dt_scale),
-            (&mut base.out_scale, &packed.out_scale),
             (&mut base.head_scale, &packed.head_scale),
             (&mut base.head_sum, &packed.head_sum),
             (&mut base.head_bias, &packed.head_bias),
-            (&mut base.conv, &packed.conv),
-            (&mut base.conv_bias, &packed.conv_bias),
-            (&mut base.dt_bias, &packed.dt_bias),
             (&mut base.a, &packed.a),
-            (&mut base.d_skip, &packed.d_skip),
         ] {
             let slice = device.upload("vectors of decode", values)?;
             *to = device.address(&slice);
@@ -144,7 +145,7 @@ impl Decoder {
             (&mut base.sums, 2 * plan.km * MAX_COLUMNS),
             (&mut base.u, operand(plan.ki)),
             (&mut base.dt, operand(plan.kd)),
-            (&mut base.bc, plan.kbc * TILE * MAX_COLUMNS),
+            (&mut base.bc, 2 * dims.d_state * MAX_COLUMNS),
             (&mut base.g, operand(plan.ki)),
             (&mut base.logits, VOCAB * MAX_COLUMNS),
         ] {
@@ -156,17 +157,20 @@ impl Decoder {
         let stream_at = device.upload("weights for decode", &packed.stream_at)?;
         base.stream = device.address(&stream);
         base.stream_at = device.address(&stream_at);
+        let side = device.upload("vectors for decode", &packed.side)?;
+        base.side = device.address(&side);
         Ok(Self {
             kernels,
             dims,
             plan,
             base,
             epoch: 0,
-            weight_bytes: packed.stream.len(),
-            _constants: (stream, stream_at, vectors),
+            weight_bytes: packed.stream.len() + packed.side.len(),
+            _constants: (stream, stream_at, side, vectors),
             exchange,
             columns: device.zeros("columns", 3 * MAX_COLUMNS)?,
             input: device.zeros("input bytes", MAX_COLUMNS)?,
+            kept: None,
             device: device.clone(),
         })
     }
@@ -277,18 +281,22 @@ impl Decoder {
             columns.first_of.resize(columns.bytes.len(), first);
             starts.push(columns.bytes.len());
         }
-        let kept = self.kept(total)?;
-        let mut logits = Vec::new();
+        let mut logits = vec![0.0; total * VOCAB];
         let mut params = Params { passes: 1, ..self.base };
         if total > 0 {
-            let out = self.device.zeros("logits", total * VOCAB)?;
-            params.out_logits = self.device.address(&out);
-            [params.kept_x, params.kept_u, params.kept_delta, params.kept_b] =
-                std::array::from_fn(|i| self.device.address(&kept[i]));
+            let kept = match self.kept.take() {
+                Some(kept) => kept,
+                None => self.make_kept()?,
+            };
+            let addresses = std::array::from_fn(|i| self.device.address(&kept[i]));
+            [params.kept_x, params.kept_u, params.kept_delta, params.kept_b, params.out_logits] = addresses;
+            self.kept = Some(kept);
             params = self.launch(state, &columns, params)?;
-            logits = self.device.stream().clone_dtoh(&out)?;
+            if let Some([.., out]) = &self.kept {
+                self.device.stream().memcpy_dtoh(&out.slice(..total * VOCAB), &mut logits)?;
+            }
         }
-        Ok(Verified { decoder: self, _state: state, _kept: kept, params, starts, logits })
+        Ok(Verified { decoder: self, _state: state, params, starts, logits })
     }
 
     /// The kernel indexes a state by this model's shape.
@@ -296,11 +304,12 @@ impl Decoder {
         if state.dims == self.dims { Ok(()) } else { Err(CudaError::ForeignState) }
     }
 
-    /// Memory for the inputs of `columns` columns.
-    fn kept(&self, columns: usize) -> Result<[CudaSlice<f32>; 4], CudaError> {
-        let width = self.plan.ki * TILE;
-        let make = |len: usize| self.device.zeros("inputs of drafted bytes", self.dims.n_layer * columns * len);
-        Ok([make(width)?, make(width)?, make(width)?, make(self.dims.d_state)?])
+    /// Memory for the inputs and the logits of drafted bytes.
+    fn make_kept(&self) -> Result<[CudaSlice<f32>; 5], CudaError> {
+        let make = |len: usize| self.device.zeros("inputs of drafted bytes", MAX_COLUMNS * len);
+        let (n_layer, width) = (self.dims.n_layer, self.plan.ki * TILE);
+        let channels = n_layer * width;
+        Ok([make(channels)?, make(channels)?, make(channels)?, make(n_layer * self.dims.d_state)?, make(VOCAB)?])
     }
 
     fn launch(&mut self, state: &FloatState, columns: &Columns, params: Params) -> Result<Params, CudaError> {
@@ -320,8 +329,10 @@ impl Decoder {
         let (conv, layer) = (self.dims.conv_state_len() as u64, self.dims.layer_state_len() as u64);
         let n_layer = self.dims.n_layer as u64;
         let start = self.device.address(&self.columns);
+        let Variant { kernel, slots, shared, .. } = self.kernels.of(n);
         let params = Params {
             columns: n as i32,
+            slots: *slots as i32,
             epoch: self.epoch,
             stream_of: start,
             first_of: start + 4 * n as u64,
@@ -335,11 +346,10 @@ impl Decoder {
             ..params
         };
         self.epoch += numbers;
-        let (width, kernel) = self.kernels.of(n);
         let launch = Launch {
             grid: (self.plan.grid as u32, 1, 1),
             block: WARPS as u32 * 32,
-            shared: self.plan.shared_bytes(width) as u32,
+            shared: *shared as u32,
             // No block may wait for one that cannot start.
             cooperative: true,
         };
@@ -357,7 +367,6 @@ impl Decoder {
 pub struct Verified<'a> {
     decoder: &'a mut Decoder,
     _state: &'a mut FloatState,
-    _kept: [CudaSlice<f32>; 4],
     params: Params,
     /// First column of each stream, and the end.
     starts: Vec<usize>,
@@ -399,7 +408,7 @@ impl Verified<'_> {
         let counts = device.upload("accepted bytes", &counts)?;
         let params = Params { accepted: device.address(&counts), ..self.params };
         let launch = Launch::new((dims.d_inner.div_ceil(128) as u32, dims.n_layer as u32, n as u32), 128);
-        // SAFETY: the parameters are those of the verification, whose buffers live as long as `self`, and as many
+        // SAFETY: the parameters are those of the verification, whose buffers the decoder holds, and as many
         // counts as columns, none larger than its draft.
         #[allow(unsafe_code, reason = "a kernel launch")]
         unsafe { kernels.accept.launch(device.stream(), launch, &params, &format_args!("{n} columns")) }?;
@@ -407,31 +416,38 @@ impl Verified<'_> {
     }
 }
 
+/// A kernel for up to `columns` columns.
+struct Variant {
+    columns: usize,
+    kernel: Kernel,
+    /// Chunks of a warp's ring, and bytes of shared memory.
+    slots: usize,
+    shared: usize,
+}
+
 /// The kernels, by the number of columns.
 struct Kernels {
-    by_columns: [(usize, Kernel); 3],
+    by_columns: [Variant; 3],
     accept: Kernel,
 }
 
 impl Kernels {
-    fn load(device: &Device, plan: &Plan, form: Form, wide: bool) -> Result<Self, CudaError> {
-        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-        let limit = device.context().attribute(attribute)? as usize;
+    fn load(device: &Device, plan: &Plan, form: Form, d_state: usize, limit: usize) -> Result<Self, CudaError> {
         let load = |columns: usize, [bf16, bf16_wide, i8, i8_wide]: [&'static str; 4]| {
-            let name = match (form, wide) {
+            let name = match (form, d_state > 16) {
                 (Form::Bf16, false) => bf16,
                 (Form::Bf16, true) => bf16_wide,
                 (Form::I8, false) => i8,
                 (Form::I8, true) => i8_wide,
             };
             let kernel = device.kernel(&DECODE, name)?;
-            let found = plan.shared_bytes(columns);
-            if found > limit {
-                return Err(CudaError::Shape { name: "shared memory of a block of decode", found, limit });
-            }
-            let most = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            kernel.function().set_attribute(most, found as i32)?;
-            Ok((columns, kernel))
+            let (slots, shared) = plan.shared(columns, form, d_state, limit).map_err(|found| CudaError::Shape {
+                name: "shared memory of a block of decode",
+                found,
+                limit,
+            })?;
+            kernel.allow_shared(shared)?;
+            Ok::<_, CudaError>(Variant { columns, kernel, slots, shared })
         };
         Ok(Self {
             by_columns: [
@@ -443,15 +459,10 @@ impl Kernels {
         })
     }
 
-    /// The narrowest kernel for `columns` columns, and its width.
-    fn of(&self, columns: usize) -> (usize, &Kernel) {
+    /// The narrowest kernel for `columns` columns.
+    fn of(&self, columns: usize) -> &Variant {
         let [narrow, middle, wide] = &self.by_columns;
-        let (width, kernel) = match columns {
-            0..=8 => narrow,
-            9..=16 => middle,
-            _ => wide,
-        };
-        (*width, kernel)
+        [narrow, middle].into_iter().find(|v| columns <= v.columns).unwrap_or(wide)
     }
 }
 
