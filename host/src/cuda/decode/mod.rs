@@ -3,7 +3,7 @@
 //! At batch 1 a byte costs one pass over all weights, so memory bandwidth is the limit as long as nothing else takes
 //! longer than the weights. Two things would: kernel launches (hence one launch for many bytes) and grid barriers
 //! (hence none: blocks exchange words that carry their own number). A ring of copies in shared memory keeps the weights
-//! coming meanwhile.
+//! coming meanwhile, and a layer's vectors come a layer ahead.
 //!
 //! Verifying `K` drafted bytes reads the weights once for all of them and gives, bit for bit, the logits of `K` times
 //! decoding one: a column's arithmetic does not depend on how many there are. Nothing of the state is written until
@@ -54,7 +54,7 @@ pub(crate) struct Decoder {
     epoch: u32,
     weight_bytes: usize,
     /// What `base` points to: weights and vectors.
-    _constants: (CudaSlice<u8>, CudaSlice<u64>, Vec<CudaSlice<f32>>),
+    _constants: (CudaSlice<u8>, CudaSlice<u64>, CudaSlice<u8>, Vec<CudaSlice<f32>>),
     exchange: Vec<CudaSlice<u64>>,
 }
 
@@ -163,17 +163,20 @@ impl Decoder {
     /// [`CudaError::OldDevice`] before compute capability 9.0, [`CudaError::Shape`] if a block does not fit a
     /// multiprocessor, [`CudaError::OutOfMemory`].
     /// # Cost
-    /// One pass over the weights on all cores. On the device: the weights, and under 1 MB at 1024 x 53.
+    /// One pass over the weights on all cores. On the device: the weights, and 40 MB of vectors at 1024 x 53.
     pub(crate) fn load(device: &Arc<Device>, model: &Checkpoint, steps: Option<&RowSteps>) -> Result<Self, CudaError> {
         let (major, minor) = device.context().compute_capability()?;
         if major < 9 {
             return Err(CudaError::OldDevice { name: device.name().to_owned(), major, minor, needed: 9 });
         }
         let dims = model.dims;
-        let plan = Plan::new(&dims, device.sms() as usize);
         let form = if steps.is_some() { Form::I8 } else { Form::Bf16 };
-        let kernels = Kernels::load(device, &plan, form, dims.d_state > 16)?;
+        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let limit = device.context().attribute(attribute)? as usize;
+        let plan = Plan::new(&dims, form, device.sms() as usize, limit);
+        let kernels = Kernels::load(device, &plan, form, dims.d_state, limit)?;
         let packed = Packed::new(model, steps, &plan);
+        let (side_residual, side_projection) = plan.side_parts(form, dims.d_state);
         let mut base = Params {
             d_model: dims.d_model as i32,
             // As the state pads it: padding channels have zero weights and stay zero.
@@ -187,26 +190,21 @@ impl Decoder {
             kbc: plan.kbc as i32,
             layer_norm: (dims.norm == Norm::Layer) as i32,
             eps: model.norm_eps,
+            chunk: plan.chunk as i32,
+            side_bytes: plan.side_bytes(form, dims.d_state) as i32,
+            side_channel: plan.side_channel(form, dims.d_state) as i32,
+            side_residual: side_residual as i32,
+            side_projection: side_projection as i32,
             ..Params::default()
         };
         let mut vectors = Vec::new();
         for (to, values) in [
             (&mut base.embedding, &packed.embedding),
             (&mut base.norm, &packed.norm),
-            (&mut base.in_scale, &packed.in_scale),
-            (&mut base.in_sum, &packed.in_sum),
-            (&mut base.in_bias, &packed.in_bias),
-            (&mut base.x_scale, &packed.x_scale),
-            (&mut base.dt_scale, &packed.dt_scale),
-            (&mut base.out_scale, &packed.out_scale),
             (&mut base.head_scale, &packed.head_scale),
             (&mut base.head_sum, &packed.head_sum),
             (&mut base.head_bias, &packed.head_bias),
-            (&mut base.conv, &packed.conv),
-            (&mut base.conv_bias, &packed.conv_bias),
-            (&mut base.dt_bias, &packed.dt_bias),
             (&mut base.a, &packed.a),
-            (&mut base.d_skip, &packed.d_skip),
         ] {
             let slice = device.upload("vectors of decode", values)?;
             *to = device.address(&slice);
@@ -219,7 +217,7 @@ impl Decoder {
             (&mut base.sums, 2 * plan.km * MAX_COLUMNS),
             (&mut base.u, operand(plan.ki)),
             (&mut base.dt, operand(plan.kd)),
-            (&mut base.bc, plan.kbc * TILE * MAX_COLUMNS),
+            (&mut base.bc, 2 * dims.d_state * MAX_COLUMNS),
             (&mut base.g, operand(plan.ki)),
             (&mut base.logits, VOCAB * MAX_COLUMNS),
         ] {
@@ -231,14 +229,16 @@ impl Decoder {
         let stream_at = device.upload("weights for decode", &packed.stream_at)?;
         base.stream = device.address(&stream);
         base.stream_at = device.address(&stream_at);
+        let side = device.upload("vectors for decode", &packed.side)?;
+        base.side = device.address(&side);
         Ok(Self {
             kernels,
             dims,
             plan,
             base,
             epoch: 0,
-            weight_bytes: packed.stream.len(),
-            _constants: (stream, stream_at, vectors),
+            weight_bytes: packed.stream.len() + packed.side.len(),
+            _constants: (stream, stream_at, side, vectors),
             exchange,
             device: device.clone(),
         })
@@ -424,8 +424,10 @@ impl Decoder {
         let second = state.layer(&self.device, 1);
         let (h_row, history_row) = state.row_len();
         let elements = |from: u64, to: u64| (to - from) / size_of::<f32>() as u64;
+        let Variant { kernel, slots, shared, .. } = self.kernels.of(n);
         let params = Params {
             columns: n as i32,
+            slots: *slots as i32,
             epoch: self.epoch,
             stream_of: start,
             first_of: start + (n * size_of::<i32>()) as u64,
@@ -439,11 +441,10 @@ impl Decoder {
             ..params
         };
         self.epoch += numbers;
-        let (width, kernel) = self.kernels.of(n);
         let launch = Launch {
             grid: (self.plan.grid as u32, 1, 1),
             block: WARPS as u32 * 32,
-            shared: self.plan.shared_bytes(width) as u32,
+            shared: *shared as u32,
             // No block may wait for one that cannot start.
             cooperative: true,
         };
@@ -466,30 +467,38 @@ impl Kept {
     }
 }
 
+/// A kernel for up to `columns` columns.
+struct Variant {
+    columns: usize,
+    kernel: Kernel,
+    /// Chunks of a warp's ring, and bytes of shared memory.
+    slots: usize,
+    shared: usize,
+}
+
 /// The kernels, by the number of columns.
 struct Kernels {
-    by_columns: [(usize, Kernel); 3],
+    by_columns: [Variant; 3],
     accept: Kernel,
 }
 
 impl Kernels {
-    fn load(device: &Device, plan: &Plan, form: Form, wide: bool) -> Result<Self, CudaError> {
-        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-        let limit = device.context().attribute(attribute)? as usize;
+    fn load(device: &Device, plan: &Plan, form: Form, d_state: usize, limit: usize) -> Result<Self, CudaError> {
         let load = |columns: usize, [bf16, bf16_wide, i8, i8_wide]: [&'static str; 4]| {
-            let name = match (form, wide) {
+            let name = match (form, d_state > 16) {
                 (Form::Bf16, false) => bf16,
                 (Form::Bf16, true) => bf16_wide,
                 (Form::I8, false) => i8,
                 (Form::I8, true) => i8_wide,
             };
             let kernel = device.kernel(&DECODE, name)?;
-            let found = plan.shared_bytes(columns);
-            if found > limit {
-                return Err(CudaError::Shape { name: "shared memory of a block of decode", found, limit });
-            }
-            kernel.allow_shared(found)?;
-            Ok((columns, kernel))
+            let (slots, shared) = plan.shared(columns, form, d_state, limit).map_err(|found| CudaError::Shape {
+                name: "shared memory of a block of decode",
+                found,
+                limit,
+            })?;
+            kernel.allow_shared(shared)?;
+            Ok::<_, CudaError>(Variant { columns, kernel, slots, shared })
         };
         Ok(Self {
             by_columns: [
@@ -501,15 +510,10 @@ impl Kernels {
         })
     }
 
-    /// The narrowest kernel for `columns` columns, and its width.
-    fn of(&self, columns: usize) -> (usize, &Kernel) {
+    /// The narrowest kernel for `columns` columns.
+    fn of(&self, columns: usize) -> &Variant {
         let [narrow, middle, wide] = &self.by_columns;
-        let (width, kernel) = match columns {
-            0..=8 => narrow,
-            9..=16 => middle,
-            _ => wide,
-        };
-        (*width, kernel)
+        [narrow, middle].into_iter().find(|v| columns <= v.columns).unwrap_or(wide)
     }
 }
 

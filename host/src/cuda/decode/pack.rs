@@ -8,7 +8,7 @@ use half::bf16;
 use mambabyte_core::{Dims, VOCAB};
 use rayon::prelude::*;
 
-use super::plan::{CHUNK, Plan, TILE, UNIT};
+use super::plan::{Plan, TILE};
 use crate::Checkpoint;
 use crate::checkpoint::Layer;
 use crate::dequantize::{LayerSteps, RowSteps};
@@ -22,6 +22,16 @@ pub(super) enum Form {
     I8,
 }
 
+impl Form {
+    /// Units of one tile of rows with `tiles` k-tiles.
+    pub(super) const fn units(self, tiles: usize) -> usize {
+        match self {
+            Self::Bf16 => tiles,
+            Self::I8 => tiles.div_ceil(2),
+        }
+    }
+}
+
 /// A matrix whose rows are padded and reordered to whole tiles.
 struct Rows<'a> {
     data: &'a [f32],
@@ -30,18 +40,32 @@ struct Rows<'a> {
     of: Vec<Option<usize>>,
     /// Step of each padded row; 1 in bf16.
     scale: Vec<f32>,
+    /// Products with the norm's weight and bias; none without a bias.
+    sum: Vec<f32>,
+    bias: Vec<f32>,
 }
 
 impl<'a> Rows<'a> {
     /// `steps` are those of the rows of `data`, in i8.
     fn new(data: &'a [f32], columns: usize, of: Vec<Option<usize>>, steps: Option<&[f32]>) -> Self {
         let scale = |row: &Option<usize>| row.zip(steps).and_then(|(r, steps)| steps.get(r)).map_or(1.0, |&step| step);
-        Self { scale: of.iter().map(scale).collect(), data, columns, of }
+        Self { scale: of.iter().map(scale).collect(), data, columns, of, sum: Vec::new(), bias: Vec::new() }
     }
 
     fn plain(data: &'a [f32], columns: usize, steps: Option<&[f32]>) -> Self {
         let rows = data.len() / columns;
         Self::new(data, columns, (0..rows.next_multiple_of(TILE)).map(|r| (r < rows).then_some(r)).collect(), steps)
+    }
+
+    /// What the kernel multiplies the normed residual stream with.
+    fn after_norm(data: &'a [f32], layer: &Layer, dims: &Dims, steps: Option<&[f32]>) -> Self {
+        let mut rows = Self::plain(data, dims.d_model, steps);
+        if !layer.norm_bias.is_empty() {
+            let form = if steps.is_some() { Form::I8 } else { Form::Bf16 };
+            rows.sum = rows.times(form, &layer.norm);
+            rows.bias = rows.times(form, &layer.norm_bias);
+        }
+        rows
     }
 
     fn at(&self, row: usize, column: usize) -> f32 {
@@ -102,8 +126,8 @@ impl<'a> LayerRows<'a> {
         };
         let rows = (0..(plan.kd + plan.kbc) * TILE).map(selected).collect();
         Self {
-            x: Rows::plain(&layer.in_proj[..half], dims.d_model, steps.map(|s| &s.in_proj[..dims.d_inner])),
-            z: Rows::plain(&layer.in_proj[half..], dims.d_model, steps.map(|s| &s.in_proj[dims.d_inner..])),
+            x: Rows::after_norm(&layer.in_proj[..half], layer, dims, steps.map(|s| &s.in_proj[..dims.d_inner])),
+            z: Rows::after_norm(&layer.in_proj[half..], layer, dims, steps.map(|s| &s.in_proj[dims.d_inner..])),
             x_proj: Rows::new(&layer.x_proj, dims.d_inner, rows, steps.map(|s| &s.x_proj[..])),
             dt_proj: Rows::plain(&layer.dt_proj, dims.dt_rank, steps.map(|s| &s.dt_proj[..])),
             out_proj: Rows::plain(&layer.out_proj, dims.d_inner, steps.map(|s| &s.out_proj[..])),
@@ -143,6 +167,24 @@ impl Writer {
         }
     }
 
+    fn floats(&mut self, values: impl IntoIterator<Item = f32>) {
+        self.bytes.extend(values.into_iter().flat_map(f32::to_le_bytes));
+    }
+
+    /// Row `tile` of 16 values, with zeros after the end.
+    fn row(&mut self, values: impl IntoIterator<Item = f32>, tile: usize) {
+        self.floats(padded(values.into_iter().skip(tile * TILE), TILE));
+    }
+
+    /// Zeros up to a multiple of `bytes`.
+    fn fill(&mut self, bytes: usize) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(bytes), 0);
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.bytes.resize(self.bytes.len() + bytes, 0);
+    }
+
     /// One tile of rows, the warp's k-tiles.
     fn one(&mut self, m: &Rows<'_>, row: usize, ks: &[usize]) {
         let at_once = if self.form == Form::Bf16 { 1 } else { 2 };
@@ -173,22 +215,14 @@ pub(super) struct Packed {
     pub(super) stream: Vec<u8>,
     /// Where each warp's stream starts, and the end.
     pub(super) stream_at: Vec<u64>,
+    /// Vectors of each block and layer.
+    pub(super) side: Vec<u8>,
     pub(super) embedding: Vec<f32>,
     pub(super) norm: Vec<f32>,
-    pub(super) in_scale: Vec<f32>,
-    pub(super) in_sum: Vec<f32>,
-    pub(super) in_bias: Vec<f32>,
-    pub(super) x_scale: Vec<f32>,
-    pub(super) dt_scale: Vec<f32>,
-    pub(super) out_scale: Vec<f32>,
     pub(super) head_scale: Vec<f32>,
     pub(super) head_sum: Vec<f32>,
     pub(super) head_bias: Vec<f32>,
-    pub(super) conv: Vec<f32>,
-    pub(super) conv_bias: Vec<f32>,
-    pub(super) dt_bias: Vec<f32>,
     pub(super) a: Vec<f32>,
-    pub(super) d_skip: Vec<f32>,
 }
 
 /// `values` and zeros up to `len`.
@@ -216,67 +250,120 @@ impl Packed {
             packed.stream.extend(stream);
             packed.stream_at.push(packed.stream.len() as u64);
         }
-        packed.vectors(model, &layers, &head, plan, form);
+        let sides: Vec<Vec<u8>> =
+            (0..plan.grid).into_par_iter().map(|block| side(model, &layers, plan, form, block)).collect();
+        packed.side = sides.concat();
+        packed.vectors(model, &head, plan, form);
         packed
     }
 
-    fn vectors(&mut self, model: &Checkpoint, rows: &[LayerRows<'_>], head: &Rows<'_>, plan: &Plan, form: Form) {
+    fn vectors(&mut self, model: &Checkpoint, head: &Rows<'_>, plan: &Plan, form: Form) {
         let dims = &model.dims;
         let (width, d_model) = (plan.ki * TILE, plan.km * TILE);
         for row in model.embedding.chunks_exact(dims.d_model) {
             self.embedding.extend(padded(row.iter().copied(), d_model));
         }
-        let zeros = vec![0.0; dims.d_model];
-        let bias = |bias: &'_ Vec<f32>| if bias.is_empty() { zeros.clone() } else { bias.clone() };
-        for (l, m) in model.layers.iter().zip(rows) {
-            self.norm.extend(padded(l.norm.iter().copied(), d_model));
-            for part in [&m.x, &m.z] {
-                self.in_scale.extend(padded(part.scale.iter().copied(), width));
-                if l.norm_bias.is_empty() {
-                    self.in_sum.extend(padded([], width));
-                    self.in_bias.extend(padded([], width));
-                } else {
-                    self.in_sum.extend(padded(part.times(form, &l.norm), width));
-                    self.in_bias.extend(padded(part.times(form, &l.norm_bias), width));
-                }
-            }
-            self.x_scale.extend(&m.x_proj.scale);
-            self.dt_scale.extend(&m.dt_proj.scale);
-            self.out_scale.extend(&m.out_proj.scale);
-            for tap in 0..dims.d_conv {
-                self.conv.extend(padded(l.conv1d.iter().skip(tap).step_by(dims.d_conv).copied(), width));
-            }
-            self.conv_bias.extend(padded(l.conv_bias.iter().copied(), width));
-            self.dt_bias.extend(padded(l.dt_bias.iter().copied(), width));
-            let a = l.a_log.iter().map(|a| -a.exp() * std::f32::consts::LOG2_E);
-            self.a.extend(padded(a, width * dims.d_state));
-            self.d_skip.extend(padded(l.d_skip.iter().copied(), width));
+        let first = model.layers.first().map_or(&model.norm_f, |l| &l.norm);
+        self.norm = padded(first.iter().copied(), d_model).collect();
+        for l in &model.layers {
+            self.a.extend(padded(l.a_log.iter().map(decay), width * dims.d_state));
         }
-        self.norm.extend(padded(model.norm_f.iter().copied(), d_model));
         self.head_scale.clone_from(&head.scale);
         if model.norm_f_bias.is_empty() {
             self.head_sum = vec![0.0; VOCAB];
             self.head_bias = vec![0.0; VOCAB];
         } else {
             self.head_sum = head.times(form, &model.norm_f);
-            self.head_bias = head.times(form, &bias(&model.norm_f_bias));
+            self.head_bias = head.times(form, &model.norm_f_bias);
         }
     }
 }
 
+/// `-exp(A_log)`, for powers of two.
+fn decay(a_log: &f32) -> f32 {
+    -a_log.exp() * std::f32::consts::LOG2_E
+}
+
+/// The vectors of one block, layer by layer: `Side` in the kernel.
+fn side(model: &Checkpoint, layers: &[LayerRows<'_>], plan: &Plan, form: Form, block: usize) -> Vec<u8> {
+    let dims = &model.dims;
+    let bytes = plan.side_bytes(form, dims.d_state);
+    let mut all = Vec::with_capacity(model.layers.len() * bytes);
+    let of_dt: Vec<usize> = (0..plan.kd).collect();
+    for (index, (l, m)) in model.layers.iter().zip(layers).enumerate() {
+        let mut to = Writer { form, bytes: Vec::with_capacity(bytes) };
+        for own in 0..plan.ki.div_ceil(plan.grid) {
+            match plan.channels(block).nth(own) {
+                None => to.skip(4 * plan.side_channel(form, dims.d_state)),
+                Some(tile) => {
+                    for tap in 0..4 {
+                        let taps = l.conv1d.iter().skip(tap).step_by(dims.d_conv).take(dims.d_inner);
+                        to.row(taps.filter(|_| tap < dims.d_conv).copied(), tile);
+                    }
+                    to.row(l.conv_bias.iter().copied(), tile);
+                    for part in [&m.x, &m.z] {
+                        to.row(part.scale.iter().copied(), tile);
+                    }
+                    for part in [&m.x, &m.z] {
+                        to.row(part.sum.iter().copied(), tile);
+                    }
+                    for part in [&m.x, &m.z] {
+                        to.row(part.bias.iter().copied(), tile);
+                    }
+                    to.row(m.dt_proj.scale.iter().copied(), tile);
+                    to.row(l.dt_bias.iter().copied(), tile);
+                    to.row(l.d_skip.iter().copied(), tile);
+                    let a = l.a_log.iter().skip(tile * TILE * dims.d_state).map(decay);
+                    to.floats(padded(a, TILE * dims.d_state));
+                    to.one(&m.dt_proj, tile, &of_dt);
+                }
+            }
+        }
+        let next = model.layers.get(index + 1).map_or(&model.norm_f, |l| &l.norm);
+        for own in 0..plan.km.div_ceil(plan.grid) {
+            match plan.residuals(block).nth(own) {
+                None => to.skip(2 * 4 * TILE),
+                Some(tile) => {
+                    to.row(m.out_proj.scale.iter().copied(), tile);
+                    to.row(next.iter().copied(), tile);
+                }
+            }
+        }
+        for own in 0..(plan.kd + plan.kbc).div_ceil(plan.grid) {
+            match plan.projections(block).nth(own) {
+                None => to.skip(4 * TILE),
+                Some(tile) => to.row(m.x_proj.scale.iter().copied(), tile),
+            }
+        }
+        debug_assert_eq!(to.bytes.len(), bytes);
+        all.extend(to.bytes);
+    }
+    all
+}
+
 /// The stream of one warp: what the kernel's `run` takes in one pass.
 fn stream(layers: &[LayerRows<'_>], head: &Rows<'_>, plan: &Plan, form: Form, block: usize, warp: usize) -> Vec<u8> {
-    let ks = |tiles: usize| Plan::shared(warp, tiles).collect::<Vec<_>>();
-    let (of_model, of_inner, of_dt) = (ks(plan.km), ks(plan.ki), ks(plan.kd));
+    let ks = |tiles: usize| Plan::of_warp(warp, tiles).collect::<Vec<_>>();
+    let (of_model, of_inner) = (ks(plan.km), ks(plan.ki));
     let mut to = Writer { form, bytes: Vec::new() };
+    let chunk = plan.chunk_bytes(form);
     for m in layers {
-        plan.channels(block).for_each(|tile| to.two(&m.x, &m.z, tile, &of_model));
-        plan.projections(block).for_each(|tile| to.one(&m.x_proj, tile, &of_inner));
-        plan.channels(block).for_each(|tile| to.one(&m.dt_proj, tile, &of_dt));
-        plan.residuals(block).for_each(|tile| to.one(&m.out_proj, tile, &of_inner));
+        for tile in plan.channels(block) {
+            to.two(&m.x, &m.z, tile, &of_model);
+            to.fill(chunk);
+        }
+        for tile in plan.projections(block) {
+            to.one(&m.x_proj, tile, &of_inner);
+            to.fill(chunk);
+        }
+        for tile in plan.residuals(block) {
+            to.one(&m.out_proj, tile, &of_inner);
+            to.fill(chunk);
+        }
     }
-    plan.heads(block).for_each(|tile| to.one(head, tile, &of_model));
-    debug_assert_eq!(to.bytes.len() % UNIT, 0);
-    to.bytes.resize(to.bytes.len().next_multiple_of(CHUNK), 0);
+    for tile in plan.heads(block) {
+        to.one(head, tile, &of_model);
+        to.fill(chunk);
+    }
     to.bytes
 }

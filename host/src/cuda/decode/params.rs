@@ -18,6 +18,12 @@ pub(super) struct Params {
     pub(super) kbc: i32,
     pub(super) layer_norm: i32,
     pub(super) eps: f32,
+    pub(super) slots: i32,
+    pub(super) chunk: i32,
+    pub(super) side_bytes: i32,
+    pub(super) side_channel: i32,
+    pub(super) side_residual: i32,
+    pub(super) side_projection: i32,
     pub(super) columns: i32,
     pub(super) passes: i32,
     pub(super) commit: i32,
@@ -27,22 +33,13 @@ pub(super) struct Params {
     pub(super) position: u64,
     pub(super) stream: Address,
     pub(super) stream_at: Address,
+    pub(super) side: Address,
     pub(super) embedding: Address,
     pub(super) norm: Address,
-    pub(super) in_scale: Address,
-    pub(super) in_sum: Address,
-    pub(super) in_bias: Address,
-    pub(super) x_scale: Address,
-    pub(super) dt_scale: Address,
-    pub(super) out_scale: Address,
     pub(super) head_scale: Address,
     pub(super) head_sum: Address,
     pub(super) head_bias: Address,
-    pub(super) conv: Address,
-    pub(super) conv_bias: Address,
-    pub(super) dt_bias: Address,
     pub(super) a: Address,
-    pub(super) d_skip: Address,
     pub(super) res: Address,
     pub(super) sums: Address,
     pub(super) u: Address,
@@ -68,8 +65,8 @@ pub(super) struct Params {
     pub(super) accepted: Address,
 }
 
-// The C struct: 16 words of 4 bytes, then words of 8.
-const _: () = assert!(size_of::<Params>() == 16 * 4 + 43 * 8);
+// The C struct: 22 words of 4 bytes, then words of 8.
+const _: () = assert!(size_of::<Params>() == 22 * 4 + 34 * 8);
 
 // SAFETY: plain numbers, `repr(C)`, no padding (checked above).
 #[allow(unsafe_code, reason = "the trait promises that the bits may be given to a kernel")]

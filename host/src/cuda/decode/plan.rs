@@ -2,16 +2,22 @@
 //!
 //! The kernel computes the same from its parameters; a change here is a change there.
 
+use std::ops::Range;
+
 use mambabyte_core::Dims;
 
+use super::pack::Form;
+
 /// Warps of a block; they share the columns of a row of tiles.
-pub(super) const WARPS: usize = 16;
+pub(super) const WARPS: usize = 8;
 /// Rows and columns of a tile.
 pub(super) const TILE: usize = 16;
 /// Bytes that a warp takes at once.
 pub(super) const UNIT: usize = 512;
-/// Bytes of one bulk copy; a warp's weights of a pass are a multiple of it.
-pub(super) const CHUNK: usize = 2048;
+/// Tiles of one bulk copy: a warp's weights of a row of tiles are padded to a multiple of it.
+const CHUNKS: [usize; 3] = [16, 8, 4];
+/// Chunks of a warp's ring at least, and at most one less than the end.
+const SLOTS: Range<usize> = 2..15;
 /// Columns of one launch at most.
 pub(super) const MAX_COLUMNS: usize = 32;
 
@@ -28,18 +34,38 @@ pub(super) struct Plan {
     pub(super) kbc: usize,
     /// Blocks, one per multiprocessor.
     pub(super) grid: usize,
+    /// Tiles of one bulk copy: as many as fit and waste no more than a tenth.
+    pub(super) chunk: usize,
 }
 
 impl Plan {
-    pub(super) fn new(dims: &Dims, grid: usize) -> Self {
+    /// For blocks with `limit` bytes of shared memory.
+    pub(super) fn new(dims: &Dims, form: Form, grid: usize, limit: usize) -> Self {
         let tiles = |n: usize| n.div_ceil(TILE);
-        Self {
+        let [.., least] = CHUNKS;
+        let mut plan = Self {
             km: tiles(dims.d_model),
             ki: tiles(dims.d_inner),
             kd: tiles(dims.dt_rank),
             kbc: tiles(2 * dims.d_state),
             grid,
+            chunk: least,
+        };
+        for chunk in CHUNKS {
+            let larger = Self { chunk, ..plan };
+            let fits = larger.shared(MAX_COLUMNS, form, dims.d_state, limit).is_ok();
+            if fits && larger.padded() * 10 <= plan.padded() * 11 {
+                plan = larger;
+                break;
+            }
         }
+        plan
+    }
+
+    /// Tiles that a warp reads for one row of tiles of each large matrix.
+    fn padded(&self) -> usize {
+        let of_warp = |tiles: usize, rows: usize| (rows * tiles.div_ceil(WARPS)).next_multiple_of(self.chunk);
+        of_warp(self.km, 2) + of_warp(self.ki, 1)
     }
 
     /// Tiles of `count` that block `block` owns if `before` other tiles were dealt first.
@@ -55,7 +81,9 @@ impl Plan {
 
     /// Tiles of `x_proj`'s rows: dt (padded), then B and C.
     pub(super) fn projections(&self, block: usize) -> impl Iterator<Item = usize> {
-        self.owned(block, self.km, self.kd + self.kbc)
+        let count = self.kd + self.kbc;
+        // The last blocks: they have least to do else.
+        self.owned(block, self.grid - count % self.grid, count)
     }
 
     /// Tiles of the residual stream's rows.
@@ -69,28 +97,60 @@ impl Plan {
     }
 
     /// k-tiles of `tiles` that warp `warp` multiplies, in its order.
-    pub(super) fn shared(warp: usize, tiles: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn of_warp(warp: usize, tiles: usize) -> impl Iterator<Item = usize> {
         (warp..tiles).step_by(WARPS)
     }
 
-    /// Ring slots of a warp, for kernels of `columns` columns (8, 16 or 32).
-    fn slots(columns: usize) -> usize {
-        match columns {
-            8 => 6,
-            16 => 5,
-            _ => 4,
-        }
+    /// Bytes of one bulk copy.
+    pub(super) fn chunk_bytes(&self, form: Form) -> usize {
+        UNIT * form.units(self.chunk)
     }
 
-    /// Bytes of shared memory that the kernel for `columns` columns (8, 16 or 32) lays out.
-    pub(super) fn shared_bytes(&self, columns: usize) -> usize {
-        let ring = WARPS * (Self::slots(columns) * (CHUNK + 8) + 32);
-        let partial = WARPS * 2 * TILE * columns;
-        let fixed = 2 * columns * TILE + 5 * columns;
-        let channels = self.ki.div_ceil(self.grid) * 3 * columns * TILE;
-        let selected = columns * self.kbc * TILE;
-        let residual = self.km.div_ceil(self.grid) * columns * TILE;
-        ring + 4 * (partial + fixed + channels + selected + residual)
+    /// Floats of a channel tile's vectors and units of `dt_proj`.
+    pub(super) const fn side_channel(&self, form: Form, d_state: usize) -> usize {
+        Self::channel_floats(d_state) + form.units(self.kd) * UNIT / 4
+    }
+
+    /// Floats of a block's vectors before those of the residual stream's tiles, and before those of x_proj's.
+    pub(super) fn side_parts(&self, form: Form, d_state: usize) -> (usize, usize) {
+        let most = |tiles: usize| tiles.div_ceil(self.grid);
+        let residual = most(self.ki) * self.side_channel(form, d_state);
+        (residual, residual + most(self.km) * 2 * TILE)
+    }
+
+    /// Floats of a channel tile's vectors, before its units of `dt_proj`.
+    pub(super) const fn channel_floats(d_state: usize) -> usize {
+        TILE * (14 + d_state)
+    }
+
+    /// Bytes of a block's vectors of one layer, the same for every block.
+    pub(super) fn side_bytes(&self, form: Form, d_state: usize) -> usize {
+        4 * (self.side_parts(form, d_state).1 + (self.kd + self.kbc).div_ceil(self.grid) * TILE)
+    }
+
+    /// Chunks of a warp's ring and bytes of shared memory that the kernel for `columns` columns (8, 16 or 32) lays out,
+    /// if `limit` bytes suffice; else the bytes that would.
+    pub(super) fn shared(
+        &self,
+        columns: usize,
+        form: Form,
+        d_state: usize,
+        limit: usize,
+    ) -> Result<(usize, usize), usize> {
+        let most = |tiles: usize| tiles.div_ceil(self.grid);
+        let barriers = 2 * (WARPS * (SLOTS.end - 1) + 2);
+        let partial = WARPS * 2 * (columns * (TILE + 4) + TILE);
+        let fixed = 2 * columns * TILE + 3 * columns;
+        let selected = self.kd * columns * 8 + (columns * d_state).div_ceil(32) * 64;
+        let channels = most(self.ki) * 3 * columns * TILE;
+        let residual = most(self.km) * columns * TILE;
+        let words = barriers + partial + fixed + selected + channels + residual;
+        // The ring is aligned.
+        let before = 4 * words + 2 * self.side_bytes(form, d_state) + 128;
+        let slot = WARPS * self.chunk_bytes(form);
+        let slots = (limit.saturating_sub(before) / slot).min(SLOTS.end - 1);
+        let bytes = |slots: usize| before + slots * slot;
+        if slots < SLOTS.start { Err(bytes(SLOTS.start)) } else { Ok((slots, bytes(slots))) }
     }
 }
 
@@ -99,7 +159,7 @@ mod tests {
     use super::*;
 
     fn plan(grid: usize) -> Plan {
-        Plan { km: 64, ki: 128, kd: 4, kbc: 2, grid }
+        Plan { km: 64, ki: 128, kd: 4, kbc: 2, grid, chunk: 16 }
     }
 
     #[test]
@@ -121,9 +181,15 @@ mod tests {
     #[test]
     fn the_reference_model_fits_a_block() {
         let limit = 227 * 1024;
-        for columns in [8, 16, 32] {
-            let bytes = plan(132).shared_bytes(columns);
-            assert!(bytes <= limit, "{columns} columns: {bytes} bytes");
+        for form in [Form::Bf16, Form::I8] {
+            for columns in [8, 16, 32] {
+                let (slots, bytes) = plan(132).shared(columns, form, 16, limit).unwrap();
+                assert!(bytes <= limit, "{columns} columns: {bytes} bytes");
+                // What the memory should have in flight.
+                let ring = slots * WARPS * plan(132).chunk_bytes(form);
+                assert!(ring >= 96 * 1024, "{columns} columns: {ring} bytes");
+            }
         }
+        assert!(plan(132).shared(8, Form::Bf16, 16, 64 * 1024).is_err());
     }
 }

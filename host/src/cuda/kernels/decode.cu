@@ -5,12 +5,15 @@
 // drafted byte. Columns of one stream are neighbours, oldest first. All arithmetic of a column is the same in both, in
 // the same order, and no sum runs over columns: verifying K bytes gives the bits of K times decoding one.
 //
-// Matrices are cut into tiles of 16 x 16. A block owns tiles of rows, its 16 warps share the columns of these rows
-// (k-tile t belongs to warp t mod 16), and partial sums are added in the order of warps. Which block owns which rows
-// depends on the size of the grid; no sum does.
+// Matrices are cut into tiles of 16 x 16. A block owns tiles of rows, its 8 warps share the columns of these rows
+// (k-tile t belongs to warp t mod 8), and partial sums are added by one tree over the warps. Which block owns which
+// rows depends on the size of the grid; no sum does. One warp finishes each column: column n is warp n mod 8's, a lane
+// per row; what it keeps from stage to stage needs no barrier.
 //
 // Weights: each warp reads one contiguous stream per pass, in the order in which it uses them, through a ring in shared
-// memory that bulk copies refill. The ring runs ahead across exchanges, so memory never waits for a barrier.
+// memory that bulk copies refill. They are taken into registers before the operand has come, so that only the products
+// themselves follow its arrival. A layer's vectors, and the small dt_proj, come as one piece per block and layer, a
+// layer ahead. No load from global memory is waited for but the words of other blocks.
 //
 // Exchange between blocks: there is no grid barrier. Every 4 bytes travel with a 4-byte number of the layer and pass,
 // in one 8-byte store, and the reader repeats its load until it sees the number that it waits for. A buffer is written
@@ -30,14 +33,17 @@
 namespace decode {
 
 typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
 
-constexpr int WARPS = 16;
+constexpr int WARPS = 8;
 constexpr int THREADS = WARPS * 32;
-constexpr int CHUNK = 2048;       // bytes of one bulk copy
-constexpr int UNIT = 512;         // bytes that a warp takes at once: 16 per lane
-constexpr int ROWS = 16;          // rows and columns of a tile
+constexpr int UNIT = 512;      // bytes that a warp takes at once: 16 per lane
+constexpr uint32_t PIECE = 2048; // bytes of one bulk copy at most
+constexpr int ROWS = 16;       // rows and columns of a tile
+constexpr int TAPS = 3;        // columns of the convolution's history at most
+constexpr int MOST_SLOTS = 14; // of a warp's ring
 constexpr uint32_t PATIENCE = 1u << 23; // polls until the trap: seconds
 
 struct Params {
@@ -45,6 +51,10 @@ struct Params {
     int d_model, d_inner, d_state, d_conv, n_layer, km, ki, kd, kbc;
     int layer_norm;
     float eps;
+    int slots; // of a warp's ring
+    int chunk; // tiles of weights in a slot: 4, 8 or 16
+    // Of a block's vectors of one layer: bytes; floats of a channel tile, and before those of residual and x_proj.
+    int side_bytes, side_channel, side_residual, side_projection;
     // This launch.
     int columns, passes, commit;
     uint32_t epoch;
@@ -52,29 +62,20 @@ struct Params {
     unsigned long long seed, position;
     // Weights.
     const uint8_t* stream;
-    const unsigned long long* stream_at; // [grid * WARPS + 1], multiples of CHUNK
+    const unsigned long long* stream_at; // [grid * WARPS + 1], multiples of a slot
+    const uint8_t* side;                 // [grid, n_layer, side_bytes], see `Side`
     const float* embedding;              // [256, km * 16]
-    const float* norm;                   // [n_layer + 1, km * 16]
-    const float* in_scale;               // [n_layer, 2, ki * 16]; 1 for bf16
-    const float* in_sum;                 // [n_layer, 2, ki * 16]: W w
-    const float* in_bias;                // [n_layer, 2, ki * 16]: W b
-    const float* x_scale;                // [n_layer, (kd + kbc) * 16]
-    const float* dt_scale;               // [n_layer, ki * 16]
-    const float* out_scale;              // [n_layer, km * 16]
-    const float* head_scale;             // [256]
-    const float* head_sum;               // [256]
-    const float* head_bias;              // [256]
-    const float* conv;                   // [n_layer, d_conv, ki * 16]
-    const float* conv_bias;              // [n_layer, ki * 16]
-    const float* dt_bias;                // [n_layer, ki * 16]
-    const float* a;                      // [n_layer, ki * 16, d_state]: -exp(A_log) log2(e)
-    const float* d_skip;                 // [n_layer, ki * 16]
+    const float* norm;                   // [km * 16]: of the first layer
+    const float* head_scale;             // [256]; 1 for bf16
+    const float* head_sum;               // [256]: W w
+    const float* head_bias;              // [256]: W b
+    const float* a;                      // [n_layer, ki * 16, d_state]: -exp(A_log) log2(e); for `accept`
     // Exchange buffers.
     uint2* res;    // operand [km]
-    uint4* sums;   // [km, 32]: sum and sum of squares of 16 rows
+    uint4* sums;   // [32, km]: sum and sum of squares of 16 rows
     uint2* u;      // operand [ki]
     uint2* dt;     // operand [kd]
-    uint2* bc;     // [kbc * 16, 32]
+    uint4* bc;     // [32, d_state]: B and C
     uint2* g;      // operand [ki]
     uint2* logits; // [256, 32]
     // Columns.
@@ -96,7 +97,7 @@ struct Params {
     // For `accept`: [columns], how many of the columns that start here.
     const int* accepted;
 };
-static_assert(sizeof(Params) == 16 * 4 + 43 * 8, "params.rs has the same fields");
+static_assert(sizeof(Params) == 22 * 4 + 34 * 8, "params.rs has the same fields");
 
 __device__ __forceinline__ uint32_t shared_address(const void* p) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(p));
@@ -132,7 +133,7 @@ __device__ __forceinline__ unsigned long long look(const uint2* at) {
     return both;
 }
 
-__device__ __forceinline__ void look2(const uint2* at, unsigned long long& a, unsigned long long& b) {
+__device__ __forceinline__ void look2(const void* at, unsigned long long& a, unsigned long long& b) {
     asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];" : "=l"(a), "=l"(b) : "l"(at) : "memory");
 }
 
@@ -140,10 +141,13 @@ __device__ __forceinline__ bool is(unsigned long long both, uint32_t epoch) {
     return static_cast<uint32_t>(both >> 32) == epoch;
 }
 
+__device__ __forceinline__ uint32_t low(unsigned long long both) { return static_cast<uint32_t>(both); }
+
 __device__ __forceinline__ float get_float(const uint2* at, uint32_t epoch) {
+#pragma unroll 1
     for (uint32_t polls = 0;; polls++) {
         unsigned long long both = look(at);
-        if (is(both, epoch)) return __uint_as_float(static_cast<uint32_t>(both));
+        if (is(both, epoch)) return __uint_as_float(low(both));
         if (polls > PATIENCE) __trap();
     }
 }
@@ -162,106 +166,117 @@ __device__ __forceinline__ uint32_t pack(float low, float high) {
     return both;
 }
 
+/// The same number, of which the compiler knows nothing: what follows from it is not kept in registers from one layer
+/// to the next.
+__device__ __forceinline__ int anew(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 // Weights -------------------------------------------------------------------------------------------------------------
 
-/// Of one warp's weights, what its first lane needs to ask for more.
-struct Supply {
-    const uint8_t* from;
-    uint32_t chunks; // of one pass
-    uint32_t left;   // chunks not yet asked for
-    uint32_t next;   // next chunk to ask for, within a pass
-};
+__device__ __forceinline__ void wait(uint32_t bar, uint32_t parity) {
+    uint32_t done = 0;
+#pragma unroll 1
+    for (uint32_t polls = 0; !done; polls++) {
+        asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                     : "=r"(done)
+                     : "r"(bar), "r"(parity)
+                     : "memory");
+        if (polls > PATIENCE) __trap();
+    }
+}
 
-/// A warp's weights, in order, through its part of shared memory: ring, mbarriers, supply.
-template <int SLOTS>
+__device__ __forceinline__ void expect(uint32_t bar, uint32_t bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
+}
+
+/// Starts a copy of `bytes` to shared memory, of which `bar` hears.
+__device__ __forceinline__ void copy(uint32_t to, const uint8_t* from, uint32_t bytes, uint32_t bar) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(bar)
+                 : "memory");
+}
+
+/// A warp's weights, in order, through its ring. All lanes hold the same.
+///
+/// A free slot is filled in pieces, one each time that the warp polls: a chunk asked for at once would fill the queues of
+/// the memory, and the words that the block waits for would stand in them.
 struct Stream {
-    static constexpr int BYTES = SLOTS * (CHUNK + 8) + 32; // of one warp
-    uint32_t slot, parity, offset;
+    const uint8_t *from, *next, *end; // a pass's weights; the next piece
+    uint32_t left;                    // chunks not yet asked for
+    uint32_t fill, filled;            // the slot being filled, and how much of it has been asked for
+    uint32_t free;                    // slots not yet asked for, this one included
+    uint32_t slot, parity;            // where the warp reads
+    uint32_t slots, bytes;            // of the ring; of a chunk
+    uint32_t ring, bars;
 
-    __device__ static uint8_t* ring() {
-        extern __shared__ __align__(128) uint8_t shared[];
-        return shared + threadIdx.x / 32 * (SLOTS * CHUNK);
-    }
-    __device__ static uint8_t* bars() {
-        extern __shared__ __align__(128) uint8_t shared[];
-        return shared + WARPS * SLOTS * CHUNK + threadIdx.x / 32 * (SLOTS * 8);
-    }
-    __device__ static Supply& supply() {
-        extern __shared__ __align__(128) uint8_t shared[];
-        return reinterpret_cast<Supply*>(shared + WARPS * SLOTS * (CHUNK + 8) + threadIdx.x / 32 * 32)[0];
-    }
-
-    /// For the first lane.
-    __device__ static void fetch(uint32_t to) {
-        Supply& s = supply();
-        if (s.left == 0) return;
-        s.left--;
-        uint32_t bar = shared_address(bars() + 8 * to);
-        asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(bar), "n"(CHUNK) : "memory");
-        asm volatile(
-            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                shared_address(ring() + to * CHUNK)),
-            "l"(s.from + static_cast<uint64_t>(s.next) * CHUNK), "n"(CHUNK), "r"(bar)
-            : "memory");
-        s.next = s.next + 1 == s.chunks ? 0 : s.next + 1;
-    }
-
-    __device__ void start(const Params& p) {
-        slot = parity = offset = 0;
+    /// Asks for one more piece, if there is room.
+    __device__ __forceinline__ void pump() {
+        if (free == 0 || left == 0) return;
+        uint32_t piece = min(bytes, PIECE);
         if (threadIdx.x % 32 == 0) {
-            const unsigned long long* at = p.stream_at + blockIdx.x * WARPS + threadIdx.x / 32;
-            uint32_t chunks = static_cast<uint32_t>((at[1] - at[0]) / CHUNK);
-            supply() = {p.stream + at[0], chunks, chunks * p.passes, 0};
-            for (int i = 0; i < SLOTS; i++)
-                asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(shared_address(bars() + 8 * i)));
-            asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-            asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-            for (int i = 0; i < SLOTS; i++) fetch(i);
+            uint32_t bar = bars + 8 * fill;
+            if (filled == 0) expect(bar, bytes);
+            copy(ring + fill * bytes + filled, next, piece, bar);
         }
-        __syncwarp();
+        next += piece;
+        filled += piece;
+        if (filled == bytes) {
+            filled = 0;
+            free--;
+            left--;
+            if (next == end) next = from;
+            if (++fill == slots) fill = 0;
+        }
     }
 
+    /// The barriers are initialised.
+    __device__ void start(const Params& p, uint32_t bytes_, uint32_t ring_, uint32_t bars_) {
+        const unsigned long long* at = p.stream_at + blockIdx.x * WARPS + threadIdx.x / 32;
+        from = next = p.stream + at[0];
+        end = p.stream + at[1];
+        bytes = bytes_;
+        left = static_cast<uint32_t>((at[1] - at[0]) / bytes) * p.passes;
+        slots = free = p.slots;
+        ring = ring_ + threadIdx.x / 32 * slots * bytes;
+        bars = bars_ + threadIdx.x / 32 * MOST_SLOTS * 8;
+        fill = filled = slot = parity = 0;
+#pragma unroll 1
+        while (free > 0 && left > 0) pump();
+    }
+
+    /// Waits for the next chunk and returns this lane's part of it.
+    __device__ uint32_t arrive() {
+#pragma unroll 1
+        while (free == slots) { // it has not been asked for
+            if (left == 0) __trap();
+            pump();
+        }
+        wait(bars + 8 * slot, parity);
+        return ring + slot * bytes + threadIdx.x % 32 * 16;
+    }
+
+    /// That chunk has been read.
     __device__ void release() {
         __syncwarp();
-        if (threadIdx.x % 32 == 0) fetch(slot);
-        offset = 0;
-        if (++slot == SLOTS) {
+        free++;
+        if (++slot == slots) {
             slot = 0;
             parity ^= 1;
         }
-    }
-
-    /// The next 16 bytes of each lane.
-    __device__ uint4 take() {
-        if (offset == 0) {
-            uint32_t done = 0;
-            for (uint32_t polls = 0; !done; polls++) {
-                asm volatile(
-                    "{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-                    : "=r"(done)
-                    : "r"(shared_address(bars() + 8 * slot)), "r"(parity)
-                    : "memory");
-                if (polls > PATIENCE) __trap();
-            }
-        }
-        uint4 w = *reinterpret_cast<const uint4*>(ring() + slot * CHUNK + offset + (threadIdx.x % 32) * 16);
-        offset += UNIT;
-        if (offset == CHUNK) release();
-        return w;
-    }
-
-    /// Skips the padding at the end of a pass.
-    __device__ void end_of_pass() {
-        if (offset != 0) release();
+#pragma unroll 1
+        do { // one slot at most waits for polls
+            pump();
+        } while (free > 1 && left > 0);
     }
 };
 
-__device__ __forceinline__ void multiply(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
-                                         uint32_t b1) {
+__device__ __forceinline__ void multiply(float (&c)[4], const uint4& a, uint32_t b0, uint32_t b1) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
         "%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 }
 
 /// Four i8 to four bf16, exactly: 128 + the low seven bits, less 128, or 256 if the sign is set.
@@ -273,461 +288,775 @@ __device__ __forceinline__ void widen(uint32_t w, uint32_t& low, uint32_t& high)
     asm("sub.bf16x2 %0, %1, %2;" : "=r"(high) : "r"(v1), "r"(s1));
 }
 
-/// The tile in one half of a unit of i8 weights.
-template <int NT>
-__device__ __forceinline__ void multiply_i8(float (&c)[NT][4], uint32_t w0, uint32_t w1, const uint32_t (&b)[NT][2]) {
-    uint32_t a0, a1, a2, a3;
-    widen(w0, a0, a1);
-    widen(w1, a2, a3);
-#pragma unroll
-    for (int nt = 0; nt < NT; nt++) multiply(c[nt], a0, a1, a2, a3, b[nt][0], b[nt][1]);
+/// A tile of i8 weights as the first operand in bf16.
+__device__ __forceinline__ uint4 widened(uint32_t w0, uint32_t w1) {
+    uint4 a;
+    widen(w0, a.x, a.y);
+    widen(w1, a.z, a.w);
+    return a;
 }
+
+/// Tile `tile` of the chunk that a lane's `at` points into.
+template <bool I8>
+__device__ __forceinline__ uint4 weights_of(uint32_t at, int tile) {
+    if (I8) {
+        uint32_t a, b;
+        asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(a), "=r"(b) : "r"(at + tile / 2 * UNIT + tile % 2 * 8) : "memory");
+        return widened(a, b);
+    }
+    uint4 w;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(w.x), "=r"(w.y), "=r"(w.z), "=r"(w.w)
+                 : "r"(at + tile * UNIT)
+                 : "memory");
+    return w;
+}
+
+/// A block's vectors of one layer: for each own tile of channels, of the residual stream and of x_proj, floats at
+/// these places. After a channel tile's floats come its units of dt_proj. `pack.rs` writes it.
+struct Side {
+    static constexpr int CONV = 0, CONV_BIAS = 4 * ROWS, IN_SCALE = 5 * ROWS, IN_SUM = 7 * ROWS, IN_BIAS = 9 * ROWS,
+                         DT_SCALE = 11 * ROWS, DT_BIAS = 12 * ROWS, SKIP = 13 * ROWS, A = 14 * ROWS;
+    static constexpr int OUT_SCALE = 0, NEXT_NORM = ROWS, RESIDUAL = 2 * ROWS;
+};
 
 // A block's work ------------------------------------------------------------------------------------------------------
 
 template <int NT>
 struct Sizes {
     static constexpr int COLUMNS = 8 * NT;
-    static constexpr int SLOTS = NT == 1 ? 6 : NT == 2 ? 5 : 4;
-    static constexpr int AT_ONCE = NT == 1 ? 8 : NT == 2 ? 4 : 2; // k-tiles polled together
-    static constexpr int PARTIAL = WARPS * 2 * ROWS * COLUMNS;    // floats
+    // Of partial sums: 16 rows of a column, then the next column. Strides that keep banks apart.
+    static constexpr int COLUMN = ROWS + 4, TILE = COLUMNS * COLUMN + ROWS;
 };
 
 template <bool I8, int NT, int J>
 struct Block {
     using S = Sizes<NT>;
     static constexpr int C = S::COLUMNS;
+    static constexpr int M = NT == 1 || J > 1 ? 8 : 16; // columns scanned together
+    static constexpr bool HELD = NT == 1 && J == 1; // weights wait in registers for their operand, else they are too few
+    static constexpr bool PREFETCH = NT < 4; // of the history a layer ahead; else registers are short
 
     const Params& p;
-    Stream<S::SLOTS> weights;
-    // Shared memory after the ring and its mbarriers: arrays of fixed size, then those that depend on the shape.
-    // `decode.rs` sizes it. Addresses are constants, so they take no registers.
-    static constexpr int PARTIAL = 0;                // [WARPS, mt, ROWS, C]; the logits when sampling
-    static constexpr int DELTA = S::PARTIAL;         // [C, ROWS]
-    static constexpr int DX = DELTA + C * ROWS;      // [C, ROWS]: delta * u
-    static constexpr int SCALE = DX + C * ROWS;      // [C]
-    static constexpr int MEAN = SCALE + C;           // [C]
-    static constexpr int STREAM_OF = MEAN + C;       // [C]
-    static constexpr int FIRST_OF = STREAM_OF + C;   // [C]
-    static constexpr int BYTES = FIRST_OF + C;       // [C]
-    static constexpr int CHANNELS = BYTES + C;       // [own channel tiles, x u z, C, ROWS], then bc and residual
+    int tid; // see `anew`
+    Stream weights;
+    // Shared memory, in words of 4 bytes: arrays of fixed size, then those that depend on the shape, then the ring.
+    // `plan.rs` sizes it.
+    static constexpr int BARS = 0;                                // 8 bytes each: [WARPS, MOST_SLOTS], 2 of `side`
+    static constexpr int PARTIAL = 2 * (WARPS * MOST_SLOTS + 2);  // [WARPS, 2, S::TILE]; the logits when sampling
+    static constexpr int DELTA = PARTIAL + WARPS * 2 * S::TILE;   // [C, ROWS]
+    static constexpr int DX = DELTA + C * ROWS;                   // [C, ROWS]: delta * u
+    static constexpr int STREAM_OF = DX + C * ROWS;               // [C]
+    static constexpr int FIRST_OF = STREAM_OF + C;                // [C]
+    static constexpr int BYTES = FIRST_OF + C;                    // [C]
+    static constexpr int SIDE = BYTES + C;                        // [2, side_bytes]
+    float* dt;       // [kd, NT, 32, 2]: operand of dt_proj
+    float* bc;       // [C, d_state, 2]
+    float* channels; // [own channel tiles, x u z, C, ROWS]
+    float* res;      // [own residual tiles, C, ROWS]
+    bool dirty;      // partial sums may still be read
+    int x_tile, head_tile; // the first own tiles of x_proj and of the head
+    float2 norm[NT]; // mean and scale of this warp's columns
+
     __device__ static float* floats(int at) {
         extern __shared__ __align__(128) uint8_t shared[];
-        return reinterpret_cast<float*>(shared + WARPS * Stream<S::SLOTS>::BYTES) + at;
+        return reinterpret_cast<float*>(shared) + at;
     }
-    __device__ static float* channel(int which, int own) { return floats(CHANNELS + (own * 3 + which) * C * ROWS); }
-    /// Before the convolution, after SiLU, and the gate.
-    __device__ static float& x(int own, int n, int c) { return channel(0, own)[n * ROWS + c]; }
-    __device__ static float& u(int own, int n, int c) { return channel(1, own)[n * ROWS + c]; }
-    __device__ static float& z(int own, int n, int c) { return channel(2, own)[n * ROWS + c]; }
-    __device__ static float& scale(int n) { return floats(SCALE)[n]; }
-    __device__ static float& mean(int n) { return floats(MEAN)[n]; }
+    __device__ float* channel(int which, int own) const { return channels + (own * 3 + which) * C * ROWS; }
+    /// Before the convolution, after SiLU, and SiLU of the gate.
+    __device__ float& x(int own, int n, int c) const { return channel(0, own)[n * ROWS + c]; }
+    __device__ float& u(int own, int n, int c) const { return channel(1, own)[n * ROWS + c]; }
+    __device__ float& z(int own, int n, int c) const { return channel(2, own)[n * ROWS + c]; }
+    __device__ float& residual(int own, int n, int row) const { return res[(own * C + n) * ROWS + row]; }
     __device__ static int& stream_of(int n) { return reinterpret_cast<int*>(floats(STREAM_OF))[n]; }
     __device__ static int& first_of(int n) { return reinterpret_cast<int*>(floats(FIRST_OF))[n]; }
     __device__ static int& byte(int n) { return reinterpret_cast<int*>(floats(BYTES))[n]; }
-    /// B and C of column `n`, `[kbc * ROWS]`; after the channels of all own tiles.
-    __device__ static float* bc(const Params& p, int n) { return channel(0, (p.ki + gridDim.x - 1) / gridDim.x) + n * p.kbc * ROWS; }
-    __device__ static float& residual(const Params& p, int own, int n, int row) { return bc(p, C)[(own * C + n) * ROWS + row]; }
-
-    __device__ explicit Block(const Params& p_) : p(p_) {}
-
-    __device__ static int thread() { return threadIdx.x; }
-    __device__ static int lane() { return threadIdx.x % 32; }
-    __device__ static int warp() { return threadIdx.x / 32; }
-
-    /// Waits for the operand of `count` k-tiles (warp + 16 i, i from `i0`) and returns its bits.
-    __device__ void gather(const uint2* words, int i0, int count, uint32_t epoch, uint32_t (&b)[S::AT_ONCE][NT][2]) {
-        constexpr int TOGETHER = NT < 2 ? NT : 2; // more would take too many registers
-#pragma unroll
-        for (int t0 = 0; t0 < NT; t0 += TOGETHER) {
-            for (uint32_t polls = 0;; polls++) {
-                bool all = true;
-#pragma unroll
-                for (int j = 0; j < S::AT_ONCE; j++) {
-#pragma unroll
-                    for (int nt = t0; nt < t0 + TOGETHER; nt++) {
-                        b[j][nt][0] = b[j][nt][1] = 0;
-                        if (j < count && nt * 8 + lane() / 4 < p.columns) {
-                            unsigned long long v, w;
-                            int tile = warp() + WARPS * (i0 + j);
-                            look2(words + (static_cast<uint64_t>(tile * NT + nt) * 32 + lane()) * 2, v, w);
-                            all = all && is(v, epoch) && is(w, epoch);
-                            b[j][nt][0] = static_cast<uint32_t>(v);
-                            b[j][nt][1] = static_cast<uint32_t>(w);
-                        }
-                    }
-                }
-                if (__all_sync(~0u, all)) break;
-                if (polls > PATIENCE) __trap();
-            }
-        }
+    __device__ int channel_floats() const { return Side::A + ROWS * p.d_state; }
+    __device__ int most(int tiles) const { return (tiles + static_cast<int>(gridDim.x) - 1) / static_cast<int>(gridDim.x); }
+    /// Vectors of own tile `own` of channels, of the residual stream, of x_proj.
+    __device__ const float* side(uint32_t turn) const { return floats(SIDE) + (turn & 1) * (p.side_bytes / 4); }
+    __device__ const float* of_channels(uint32_t turn, int own) const {
+        return side(turn) + own * p.side_channel;
+    }
+    __device__ const float* of_residual(uint32_t turn, int own) const {
+        return side(turn) + p.side_residual + own * Side::RESIDUAL;
+    }
+    __device__ const float* of_projection(uint32_t turn, int own) const {
+        return side(turn) + p.side_projection + own * ROWS;
     }
 
-    /// `MT` tiles of rows times the operand in `words`, this warp's k-tiles of `tiles`; into `partial`.
-    template <int MT>
-    __device__ void products(const uint2* words, int tiles, uint32_t epoch) {
-        float acc[MT][NT][4] = {};
-        int mine = (tiles - warp() + WARPS - 1) / WARPS; // none if tiles <= warp
+    __device__ explicit Block(const Params& p_) : p(p_), tid(threadIdx.x), dirty(false) {
+        dt = floats(SIDE) + 2 * (p.side_bytes / 4);
+        bc = dt + p.kd * NT * 64;
+        channels = bc + (C * p.d_state + 31) / 32 * 64; // whole pieces
+        res = channels + most(p.ki) * 3 * C * ROWS;
+        x_tile = own_from(gridDim.x - (p.kd + p.kbc) % gridDim.x); // the last blocks: they have least to do else
+        head_tile = own_from(p.km + p.kd + p.kbc);
+    }
+
+    __device__ int thread() const { return tid; }
+    __device__ int lane() const { return tid % 32; }
+    __device__ int warp() const { return tid / 32; }
+    __device__ static uint32_t side_bar(uint32_t turn) {
+        return shared_address(floats(BARS)) + 8 * (WARPS * MOST_SLOTS + (turn & 1));
+    }
+
+    // Products ---------------------------------------------------------------------------------------------------------
+
+    /// Sums of the residual stream: a lane's first two tiles of so many of this warp's columns.
+    static constexpr int SUMMED = NT < 4 ? NT : 2;
+    struct Sums {
+        unsigned long long sum[SUMMED][2], squares[SUMMED][2];
+    };
+
+    /// Of this warp's columns `from` and up.
+    __device__ void ask(Sums& s, int from) const {
+#pragma unroll
+        for (int k = 0; k < SUMMED; k++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                int n = warp() + WARPS * (from + k), tile = lane() + 32 * i;
+                s.sum[k][i] = s.squares[k][i] = 0;
+                if (n < p.columns && tile < p.km) look2(p.sums + n * p.km + tile, s.sum[k][i], s.squares[k][i]);
+            }
+    }
+
+    __device__ bool came(const Sums& s, int from, uint32_t epoch) const {
+        bool all = true;
+#pragma unroll
+        for (int k = 0; k < SUMMED; k++)
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                if (warp() + WARPS * (from + k) < p.columns && lane() + 32 * i < p.km)
+                    all = all && is(s.sum[k][i], epoch) && is(s.squares[k][i], epoch);
+        return __all_sync(~0u, all);
+    }
+
+    __device__ void ask_until_they_come(Sums& s, int from, uint32_t epoch) const {
 #pragma unroll 1
-        for (int i0 = 0; i0 < mine; i0 += S::AT_ONCE) {
-            uint32_t b[S::AT_ONCE][NT][2];
-            gather(words, i0, mine - i0, epoch, b);
-#pragma unroll
-            for (int j = 0; j < S::AT_ONCE; j++) {
-                if (i0 + j >= mine) break;
-                if constexpr (!I8) {
-#pragma unroll
-                    for (int mt = 0; mt < MT; mt++) {
-                        uint4 w = weights.take();
-#pragma unroll
-                        for (int nt = 0; nt < NT; nt++)
-                            multiply(acc[mt][nt], w.x, w.y, w.z, w.w, b[j][nt][0], b[j][nt][1]);
-                    }
-                } else if constexpr (MT == 2) { // a unit: one k-tile of both tiles of rows
-                    uint4 w = weights.take();
-                    multiply_i8<NT>(acc[0], w.x, w.y, b[j]);
-                    multiply_i8<NT>(acc[1], w.z, w.w, b[j]);
-                } else if (j % 2 == 0) { // a unit: two k-tiles; the second is zero if there is none
-                    uint4 w = weights.take();
-                    multiply_i8<NT>(acc[0], w.x, w.y, b[j]);
-                    multiply_i8<NT>(acc[0], w.z, w.w, b[j + 1]);
-                }
-            }
+        for (uint32_t polls = 0; !came(s, from, epoch); polls++) {
+            ask(s, from);
+            if (polls > PATIENCE) __trap();
         }
-        if (mine > 0) {
-#pragma unroll
-            for (int mt = 0; mt < MT; mt++) {
-#pragma unroll
-                for (int nt = 0; nt < NT; nt++) {
-                    float* to = floats(PARTIAL) + ((warp() * MT + mt) * ROWS + lane() / 4) * C + nt * 8 + (lane() % 4) * 2;
-                    *reinterpret_cast<float2*>(to) = make_float2(acc[mt][nt][0], acc[mt][nt][1]);
-                    *reinterpret_cast<float2*>(to + 8 * C) = make_float2(acc[mt][nt][2], acc[mt][nt][3]);
-                }
-            }
-        }
-        __syncthreads();
     }
 
-    /// The sum over warps of one row of tile `mt` and one column.
-    template <int MT>
-    __device__ float total(int tiles, int mt, int row, int n) {
-        int warps = tiles < WARPS ? tiles : WARPS;
-        float sum = 0.0f;
+    /// Mean and scale of this warp's columns `from` and up.
+    __device__ void add_up(const Sums& s, int from, uint32_t epoch) {
 #pragma unroll
-        for (int w = 0; w < WARPS; w++)
-            if (w < warps) sum += floats(PARTIAL)[((w * MT + mt) * ROWS + row) * C + n];
-        return sum;
-    }
-
-    /// Scale and mean of the norm of each column. A warp does columns warp, warp + 16, ..
-    __device__ static __noinline__ void statistics(const Params& p, uint32_t epoch) {
-        for (int n = warp(); n < p.columns; n += WARPS) {
-            float sum = 0.0f, squares = 0.0f;
+        for (int k = 0; k < SUMMED; k++) {
+            int n = warp() + WARPS * (from + k);
+            if (n >= p.columns) break;
+            float sum = __uint_as_float(low(s.sum[k][0])) + __uint_as_float(low(s.sum[k][1]));
+            float squares = __uint_as_float(low(s.squares[k][0])) + __uint_as_float(low(s.squares[k][1]));
 #pragma unroll 1
-            for (int tile = lane(); tile < p.km; tile += 32) {
-                unsigned long long v, w;
+            for (int tile = lane() + 64; tile < p.km; tile += 32) {
+                unsigned long long a, b;
+#pragma unroll 1
                 for (uint32_t polls = 0;; polls++) {
-                    look2(reinterpret_cast<const uint2*>(p.sums + tile * 32 + n), v, w);
-                    if (is(v, epoch) && is(w, epoch)) break;
+                    look2(p.sums + n * p.km + tile, a, b);
+                    if (is(a, epoch) && is(b, epoch)) break;
                     if (polls > PATIENCE) __trap();
                 }
-                sum += __uint_as_float(static_cast<uint32_t>(v));
-                squares += __uint_as_float(static_cast<uint32_t>(w));
+                sum += __uint_as_float(low(a));
+                squares += __uint_as_float(low(b));
             }
+            __syncwarp();
 #pragma unroll
             for (int d = 16; d > 0; d /= 2) {
                 sum += __shfl_xor_sync(~0u, sum, d);
                 squares += __shfl_xor_sync(~0u, squares, d);
             }
-            if (lane() == 0) {
-                float m = p.layer_norm ? sum / p.d_model : 0.0f;
-                mean(n) = m;
-                scale(n) = rsqrtf(fmaxf(squares / p.d_model - m * m, 0.0f) + p.eps);
-            }
+            float mean = p.layer_norm ? __fdividef(sum, p.d_model) : 0.0f;
+            float scale = rsqrtf(fmaxf(__fdividef(squares, p.d_model) - mean * mean, 0.0f) + p.eps);
+            norm[from + k] = make_float2(mean, scale);
         }
     }
 
-    /// Sends 16 rows of the residual stream, times the next norm's weight, and their sums. Warps with a column only.
-    __device__ static __noinline__ void publish(const Params& p, int tile, int own, const float* norm, uint32_t epoch) {
-        for (int i = thread(); i / 32 * 32 < ROWS * p.columns; i += THREADS) {
-            int row = i % ROWS, n = i / ROWS;
-            bool real = n < p.columns;
-            float r = real ? residual(p, own, n, row) : 0.0f;
-            float v = r * norm[tile * ROWS + row];
-            float other = __shfl_down_sync(~0u, v, 1);
-            if (real && row % 2 == 0) put(p.res + word<NT>(tile, n, row / 2), pack(v, other), epoch);
-            float sum = r, squares = r * r;
+    /// Waits for the operand of k-tiles warp + 8 (i0 + j), j below `count`, and returns its bits; what lies beyond, of
+    /// k-tiles or columns, is a copy that nobody uses. Of a wide operand only the first tile is polled until it comes:
+    /// polling all would fill the way that it comes by. With SUMS asks for them by the way.
+    template <int KT, bool SUMS>
+    __device__ __forceinline__ void gather(const uint2* words, int i0, int count, uint32_t epoch,
+                                           uint32_t (&b)[KT][NT][2], Sums& sums) {
+        constexpr int WIDE = NT == 4 ? 8 : 16, STEP = KT * NT > WIDE ? WIDE / NT : KT; // more would take too many registers
+        constexpr int STRIDE = WARPS * NT * 64;
+        const uint2* at[NT];
 #pragma unroll
-            for (int d = 8; d > 0; d /= 2) {
-                sum += __shfl_xor_sync(~0u, sum, d);
-                squares += __shfl_xor_sync(~0u, squares, d);
+        for (int nt = 0; nt < NT; nt++) {
+            int n = nt * 8 + lane() / 4, real = n < p.columns ? n : 0;
+            at[nt] = words + anew((((warp() + WARPS * i0) * NT + real / 8) * 32 + real % 8 * 4 + lane() % 4) * 2);
+        }
+        if (NT > 1 && i0 == 0) {
+#pragma unroll 1
+            for (uint32_t polls = 0;; polls++) {
+                unsigned long long v, w;
+                look2(at[0], v, w);
+                weights.pump(); // while these come
+                if (__all_sync(~0u, is(v, epoch) && is(w, epoch))) break;
+                if (polls > PATIENCE) __trap();
             }
-            if (real && row == 0) {
-                unsigned long long e = static_cast<unsigned long long>(epoch) << 32;
-                asm volatile("st.relaxed.gpu.global.v2.b64 [%0], {%1, %2};" ::"l"(p.sums + tile * 32 + n),
-                             "l"(e | __float_as_uint(sum)), "l"(e | __float_as_uint(squares))
-                             : "memory");
+        }
+#pragma unroll
+        for (int j0 = 0; j0 < KT; j0 += STEP) {
+            unsigned long long v[STEP][NT], w[STEP][NT];
+#pragma unroll 1
+            for (uint32_t polls = 0;; polls++) {
+                if (count == KT) {
+#pragma unroll
+                    for (int j = 0; j < STEP; j++)
+#pragma unroll
+                        for (int nt = 0; nt < NT; nt++) look2(at[nt] + (j0 + j) * STRIDE, v[j][nt], w[j][nt]);
+                } else {
+#pragma unroll
+                    for (int j = 0; j < STEP; j++)
+#pragma unroll
+                        for (int nt = 0; nt < NT; nt++)
+                            look2(at[nt] + min(j0 + j, count - 1) * STRIDE, v[j][nt], w[j][nt]);
+                }
+                if (SUMS && j0 == 0) ask(sums, 0);
+                weights.pump(); // while these come
+                uint32_t wrong = 0;
+#pragma unroll
+                for (int j = 0; j < STEP; j++)
+#pragma unroll
+                    for (int nt = 0; nt < NT; nt++)
+                        wrong |= (static_cast<uint32_t>(v[j][nt] >> 32) ^ epoch) | (static_cast<uint32_t>(w[j][nt] >> 32) ^ epoch);
+                if (__all_sync(~0u, wrong == 0)) break;
+                if (polls > PATIENCE) __trap();
             }
+#pragma unroll
+            for (int j = 0; j < STEP; j++)
+#pragma unroll
+                for (int nt = 0; nt < NT; nt++) {
+                    b[j0 + j][nt][0] = low(v[j][nt]);
+                    b[j0 + j][nt][1] = low(w[j][nt]);
+                }
+        }
+    }
+
+    /// Adds the products of this warp's k-tiles, in chunks of T tiles, to four sums, so that they need not wait for each
+    /// other: tile t of a chunk to sum t mod 4.
+    template <int T, int MT, bool SUMS>
+    __device__ __forceinline__ void multiply_chunks(float (&acc)[4][NT][4], const uint2* words, int mine, uint32_t epoch,
+                                                    Sums& sums) {
+        constexpr int KT = T / MT, MOST = NT == 1 ? 16 : NT == 2 ? 8 : 4, AT_ONCE = KT < MOST ? KT : MOST;
+#pragma unroll 1
+        for (int i0 = 0; i0 < mine; i0 += KT) {
+            uint32_t at = weights.arrive();
+            uint4 held[T];
+            if (HELD) {
+#pragma unroll
+                for (int t = 0; t < T; t++) held[t] = weights_of<I8>(at, t);
+                weights.release();
+            }
+            if (SUMS && NT == 2 && i0 == 0) ask_until_they_come(sums, 0, epoch); // they are sent last
+#pragma unroll
+            for (int j0 = 0; j0 < KT; j0 += AT_ONCE) {
+                int count = mine - i0 - j0;
+                if (j0 > 0 && count <= 0) break;
+                uint32_t b[AT_ONCE][NT][2];
+                gather<AT_ONCE, SUMS && NT == 1>(words, i0 + j0, min(count, AT_ONCE), epoch, b, sums);
+#pragma unroll
+                for (int j = 0; j < AT_ONCE; j++)
+#pragma unroll
+                    for (int m = 0; m < MT; m++) {
+                        int t = (j0 + j) * MT + m;
+                        uint4 w = HELD ? held[t] : weights_of<I8>(at, t);
+#pragma unroll
+                        for (int nt = 0; nt < NT; nt++) multiply(acc[t % 4][nt], w, b[j][nt][0], b[j][nt][1]);
+                    }
+            }
+            if (!HELD) weights.release();
+        }
+    }
+
+    /// MT tiles of rows times the operand in `words`, this warp's k-tiles of `tiles`; partial sums to shared memory.
+    /// With SUMS the operand is the residual stream, and its norm is made too.
+    template <int MT, bool SUMS>
+    __device__ __forceinline__ void products(const uint2* words, int tiles, uint32_t epoch) {
+        float acc[4][NT][4] = {};
+        Sums sums;
+        int mine = anew((tiles - warp() + WARPS - 1) / WARPS); // none if tiles <= warp
+        if (SUMS && SUMMED == NT && (NT > 1 || mine <= 0)) ask(sums, 0);
+        if (SUMS && SUMMED < NT) { // registers are short
+#pragma unroll
+            for (int k = 0; k < NT; k += SUMMED) {
+                ask(sums, k);
+                ask_until_they_come(sums, k, epoch);
+                add_up(sums, k, epoch);
+            }
+        }
+        if (p.chunk == 16)
+            multiply_chunks<16, MT, SUMS>(acc, words, mine, epoch, sums);
+        else if (p.chunk == 8)
+            multiply_chunks<8, MT, SUMS>(acc, words, mine, epoch, sums);
+        else
+            multiply_chunks<4, MT, SUMS>(acc, words, mine, epoch, sums);
+        if (dirty) __syncthreads();
+        dirty = true;
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+#pragma unroll
+            for (int nt = 0; nt < NT; nt++) {
+                int n = nt * 8 + lane() % 4 * 2;
+                if (n >= p.columns) continue;
+                float* to = floats(PARTIAL) + (warp() * 2 + m) * S::TILE + n * S::COLUMN + lane() / 4;
+                float v[4];
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    v[i] = acc[m][nt][i] + acc[m + 2][nt][i];
+                    if (MT == 1) v[i] += acc[1][nt][i] + acc[3][nt][i];
+                }
+                to[0] = v[0];
+                to[S::COLUMN] = v[1];
+                to[8] = v[2];
+                to[S::COLUMN + 8] = v[3];
+            }
+        if (SUMS && SUMMED == NT && warp() < p.columns) {
+            ask_until_they_come(sums, 0, epoch);
+            add_up(sums, 0, epoch);
+        }
+        __syncthreads();
+    }
+
+    /// The sum over warps of one row of tile `m` and one column. A warp without k-tiles has written zeros.
+    __device__ float total(int m, int row, int n) const {
+        const float* from = floats(PARTIAL) + m * S::TILE + n * S::COLUMN + row;
+        float v[WARPS];
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) v[w] = from[w * 2 * S::TILE];
+        return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+    }
+
+    // Stages -----------------------------------------------------------------------------------------------------------
+
+    /// Sends one row per lane (16 are real) of column `n` of the residual stream, times the next norm's weight, and the
+    /// sums of all 16.
+    __device__ void publish(int tile, int n, float r, float weight, uint32_t epoch) const {
+        float v = r * weight, other = __shfl_down_sync(~0u, v, 1);
+        if (lane() < ROWS && lane() % 2 == 0) put(p.res + word<NT>(tile, n, lane() / 2), pack(v, other), epoch);
+        float sum = r, squares = r * r;
+#pragma unroll
+        for (int d = 8; d > 0; d /= 2) {
+            sum += __shfl_xor_sync(~0u, sum, d);
+            squares += __shfl_xor_sync(~0u, squares, d);
+        }
+        if (lane() == 0) {
+            unsigned long long e = static_cast<unsigned long long>(epoch) << 32;
+            asm volatile("st.relaxed.gpu.global.v2.b64 [%0], {%1, %2};" ::"l"(p.sums + n * p.km + tile),
+                         "l"(e | __float_as_uint(sum)), "l"(e | __float_as_uint(squares))
+                         : "memory");
         }
     }
 
     __device__ void embed(uint32_t epoch) {
-        int own = 0;
+        tid = anew(tid);
+        int own = 0, row = lane() % ROWS;
+#pragma unroll 1
         for (int tile = blockIdx.x; tile < p.km; tile += gridDim.x, own++) {
-            for (int i = thread(); i < ROWS * p.columns; i += THREADS) {
-                int row = i % ROWS, n = i / ROWS;
-                residual(p, own, n, row) = p.embedding[byte(n) * p.km * ROWS + tile * ROWS + row];
+            float weight = p.norm[tile * ROWS + row];
+#pragma unroll 1
+            for (int n = warp(); n < p.columns; n += WARPS) {
+                float r = p.embedding[byte(n) * p.km * ROWS + tile * ROWS + row];
+                if (lane() < ROWS) residual(own, n, row) = r;
+                publish(tile, n, r, weight, epoch);
             }
-            __syncthreads();
-            publish(p, tile, own, p.norm, epoch);
         }
     }
 
-    __device__ static float* history_of(const Params& p, int stream, int layer) {
+    __device__ float* history_of(int stream, int layer) const {
         return p.history + stream * p.history_stream + layer * p.history_layer;
     }
-    __device__ static float* h_of(const Params& p, int stream, int layer) {
-        return p.h + stream * p.h_stream + layer * p.h_layer;
+    __device__ float* h_of(int stream, int layer) const { return p.h + stream * p.h_stream + layer * p.h_layer; }
+
+    /// What the convolution of this warp's columns takes of the history of channel `d`: tap k takes `old[k]`, if it
+    /// takes any.
+    __device__ void load_history(float (&old)[NT][TAPS], int layer, int d) const {
+#pragma unroll
+        for (int i = 0; i < NT; i++) {
+            int n = warp() + WARPS * i;
+            old[i][0] = old[i][1] = old[i][2] = 0.0f;
+            if (n >= p.columns) continue;
+            int t = n - first_of(n);
+            const float* history = history_of(stream_of(n), layer);
+#pragma unroll
+            for (int k = 0; k < TAPS; k++)
+                old[i][k] = d < p.d_inner && k + t < p.d_conv - 1 ? history[(k + t) * p.d_inner + d] : 0.0f;
+        }
     }
 
-    /// Input projection, convolution, SiLU of the own channels.
-    __device__ void channels_in(int layer, uint32_t epoch) {
-        int own = 0, width = p.ki * ROWS, taps = p.d_conv - 1;
-        for (int tile = blockIdx.x; tile < p.ki; tile += gridDim.x, own++) {
-            int c = thread() % ROWS, n = thread() / ROWS, d = tile * ROWS + c;
-            bool real = n < p.columns, inside = d < p.d_inner;
-            int first = real ? first_of(n) : 0, t = n - first;
-            // What does not depend on the exchange is loaded before it; with many columns registers are short.
-            float old[3] = {}, w[4] = {}, bias = 0.0f;
-            auto load_weights = [&] {
-#pragma unroll
-                for (int k = 0; k < 4; k++)
-                    if (k < p.d_conv) w[k] = p.conv[(static_cast<uint64_t>(layer) * p.d_conv + k) * width + d];
-                bias = p.conv_bias[layer * width + d];
-            };
-            if constexpr (NT == 1) load_weights();
-            const float* history = history_of(p, real ? stream_of(n) : 0, layer);
-#pragma unroll
-            for (int k = 0; k < 3; k++) // column k + t of the history, if there is one
-                if (real && inside && k + t < taps) old[k] = history[(k + t) * p.d_inner + d];
-            if (own == 0) statistics(p, epoch);
-            products<2>(p.res, p.km, epoch);
-            if constexpr (NT > 1) load_weights();
+    /// Input projection, convolution, SiLU of the own channels. `old` is the history of the first own tile; it becomes
+    /// that of the next layer.
+    __device__ void channels_in(int layer, uint32_t turn, uint32_t epoch, float (&old)[NT][TAPS]) {
+        tid = anew(tid);
+        int own = 0, taps = p.d_conv - 1, c = lane() % ROWS, m = lane() / ROWS;
+        bool sequence = !p.commit && p.columns > 1;
 #pragma unroll 1
-            for (int i = thread(); i < 2 * ROWS * p.columns; i += THREADS) {
-                int row = i % ROWS, mt = i / ROWS % 2, col = i / (2 * ROWS);
-                uint64_t at = (static_cast<uint64_t>(layer) * 2 + mt) * width + tile * ROWS + row;
-                float sum = total<2>(p.km, mt, row, col) * p.in_scale[at];
-                float value = scale(col) * (sum - mean(col) * p.in_sum[at]) + p.in_bias[at];
-                (mt == 0 ? x(own, col, row) : z(own, col, row)) = value;
-            }
-            __syncthreads();
-            if (thread() / 32 * 32 < ROWS * p.columns) {
-                float sum = bias;
+        for (int tile = blockIdx.x; tile < p.ki; tile += gridDim.x, own++) {
+            int d = tile * ROWS + c;
+            const float* side = of_channels(turn, own);
+            float w[TAPS + 1], bias, in_scale, in_sum, in_bias;
+            auto load_vectors = [&] {
 #pragma unroll
-                for (int k = 0; k < 4; k++) {
-                    if (k >= p.d_conv) continue;
-                    int j = t - taps + k;
-                    float v = j < 0 ? (k < 3 ? old[k] : 0.0f) : x(own, first + j, c);
-                    sum = __fmaf_rn(w[k], v, sum);
+                for (int k = 0; k <= TAPS; k++) w[k] = side[Side::CONV + k * ROWS + c];
+                bias = side[Side::CONV_BIAS + c];
+                in_scale = side[Side::IN_SCALE + lane()];
+                in_sum = side[Side::IN_SUM + lane()];
+                in_bias = side[Side::IN_BIAS + lane()];
+            };
+            if (HELD) load_vectors();
+            if (own > 0) {
+                if (PREFETCH) load_history(old, layer, d);
+                products<2, false>(p.res, p.km, epoch);
+            } else {
+                products<2, true>(p.res, p.km, epoch);
+            }
+            if (!HELD) load_vectors();
+            if (!PREFETCH) load_history(old, layer, d);
+            float value[NT] = {};
+#pragma unroll
+            for (int i = 0; i < NT; i++) {
+                int n = warp() + WARPS * i;
+                if (n >= p.columns) break;
+                float sum = total(m, c, n) * in_scale;
+                value[i] = norm[i].y * (sum - norm[i].x * in_sum) + in_bias;
+            }
+            if (sequence) {
+#pragma unroll
+                for (int i = 0; i < NT; i++)
+                    if (warp() + WARPS * i < p.columns && m == 0) x(own, warp() + WARPS * i, c) = value[i];
+                __syncthreads();
+            }
+#pragma unroll
+            for (int i = 0; i < NT; i++) {
+                int n = warp() + WARPS * i;
+                if (n >= p.columns) break;
+                float sum = bias;
+                if (sequence) {
+                    int first = first_of(n), t = n - first;
+#pragma unroll
+                    for (int k = 0; k <= TAPS; k++) {
+                        if (k >= p.d_conv) continue;
+                        int j = t - taps + k;
+                        float v = k < TAPS && j < 0 ? old[i][k] : j == t ? value[i] : x(own, first + j, c);
+                        sum = __fmaf_rn(w[k], v, sum);
+                    }
+                } else { // each column is a stream
+#pragma unroll
+                    for (int k = 0; k <= TAPS; k++)
+                        if (k < p.d_conv) sum = __fmaf_rn(w[k], k < TAPS && k < taps ? old[i][k] : value[i], sum);
                 }
-                float value = silu(sum);
-                float other = __shfl_down_sync(~0u, value, 1);
-                if (real) {
-                    u(own, n, c) = value;
-                    if (c % 2 == 0) put(p.u + word<NT>(tile, n, c / 2), pack(value, other), epoch);
+                float after = silu(m == 0 ? sum : value[i]), other = __shfl_down_sync(~0u, after, 1);
+                if (m == 0 && c % 2 == 0) put(p.u + word<NT>(tile, n, c / 2), pack(after, other), epoch);
+                channel(1 + m, own)[n * ROWS + c] = after;
+                if (m == 0) {
                     if (p.kept_x) {
-                        uint64_t at = (static_cast<uint64_t>(layer) * p.columns + n) * width + d;
-                        p.kept_x[at] = x(own, n, c);
-                        p.kept_u[at] = value;
+                        uint64_t to = (static_cast<uint64_t>(layer) * p.columns + n) * (p.ki * ROWS) + d;
+                        p.kept_x[to] = value[i];
+                        p.kept_u[to] = after;
+                    }
+                    if (p.commit && d < p.d_inner) {
+                        float* history = history_of(stream_of(n), layer);
+#pragma unroll
+                        for (int k = 0; k < TAPS; k++)
+                            if (k < taps) history[k * p.d_inner + d] = k + 1 < TAPS && k + 1 < taps ? old[i][k + 1] : value[i];
                     }
                 }
             }
         }
+        if (PREFETCH && static_cast<int>(blockIdx.x) < p.ki)
+            load_history(old, layer + 1 < p.n_layer ? layer + 1 : 0, blockIdx.x * ROWS + c);
     }
 
     /// Rows of x_proj: dt, B, C.
-    __device__ void project(int layer, uint32_t epoch) {
-        int tiles = p.kd + p.kbc;
-        for (int tile = own_from(p.km); tile < tiles; tile += gridDim.x) {
-            products<1>(p.u, p.ki, epoch);
-            for (int i = thread(); i / 32 * 32 < ROWS * p.columns; i += THREADS) {
-                int row = i % ROWS, n = i / ROWS;
-                bool real = n < p.columns;
-                float v = 0.0f;
-                if (real) v = total<1>(p.ki, 0, row, n) * p.x_scale[(layer * tiles + tile) * ROWS + row];
-                float other = __shfl_down_sync(~0u, v, 1);
-                if (!real) continue;
+    __device__ void project(int layer, uint32_t turn, uint32_t epoch) {
+        tid = anew(tid);
+        int own = 0, tiles = p.kd + p.kbc, row = lane() % ROWS;
+#pragma unroll 1
+        for (int tile = x_tile; tile < tiles; tile += gridDim.x, own++) {
+            float scale = of_projection(turn, own)[row];
+            products<1, false>(p.u, p.ki, epoch);
+#pragma unroll 1
+            for (int n = warp(); n < p.columns; n += WARPS) {
+                float v = total(0, row, n) * scale, other = __shfl_down_sync(~0u, v, 1);
+                if (lane() >= ROWS) continue;
                 if (tile < p.kd) {
                     if (row % 2 == 0) put(p.dt + word<NT>(tile, n, row / 2), pack(v, other), epoch);
                 } else {
-                    int at = (tile - p.kd) * ROWS + row;
-                    put_float(p.bc + at * 32 + n, v, epoch);
+                    int at = (tile - p.kd) * ROWS + row, s = at < p.d_state ? at : at - p.d_state;
+                    if (s < p.d_state) {
+                        uint2* to = reinterpret_cast<uint2*>(p.bc + n * p.d_state + s);
+                        put_float(at < p.d_state ? to : to + 1, v, epoch);
+                    }
                     if (p.kept_b && at < p.d_state)
                         p.kept_b[(static_cast<uint64_t>(layer) * p.columns + n) * p.d_state + at] = v;
                 }
             }
-            __syncthreads();
+            __syncwarp();
         }
     }
 
     /// First tile of this block when tiles are dealt after `before` others.
-    __device__ int own_from(int before) {
+    __device__ int own_from(int before) const {
         int grid = gridDim.x;
         return (static_cast<int>(blockIdx.x) - before % grid + grid) % grid;
     }
 
-    /// Step size, scan and gate of the own channels.
-    __device__ void channels_out(int layer, uint32_t epoch) {
-        constexpr int GROUP = 256, AHEAD = NT == 1 && J == 1 ? 4 : 2;
-        int own = 0, width = p.ki * ROWS;
-        int half = thread() / GROUP, c = thread() % GROUP / 16, s0 = thread() % 16;
+    /// Piece `i` of what all blocks need of x_proj: 32 lanes of 16 bytes each, of dt or of B and C. Null if none.
+    __device__ const void* piece(int i, int lane) const {
+        int of_dt = p.kd * NT;
+        if (i < of_dt) return i % NT * 8 + lane / 4 < p.columns ? p.dt + (i * 32 + lane) * 2 : nullptr;
+        i = (i - of_dt) * 32 + lane;
+        return i < p.columns * p.d_state ? p.bc + i : nullptr;
+    }
+
+    /// Brings dt, B and C to shared memory.
+    __device__ void gather_selected(uint32_t epoch) {
+        int pieces = p.kd * NT + (p.columns * p.d_state + 31) / 32;
+#pragma unroll 1
+        for (int i = warp(); i < pieces; i += 2 * WARPS) {
+            const void *a = piece(i, lane()), *b = i + WARPS < pieces ? piece(i + WARPS, lane()) : nullptr;
+            unsigned long long v[4] = {};
+#pragma unroll 1
+            for (uint32_t polls = 0;; polls++) {
+                if (a) look2(a, v[0], v[1]);
+                if (b) look2(b, v[2], v[3]);
+                weights.pump(); // while these come
+                bool all = (!a || (is(v[0], epoch) && is(v[1], epoch))) && (!b || (is(v[2], epoch) && is(v[3], epoch)));
+                if (__all_sync(~0u, all)) break;
+                if (polls > PATIENCE) __trap();
+            }
+            // The shared arrays follow each other as the pieces do.
+            reinterpret_cast<uint2*>(dt)[i * 32 + lane()] = make_uint2(low(v[0]), low(v[1]));
+            if (b) reinterpret_cast<uint2*>(dt)[(i + WARPS) * 32 + lane()] = make_uint2(low(v[2]), low(v[3]));
+        }
+        __syncthreads();
+        dirty = false;
+    }
+
+    /// The state of column `n`'s stream.
+    __device__ void load_state(float (&h)[J], int layer, int n, int d) const {
+        const float* state = h_of(stream_of(n), layer) + static_cast<uint64_t>(d) * p.d_state;
+        int s0 = lane() % 16;
+#pragma unroll
+        for (int j = 0; j < J; j++) h[j] = d < p.d_inner && s0 + 16 * j < p.d_state ? state[s0 + 16 * j] : 0.0f;
+    }
+
+    __device__ bool starts(int n) const { return n < p.columns && first_of(n) == n; }
+
+    /// States of streams that start in columns `from` and up, but not at column 0.
+    __device__ void load_states(float (&h)[M][J], int layer, int from, int d) const {
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+#pragma unroll
+            for (int j = 0; j < J; j++) h[m][j] = 0.0f;
+            if (from + m > 0 && starts(from + m)) load_state(h[m], layer, from + m, d);
+        }
+    }
+
+    /// Step size, scan and gate of the own channels: two per warp, which from here on needs no other. `h` is the state
+    /// of the first column's stream for the first own tile.
+    __device__ void channels_out(int layer, uint32_t turn, uint32_t epoch, float (&h)[J]) {
+        tid = anew(tid);
+        int own = 0, c = thread() / 16, s0 = lane() % 16;
+#pragma unroll 1
         for (int tile = blockIdx.x; tile < p.ki; tile += gridDim.x, own++) {
             int d = tile * ROWS + c;
-            bool inside = d < p.d_inner;
-            float a[J], h[AHEAD][J];
+            const float* side = of_channels(turn, own);
+            float a[J];
+#pragma unroll
+            for (int j = 0; j < J; j++) a[j] = s0 + 16 * j < p.d_state ? side[Side::A + c * p.d_state + s0 + 16 * j] : 0.0f;
+            float skip = side[Side::SKIP + c], dt_scale = side[Side::DT_SCALE + c], dt_bias = side[Side::DT_BIAS + c];
+            float next[M][J];
+            if (p.columns > 1) load_states(next, layer, 0, d);
+            if (own == 0) {
+                gather_selected(epoch);
+            }
+            if (J > 1 || own > 0) load_state(h, layer, 0, d);
+            step_sizes(layer, tile, own, side, dt_scale, dt_bias);
+            if (p.columns == 1) {
+                scan_one(layer, epoch, tile, own, a, h, skip);
+                continue;
+            }
+#pragma unroll 1
+            for (int from = 0; from < p.columns; from += M) {
+                if (from > 0) load_states(next, layer, from, d);
+                scan(layer, epoch, tile, own, from, a, h, next, skip);
+            }
+        }
+    }
+
+    /// dt_proj and softplus for this warp's two channels.
+    __device__ void step_sizes(int layer, int tile, int own, const float* side, float dt_scale, float dt_bias) {
+        const uint4* units = reinterpret_cast<const uint4*>(side + channel_floats()) + lane();
+        const uint2* operand = reinterpret_cast<const uint2*>(dt) + lane();
+        float acc[2][NT][4] = {};
+        __syncwarp(); // the last tile's step sizes have been read
+#pragma unroll 1
+        for (int i = 0; i < p.kd; i += 2) {
+            uint4 w[2] = {};
+            if (I8) {
+                uint4 unit = units[i / 2 * 32];
+                w[0] = widened(unit.x, unit.y);
+                w[1] = widened(unit.z, unit.w);
+            } else {
+                w[0] = units[i * 32];
+                if (i + 1 < p.kd) w[1] = units[(i + 1) * 32];
+            }
+#pragma unroll
+            for (int k = 0; k < 2; k++) {
+                if (i + k >= p.kd) break;
+#pragma unroll
+                for (int nt = 0; nt < NT; nt++) {
+                    uint2 b = operand[((i + k) * NT + nt) * 32];
+                    multiply(acc[k][nt], w[k], b.x, b.y);
+                }
+            }
+        }
+        // Lane 16 h + n takes channel h, columns n and n + 16. Rows of the tile lie in lanes row % 8 * 4 and up.
+        int c = thread() / 16, from = c % 8 * 4 + lane() % 8 / 2;
+#pragma unroll
+        for (int t = 0; t < (NT + 1) / 2; t++) {
+            float v = 0.0f;
+#pragma unroll
+            for (int k = 0; k < (NT == 1 ? 1 : 2); k++) {
+                const float(&even)[4] = acc[0][t * 2 + k], (&odd)[4] = acc[1][t * 2 + k];
+                float left = __shfl_sync(~0u, c >= 8 ? even[2] + odd[2] : even[0] + odd[0], from);
+                float right = __shfl_sync(~0u, c >= 8 ? even[3] + odd[3] : even[1] + odd[1], from);
+                if (lane() % 16 / 8 == k) v = lane() % 2 ? right : left;
+            }
+            int n = t * 16 + lane() % 16;
+            if (n < p.columns) {
+                float delta = softplus(v * dt_scale + dt_bias);
+                floats(DELTA)[n * ROWS + c] = delta;
+                floats(DX)[n * ROWS + c] = delta * u(own, n, c);
+                if (p.kept_delta)
+                    p.kept_delta[(static_cast<uint64_t>(layer) * p.columns + n) * (p.ki * ROWS) + tile * ROWS + c] = delta;
+            }
+        }
+        __syncwarp();
+    }
+
+    /// Scan and gate of one channel and one or J states, of the only column.
+    __device__ void scan_one(int layer, uint32_t epoch, int tile, int own, const float (&a)[J], float (&h)[J], float skip) {
+        int c = thread() / 16, s0 = lane() % 16, d = tile * ROWS + c;
+        const float2* in = reinterpret_cast<const float2*>(bc);
+        float delta = floats(DELTA)[c], dx = floats(DX)[c], y = 0.0f, before = u(own, 0, c), gate = z(own, 0, c);
+#pragma unroll
+        for (int j = 0; j < J; j++) {
+            int s = s0 + 16 * j;
+            if (s >= p.d_state) continue;
+            float2 both = in[s];
+            h[j] = scan_step(h[j], delta, a[j], dx, both.x);
+            y = __fmaf_rn(both.y, h[j], y);
+        }
+#pragma unroll
+        for (int k = 8; k > 0; k /= 2) y += __shfl_xor_sync(~0u, y, k);
+        float g = __fmaf_rn(skip, before, y) * gate, other = __shfl_down_sync(~0u, g, 16);
+        if (lane() == 0) put(p.g + word<NT>(tile, 0, c / 2), pack(g, other), epoch);
+        if (p.commit && d < p.d_inner) {
+            float* state = h_of(stream_of(0), layer) + static_cast<uint32_t>(d * p.d_state);
+#pragma unroll
+            for (int j = 0; j < J; j++)
+                if (s0 + 16 * j < p.d_state) state[s0 + 16 * j] = h[j];
+        }
+    }
+
+    /// Scan and gate of one channel and one or J states, columns `from` and up. `h` is the state before them, unless a
+    /// stream starts here.
+    __device__ void scan(int layer, uint32_t epoch, int tile, int own, int from, const float (&a)[J], float (&h)[J],
+                         const float (&next)[M][J], float skip) {
+        int c = thread() / 16, s0 = lane() % 16, d = tile * ROWS + c;
+        const float2* in = reinterpret_cast<const float2*>(bc);
+        float y[M];
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            int n = from + m;
+            y[m] = 0.0f;
+            if (n >= p.columns) continue;
+            if (n > 0 && starts(n)) {
+#pragma unroll
+                for (int j = 0; j < J; j++) h[j] = next[m][j];
+            }
+            float delta = floats(DELTA)[n * ROWS + c], dx = floats(DX)[n * ROWS + c];
 #pragma unroll
             for (int j = 0; j < J; j++) {
                 int s = s0 + 16 * j;
-                a[j] = s < p.d_state ? p.a[(static_cast<uint64_t>(layer) * width + d) * p.d_state + s] : 0.0f;
+                if (s >= p.d_state) continue;
+                float2 both = in[n * p.d_state + s];
+                h[j] = scan_step(h[j], delta, a[j], dx, both.x);
+                y[m] = __fmaf_rn(both.y, h[j], y[m]);
             }
-            float skip = p.d_skip[layer * width + d];
-            // Streams of this half of the block: in the order of columns, every second one.
-            int stream = 0;
-            auto load = [&](int from) { // states of the next AHEAD streams of this half, whose columns start at `from`
-                int index = stream;
+            if (p.commit && d < p.d_inner) { // each column is a stream
+                float* state = h_of(stream_of(n), layer) + static_cast<uint64_t>(d) * p.d_state;
 #pragma unroll
-                for (int k = 0; k < AHEAD; k++)
-#pragma unroll
-                    for (int j = 0; j < J; j++) h[k][j] = 0.0f;
-#pragma unroll
-                for (int k = 0; k < AHEAD; k++) {
-                    while (from < p.columns && index % 2 != half) { // skip the other half's stream
-                        from = end_of(from);
-                        index++;
-                    }
-                    if (from >= p.columns) break;
-                    const float* state = h_of(p, stream_of(from), layer);
-#pragma unroll
-                    for (int j = 0; j < J; j++)
-                        if (inside && s0 + 16 * j < p.d_state) h[k][j] = state[d * p.d_state + s0 + 16 * j];
-                    from = end_of(from);
-                    index++;
-                }
-            };
-            load(0);
-            if (own == 0)
-                for (int i = THREADS - 1 - thread(); i < 2 * p.d_state * p.columns; i += THREADS) {
-                    int row = i / p.columns, n = i % p.columns;
-                    bc(p, n)[row] = get_float(p.bc + row * 32 + n, epoch);
-                }
-            float dt_bias = p.dt_bias[layer * width + tile * ROWS + thread() % ROWS];
-            float dt_scale = p.dt_scale[layer * width + tile * ROWS + thread() % ROWS];
-            products<1>(p.dt, p.kd, epoch);
-            for (int i = thread(); i < ROWS * p.columns; i += THREADS) {
-                int row = i % ROWS, n = i / ROWS;
-                float v = softplus(total<1>(p.kd, 0, row, n) * dt_scale + dt_bias);
-                floats(DELTA)[n * ROWS + row] = v;
-                floats(DX)[n * ROWS + row] = v * u(own, n, row);
-                if (p.kept_delta) {
-                    uint64_t at = (static_cast<uint64_t>(layer) * p.columns + n) * width + tile * ROWS + row;
-                    p.kept_delta[at] = v;
-                }
+                for (int j = 0; j < J; j++)
+                    if (s0 + 16 * j < p.d_state) state[s0 + 16 * j] = h[j];
             }
-            __syncthreads();
-            for (int from = 0; from < p.columns;) {
-#pragma unroll
-                for (int k = 0; k < AHEAD; k++) {
-                    while (from < p.columns && stream % 2 != half) {
-                        from = end_of(from);
-                        stream++;
-                    }
-                    if (from >= p.columns) break;
-                    int end = end_of(from);
-#pragma unroll 1
-                    for (int n = from; n < end; n++) {
-                        float sum = 0.0f, dn = floats(DELTA)[n * ROWS + c], dxn = floats(DX)[n * ROWS + c];
-                        const float* in = bc(p, n);
-#pragma unroll
-                        for (int j = 0; j < J; j++) {
-                            int s = s0 + 16 * j;
-                            if (s >= p.d_state) continue;
-                            h[k][j] = scan_step(h[k][j], dn, a[j], dxn, in[s]);
-                            sum = __fmaf_rn(in[p.d_state + s], h[k][j], sum);
-                        }
-#pragma unroll
-                        for (int b = 8; b > 0; b /= 2) sum += __shfl_xor_sync(~0u, sum, b);
-                        float y = __fmaf_rn(skip, u(own, n, c), sum) * silu(z(own, n, c));
-                        float other = __shfl_down_sync(~0u, y, 16);
-                        if (lane() == 0) put(p.g + word<NT>(tile, n, c / 2), pack(y, other), epoch);
-                    }
-                    if (p.commit && inside) {
-                        float* state = h_of(p, stream_of(from), layer);
-#pragma unroll
-                        for (int j = 0; j < J; j++)
-                            if (s0 + 16 * j < p.d_state) state[d * p.d_state + s0 + 16 * j] = h[k][j];
-                    }
-                    from = end;
-                    stream++;
-                }
-                if (from < p.columns) load(from);
-            }
-            if (p.commit) remember(p, layer, tile, own);
-            __syncthreads();
         }
-    }
-
-    /// First column after those of the stream that starts at column `from`.
-    __device__ int end_of(int from) {
-        int n = from + 1;
-        while (n < p.columns && first_of(n) == from) n++;
-        return n;
-    }
-
-    /// The newest inputs of the convolution become its history.
-    __device__ static __noinline__ void remember(const Params& p, int layer, int tile, int own) {
-        int c = thread() % ROWS, n = thread() / ROWS, d = tile * ROWS + c, taps = p.d_conv - 1;
-        if (n >= p.columns || d >= p.d_inner || (n + 1 < p.columns && first_of(n + 1) == first_of(n))) return;
-        float* history = history_of(p, stream_of(n), layer);
-        int count = n + 1 - first_of(n);
-        for (int k = 0; k < taps; k++) { // upwards: what is read lies above what is written
-            int j = k + count - taps;
-            history[k * p.d_inner + d] =
-                j < 0 ? history[(j + taps) * p.d_inner + d] : x(own, first_of(n) + j, c);
+        // The sum over 16 lanes, by one tree for every column: lane s keeps column s mod M.
+#pragma unroll
+        for (int k = 8; k > 0; k /= 2) {
+            bool up = lane() & k;
+#pragma unroll
+            for (int m = 0; m < (k < M ? k : M); m++) {
+                if (k < M) {
+                    float give = up ? y[m] : y[m + k], keep = up ? y[m + k] : y[m];
+                    y[m] = keep + __shfl_xor_sync(~0u, give, k);
+                } else {
+                    y[m] += __shfl_xor_sync(~0u, y[m], k);
+                }
+            }
         }
+        int n = from + s0;
+        bool real = s0 < M && n < p.columns;
+        float g = real ? __fmaf_rn(skip, u(own, n, c), y[0]) * z(own, n, c) : 0.0f;
+        float other = __shfl_down_sync(~0u, g, 16);
+        if (real && lane() < 16) put(p.g + word<NT>(tile, n, c / 2), pack(g, other), epoch);
     }
 
     /// Rows of out_proj, added to the residual stream.
-    __device__ void add_out(int layer, uint32_t epoch) {
-        int own = 0;
+    __device__ void add_out(uint32_t turn, uint32_t epoch) {
+        tid = anew(tid);
+        int own = 0, row = lane() % ROWS;
+#pragma unroll 1
         for (int tile = blockIdx.x; tile < p.km; tile += gridDim.x, own++) {
-            products<1>(p.g, p.ki, epoch);
-            for (int i = thread(); i < ROWS * p.columns; i += THREADS) {
-                int row = i % ROWS, n = i / ROWS;
-                float v = total<1>(p.ki, 0, row, n) * p.out_scale[layer * p.km * ROWS + tile * ROWS + row];
-                residual(p, own, n, row) += v;
+            const float* side = of_residual(turn, own);
+            float scale = side[Side::OUT_SCALE + row], weight = side[Side::NEXT_NORM + row];
+            products<1, false>(p.g, p.ki, epoch);
+#pragma unroll 1
+            for (int n = warp(); n < p.columns; n += WARPS) {
+                float r = residual(own, n, row) + total(0, row, n) * scale;
+                __syncwarp();
+                if (lane() < ROWS) residual(own, n, row) = r;
+                publish(tile, n, r, weight, epoch + 1);
             }
-            __syncwarp(); // a lane publishes what its own warp wrote
-            publish(p, tile, own, p.norm + static_cast<uint64_t>(layer + 1) * p.km * ROWS, epoch + 1);
-            __syncthreads();
         }
     }
 
     __device__ void head(int pass, uint32_t epoch) {
-        bool fresh = true;
-        for (int tile = own_from(p.km + p.kd + p.kbc); tile < 256 / ROWS; tile += gridDim.x) {
-            if (fresh) statistics(p, epoch);
-            fresh = false;
-            products<1>(p.res, p.km, epoch);
-            for (int i = thread(); i < ROWS * p.columns; i += THREADS) {
-                int row = tile * ROWS + i % ROWS, n = i / ROWS;
-                float sum = total<1>(p.km, 0, i % ROWS, n) * p.head_scale[row];
-                float v = scale(n) * (sum - mean(n) * p.head_sum[row]) + p.head_bias[row];
+        tid = anew(tid);
+        int tile = head_tile;
+        bool first = true;
+#pragma unroll 1
+        for (; tile < 256 / ROWS; tile += gridDim.x, first = false) {
+            int row = tile * ROWS + lane() % ROWS;
+            float scale = p.head_scale[row], sum_of_row = p.head_sum[row], bias = p.head_bias[row];
+            if (first)
+                products<1, true>(p.res, p.km, epoch);
+            else
+                products<1, false>(p.res, p.km, epoch);
+#pragma unroll
+            for (int i = 0; i < NT; i++) {
+                int n = warp() + WARPS * i;
+                if (n >= p.columns) break;
+                float sum = total(0, lane() % ROWS, n) * scale;
+                float v = norm[i].y * (sum - norm[i].x * sum_of_row) + bias;
+                if (lane() >= ROWS) continue;
                 put_float(p.logits + row * 32 + n, v, epoch);
-                if (p.out_logits)
-                    p.out_logits[(static_cast<uint64_t>(pass) * p.columns + n) * 256 + row] = v;
+                if (p.out_logits) p.out_logits[(static_cast<uint64_t>(pass) * p.columns + n) * 256 + row] = v;
             }
-            __syncthreads();
+            __syncwarp();
         }
     }
 
@@ -741,20 +1070,26 @@ struct Block {
     }
 
     /// The next byte of each column, in every block that needs it: the largest logit, or a draw by Gumbel noise.
-    __device__ static __noinline__ void sample(const Params& p, int pass, uint32_t epoch) {
+    __device__ void sample(int pass, uint32_t epoch) {
+        tid = anew(tid);
+        if (dirty) __syncthreads();
+        dirty = true;
+#pragma unroll 1
         for (int i = thread(); i < 256 * p.columns; i += THREADS) {
             int row = i % 256, n = i / 256;
             floats(PARTIAL)[n * 256 + row] = get_float(p.logits + row * 32 + n, epoch);
         }
         __syncthreads();
+#pragma unroll 1
         for (int n = warp(); n < p.columns; n += WARPS) {
             float best = -3.4e38f;
             int choice = 0;
+#pragma unroll 4
             for (int row = lane(); row < 256; row += 32) {
                 float v = floats(PARTIAL)[n * 256 + row];
                 if (p.temperature > 0.0f) {
                     unsigned long long at = ((p.position + pass) * 32 + n) * 256 + row;
-                    v = v / p.temperature - logf(-logf(uniform(p.seed, at)));
+                    v = __fdividef(v, p.temperature) - __logf(-__logf(uniform(p.seed, at)));
                 }
                 if (v > best) {
                     best = v;
@@ -774,31 +1109,65 @@ struct Block {
                 byte(n) = choice;
                 if (blockIdx.x == 0) p.out_bytes[static_cast<uint64_t>(pass) * p.columns + n] = static_cast<uint8_t>(choice);
             }
+            __syncwarp(); // the same warp embeds this column
         }
-        __syncthreads();
     }
 
-    __device__ void run() {
-        weights.start(p);
+    __device__ void fetch_side(uint32_t turn, int layer) const {
+        const uint8_t* from = p.side + (static_cast<uint64_t>(blockIdx.x) * p.n_layer + layer) * p.side_bytes;
+        expect(side_bar(turn), p.side_bytes);
+        copy(shared_address(side(turn)), from, p.side_bytes, side_bar(turn));
+    }
+
+    __device__ void start() {
+        uint32_t bars = shared_address(floats(BARS));
+        if (thread() < WARPS * MOST_SLOTS + 2)
+            asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(bars + 8 * thread()) : "memory");
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
         if (thread() < p.columns) {
             stream_of(thread()) = p.stream_of[thread()];
             first_of(thread()) = p.first_of[thread()];
             byte(thread()) = p.bytes[thread()];
         }
         __syncthreads();
+        uint32_t ring = (shared_address(res + most(p.km) * C * ROWS) + 127) / 128 * 128;
+        weights.start(p, p.chunk * (I8 ? UNIT / 2 : UNIT), ring, bars);
+        if (thread() == 0) {
+            fetch_side(0, 0);
+            if (p.passes * p.n_layer > 1) fetch_side(1, p.n_layer > 1 ? 1 : 0);
+        }
+    }
+
+    __device__ void run() {
+        start();
+        uint32_t turn = 0, turns = p.passes * p.n_layer;
+        bool has_channels = static_cast<int>(blockIdx.x) < p.ki;
+        int d = blockIdx.x * ROWS;
+        float old[NT][TAPS];
+        if (PREFETCH && has_channels) load_history(old, 0, d + lane() % ROWS);
+#pragma unroll 1
         for (int pass = 0; pass < p.passes; pass++) {
             uint32_t epoch = p.epoch + pass * (p.n_layer + 1) + 1;
             embed(epoch);
-            for (int layer = 0; layer < p.n_layer; layer++, epoch++) {
-                channels_in(layer, epoch);
-                project(layer, epoch);
-                channels_out(layer, epoch);
-                add_out(layer, epoch);
+#pragma unroll 1
+            for (int layer = 0; layer < p.n_layer; layer++, epoch++, turn++) {
+                __syncthreads();
+                dirty = false;
+                // Everyone has left the last layer, so its vectors may be overwritten.
+                if (turn > 0 && turn + 1 < turns && thread() == THREADS - 1)
+                    fetch_side(turn + 1, layer + 1 < p.n_layer ? layer + 1 : 0);
+                float h[J] = {};
+                if (J == 1 && has_channels) load_state(h, layer, 0, d + thread() / 16); // else registers are short
+                wait(side_bar(turn), turn / 2 % 2);
+                channels_in(layer, turn, epoch, old);
+                project(layer, turn, epoch);
+                channels_out(layer, turn, epoch, h);
+                add_out(turn, epoch);
             }
             head(pass, epoch);
-            weights.end_of_pass();
-            bool needs = static_cast<int>(blockIdx.x) < p.km || blockIdx.x == 0;
-            if (p.out_bytes && needs) sample(p, pass, epoch);
+            bool needs = static_cast<int>(blockIdx.x) < p.km;
+            if (p.out_bytes && needs) sample(pass, epoch);
         }
     }
 };
