@@ -83,6 +83,9 @@ fn shapes() -> Vec<Dims> {
         // Nothing is a multiple of a tile.
         Dims { norm: Norm::Layer, tied_head: false, ..dims(40, 3, 72, 5, 3, 3) },
         dims(24, 1, 40, 20, 2, 17),
+        // Chunks of 8 and of 16 tiles of decode's weights.
+        dims(512, 1, 1024, 16, 4, 32),
+        dims(1024, 2, 2048, 16, 4, 64),
         // More channels than multiprocessors have tiles.
         dims(2304, 1, 4608, 16, 4, 144),
         Dims { norm: Norm::Layer, ..dims(272, 2, 544, 64, 4, 17) },

@@ -163,17 +163,16 @@ impl Decoder {
     /// [`CudaError::OldDevice`] before compute capability 9.0, [`CudaError::Shape`] if a block does not fit a
     /// multiprocessor, [`CudaError::OutOfMemory`].
     /// # Cost
-    /// One pass over the weights on all cores. On the device: the weights, and 40 MB of vectors at 1024 x 53; the first
-    /// [`Decoder::verify`] takes 42 MB more.
+    /// One pass over the weights on all cores. On the device: the weights, and 40 MB of vectors at 1024 x 53.
     pub(crate) fn load(device: &Arc<Device>, model: &Checkpoint, steps: Option<&RowSteps>) -> Result<Self, CudaError> {
         let (major, minor) = device.context().compute_capability()?;
         if major < 9 {
             return Err(CudaError::OldDevice { name: device.name().to_owned(), major, minor, needed: 9 });
         }
         let dims = model.dims;
+        let form = if steps.is_some() { Form::I8 } else { Form::Bf16 };
         let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
         let limit = device.context().attribute(attribute)? as usize;
-        let form = if steps.is_some() { Form::I8 } else { Form::Bf16 };
         let plan = Plan::new(&dims, form, device.sms() as usize, limit);
         let kernels = Kernels::load(device, &plan, form, dims.d_state, limit)?;
         let packed = Packed::new(model, steps, &plan);

@@ -57,10 +57,11 @@ impl<'a> Rows<'a> {
         Self::new(data, columns, (0..rows.next_multiple_of(TILE)).map(|r| (r < rows).then_some(r)).collect(), steps)
     }
 
+    /// What the kernel multiplies the normed residual stream with.
     fn after_norm(data: &'a [f32], layer: &Layer, dims: &Dims, steps: Option<&[f32]>) -> Self {
-        let form = if steps.is_some() { Form::I8 } else { Form::Bf16 };
         let mut rows = Self::plain(data, dims.d_model, steps);
         if !layer.norm_bias.is_empty() {
+            let form = if steps.is_some() { Form::I8 } else { Form::Bf16 };
             rows.sum = rows.times(form, &layer.norm);
             rows.bias = rows.times(form, &layer.norm_bias);
         }
