@@ -52,6 +52,7 @@ if grep -qw avx512_vnni /proc/cpuinfo 2>/dev/null; then backends=avx512,$backend
 step "tests" env MAMBABYTE_EXPECT_BACKENDS="$backends" cargo test --quiet --workspace
 step "lints with GPU code" cargo clippy --quiet -p mambabyte -p mambabyte-host --features mambabyte/cuda --all-targets -- -D warnings
 step "what GPU code does without a GPU" cargo test --quiet -p mambabyte-host --features cuda
+step "the command without a GPU" cargo test --quiet -p mambabyte --features cuda --lib
 chip_step "the GPU kernels: current, no spills, arithmetic equal to the CPU's" cargo xtask cuda check
 chip_step "the library in Node and in Chromium" cargo xtask web test
 chip_step "core for chips" cargo xtask firmware core
