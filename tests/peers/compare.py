@@ -4,7 +4,7 @@
     python3 -m venv /tmp/peers && /tmp/peers/bin/python tests/peers/compare.py --mambabyte target/release/mambabyte
 
 Run it with the Python of a fresh virtual environment: what is missing there is installed from PyPI first.
-llama-cpp-python compiles llama.cpp for this machine, which takes a while. Weights are random, so only speed means
+llama-cpp-python compiles llama.cpp for this machine, which takes a while, and so does candle. Weights are random, so only speed means
 anything. Every peer reads one byte at a time with greedy choice (decode), and 512 bytes in one call (prefill), in a
 process of its own. In a round all take turns; figures are medians over rounds.
 """
@@ -25,6 +25,7 @@ PACKAGES = {
     "llama": ["llama-cpp-python", "gguf", "numpy"],
     "onnx": ["onnxruntime", "onnx", "numpy"],
     "transformers": ["torch", "transformers", "numpy"],
+    "candle": [],
 }
 
 
@@ -302,8 +303,20 @@ def run_onnx(size, threads, seconds, folder):
     return {"decode": decode, "prefill": clock(seconds, step)}
 
 
-PEERS = {"llama": run_llama, "onnx": run_onnx, "transformers": run_transformers}
-TITLES = {"llama": "llama.cpp Q8_0", "onnx": "ONNX Runtime int8", "transformers": "transformers f32"}
+def run_candle(size, threads, seconds, _folder):
+    """A program of its own, built when it is first asked for."""
+    crate = Path(__file__).parent / "candle"
+    subprocess.run(["cargo", "build", "--quiet", "--release", "--locked"], cwd=crate, check=True)
+    width, layers, _, _ = shape(size)
+    arguments = [crate / "target/release/peer-candle", str(width), str(layers), str(seconds)]
+    environment = dict(os.environ, RAYON_NUM_THREADS=str(threads))
+    return json.loads(subprocess.run(arguments, stdout=subprocess.PIPE, check=True, env=environment).stdout)
+
+
+PEERS = {"llama": run_llama, "onnx": run_onnx, "transformers": run_transformers, "candle": run_candle}
+TITLES = {
+    "llama": "llama.cpp Q8_0", "onnx": "ONNX Runtime int8", "transformers": "transformers f32", "candle": "candle f32",
+}
 
 
 # ---------------------------------------------------------------- the comparison
@@ -355,7 +368,7 @@ def main():
     if args.child:
         peer, size, folder = args.child
         figures = PEERS[peer](size, args.threads, args.seconds, folder)
-        figures["peak_rss"] = peak_rss()
+        figures.setdefault("peak_rss", peak_rss())
         print(json.dumps(figures))
         return
     peers = [p for p in args.peers.split(",") if p]

@@ -175,7 +175,7 @@ pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8,
     let (Some(w), Some(code), Some(y)) = (w.get(..rows * n), code.get(..rows), y.get_mut(..rows)) else { return };
     let shift = base as u32 + 7;
     let start = isa.start(x);
-    let panel = 4 * ROWS * n;
+    let panel = (4 * ROWS * n).max(1);
     let last = rows - rows % (4 * ROWS);
     let mut ahead = if w.len() < FETCHED { &[] } else { w };
     let panels = w.chunks_exact(panel).zip(code.as_chunks::<ROWS>().0.as_chunks::<4>().0);
