@@ -4,7 +4,7 @@
     python3 -m venv /tmp/peers && /tmp/peers/bin/python tests/peers/compare.py --mambabyte target/release/mambabyte
 
 Run it with the Python of a fresh virtual environment: what is missing there is installed from PyPI first.
-llama-cpp-python compiles llama.cpp for this machine, which takes a while, and so does candle. Weights are random, so only speed means
+llama-cpp-python and candle are compiled for this machine, which takes a while. Weights are random, so only speed means
 anything. Every peer reads one byte at a time with greedy choice (decode), and 512 bytes in one call (prefill), in a
 process of its own. In a round all take turns; figures are medians over rounds.
 """

@@ -549,9 +549,9 @@ fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = ([i16; 2], [i16
     b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0).map(|(&b, &c)| (b, c))
 }
 
-/// All states of 32 channels whose decays are free; `at` is the first channel in `h` and `a_log`, in rows of `n`.
+/// All states of 32 channels whose decays are free. `AHEAD`: the channels behind them are next; `at` is the first channel in `h` and `a_log`, in rows of `n`.
 #[inline(always)]
-fn free_32<I: Isa>(
+fn free_32<I: Isa, const AHEAD: bool>(
     isa: I,
     h: &mut [i16],
     a_log: &[u8],
@@ -570,8 +570,10 @@ fn free_32<I: Isa>(
     let (rates, dx) = (isa.rates(isa.narrow(first, last)), isa.load_h(dx));
     let mut sums = isa.no_sums();
     for (b, c) in pairs(b, c) {
-        fetch_rows(isa, h, at, n);
-        fetch_rows(isa, a_log, at, n);
+        if AHEAD {
+            fetch_rows(isa, h, at, n);
+            fetch_rows(isa, a_log, at, n);
+        }
         let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else { return };
         let (a0, a1) = (isa.decays_h(rates, first), isa.decays_h(rates, second));
         let Some(row) = at_row_mut(h, at) else { return };
@@ -591,7 +593,7 @@ fn free_32<I: Isa>(
 
 /// The same with the powers of one decay, which stay in a register.
 #[inline(always)]
-fn tied_32<I: Isa>(
+fn tied_32<I: Isa, const AHEAD: bool>(
     isa: I,
     h: &mut [i16],
     n: usize,
@@ -606,7 +608,9 @@ fn tied_32<I: Isa>(
     let mut a = r;
     let mut sums = isa.no_sums();
     for (b, c) in pairs(b, c) {
-        fetch_rows(isa, h, at, n);
+        if AHEAD {
+            fetch_rows(isa, h, at, n);
+        }
         let Some(row) = at_row_mut(h, at) else { return };
         let h0 = update(isa, row, a, dx, b[0]);
         a = isa.mul_q15(a, r);
@@ -645,7 +649,7 @@ pub(crate) fn scan_free<I: Isa>(
     let base = index_base(a_base);
     let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(log_delta.as_chunks().0);
     for (d, ((y, dx), l)) in (0..n).step_by(32).zip(blocks) {
-        free_32(isa, h, a_log, n, d, base, b, c, l, dx, y);
+        free_32::<_, true>(isa, h, a_log, n, d, base, b, c, l, dx, y);
     }
     let left = y.as_chunks_mut::<32>().1.iter_mut().zip(log_delta.as_chunks::<32>().1).zip(dx.as_chunks::<32>().1);
     for (d, ((y, &l), &dx)) in (n & !31..n).zip(left) {
@@ -675,7 +679,7 @@ pub(crate) fn scan_tied<I: Isa>(
     }
     let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(r.as_chunks().0);
     for (d, ((y, dx), r)) in (0..n).step_by(32).zip(blocks) {
-        tied_32(isa, h, n, d, b, c, r, dx, y);
+        tied_32::<_, true>(isa, h, n, d, b, c, r, dx, y);
     }
     let left = y.as_chunks_mut::<32>().1.iter_mut().zip(r.as_chunks::<32>().1).zip(dx.as_chunks::<32>().1);
     for (d, ((y, &r), &dx)) in (n & !31..n).zip(left) {
@@ -707,7 +711,7 @@ pub(crate) fn scan_free_block<I: Isa>(
         let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
         for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
             let (Some(l), Some(dx), Some(y)) = (at_row(l, d), at_row(dx, d), at_row_mut(y, d)) else { return };
-            free_32(isa, h, a_log, n, d, base, b, c, l, dx, y);
+            free_32::<_, false>(isa, h, a_log, n, d, base, b, c, l, dx, y);
         }
     }
     if !whole {
@@ -735,7 +739,7 @@ pub(crate) fn scan_tied_block<I: Isa>(
         let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
         for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
             let (Some(r), Some(dx), Some(y)) = (at_row(r, d), at_row(dx, d), at_row_mut(y, d)) else { return };
-            tied_32(isa, h, n, d, b, c, r, dx, y);
+            tied_32::<_, false>(isa, h, n, d, b, c, r, dx, y);
         }
     }
     if !whole {

@@ -11,23 +11,19 @@ use super::float::scan::{Scan, ScanArgs, ScanShape};
 use super::{CudaError, Device, GpuModel, Want};
 use crate::{Checkpoint, Layer};
 
-/// A generator of numbers for weights and inputs (SplitMix64).
+/// Numbers for weights and inputs, from the core's generator.
 #[derive(Clone, Debug)]
-pub struct Numbers(u64);
+pub struct Numbers(Rng);
 
 impl Numbers {
     /// Equal seeds give equal numbers.
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Rng::new(seed))
     }
 
     /// 64 bits.
     pub const fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// In `[0, 1)`.

@@ -3,7 +3,7 @@
 //! [`DECAY`](crate::tables::DECAY) is a table, and a gather of 32 decays takes about 60 cycles. The rate of a sum of
 //! logarithms is a product: one of 128 mantissas for the channel, one of 32 for the state, looked up in registers. Then
 //! `2^-rate` is a polynomial and a scaling. Lanes of f32 are a calculator here, not an approximation: the coefficients
-//! were searched until each of the 1.2 million sums of an index and a byte rounds to the table's entry, and a test
+//! were searched until each of the 2.6 million pairs of an index and a byte rounds to the table's entry, and a test
 //! compares them all. Rounding modes are in the instructions, whatever the thread's control register says.
 
 use core::arch::x86_64::*;
