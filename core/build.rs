@@ -15,6 +15,7 @@ fn main() {
         "mambabyte_neon",
         "mambabyte_simd128",
         "mambabyte_vector",
+        "mambabyte_tiles",
     ] {
         println!("cargo:rustc-check-cfg=cfg({cfg})");
     }
@@ -54,6 +55,8 @@ fn main() {
         ("mambabyte_neon", neon),
         ("mambabyte_simd128", simd128),
         ("mambabyte_vector", avx2 || avx512 || neon || simd128),
+        // Weights in tiles: where there is memory for a copy of them.
+        ("mambabyte_tiles", avx512 || std && !(target.starts_with("thumb") || target.starts_with("riscv32"))),
     ] {
         if present {
             println!("cargo:rustc-cfg={cfg}");

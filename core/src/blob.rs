@@ -49,6 +49,8 @@ pub struct Blob<'a> {
     pub(crate) head: HeadParams,
     fingerprint: Fingerprint,
     sections: [&'a [u8]; SECTIONS],
+    #[cfg(mambabyte_tiles)]
+    tiled: bool,
 }
 
 /// Header numbers that the step needs.
@@ -191,9 +193,36 @@ impl<'a> Blob<'a> {
         let norm_eps = u64_at(bytes, 64);
         let head = HeadParams { residual_frac, norm_f_shift, embedding_shift, head_shift, norm_eps };
         let fingerprint = array_at(bytes, 80);
-        let blob = Blob { dims, bytes, head, fingerprint, sections };
+        let blob = Blob {
+            dims,
+            bytes,
+            head,
+            fingerprint,
+            sections,
+            #[cfg(mambabyte_tiles)]
+            tiled: false,
+        };
         blob.check_params()?;
         Ok(blob)
+    }
+
+    /// [`Blob::parse_unsummed`] of bytes whose matrices were put in tiles since they were checked: every one of
+    /// [`tiles::matrices`](crate::tiles::matrices) by [`tiles::tile`](crate::tiles::tile).
+    ///
+    /// Such a blob is one to run, on a backend that [reads tiles](crate::Backend::reads_tiles). To whoever reads its
+    /// matrices in another way they are in disorder, and their checksums do not hold.
+    ///
+    /// # Errors
+    /// As [`Blob::parse_unsummed`].
+    #[cfg(mambabyte_tiles)]
+    pub fn parse_tiled(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
+        Ok(Blob { tiled: true, ..Self::parse_unsummed(bytes)? })
+    }
+
+    /// Whether the matrices are in tiles.
+    #[cfg(mambabyte_tiles)]
+    pub(crate) const fn is_tiled(&self) -> bool {
+        self.tiled
     }
 
     /// Compares the CRC-32 that the caller computed over [`Blob::section`] with the stored one.
@@ -308,6 +337,8 @@ impl<'a> Blob<'a> {
             state_code: self.elements(Section::StateCode),
             out_proj_code: self.elements(Section::OutProjCode),
             out_proj: self.elements(Section::OutProj),
+            #[cfg(mambabyte_tiles)]
+            tiled: self.tiled,
         };
         Layers { dims: self.dims, params: self.elements(Section::LayerParams), rest }
     }

@@ -228,6 +228,7 @@ pub mod norm;
 #[cfg(feature = "f32")]
 pub mod oracle;
 pub mod prefill;
+mod projection;
 #[cfg(feature = "record")]
 pub mod record;
 pub mod sample;
@@ -242,6 +243,8 @@ mod sort;
 pub mod state;
 pub mod step;
 pub mod tables;
+#[cfg(mambabyte_tiles)]
+pub mod tiles;
 
 pub use blob::{Blob, BlobError, Fingerprint};
 pub use dims::{Dims, Norm, VOCAB};

@@ -18,6 +18,7 @@ use core::ops::{DerefMut, Range};
 use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB};
 use crate::prefill::{part, words};
+use crate::projection::Matrix;
 use crate::simd::{Backend, Gate, Kernels, gate_shift, with_kernels};
 use crate::state::StateError;
 
@@ -35,8 +36,8 @@ pub struct Share {
 }
 
 impl Share {
-    /// The share of member `index` of `members`. Shares tile every range; all but the last end at multiples of 64
-    /// channels and 16 rows, so that vectors are full. A share of a small model can be empty.
+    /// The share of member `index` of `members`. Shares tile every range; all but the last end at multiples of 64,
+    /// so that vectors and panels of tiles are full. A share of a small model can be empty.
     pub fn of(dims: &Dims, index: usize, members: usize) -> Self {
         let range = |n: usize, step: usize| {
             let blocks = n.div_ceil(step);
@@ -45,8 +46,8 @@ impl Share {
         };
         Self {
             channels: range(dims.d_inner, 64),
-            select: range(dims.x_proj_rows(), 16),
-            output: range(dims.d_model, 16),
+            select: range(dims.x_proj_rows(), 64),
+            output: range(dims.d_model, 64),
             head: range(VOCAB, 16),
         }
     }
@@ -166,7 +167,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Member<'b, S> {
         if have < need {
             return Err(StateError::TooSmall { what: "scratch memory of the member", need, have });
         }
-        Ok(Self { blob, backend, share, scratch })
+        Ok(Self { blob, backend: backend.for_blob(&blob), share, scratch })
     }
 
     /// What this member computes.
@@ -219,16 +220,14 @@ impl<'b, S: DerefMut<Target = [i32]>> Member<'b, S> {
         let Some(x) = x.get_mut(own.clone()) else { return };
         let history = state.get_mut(..(dims.d_conv - 1) * own.len()).unwrap_or(&mut []);
         let conv = bytemuck::cast_slice(strided.get(..dims.d_conv * own.len()).unwrap_or(&[]));
-        let gate = dims.d_inner + own.start..dims.d_inner + own.end;
         let code = layer.conv_code.get(own.clone()).unwrap_or(&[]);
         let bias = layer.conv_bias.get(own.clone()).unwrap_or(&[]);
-        let (w_x, code_x) = rows(layer.in_proj, layer.in_proj_code, &own, dims.d_model);
-        let (w_z, code_z) = rows(layer.in_proj, layer.in_proj_code, &gate, dims.d_model);
+        let (w_x, w_z) = (Matrix::in_proj_x(layer, &dims), Matrix::in_proj_z(layer, &dims));
         with_kernels!(backend, |k| {
             k.norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
             k.pack(u);
-            k.matvec_i16(w_x, code_x, p.in_proj_shift, u, x);
-            k.matvec_i16(w_z, code_z, p.in_proj_shift, u, z);
+            w_x.rows(&own, dims.d_model).to_i16(k, p.in_proj_shift, u, x);
+            w_z.rows(&own, dims.d_model).to_i16(k, p.in_proj_shift, u, z);
             k.conv1d_silu(x, history, conv, code, bias, p.conv_shift, p.x_frac);
         });
     }
@@ -238,12 +237,12 @@ impl<'b, S: DerefMut<Target = [i32]>> Member<'b, S> {
         let backend = self.backend;
         let (dims, share, Scratch { x, packed, x_proj, .. }) = self.parts();
         let own = share.select.clone();
-        let (w, code) = rows(layer.x_proj, layer.x_proj_code, &own, dims.d_inner);
+        let x_proj_rows = Matrix::x_proj(layer, &dims).rows(&own, dims.d_inner);
         let Some(out) = x_proj.get_mut(own.clone()) else { return };
         packed.copy_from_slice(x);
         with_kernels!(backend, |k| {
             k.pack(packed);
-            k.matvec_i16(w, code, layer.params.x_proj_shift, packed, out);
+            x_proj_rows.to_i16(k, layer.params.x_proj_shift, packed, out);
         });
         let limit = dims.c_limit() as i16;
         for (row, c) in own.zip(out) {
@@ -262,7 +261,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Member<'b, S> {
         let (Some(x), Some(y)) = (x.get_mut(own.clone()), y.get_mut(own.clone())) else { return 0 };
         let h = state.get_mut((dims.d_conv - 1) * own.len()..).unwrap_or(&mut []);
         let a_log = strided.get(dims.d_conv * own.len()..).unwrap_or(&[]);
-        let (w, code) = rows(layer.dt_proj, layer.dt_proj_code, &own, dims.dt_rank);
+        let dt_proj = Matrix::dt_proj(layer, &dims).rows(&own, dims.dt_rank);
         let bias = layer.dt_bias.get(own.clone()).unwrap_or(&[]);
         let state_code = layer.state_code.get(own.clone()).unwrap_or(&[]);
         let Some((dt, bc)) = x_proj.split_at_checked(dims.dt_rank) else { return 0 };
@@ -276,7 +275,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Member<'b, S> {
             z_frac: p.z_frac,
         };
         with_kernels!(backend, |k| {
-            k.log_delta(w, code, p.dt_proj_shift, dt, bias, log_delta);
+            dt_proj.log_delta(k, p.dt_proj_shift, dt, bias, log_delta);
             k.delta_x(x, log_delta, p.dx_base, state_code, dx);
             if dims.tied_decays {
                 k.first_decay(log_delta, a_log, p.a_base);
@@ -293,13 +292,13 @@ impl<'b, S: DerefMut<Target = [i32]>> Member<'b, S> {
         let backend = self.backend;
         let (dims, share, Scratch { packed, y, residual, .. }) = self.parts();
         let own = share.output.clone();
-        let (w, code) = rows(layer.out_proj, layer.out_proj_code, &own, dims.d_inner);
+        let out_proj = Matrix::out_proj(layer, &dims).rows(&own, dims.d_inner);
         let Some(residual) = residual.get_mut(own) else { return };
         let down = gate_shift(largest);
         with_kernels!(backend, |k| {
             k.gate_narrow(y, down, packed);
             k.pack(packed);
-            k.matvec_add(w, code, layer.params.out_proj_shift - down, packed, residual);
+            out_proj.add(k, layer.params.out_proj_shift - down, packed, residual);
         });
     }
 

@@ -12,6 +12,7 @@ use core::ops::DerefMut;
 
 use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB};
+use crate::projection::Matrix;
 use crate::simd::{Backend, BlockBc, Gate, Kernels, with_kernels};
 use crate::state::{State, StateError};
 use crate::step::{Logits, take};
@@ -194,12 +195,12 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         if have < need {
             return Err(StateError::TooSmall { what: "scratch memory of the block", need, have });
         }
-        Ok(Self { blob, backend: Backend::detect(), positions, filled: 0, scratch })
+        Ok(Self { blob, backend: Backend::detect().for_blob(&blob), positions, filled: 0, scratch })
     }
 
     /// The same on another backend, with the same bits.
     pub fn with_backend(self, backend: Backend) -> Self {
-        Self { backend, ..self }
+        Self { backend: backend.for_blob(&self.blob), ..self }
     }
 
     /// The model.
@@ -337,10 +338,8 @@ fn run<K: Kernels>(
     let (p, d_inner, rows) = (layer.params, dims.d_inner.max(1), dims.x_proj_rows().max(1));
     norm(k, residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
     done(Stage::Norm);
-    let Some((w_x, w_z)) = layer.in_proj.split_at_checked(layer.in_proj.len() / 2) else { return };
-    let Some((code_x, code_z)) = layer.in_proj_code.split_at_checked(layer.in_proj_code.len() / 2) else { return };
-    k.matmul_i16(w_x, code_x, p.in_proj_shift, u, dims.d_model, x);
-    k.matmul_i16(w_z, code_z, p.in_proj_shift, u, dims.d_model, z);
+    Matrix::in_proj_x(layer, dims).many_to_i16(k, p.in_proj_shift, u, dims.d_model, x);
+    Matrix::in_proj_z(layer, dims).many_to_i16(k, p.in_proj_shift, u, dims.d_model, z);
     done(Stage::InProj);
     let mut rest = &mut *x;
     for run in runs.iter_mut() {
@@ -350,15 +349,15 @@ fn run<K: Kernels>(
     }
     done(Stage::Conv);
     x.chunks_exact_mut(d_inner).for_each(|x| k.pack(x));
-    k.matmul_i16(layer.x_proj, layer.x_proj_code, p.x_proj_shift, x, d_inner, x_proj);
+    Matrix::x_proj(layer, dims).many_to_i16(k, p.x_proj_shift, x, d_inner, x_proj);
     x.chunks_exact_mut(d_inner).for_each(|x| k.unpack(x));
     let limit = dims.c_limit() as i16;
     for row in x_proj.chunks_exact_mut(rows) {
         row.iter_mut().skip(dims.dt_rank + dims.d_state).for_each(|c| *c = (*c).clamp(-limit, limit));
     }
     done(Stage::XProj);
-    let (w, code) = (layer.dt_proj, layer.dt_proj_code);
-    k.matmul_log_delta(w, code, p.dt_proj_shift, x_proj, dims.dt_rank, rows, layer.dt_bias, log_delta);
+    let dt_proj = Matrix::dt_proj(layer, dims);
+    dt_proj.many_log_delta(k, p.dt_proj_shift, x_proj, dims.dt_rank, rows, layer.dt_bias, log_delta);
     done(Stage::DtProj);
     let channels = x.chunks_exact(d_inner).zip(log_delta.chunks_exact_mut(d_inner));
     for ((x, log_delta), dx) in channels.zip(dx.chunks_exact_mut(d_inner)) {
@@ -394,6 +393,6 @@ fn run<K: Kernels>(
         k.pack(x);
     }
     done(Stage::Gate);
-    k.matmul_add(layer.out_proj, layer.out_proj_code, p.out_proj_shift, down, x, d_inner, residual);
+    Matrix::out_proj(layer, dims).many_add(k, p.out_proj_shift, down, x, d_inner, residual);
     done(Stage::OutProj);
 }

@@ -21,6 +21,7 @@ use core::ops::DerefMut;
 use crate::blob::{Blob, LayerView};
 use crate::dims::{Dims, VOCAB, even};
 use crate::prefill::Stage;
+use crate::projection::{self, Matrix};
 use crate::simd::{Backend, Gate, Kernels, NO_LOGITS, with_kernels};
 use crate::state::{State, StateError};
 
@@ -115,12 +116,12 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
         if have < need {
             return Err(StateError::TooSmall { what: "scratch memory", need, have });
         }
-        Ok(Self { blob, state, scratch, backend: Backend::detect() })
+        Ok(Self { blob, state, scratch, backend: Backend::detect().for_blob(&blob) })
     }
 
     /// The same decoder on another backend, with the same bits.
     pub fn with_backend(self, backend: Backend) -> Self {
-        Self { backend, ..self }
+        Self { backend: backend.for_blob(&self.blob), ..self }
     }
 
     /// What this decoder runs on.
@@ -195,7 +196,7 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
             k.norm(residual, layer.norm_weight, layer.norm_bias, p.norm_shift, eps, u);
             k.pack(u);
             done(Stage::Norm);
-            in_proj(k, &layer, u, xz);
+            projection::in_proj(k, &layer, &dims, u, xz);
             done(Stage::InProj);
             let Some((x, z)) = xz.split_at_mut_checked(dims.d_inner) else { return };
             let Some((history, h)) = state.split_at_mut_checked(dims.conv_state_len()) else { return };
@@ -205,14 +206,14 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
             done(Stage::XProj);
             let Some((dt, bc)) = x_proj.split_at_checked(dims.dt_rank) else { return };
             let Some((b, c)) = bc.split_at_checked(dims.d_state) else { return };
-            k.log_delta(layer.dt_proj, layer.dt_proj_code, p.dt_proj_shift, dt, layer.dt_bias, log_delta);
+            Matrix::dt_proj(&layer, &dims).log_delta(k, p.dt_proj_shift, dt, layer.dt_bias, log_delta);
             done(Stage::DtProj);
             scan(k, &layer, &dims, h, b, c, x, log_delta, tail);
             done(Stage::Scan);
             let down = gate(k, &layer, tail, x, z);
             k.pack(x);
             done(Stage::Gate);
-            k.matvec_add(layer.out_proj, layer.out_proj_code, p.out_proj_shift - down, x, residual);
+            Matrix::out_proj(&layer, &dims).add(k, p.out_proj_shift - down, x, residual);
             done(Stage::OutProj);
         }
     }
@@ -241,21 +242,15 @@ impl<'b> Decoder<'b, std::vec::Vec<i16>, std::vec::Vec<i32>> {
         let state = State::new(&blob, std::vec![0; dims.state_len()]);
         // The memory has just been sized by the same functions that `State::new` checks.
         let state = state.unwrap_or_else(|_| unreachable!());
-        Self { blob, state, scratch: std::vec![0; dims.scratch_len()], backend: Backend::detect() }
+        Self { blob, state, scratch: std::vec![0; dims.scratch_len()], backend: Backend::detect().for_blob(&blob) }
     }
-}
-
-/// `x, z = in_proj u`.
-#[inline(always)]
-fn in_proj<K: Kernels>(k: K, layer: &LayerView<'_>, u: &[i16], xz: &mut [i16]) {
-    k.matvec_i16(layer.in_proj, layer.in_proj_code, layer.params.in_proj_shift, u, xz);
 }
 
 /// `dt, B, C = x_proj x`.
 #[inline(always)]
 fn project_x<K: Kernels>(k: K, layer: &LayerView<'_>, dims: &Dims, x: &mut [i16], out: &mut [i16]) {
     k.pack(x);
-    k.matvec_i16(layer.x_proj, layer.x_proj_code, layer.params.x_proj_shift, x, out);
+    Matrix::x_proj(layer, dims).to_i16(k, layer.params.x_proj_shift, x, out);
     k.unpack(x);
     let limit = dims.c_limit() as i16;
     for c in out.iter_mut().skip(dims.dt_rank + dims.d_state) {

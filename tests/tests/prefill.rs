@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Prefill, Rng, State, Want, surprise};
+use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Prefill, Rng, State, Want, surprise, tiles};
 use mambabyte_host::align::AlignedBytes;
-use mambabyte_host::cpu::{BatchDecoder, Cpu, Stream, Weights};
+use mambabyte_host::cpu::{BatchDecoder, Cpu, Source, Stream, Weights};
 use mambabyte_tests::random_blob::{BlobSpec, Contents, random_blob};
 use mambabyte_tests::{MODELS, model_file};
 
@@ -142,8 +142,15 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
+impl Source for Bytes {}
+
 fn weights(bytes: Vec<u8>) -> Weights {
     Weights::new(Arc::new(Bytes(AlignedBytes::new(&bytes)))).unwrap()
+}
+
+/// The same with a copy as the machine's backend reads it best, where there is such an order.
+fn prepared(weights: &Weights) -> Weights {
+    weights.clone().for_backend(Backend::detect())
 }
 
 /// Two shapes that are worth a team, by the rule and by far.
@@ -155,12 +162,12 @@ fn large() -> [Dims; 2] {
 fn streams_on_threads_have_the_bits_of_stepping() {
     let text = text(300);
     for (dims, contents) in large().into_iter().flat_map(|d| [(d, Contents::Sane), (d, Contents::Wild)]) {
-        let weights = weights(random_blob(BlobSpec { dims, contents, seed: 4 }));
-        let blob = weights.blob();
-        let truth = stepped(blob, &text);
-        for threads in [1, 2, 3, 7] {
+        let plain = weights(random_blob(BlobSpec { dims, contents, seed: 4 }));
+        let prepared = prepared(&plain);
+        let truth = stepped(plain.blob(), &text);
+        for (weights, threads) in [(&plain, 1), (&plain, 2), (&prepared, 1), (&prepared, 2), (&prepared, 3), (&prepared, 7)] {
             let cpu = Cpu { threads, ..Cpu::default() };
-            let mut stream = Stream::new(&weights, cpu);
+            let mut stream = Stream::new(weights, cpu);
             // Blocks and steps in turns, so that the state goes over and back.
             let (mut at, mut lengths) = (0, [5, 1, 1, 130, 2, 1, 64, 3].into_iter().cycle());
             while at < text.len() {
@@ -195,7 +202,7 @@ fn streams_on_threads_have_the_bits_of_stepping() {
 fn surprise_of_every_byte_on_threads() {
     let text = std::fs::read(model_file("text", "golden-4096.txt")).unwrap();
     for name in MODELS {
-        let weights = weights(std::fs::read(model_file(name, "model.mbb")).unwrap());
+        let weights = prepared(&weights(std::fs::read(model_file(name, "model.mbb")).unwrap()));
         let text = &text[..600];
         let mut decoder = Decoder::owned(weights.blob());
         let truth: Vec<u32> = text.windows(2).map(|w| surprise(decoder.step(w[0]), w[1])).collect();
@@ -214,7 +221,7 @@ fn surprise_of_every_byte_on_threads() {
 #[test]
 fn streams_of_a_batch_have_the_bits_of_single_ones() {
     for dims in [dims(48, 3, 96, 8, false), dims(64, 2, 130, 16, true)] {
-        let weights = weights(random_blob(BlobSpec { dims, contents: Contents::Sane, seed: 6 }));
+        let weights = prepared(&weights(random_blob(BlobSpec { dims, contents: Contents::Sane, seed: 6 })));
         let blob = weights.blob();
         for (streams, threads) in [(1, 1), (3, 1), (5, 2), (70, 1), (70, 3), (2, 4)] {
             let mut batch = BatchDecoder::new(&weights, streams, Cpu { threads, ..Cpu::default() }).unwrap();
@@ -250,5 +257,38 @@ fn weights_are_checked() {
         let want = Blob::parse(aligned.as_slice()).err().unwrap();
         let have = Weights::new(Arc::new(Bytes(aligned.clone()))).err().unwrap();
         assert_eq!(have.to_string(), want.to_string());
+    }
+}
+
+/// Every backend runs a blob in tiles, though only some read it fast.
+#[test]
+fn a_blob_in_tiles_has_the_bits_of_the_blob_on_every_backend() {
+    let text = text(40);
+    // Rows and columns that fit tiles, that do not, and some of each.
+    for dims in [dims(64, 2, 128, 4, false), dims(48, 2, 100, 3, true), dims(36, 2, 72, 6, false)] {
+        for contents in [Contents::Sane, Contents::Wild] {
+            let bytes = AlignedBytes::new(&random_blob(BlobSpec { dims, contents, seed: 8 }));
+            let blob = Blob::parse(bytes.as_slice()).unwrap();
+            let truth = stepped(blob, &text);
+            let mut tiled = bytes.as_slice().to_vec();
+            for (at, rows, columns) in tiles::matrices(&blob) {
+                let range = at..at + rows * columns;
+                tiles::tile(&bytes.as_slice()[range.clone()], columns, &mut tiled[range]);
+            }
+            let tiled = AlignedBytes::new(&tiled);
+            let tiled = Blob::parse_tiled(tiled.as_slice()).unwrap();
+            for backend in Backend::all() {
+                let mut decoder = Decoder::owned(tiled).with_backend(backend);
+                assert_eq!(decoder.backend().name(), if backend.reads_tiles() { backend.name() } else { "scalar" });
+                for (&byte, want) in text.iter().zip(&truth.logits) {
+                    assert!(decoder.step(byte) == want, "{}", backend.name());
+                }
+                let mut state = State::new(&tiled, vec![0; dims.state_len()]).unwrap();
+                let mut prefill = Prefill::new(tiled, 20, vec![0; dims.prefill_len(20)]).unwrap().with_backend(backend);
+                let mut see = |first: usize, logits: &[Logits]| assert!(logits == &truth.logits[first..][..logits.len()]);
+                prefill.read(&mut state, &text, Want::All, &mut see).unwrap();
+                assert_eq!(state.as_slice(), truth.state);
+            }
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! The MODEL argument: a blob, or a checkpoint that runs in f32.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use mambabyte_core::{Backend, Blob, Dims};
 use mambabyte_host::Model;
 use mambabyte_host::bpb::{Score, evaluate};
-use mambabyte_host::cpu::{Cpu, Stream, Weights};
+use mambabyte_host::cpu::{Cpu, Source, Stream, Weights};
 
 use crate::backend::{Gpu, PrecisionKind};
 use crate::cli;
@@ -14,9 +15,26 @@ use crate::error::CliError;
 use crate::formats;
 use crate::progress::Progress;
 
-/// A blob in memory, mapped.
+/// A blob in memory: mapped, and as the processor reads it best when it is run there.
 pub struct BlobFile {
     weights: Weights,
+    prepared: OnceLock<Weights>,
+}
+
+/// A mapped file.
+struct Mapped(memmap2::Mmap);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Source for Mapped {
+    #[cfg(target_os = "linux")]
+    fn release(&self, range: Range<usize>) {
+        formats::release(&self.0, range);
+    }
 }
 
 impl BlobFile {
@@ -30,9 +48,9 @@ impl BlobFile {
         {
             return Err(CliError::NeedsBlob { path: path.to_owned() });
         }
-        let weights = Weights::new(Arc::new(formats::map(path)?))
+        let weights = Weights::new(Arc::new(Mapped(formats::map(path)?)))
             .map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
-        Ok(Self { weights })
+        Ok(Self { weights, prepared: OnceLock::new() })
     }
 
     /// The blob.
@@ -40,9 +58,9 @@ impl BlobFile {
         self.weights.blob()
     }
 
-    /// The memory, for streams on several threads.
-    pub const fn weights(&self) -> &Weights {
-        &self.weights
+    /// The memory, for streams on `backend`; prepared once for the first one.
+    pub fn weights(&self, backend: Backend) -> &Weights {
+        self.prepared.get_or_init(|| self.weights.clone().for_backend(backend))
     }
 }
 
@@ -126,8 +144,11 @@ impl AnyModel {
         let pool = pool.map_err(|e| CliError::Usage(format!("--threads {}: {e}", cpu.threads)))?;
         let single = window.is_none_or(|window| window >= text.len());
         Ok(match self {
-            Self::Blob(file) if single => evaluate(|| Stream::new(&file.weights, cpu), text, window, &tick),
-            Self::Blob(file) => pool.install(|| evaluate(|| Stream::of(file.blob(), cpu.backend), text, window, &tick)),
+            Self::Blob(file) if single => evaluate(|| Stream::new(file.weights(cpu.backend), cpu), text, window, &tick),
+            Self::Blob(file) => pool.install(|| {
+                let blob = file.weights(cpu.backend).blob_for(cpu.backend);
+                evaluate(|| Stream::of(blob, cpu.backend), text, window, &tick)
+            }),
             Self::Checkpoint(model) => pool.install(|| evaluate(|| model.session(), text, window, &tick)),
         })
     }

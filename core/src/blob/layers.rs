@@ -42,6 +42,9 @@ pub struct LayerView<'a> {
     pub out_proj_code: &'a [u8],
     /// `[d_model, d_inner]`.
     pub out_proj: &'a [i8],
+    /// The matrices are in tiles: [`tiles`](crate::tiles).
+    #[cfg(mambabyte_tiles)]
+    pub(crate) tiled: bool,
 }
 
 impl LayerView<'_> {
@@ -65,6 +68,8 @@ impl LayerView<'_> {
         state_code: &[],
         out_proj_code: &[],
         out_proj: &[],
+        #[cfg(mambabyte_tiles)]
+        tiled: false,
     };
 }
 
@@ -116,6 +121,8 @@ impl<'a> Iterator for Layers<'a> {
             state_code: front(&mut rest.state_code, di),
             out_proj_code: front(&mut rest.out_proj_code, d),
             out_proj: front(&mut rest.out_proj, d * di),
+            #[cfg(mambabyte_tiles)]
+            tiled: rest.tiled,
         })
     }
 }

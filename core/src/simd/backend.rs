@@ -1,6 +1,7 @@
 //! Which kernels a decoder runs on: chosen at run time with feature `std`, at compile time without.
 
 use super::Kernels;
+use crate::blob::Blob;
 #[cfg(not(mambabyte_narrow))]
 use super::Scalar;
 
@@ -99,6 +100,23 @@ impl Backend {
         with_kernels!(self, |k| name_of(k))
     }
 
+    /// Whether it reads weights in [tiles](crate::tiles), and is the faster for it.
+    #[cfg(mambabyte_tiles)]
+    pub fn reads_tiles(self) -> bool {
+        with_kernels!(self, |k| tiles_of(k))
+    }
+
+    /// This backend, or the scalar code if the blob is in tiles and this backend does not read them.
+    #[inline(always)]
+    pub(crate) fn for_blob(self, blob: &Blob<'_>) -> Self {
+        #[cfg(mambabyte_tiles)]
+        if blob.is_tiled() && !self.reads_tiles() {
+            return Self(Choice::Scalar(Scalar));
+        }
+        let _ = blob;
+        self
+    }
+
     /// The backend of this name.
     ///
     /// # Errors
@@ -106,6 +124,11 @@ impl Backend {
     pub fn by_name(name: &str) -> Result<Self, UnknownBackend> {
         Self::all().find(|backend| backend.name() == name).ok_or(UnknownBackend)
     }
+}
+
+#[cfg(mambabyte_tiles)]
+fn tiles_of<K: Kernels>(_: K) -> bool {
+    K::TILES
 }
 
 fn name_of<K: Kernels>(_: K) -> &'static str {

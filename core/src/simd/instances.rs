@@ -4,11 +4,12 @@
 /// One trait function after the other: a call of a function with `$features` that runs `$code`.
 macro_rules! functions {
     (
-        $isa:ty, $name:literal, $features:literal;
+        $isa:ty, $name:literal, $features:literal, $tiles:literal;
         $(fn $function:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $code:expr;)*
     ) => {
         impl Kernels for $isa {
             const NAME: &'static str = $name;
+            const TILES: bool = $tiles;
             $(
                 #[inline(always)]
                 #[allow(unused_unsafe, reason = "WebAssembly's features are safe to call")]
@@ -26,9 +27,12 @@ macro_rules! functions {
 }
 pub(super) use functions;
 
-/// Implements [`Kernels`](super::Kernels) for `$isa`, whose token proves `$features`.
+/// Implements [`Kernels`](super::Kernels) for `$isa`, whose token proves `$features`; `$more`: the functions on tiles.
 macro_rules! kernels_of {
     ($isa:ty, $name:literal, $features:literal) => {
+        $crate::simd::instances::kernels_of!($isa, $name, $features, false {});
+    };
+    ($isa:ty, $name:literal, $features:literal, $tiles:literal { $($more:tt)* }) => {
         const _: () = {
             use $crate::simd::instances::functions;
             use $crate::simd::isa::Isa;
@@ -36,7 +40,7 @@ macro_rules! kernels_of {
             use $crate::simd::{BlockBc, Gate, Kernels};
 
             functions! {
-                $isa, $name, $features;
+                $isa, $name, $features, $tiles;
 
                 fn embed(row: &[i8], code: u8, base: u8, res: &mut [i32]) = vector::embed;
                 fn pack(x: &mut [i16]) = Isa::pack;
@@ -52,6 +56,7 @@ macro_rules! kernels_of {
                 fn matmul_add(
                     w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]
                 ) = Isa::matmul::<AddToI32>;
+                $($more)*
                 fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) = vector::norm;
                 fn conv1d_silu(
                     x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8

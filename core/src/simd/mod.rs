@@ -99,6 +99,9 @@ pub(crate) trait Kernels: Copy {
     /// As in [`Backend::by_name`].
     const NAME: &'static str;
 
+    /// Whether it reads weights in tiles: the functions whose names begin so are called on such a backend only.
+    const TILES: bool = false;
+
     /// `res = saturate_i32(requantize(row))`: a row of the embedding.
     #[inline(always)]
     fn embed(self, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
@@ -236,6 +239,74 @@ pub(crate) trait Kernels: Copy {
         }
     }
 
+    // Matrices in tiles: `crate::tiles`. The defaults are for packed activations in the order of channels.
+
+    /// [`Kernels::matvec_i16`].
+    #[inline(always)]
+    fn tiled_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
+        tiled(w, code, x, |row, acc, code| {
+            if let Some(y) = y.get_mut(row) {
+                *y = saturate_i16(requantize(acc, code, base));
+            }
+        });
+    }
+
+    /// [`Kernels::matvec_add`].
+    #[inline(always)]
+    fn tiled_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
+        tiled(w, code, x, |row, acc, code| {
+            if let Some(y) = y.get_mut(row) {
+                *y = y.saturating_add(saturate_i32(requantize(acc, code, base)));
+            }
+        });
+    }
+
+    /// [`Kernels::log_delta`].
+    #[inline(always)]
+    fn tiled_log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+        tiled(w, code, dt, |row, acc, code| {
+            if let (Some(l), Some(&bias)) = (l.get_mut(row), bias.get(row)) {
+                let v = requantize(acc, code, base) + bias as i64;
+                *l = saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64);
+            }
+        });
+    }
+
+    /// [`Kernels::matmul_i16`].
+    #[inline(always)]
+    fn tiled_matmul_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) {
+        for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(code.len().max(1))) {
+            self.tiled_i16(w, code, base, x, y);
+        }
+    }
+
+    /// [`Kernels::matmul_add`].
+    #[inline(always)]
+    fn tiled_matmul_add(self, w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) {
+        let positions = x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(code.len().max(1)));
+        for ((x, y), &down) in positions.zip(down) {
+            self.tiled_add(w, code, base.wrapping_sub(down), x, y);
+        }
+    }
+
+    /// [`Kernels::matmul_log_delta`].
+    #[inline(always)]
+    fn tiled_matmul_log_delta(
+        self,
+        w: &[i8],
+        code: &[u8],
+        base: u8,
+        dt: &[i16],
+        rank: usize,
+        stride: usize,
+        bias: &[i16],
+        l: &mut [i16],
+    ) {
+        for (dt, l) in dt.chunks_exact(stride.max(1)).zip(l.chunks_exact_mut(code.len().max(1))) {
+            self.tiled_log_delta(w, code, base, dt.get(..rank).unwrap_or(&[]), bias, l);
+        }
+    }
+
     // Many positions at once: blocks of a known text, or one byte each of many streams. `x` and `y` are
     // `[positions, columns]` and `[positions, rows]`, each position of `x` is packed. No function asks for scratch
     // memory: one that packs a panel does so on its stack, in blocks of columns. The defaults go position by position.
@@ -367,4 +438,14 @@ pub(crate) struct Scalar;
 
 impl Kernels for Scalar {
     const NAME: &'static str = "scalar";
+    const TILES: bool = true;
+}
+
+/// Matrix in tiles times vector. Where no kernels read tiles there are none.
+#[inline(always)]
+fn tiled(w: &[i8], code: &[u8], x: &[i16], emit: impl FnMut(usize, i64, u8)) {
+    #[cfg(mambabyte_tiles)]
+    crate::tiles::matvec_i8(w, code, x, emit);
+    #[cfg(not(mambabyte_tiles))]
+    let _ = (w, code, x, emit);
 }

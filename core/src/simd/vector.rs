@@ -424,6 +424,21 @@ pub(crate) fn log_delta<I: Isa>(isa: I, w: &[i8], code: &[u8], base: u8, dt: &[i
     Scalar.log_delta(w, code, base, dt, bias, l);
 }
 
+/// `l = log2(softplus(requantize(sums) + bias))` of 16 channels.
+#[cfg(mambabyte_tiles)]
+#[inline(always)]
+pub(crate) fn log_delta_of<I: Isa>(
+    isa: I,
+    sums: Sums<I::W>,
+    rank: usize,
+    code: &[u8; ROWS],
+    shift: u32,
+    bias: &[i16; 16],
+    l: &mut [i16; 16],
+) {
+    softplus_of(isa, far(isa, rounded(isa, sums, rank, code, shift)), bias, l);
+}
+
 /// `l = log2(softplus(scaled + bias))`, saturated.
 #[inline(always)]
 fn softplus_of<I: Isa>(isa: I, scaled: I::W, bias: &[i16; 16], l: &mut [i16; 16]) {

@@ -30,7 +30,7 @@ impl<'w> BatchDecoder<'w> {
     /// # Errors
     /// If a thread cannot be started.
     pub fn new(weights: &'w Weights, streams: usize, cpu: Cpu) -> std::io::Result<Self> {
-        let blob = weights.blob();
+        let blob = weights.blob_for(cpu.backend);
         let width = streams.div_ceil(cpu.threads.max(1)).max(1);
         let positions = width.min(block_positions(blob.dims()));
         let mut groups = Vec::new();

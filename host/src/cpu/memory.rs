@@ -1,44 +1,84 @@
 //! Weights in memory: where they lie and how they are checked.
 //!
-//! Models are used where they are mapped, so that a load costs no more than reading the checksums' bytes: kernels fetch
-//! ahead of use what is beyond the caches, and are as fast on a file's pages of 4 KB as on huge ones.
+//! A blob is used where it is mapped, so that a load costs no more than reading it once for the checksums. What runs
+//! long on a backend that reads tiles has a copy in that order: [`Weights::for_backend`].
 //!
 //! Checksums are computed by all threads with the processor's CRC instructions.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use mambabyte_core::blob::Section;
-use mambabyte_core::{Blob, BlobError};
+use mambabyte_core::{Backend, Blob, BlobError};
 use rayon::prelude::*;
+
+use super::tiled::TiledCopy;
 
 /// Bytes that one thread sums at a time.
 const CHUNK: usize = 1 << 20;
 
+/// Memory that holds a blob.
+pub trait Source: AsRef<[u8]> + Send + Sync {
+    /// The bytes of `range` are not read again soon: a map gives the memory of their pages back.
+    fn release(&self, _range: Range<usize>) {}
+}
+
 /// A checked blob in memory that any number of threads read. A clone shares the memory.
 #[derive(Clone)]
 pub struct Weights {
-    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    source: Arc<dyn Source>,
+    tiled: Option<Arc<TiledCopy>>,
 }
 
 impl Weights {
-    /// Checks the blob in `bytes`, checksums and all.
+    /// Checks the blob in `source`, checksums and all.
     ///
     /// # Errors
     /// Every [`BlobError`].
-    pub fn new(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, BlobError> {
-        check_sums(&Blob::parse_unsummed((*bytes).as_ref())?)?;
-        Ok(Self { bytes })
+    pub fn new(source: Arc<dyn Source>) -> Result<Self, BlobError> {
+        check_sums(&Blob::parse_unsummed((*source).as_ref())?)?;
+        Ok(Self { source, tiled: None })
     }
 
-    /// The blob.
+    /// The same model with a copy in tiles, if `backend` reads tiles. The source is released: the copy is in its place.
+    ///
+    /// Where the system has no memory for a copy, the weights stay as they are.
+    ///
+    /// # Cost
+    /// Every byte is read and written once, by all threads of the pool.
+    pub fn for_backend(self, backend: Backend) -> Self {
+        if self.tiled.is_some() || !backend.reads_tiles() {
+            return self;
+        }
+        let tiled = TiledCopy::new(&*self.source, &self.blob()).ok().map(Arc::new);
+        Self { tiled, ..self }
+    }
+
+    /// The blob as it was given.
     ///
     /// # Panics
     /// If the bytes have changed since they were checked: whoever maps a file owes that nobody writes to it.
     pub fn blob(&self) -> Blob<'_> {
-        match Blob::parse_unsummed((*self.bytes).as_ref()) {
-            Ok(blob) => blob,
-            Err(error) => panic!("the weights changed while they were in use: {error}"),
+        unchanged(Blob::parse_unsummed((*self.source).as_ref()))
+    }
+
+    /// The blob that `backend` runs fastest: the copy in tiles, if there is one and the backend reads it.
+    ///
+    /// # Panics
+    /// As [`Weights::blob`].
+    pub fn blob_for(&self, backend: Backend) -> Blob<'_> {
+        match &self.tiled {
+            Some(tiled) if backend.reads_tiles() => unchanged(Blob::parse_tiled(tiled.bytes())),
+            _ => self.blob(),
         }
+    }
+}
+
+/// The blob of bytes that were one before.
+fn unchanged(blob: Result<Blob<'_>, BlobError>) -> Blob<'_> {
+    match blob {
+        Ok(blob) => blob,
+        Err(error) => panic!("the weights changed while they were in use: {error}"),
     }
 }
 

@@ -9,11 +9,12 @@ mod batch;
 mod memory;
 mod stream;
 mod team;
+mod tiled;
 mod turn;
 mod wave;
 
 pub use batch::BatchDecoder;
-pub use memory::Weights;
+pub use memory::{Source, Weights};
 pub use stream::Stream;
 
 use mambabyte_core::{Backend, Dims};

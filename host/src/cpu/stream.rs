@@ -28,7 +28,7 @@ pub struct Stream<'w> {
 impl<'w> Stream<'w> {
     /// A stream at the zero state.
     pub fn new(weights: &'w Weights, cpu: Cpu) -> Self {
-        let stream = Self::of(weights.blob(), cpu.backend);
+        let stream = Self::of(weights.blob_for(cpu.backend), cpu.backend);
         let members = cpu.decode_threads(stream.blob().dims());
         Self { weights: Some(weights), cpu, members, ..stream }
     }

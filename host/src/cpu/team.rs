@@ -170,7 +170,7 @@ pub(super) struct Team<'b> {
 fn serve(weights: &Weights, backend: Backend, index: usize, shared: &Shared) {
     let _guard = shared.alive.guard();
     let Some(share) = shared.shares.get(index) else { return shared.alive.kill() };
-    let mut worker = Worker::new(weights.blob(), backend, index, share);
+    let mut worker = Worker::new(weights.blob_for(backend), backend, index, share);
     let mut steps = 0;
     loop {
         steps += 1;
@@ -189,7 +189,7 @@ impl<'b> Team<'b> {
     /// # Errors
     /// If a thread cannot be started.
     pub(super) fn new(weights: &'b Weights, backend: Backend, members: usize) -> std::io::Result<Self> {
-        let blob = weights.blob();
+        let blob = weights.blob_for(backend);
         let dims = *blob.dims();
         let shares: Vec<Share> = (0..members).map(|i| Share::of(&dims, i, members)).collect();
         let states = shares.iter().map(|s| Mutex::new(vec![0; dims.n_layer * s.layer_state_len(&dims)])).collect();

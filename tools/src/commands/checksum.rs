@@ -49,7 +49,7 @@ pub fn run(args: &cli::Checksum) -> Result<(), CliError> {
             })?;
             hasher.finalize()
         }
-        (None, AnyModel::Blob(file)) => checksum_of(Stream::new(file.weights(), cpu), &text, |n| bar.add(n)),
+        (None, AnyModel::Blob(file)) => checksum_of(Stream::new(file.weights(cpu.backend), cpu), &text, |n| bar.add(n)),
         (None, AnyModel::Checkpoint(_)) => return Err(CliError::NeedsBlob { path: args.model.clone() }),
     };
     drop(bar);

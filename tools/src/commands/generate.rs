@@ -70,7 +70,7 @@ pub fn run(args: &cli::Generate) -> Result<(), CliError> {
     };
     match &model {
         AnyModel::Blob(file) => {
-            let mut stream = Stream::new(file.weights(), cpu);
+            let mut stream = Stream::new(file.weights(cpu.backend), cpu);
             stream.prefill(&known, Want::Nothing, |_, _| (), |()| ());
             write(&mut |byte| *stream.step(byte))?;
         }

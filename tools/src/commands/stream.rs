@@ -261,7 +261,7 @@ pub fn run(args: &cli::Stream) -> Result<(), CliError> {
     let threshold = threshold(&args.threshold)?;
     let cpu = cpu(&args.running)?;
     let file = BlobFile::open(&args.model)?;
-    let mut reader = Reader::on(Stream::new(file.weights(), cpu), threshold);
+    let mut reader = Reader::on(Stream::new(file.weights(cpu.backend), cpu), threshold);
     if let Some(path) = &args.load_state {
         let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
         reader.load(&saved, threshold).map_err(|source| CliError::State { path: path.clone(), source })?;

@@ -20,6 +20,7 @@ mod torch;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use mambabyte_host::Checkpoint;
@@ -223,6 +224,15 @@ pub(crate) fn map(path: &Path) -> Result<Mmap, FormatError> {
     // SAFETY: the map is read-only and lives no longer than one `load`. What cannot be ruled out is that another
     // process changes the file meanwhile; as with every tool that maps its input, the user owes that it does not.
     unsafe { Mmap::map(&file) }.map_err(io)
+}
+
+/// Gives the memory of a map's pages back; they are read from the file again when they are needed.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "the system's call")]
+pub(crate) fn release(map: &Mmap, range: Range<usize>) {
+    // SAFETY: a map of a file that is never written to has the same bytes whenever its pages come.
+    // An error means that they stay, which is no harm.
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
 }
 
 /// Whether the file at `path` starts as a blob does.

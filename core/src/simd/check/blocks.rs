@@ -106,6 +106,67 @@ pub(super) fn matmul<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     Ok(case)
 }
 
+/// Matrices in tiles, at one position and at many, against the same matrices as they are.
+#[cfg(all(mambabyte_tiles, feature = "std"))]
+#[inline(never)]
+pub(super) fn tiles<K: Kernels>(k: K) -> Result<usize, Mismatch> {
+    const POSITIONS: [usize; 6] = [1, 7, 8, 17, 32, 33];
+    let mut random = Values(12);
+    let mut case = 0;
+    let shapes = [(4, 16), (8, 15), (12, 64), (16, 70), (16, 48), (64, 65), (68, 96), (512, 64), (516, 33), (2048, 70)];
+    let shapes = shapes.into_iter().chain([(2052, 34), (6, 20), (8192, 17), (8196, 17)]);
+    for (columns, rows) in shapes.filter(|_| K::TILES) {
+        for style in 0..4 {
+            let mut w = std::vec![0i8; rows * columns];
+            let mut tiled = w.clone();
+            let mut code = std::vec![0u8; rows];
+            let mut bias = std::vec![0i16; rows];
+            w.iter_mut().for_each(|w| *w = random.i8(style));
+            code.iter_mut().for_each(|c| *c = random.next() as u8);
+            random.fill(&mut bias, style);
+            crate::tiles::tile(bytemuck::cast_slice(&w), columns, bytemuck::cast_slice_mut(&mut tiled));
+            if !crate::tiles::fits(columns) {
+                if tiled != w {
+                    return Err(Mismatch { backend: K::NAME, kernel: "tiles", rows, columns, case });
+                }
+                continue;
+            }
+            for positions in POSITIONS {
+                let mut x = std::vec![0i16; positions * columns];
+                random.fill(&mut x, [0, 0, 1, 3][style as usize]);
+                let down: std::vec::Vec<u8> = (0..positions).map(|_| random.below(18) as u8).collect();
+                let base = 18 + random.below(36) as u8;
+                let start: std::vec::Vec<i32> = (0..positions * rows).map(|_| random.next() as i32).collect();
+                let (mut want_add, mut have_add) = (start.clone(), start);
+                let (mut want, mut have) = (std::vec![1i16; positions * rows], std::vec![1i16; positions * rows]);
+                let (mut want_l, mut have_l) = (want.clone(), want.clone());
+                Scalar.matmul_i16(&w, &code, base, &x, columns, &mut want);
+                Scalar.matmul_add(&w, &code, base, &down, &x, columns, &mut want_add);
+                Scalar.matmul_log_delta(&w, &code, base, &x, columns, columns, &bias, &mut want_l);
+                k.tiled_matmul_log_delta(&tiled, &code, base, &x, columns, columns, &bias, &mut have_l);
+                x.chunks_exact_mut(columns).for_each(|x| k.pack(x));
+                k.tiled_matmul_i16(&tiled, &code, base, &x, columns, &mut have);
+                k.tiled_matmul_add(&tiled, &code, base, &down, &x, columns, &mut have_add);
+                let mut same = want == have && want_add == have_add && want_l == have_l;
+                if let (1, Some(&down)) = (positions, down.first()) {
+                    have_add.fill(5);
+                    want_add.fill(5);
+                    k.tiled_i16(&tiled, &code, base, &x, &mut have);
+                    k.tiled_add(&tiled, &code, base.wrapping_sub(down), &x, &mut have_add);
+                    k.unpack(&mut x);
+                    Scalar.matvec_add(&w, &code, base.wrapping_sub(down), &x, &mut want_add);
+                    same &= want == have && want_add == have_add;
+                }
+                if !same {
+                    return Err(Mismatch { backend: K::NAME, kernel: "tiles", rows, columns, case });
+                }
+                case += 1;
+            }
+        }
+    }
+    Ok(case)
+}
+
 /// Scans of a block of positions, and the step size at ranks that are long rows.
 #[inline(never)]
 pub(super) fn scans<K: Kernels>(k: K) -> Result<usize, Mismatch> {

@@ -9,6 +9,7 @@ use core::arch::x86_64::*;
 
 mod decay;
 mod panel;
+mod tiles;
 
 use crate::linear::BLOCK;
 use crate::simd::isa::{Isa, ROWS, STEPS, Sums};
@@ -659,4 +660,15 @@ impl Isa for Avx512 {
     }
 }
 
-crate::simd::instances::kernels_of!(Avx512, "avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+crate::simd::instances::kernels_of!(Avx512, "avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", true {
+    fn tiled_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) = tiles::matvec::<ToI16>;
+    fn tiled_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) = tiles::matvec::<AddToI32>;
+    fn tiled_log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) = tiles::log_delta;
+    fn tiled_matmul_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) =
+        panel::tiled_plain::<ToI16>;
+    fn tiled_matmul_add(w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) =
+        panel::tiled::<AddToI32>;
+    fn tiled_matmul_log_delta(
+        w: &[i8], code: &[u8], base: u8, dt: &[i16], rank: usize, stride: usize, bias: &[i16], l: &mut [i16]
+    ) = tiles::matmul_log_delta;
+});

@@ -27,7 +27,10 @@ pub(super) fn one(args: &cli::BenchOne, backend: Backend) -> Result<Value, CliEr
     let start = Instant::now();
     let file = BlobFile::open(&args.model)?;
     let load_ms = 1e3 * start.elapsed().as_secs_f64();
-    let blob = file.blob();
+    let start = Instant::now();
+    let memory = file.weights(backend);
+    let prepare_ms = 1e3 * start.elapsed().as_secs_f64();
+    let blob = memory.blob_for(backend);
     let dims = *blob.dims();
     let mut rng = Rng::new(5);
     let prompt: Vec<u8> = (0..PROMPT).map(|_| rng.next_u64() as u8).collect();
@@ -50,7 +53,7 @@ pub(super) fn one(args: &cli::BenchOne, backend: Backend) -> Result<Value, CliEr
                 continue;
             };
             let threads = usize::from(threads);
-            let stream = stream.get_or_insert_with(|| Stream::new(file.weights(), Cpu { threads, backend }));
+            let stream = stream.get_or_insert_with(|| Stream::new(memory, Cpu { threads, backend }));
             samples.decode.push(decode(stream, args.seconds));
             samples.prefill.push(prefill(stream, &prompt, args.seconds));
             peak = peak.or_else(peak_rss);
@@ -77,7 +80,7 @@ pub(super) fn one(args: &cli::BenchOne, backend: Backend) -> Result<Value, CliEr
     let state = dims.state_bytes();
     let over = peak.map(|peak| peak as i64 - weights.len() as i64 - state as i64);
     Ok(json!({
-        "weights_bytes": weights.len(), "state_bytes": state, "load_ms": load_ms, "peak_rss": peak, "rss_over": over,
+        "weights_bytes": weights.len(), "state_bytes": state, "load_ms": load_ms, "prepare_ms": prepare_ms, "peak_rss": peak, "rss_over": over,
         "d_model": dims.d_model, "n_layer": dims.n_layer, "d_inner": dims.d_inner, "d_state": dims.d_state,
         "tied_decays": dims.tied_decays, "runs": runs,
         "stages": {

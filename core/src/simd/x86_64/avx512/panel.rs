@@ -10,7 +10,8 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::{Avx512, first_bytes};
+use super::{Avx512, first_bytes, tiles as tiled_rows};
+use crate::tiles;
 use crate::linear::BLOCK;
 use crate::simd::isa::{Isa, ROWS, Sums};
 use crate::simd::vector::{self, Output, codes_of, finish};
@@ -35,6 +36,44 @@ macro_rules! avx512 {
     }};
 }
 
+/// [`Kernels::tiled_matmul_i16`].
+#[inline(always)]
+pub(super) fn tiled_plain<O: Output>(
+    isa: Avx512,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    tiled::<O>(isa, w, code, base, &[], x, columns, y);
+}
+
+/// [`Kernels::tiled_matmul_i16`] and [`Kernels::tiled_matmul_add`].
+#[inline(always)]
+pub(super) fn tiled<O: Output>(
+    isa: Avx512,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    down: &[u8],
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    let rows = code.len().max(1);
+    let positions = x.len() / columns.max(1);
+    if crate::tiles::fits(columns) && columns <= COLUMNS && w.len() >= rows * columns && positions >= LANES / 2 {
+        return blocks::<O, true>(isa, w, code, base, down, x, columns, y);
+    }
+    let mut downs = down.iter();
+    for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows)) {
+        let down = downs.next().copied().unwrap_or(0);
+        tiled_rows::matvec::<O>(isa, w, code, base.wrapping_sub(down), x, y);
+    }
+}
+
 /// [`Isa::matmul`].
 #[inline(always)]
 pub(super) fn matmul<O: Output>(
@@ -52,6 +91,22 @@ pub(super) fn matmul<O: Output>(
     if columns > COLUMNS || columns == 0 || rows == 0 || w.len() < rows * columns || positions < LANES / 2 {
         return vector::matmul::<_, O>(isa, w, code, base, down, x, columns, y);
     }
+    blocks::<O, false>(isa, w, code, base, down, x, columns, y);
+}
+
+/// All positions, 32 or 16 at a time; `TILED`: the order of the weights.
+#[inline(always)]
+fn blocks<O: Output, const TILED: bool>(
+    isa: Avx512,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    down: &[u8],
+    x: &[i16],
+    columns: usize,
+    y: &mut [O::T],
+) {
+    let (rows, positions) = (code.len(), x.len() / columns);
     let mut panel = [const { MaybeUninit::<__m512i>::uninit() }; VECTORS];
     let mut from = 0;
     while from < positions {
@@ -62,9 +117,9 @@ pub(super) fn matmul<O: Output>(
         };
         let down = down.get(from..to).unwrap_or(&[]);
         if wide {
-            block::<O, GROUPS>(isa, &mut panel, w, code, base, down, x, columns, y);
+            block::<O, GROUPS, TILED>(isa, &mut panel, w, code, base, down, x, columns, y);
         } else {
-            block::<O, 1>(isa, &mut panel, w, code, base, down, x, columns, y);
+            block::<O, 1, TILED>(isa, &mut panel, w, code, base, down, x, columns, y);
         }
         from = to;
     }
@@ -72,7 +127,7 @@ pub(super) fn matmul<O: Output>(
 
 /// Up to `16 * G` positions.
 #[inline(always)]
-fn block<O: Output, const G: usize>(
+fn block<O: Output, const G: usize, const TILED: bool>(
     isa: Avx512,
     panel: &mut [MaybeUninit<__m512i>; VECTORS],
     w: &[i8],
@@ -87,10 +142,14 @@ fn block<O: Output, const G: usize>(
         fill::<G>(isa, panel, group, x.get(group * LANES * columns..).unwrap_or(&[]), columns);
     }
     let rows = code.len();
-    for (first, (w, code)) in w.chunks(ROWS * columns).zip(code.chunks(ROWS)).enumerate() {
+    for (first, code) in code.chunks(ROWS).enumerate() {
         let codes = codes_of(code);
         let last = code.len() - 1;
-        let start = starts(isa, w, columns);
+        // The rows behind the last tile are as they are.
+        let tiled = TILED && code.len() == ROWS;
+        let order = if tiled { Order::tile(first, rows, columns) } else { Order::rows(first, columns) };
+        let Some(w) = w.get(order.at..).filter(|w| w.len() >= order.len(code.len(), columns)) else { return };
+        let start = if tiled { tile_starts(isa, w, order.four, columns) } else { starts(isa, w, columns) };
         let zero = isa.splat(0);
         let (mut high, mut low) = ([[zero; ROWS]; G], [[zero; ROWS]; G]);
         for quad in 0..ROWS / 4 {
@@ -103,10 +162,14 @@ fn block<O: Output, const G: usize>(
             // SAFETY: each row has `columns` weights, and `fill` has written the panel's vectors of that many columns.
             let sums = unsafe {
                 let w = w.as_ptr();
-                let rows =
-                    [w.add(at[0] * columns), w.add(at[1] * columns), w.add(at[2] * columns), w.add(at[3] * columns)];
+                let rows = [
+                    w.add(at[0] * order.row),
+                    w.add(at[1] * order.row),
+                    w.add(at[2] * order.row),
+                    w.add(at[3] * order.row),
+                ];
                 let start = [start[at[0]], start[at[1]], start[at[2]], start[at[3]]];
-                tile::<G>(isa, rows, panel.as_ptr().cast(), columns, start)
+                tile::<G>(isa, rows, order.four, panel.as_ptr().cast(), columns, start)
             };
             for i in 0..4 {
                 for group in 0..G {
@@ -131,6 +194,40 @@ fn block<O: Output, const G: usize>(
                 finish::<_, O>(isa, Sums { high, low }, columns, &codes, shift, y);
             }
         }
+    }
+}
+
+/// Where the weights of up to 16 rows are.
+#[derive(Clone, Copy)]
+struct Order {
+    /// The first one.
+    at: usize,
+    /// From a row to the next one.
+    row: usize,
+    /// From four columns of a row to the next four.
+    four: usize,
+}
+
+impl Order {
+    /// Rows from `16 * first` on.
+    #[inline(always)]
+    fn rows(first: usize, columns: usize) -> Self {
+        Self { at: first * ROWS * columns, row: columns, four: 4 }
+    }
+
+    /// Tile `first` of a matrix of `rows`.
+    #[inline(always)]
+    fn tile(first: usize, rows: usize, columns: usize) -> Self {
+        let panel = first * ROWS / tiles::PANEL * tiles::PANEL;
+        let at = panel * columns + (first * ROWS - panel) * 4;
+        Self { at, row: 4, four: 4 * tiles::panel_rows(rows - panel) }
+    }
+
+    /// Bytes from the first weight of `rows` rows to behind the last one.
+    #[inline(always)]
+    fn len(self, rows: usize, columns: usize) -> usize {
+        let fours = columns.div_ceil(4) - 1;
+        if self.row == 4 { fours * self.four + rows * 4 } else { rows * columns }
     }
 }
 
@@ -202,14 +299,30 @@ fn starts(isa: Avx512, w: &[i8], columns: usize) -> [i32; ROWS] {
     start
 }
 
+/// [`starts`] of a tile.
+#[inline(always)]
+fn tile_starts(isa: Avx512, w: &[i8], four: usize, columns: usize) -> [i32; ROWS] {
+    let one = avx512!(_mm512_set1_epi8(1));
+    let mut sums = isa.splat(0);
+    for w in w.chunks(four).take(columns / 4) {
+        if let Some(w) = w.first_chunk::<64>() {
+            sums = avx512!(_mm512_dpbusd_epi32(sums, one, _mm512_loadu_si512(w.as_ptr().cast())));
+        }
+    }
+    let mut start = [0; ROWS];
+    isa.store_i32(isa.sub(isa.splat(0), isa.shl(sums, 7)), &mut start);
+    start
+}
+
 /// The sums of four rows at `16 * G` positions, over the upper and the lower halves.
 ///
 /// # Safety
-/// `w` are `columns` bytes each; the panel is filled as far.
+/// `w` are `columns` bytes each, `step` from four to the next four; the panel is filled as far.
 #[inline(always)]
 unsafe fn tile<const G: usize>(
     isa: Avx512,
     w: [*const i8; 4],
+    step: usize,
     panel: *const __m512i,
     columns: usize,
     start: [i32; 4],
@@ -225,10 +338,10 @@ unsafe fn tile<const G: usize>(
         // SAFETY: four columns from `4 * four` on are in each row, their vectors in the panel.
         unsafe {
             let weights = [
-                w[0].add(4 * four).cast::<i32>().read_unaligned(),
-                w[1].add(4 * four).cast::<i32>().read_unaligned(),
-                w[2].add(4 * four).cast::<i32>().read_unaligned(),
-                w[3].add(4 * four).cast::<i32>().read_unaligned(),
+                w[0].add(step * four).cast::<i32>().read_unaligned(),
+                w[1].add(step * four).cast::<i32>().read_unaligned(),
+                w[2].add(step * four).cast::<i32>().read_unaligned(),
+                w[3].add(step * four).cast::<i32>().read_unaligned(),
             ];
             add_four::<G>(&mut sums, weights, panel.add(four * 2 * G));
         }

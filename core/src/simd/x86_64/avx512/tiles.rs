@@ -1,0 +1,217 @@
+//! Products with weights in [tiles](crate::tiles): lanes are rows, four activations at a time are broadcast to them.
+//!
+//! The signs of activations go to the weights, as in [`super`]: where one is negative the weight is inverted, and the
+//! magnitudes of all such activations are what every row begins with.
+
+use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
+
+use super::{Avx512, first_bytes};
+use crate::linear::BLOCK;
+use crate::simd::isa::{Isa, Sums};
+use crate::simd::vector::{self, Output, codes_of, finish};
+use crate::simd::{Kernels, Scalar};
+use crate::tiles::{COLUMNS, MOST_COLUMNS, ROWS, fits, panel_rows};
+
+/// An expression of intrinsics in a function that has a token.
+macro_rules! avx512 {
+    ($e:expr) => {{
+        // SAFETY: a token exists, so the processor has the instructions.
+        #[allow(clippy::macro_metavars_in_unsafe, reason = "the whole expression is meant")]
+        unsafe {
+            $e
+        }
+    }};
+}
+
+/// Memory for the planes of up to `N` activations.
+type Memory<const N: usize> = [[MaybeUninit<u8>; N]; 3];
+
+/// Activations as three rows of bytes, and what the sums begin with.
+#[derive(Clone, Copy)]
+struct Planes {
+    /// Upper and lower bytes of the magnitudes, and -1 where the activation is negative.
+    bytes: [*const u8; 3],
+    /// The magnitudes' bytes of all negative activations, added up.
+    start: [__m512i; 2],
+}
+
+impl Planes {
+    /// Those of packed activations, at most `N`, which is a multiple of 64. They are as long as the memory is not used.
+    #[inline(always)]
+    fn new<const N: usize>(isa: Avx512, memory: &mut Memory<N>, x: &[i16]) -> Self {
+        // One after the other, so that short ones are near each other.
+        let width = x.len().next_multiple_of(64).min(N);
+        let bytes = memory.as_mut_ptr().cast::<u8>();
+        let mut sums = [isa.splat(0); 2];
+        for (x, at) in x.chunks(64).zip((0..N).step_by(64)) {
+            let (n, x) = (x.len(), x.as_ptr().cast::<i8>());
+            let mask = if n == 64 { !0 } else { first_bytes(n) };
+            // SAFETY: both planes of the chunk are `n` bytes; 64 bytes from `at` on, a multiple of 64 below `width`, are in
+            // each of the three rows of `width` bytes.
+            unsafe {
+                let (high, low) = (_mm512_maskz_loadu_epi8(mask, x), _mm512_maskz_loadu_epi8(mask, x.add(n)));
+                sums = isa.add_negative(sums, high, low);
+                let planes = isa.planes(high, low);
+                _mm512_storeu_si512(bytes.add(at).cast(), planes[0]);
+                _mm512_storeu_si512(bytes.add(width + at).cast(), planes[1]);
+                _mm512_storeu_si512(bytes.add(2 * width + at).cast(), planes[2]);
+            }
+        }
+        let start = avx512!([
+            _mm512_set1_epi32(_mm512_reduce_add_epi32(sums[0])),
+            _mm512_set1_epi32(_mm512_reduce_add_epi32(sums[1])),
+        ]);
+        Self { bytes: [bytes, bytes.wrapping_add(width), bytes.wrapping_add(2 * width)], start }
+    }
+
+    /// The sums of the rows of a panel of `T` tiles side by side.
+    ///
+    /// # Safety
+    /// The planes are of `columns` activations, a multiple of [`COLUMNS`]; `w` are `T * ROWS * columns` bytes.
+    #[inline(always)]
+    unsafe fn panel<const T: usize>(self, w: *const i8, columns: usize) -> [[__m512i; 2]; T] {
+        let mut sums = [self.start; T];
+        let [high, low, negative] = self.bytes;
+        for four in 0..columns / COLUMNS {
+            // SAFETY: as promised by the caller; who has planes has a token.
+            unsafe {
+                let high = _mm512_set1_epi32(high.add(4 * four).cast::<i32>().read_unaligned());
+                let low = _mm512_set1_epi32(low.add(4 * four).cast::<i32>().read_unaligned());
+                let negative = _mm512_set1_epi32(negative.add(4 * four).cast::<i32>().read_unaligned());
+                let w = w.add(four * T * 64);
+                for t in 0..T {
+                    let w = _mm512_xor_si512(_mm512_loadu_si512(w.add(64 * t).cast()), negative);
+                    sums[t][0] = _mm512_dpbusd_epi32(sums[t][0], high, w);
+                    sums[t][1] = _mm512_dpbusd_epi32(sums[t][1], low, w);
+                }
+            }
+        }
+        sums
+    }
+
+    /// [`Planes::panel`] of one to four tiles; those that are missing are zero.
+    #[inline(always)]
+    fn sums(self, isa: Avx512, w: &[i8], columns: usize) -> [Sums<__m512i>; 4] {
+        // SAFETY: the length says how many tiles there are.
+        unsafe {
+            match w.len() / (ROWS * columns.max(1)) {
+                0 => joined(isa, columns, []),
+                1 => joined(isa, columns, self.panel::<1>(w.as_ptr(), columns)),
+                2 => joined(isa, columns, self.panel::<2>(w.as_ptr(), columns)),
+                3 => joined(isa, columns, self.panel::<3>(w.as_ptr(), columns)),
+                _ => joined(isa, columns, self.panel::<4>(w.as_ptr(), columns)),
+            }
+        }
+    }
+}
+
+/// The sums of tiles, with the halves in one where they have room there.
+#[inline(always)]
+fn joined<const T: usize>(isa: Avx512, columns: usize, sums: [[__m512i; 2]; T]) -> [Sums<__m512i>; 4] {
+    let zero = isa.splat(0);
+    let mut all = [Sums { high: zero, low: zero }; 4];
+    for (all, [high, low]) in all.iter_mut().zip(sums) {
+        *all = if columns <= BLOCK {
+            Sums { high: zero, low: isa.add(isa.shl(high, 8), low) }
+        } else {
+            Sums { high, low }
+        };
+    }
+    all
+}
+
+/// [`Kernels::tiled_i16`] and [`Kernels::tiled_add`].
+#[inline(always)]
+pub(super) fn matvec<O: Output>(isa: Avx512, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [O::T]) {
+    let columns = x.len();
+    let rows = code.len().min(y.len());
+    if !fits(columns) || w.len() < rows * columns {
+        return;
+    }
+    let mut memory: Memory<MOST_COLUMNS> = [[MaybeUninit::uninit(); _]; 3];
+    let planes = Planes::new(isa, &mut memory, x);
+    let shift = base as u32 + 7;
+    let mut first = 0;
+    while panel_rows(rows - first) != 0 {
+        let n = panel_rows(rows - first);
+        let (Some(w), Some(code), Some(y)) = (
+            w.get(first * columns..(first + n) * columns),
+            code.get(first..first + n),
+            y.get_mut(first..first + n),
+        ) else {
+            return;
+        };
+        let tiles = code.as_chunks::<ROWS>().0.iter().zip(y.as_chunks_mut::<ROWS>().0);
+        for (sums, (code, y)) in planes.sums(isa, w, columns).into_iter().zip(tiles) {
+            finish::<_, O>(isa, sums, columns, code, shift, y);
+        }
+        first += n;
+    }
+    if let (Some(w), Some(code @ [_, ..]), Some(y)) =
+        (w.get(first * columns..rows * columns), code.get(first..rows), y.get_mut(first..rows))
+    {
+        let sums = isa.dot_rows(w, x, isa.start(x));
+        finish::<_, O>(isa, sums, columns, &codes_of(code), shift, y);
+    }
+}
+
+/// Most columns of a step size's projection.
+const MOST_RANK: usize = 512;
+
+/// [`Kernels::tiled_log_delta`].
+#[inline(always)]
+pub(super) fn log_delta(isa: Avx512, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    let rank = dt.len();
+    let rows = code.len().min(bias.len()).min(l.len());
+    if rank > MOST_RANK || !fits(rank) || w.len() < rows * rank {
+        return Scalar.tiled_log_delta(w, code, base, dt, bias, l);
+    }
+    let mut packed = [0; MOST_RANK];
+    let Some(packed) = packed.get_mut(..rank) else { return };
+    packed.copy_from_slice(dt);
+    Isa::pack(isa, packed);
+    let mut memory: Memory<MOST_RANK> = [[MaybeUninit::uninit(); _]; 3];
+    let planes = Planes::new(isa, &mut memory, packed);
+    let shift = base as u32 + 7;
+    let mut first = 0;
+    while panel_rows(rows - first) != 0 {
+        let n = panel_rows(rows - first);
+        let (Some(w), Some(code), Some(bias), Some(l)) = (
+            w.get(first * rank..(first + n) * rank),
+            code.get(first..first + n),
+            bias.get(first..first + n),
+            l.get_mut(first..first + n),
+        ) else {
+            return;
+        };
+        let tiles = code.as_chunks::<ROWS>().0.iter().zip(bias.as_chunks().0).zip(l.as_chunks_mut().0);
+        for (sums, ((code, bias), l)) in planes.sums(isa, w, rank).into_iter().zip(tiles) {
+            vector::log_delta_of(isa, sums, rank, code, shift, bias, l);
+        }
+        first += n;
+    }
+    if let (Some(w), Some(code), Some(bias), Some(l)) =
+        (w.get(first * rank..rows * rank), code.get(first..rows), bias.get(first..rows), l.get_mut(first..rows))
+    {
+        Scalar.log_delta(w, code, base, dt, bias, l);
+    }
+}
+
+/// [`Kernels::tiled_matmul_log_delta`].
+#[inline(always)]
+pub(super) fn matmul_log_delta(
+    isa: Avx512,
+    w: &[i8],
+    code: &[u8],
+    base: u8,
+    dt: &[i16],
+    rank: usize,
+    stride: usize,
+    bias: &[i16],
+    l: &mut [i16],
+) {
+    for (dt, l) in dt.chunks_exact(stride.max(1)).zip(l.chunks_exact_mut(code.len().max(1))) {
+        log_delta(isa, w, code, base, dt.get(..rank).unwrap_or(&[]), bias, l);
+    }
+}
