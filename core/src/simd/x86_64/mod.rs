@@ -23,6 +23,14 @@ fn fetch(at: *const i8) {
     }
 }
 
+/// Starts to fetch the line at `at` into this core's second cache.
+#[cfg(mambabyte_avx512)]
+#[inline(always)]
+fn fetch_line_far(at: *const i8) {
+    // SAFETY: as above.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(at) }
+}
+
 /// Starts to fetch the line of `x` into the nearest cache.
 #[inline(always)]
 fn fetch_line<T>(x: &T) {
