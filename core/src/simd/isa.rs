@@ -93,8 +93,12 @@ pub(crate) trait Isa: Copy {
     type Rates: Copy;
     /// From each channel's index.
     fn rates(self, index: Self::H) -> Self::Rates;
+    /// What [`Isa::decays_h`] needs to know of 32 channels of a state.
+    type Factors: Copy;
+    /// From each channel's byte.
+    fn factors(self, code: &[u8; 32]) -> Self::Factors;
     /// `DECAYS[index + 4 * code]`, the sum held to the table.
-    fn decays_h(self, rates: Self::Rates, code: &[u8; 32]) -> Self::H;
+    fn decays_h(self, rates: Self::Rates, factors: Self::Factors) -> Self::H;
     fn no_sums(self) -> Self::Y;
     /// `y + a * c[0] + b * c[1]`, modulo 2^32.
     fn add_products(self, y: Self::Y, a: Self::H, b: Self::H, c: [i16; 2]) -> Self::Y;

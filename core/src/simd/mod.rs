@@ -423,6 +423,21 @@ pub(crate) struct BlockBc<'a> {
 }
 
 impl<'a> BlockBc<'a> {
+    /// `B`, `C` `[d_state]` of every position, one behind the other.
+    #[cfg(mambabyte_vector)]
+    #[inline(always)]
+    pub(crate) fn rows(self) -> impl Iterator<Item = &'a [i16]> {
+        let skipped = self.stride.saturating_sub(2 * self.d_state);
+        self.x_proj.chunks_exact(self.stride.max(1)).map(move |row| row.get(skipped..).unwrap_or(&[]))
+    }
+
+    /// So many positions at a time.
+    #[cfg(mambabyte_vector)]
+    #[inline(always)]
+    pub(crate) fn chunks(self, positions: usize) -> impl Iterator<Item = Self> {
+        self.x_proj.chunks((positions * self.stride).max(1)).map(move |x_proj| Self { x_proj, ..self })
+    }
+
     /// `B`, `C` `[d_state]` of every position.
     pub(crate) fn positions(self) -> impl Iterator<Item = (&'a [i16], &'a [i16])> {
         self.x_proj.chunks_exact(self.stride.max(1)).map(move |row| {

@@ -452,8 +452,13 @@ impl<const DOT: bool> Isa for Neon<DOT> {
     fn rates(self, index: Self::H) -> Self::H {
         index
     }
+    type Factors = [u8; 32];
     #[inline(always)]
-    fn decays_h(self, index: Self::H, code: &[u8; 32]) -> Self::H {
+    fn factors(self, code: &[u8; 32]) -> [u8; 32] {
+        *code
+    }
+    #[inline(always)]
+    fn decays_h(self, index: Self::H, code: [u8; 32]) -> Self::H {
         let mut each = [0i16; 32];
         self.store_h(index, &mut each);
         for (index, &code) in each.iter_mut().zip(code) {

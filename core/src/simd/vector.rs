@@ -3,10 +3,14 @@
 //! Channels go 16 or 32 at a time; what is left over goes through the scalar functions. Products that pass 32 bits
 //! are rounded in 64 (`mul_round`), so that no model needs another path.
 
+mod scan;
+
+pub(crate) use scan::{scan_free, scan_free_block, scan_tied, scan_tied_block};
+
 use super::isa::{Isa, ROWS, STEPS, Sums};
 use super::narrow::{self, EXP2_Q10, SIGMOID_STEPS, SOFTPLUS_STEPS};
-use super::{BlockBc, Gate, Kernels, Scalar, V_LIMIT};
-use crate::fixed::{mul_q15, requantize, saturate_i16};
+use super::{Gate, Kernels, Scalar, V_LIMIT};
+use crate::fixed::{requantize, saturate_i16};
 use crate::linear;
 use crate::nonlinear::{self, rsqrt};
 use crate::tables::DECAY;
@@ -16,9 +20,6 @@ const FAR: i32 = 1 << 21;
 
 /// Bytes of a matrix from which on it is fetched from memory ahead of use: smaller ones are in the nearest caches.
 const FETCHED: usize = 96 << 10;
-
-/// How many channels ahead the scan's rows are fetched.
-const FETCHED_CHANNELS: usize = 4 * 32;
 
 /// Ranks beyond this one, of models wider than any that there is, take the scalar function.
 const MOST_RANK: usize = 256;
@@ -456,6 +457,9 @@ fn softplus_of<I: Isa>(isa: I, scaled: I::W, bias: &[i16; 16], l: &mut [i16; 16]
     let step = isa.mul(isa.shr(entry, 16), isa.and(offset, isa.splat(63)));
     let step = isa.shr(isa.add(step, isa.splat(32)), 6);
     let inside = isa.add(isa.shr(isa.shl(entry, 16), 16), step);
+    if !isa.any_negative(offset) {
+        return isa.store_i16(inside, l);
+    }
     // Below -16 softplus is the exponential.
     let below = isa.mul_round(v, isa.splat(94_548), 16);
     isa.store_i16(isa.if_negative(offset, below, inside), l);
@@ -529,245 +533,4 @@ pub(crate) fn gate_narrow<I: Isa>(isa: I, y: &[i32], down: u8, x: &mut [i16]) {
         isa.store_i16(shifted, x);
     }
     Scalar.gate_narrow(rest(y), down, rest_mut(x));
-}
-
-/// 32 channels from index `i` on.
-#[inline(always)]
-fn at_row<T>(x: &[T], i: usize) -> Option<&[T; 32]> {
-    x.get(i..)?.first_chunk()
-}
-
-#[inline(always)]
-fn at_row_mut<T>(x: &mut [T], i: usize) -> Option<&mut [T; 32]> {
-    x.get_mut(i..)?.first_chunk_mut()
-}
-
-/// `h = a * h + dx * b` of 32 channels of a state; returns `h`.
-#[inline(always)]
-fn update<I: Isa>(isa: I, h: &mut [i16; 32], a: I::H, dx: I::H, b: i16) -> I::H {
-    let next = isa.add_saturating_h(isa.mul_q15(a, isa.load_h(h)), isa.mul_q15(dx, isa.splat_h(b)));
-    isa.store_h(next, h);
-    next
-}
-
-/// Starts to fetch what follows in two rows of `n`: there are too many rows for a processor to see that each is read on.
-#[inline(always)]
-fn fetch_rows<I: Isa, T>(isa: I, x: &[T], at: usize, n: usize) {
-    if let (Some(first), Some(second)) = (x.get(at + FETCHED_CHANNELS), x.get(at + n + FETCHED_CHANNELS)) {
-        isa.fetch(first);
-        isa.fetch(second);
-    }
-}
-
-/// Pairs of states; the last one alone if their number is odd.
-fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = ([i16; 2], [i16; 2])> {
-    b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0).map(|(&b, &c)| (b, c))
-}
-
-/// All states of 32 channels whose decays are free. `AHEAD`: the channels behind them are next; `at` is the first channel in `h` and `a_log`, in rows of `n`.
-#[inline(always)]
-fn free_32<I: Isa, const AHEAD: bool>(
-    isa: I,
-    h: &mut [i16],
-    a_log: &[u8],
-    n: usize,
-    mut at: usize,
-    base: i32,
-    b: &[i16],
-    c: &[i16],
-    log_delta: &[i16; 32],
-    dx: &[i16; 32],
-    y: &mut [i32; 32],
-) {
-    let Some([first, last]) = log_delta.as_chunks::<16>().0.first_chunk() else { return };
-    let first = isa.shr(isa.add(isa.load_i16(first), isa.splat(base)), 3);
-    let last = isa.shr(isa.add(isa.load_i16(last), isa.splat(base)), 3);
-    let (rates, dx) = (isa.rates(isa.narrow(first, last)), isa.load_h(dx));
-    let mut sums = isa.no_sums();
-    for (b, c) in pairs(b, c) {
-        if AHEAD {
-            fetch_rows(isa, h, at, n);
-            fetch_rows(isa, a_log, at, n);
-        }
-        let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else { return };
-        let (a0, a1) = (isa.decays_h(rates, first), isa.decays_h(rates, second));
-        let Some(row) = at_row_mut(h, at) else { return };
-        let h0 = update(isa, row, a0, dx, b[0]);
-        let Some(row) = at_row_mut(h, at + n) else { return };
-        let h1 = update(isa, row, a1, dx, b[1]);
-        sums = isa.add_products(sums, h0, h1, c);
-        at += 2 * n;
-    }
-    if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
-        let (Some(code), Some(row)) = (at_row(a_log, at), at_row_mut(h, at)) else { return };
-        let h0 = update(isa, row, isa.decays_h(rates, code), dx, b);
-        sums = isa.add_products(sums, h0, h0, [c, 0]);
-    }
-    isa.store_sums(sums, y);
-}
-
-/// The same with the powers of one decay, which stay in a register.
-#[inline(always)]
-fn tied_32<I: Isa, const AHEAD: bool>(
-    isa: I,
-    h: &mut [i16],
-    n: usize,
-    mut at: usize,
-    b: &[i16],
-    c: &[i16],
-    r: &[i16; 32],
-    dx: &[i16; 32],
-    y: &mut [i32; 32],
-) {
-    let (dx, r) = (isa.load_h(dx), isa.load_h(r));
-    let mut a = r;
-    let mut sums = isa.no_sums();
-    for (b, c) in pairs(b, c) {
-        if AHEAD {
-            fetch_rows(isa, h, at, n);
-        }
-        let Some(row) = at_row_mut(h, at) else { return };
-        let h0 = update(isa, row, a, dx, b[0]);
-        a = isa.mul_q15(a, r);
-        let Some(row) = at_row_mut(h, at + n) else { return };
-        let h1 = update(isa, row, a, dx, b[1]);
-        a = isa.mul_q15(a, r);
-        sums = isa.add_products(sums, h0, h1, c);
-        at += 2 * n;
-    }
-    if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
-        let Some(row) = at_row_mut(h, at) else { return };
-        let h0 = update(isa, row, a, dx, b);
-        sums = isa.add_products(sums, h0, h0, [c, 0]);
-    }
-    isa.store_sums(sums, y);
-}
-
-/// [`Kernels::scan_free`].
-#[inline(always)]
-pub(crate) fn scan_free<I: Isa>(
-    isa: I,
-    h: &mut [i16],
-    a_log: &[u8],
-    a_base: i16,
-    b: &[i16],
-    c: &[i16],
-    log_delta: &[i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
-    let n = y.len();
-    let whole = h.len() == n * b.len() && a_log.len() == h.len() && c.len() == b.len();
-    if !whole || log_delta.len() != n || dx.len() != n {
-        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
-    }
-    let base = index_base(a_base);
-    let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(log_delta.as_chunks().0);
-    for (d, ((y, dx), l)) in (0..n).step_by(32).zip(blocks) {
-        free_32::<_, true>(isa, h, a_log, n, d, base, b, c, l, dx, y);
-    }
-    let left = y.as_chunks_mut::<32>().1.iter_mut().zip(log_delta.as_chunks::<32>().1).zip(dx.as_chunks::<32>().1);
-    for (d, ((y, &l), &dx)) in (n & !31..n).zip(left) {
-        let column = h.iter_mut().skip(d).step_by(n).zip(a_log.iter().skip(d).step_by(n));
-        *y = column.zip(b.iter().zip(c)).fold(0, |y, ((h, &code), (&b, &c))| {
-            let a = nonlinear::decay(l as i32 + a_base as i32 + 32 * code as i32);
-            one(h, a, dx, b, c, y)
-        });
-    }
-}
-
-/// [`Kernels::scan_tied`].
-#[inline(always)]
-pub(crate) fn scan_tied<I: Isa>(
-    isa: I,
-    h: &mut [i16],
-    b: &[i16],
-    c: &[i16],
-    r: &[i16],
-    a: &mut [i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
-    let n = y.len();
-    if h.len() != n * b.len() || c.len() != b.len() || r.len() != n || dx.len() != n {
-        return Scalar.scan_tied(h, b, c, r, a, dx, y);
-    }
-    let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(r.as_chunks().0);
-    for (d, ((y, dx), r)) in (0..n).step_by(32).zip(blocks) {
-        tied_32::<_, true>(isa, h, n, d, b, c, r, dx, y);
-    }
-    let left = y.as_chunks_mut::<32>().1.iter_mut().zip(r.as_chunks::<32>().1).zip(dx.as_chunks::<32>().1);
-    for (d, ((y, &r), &dx)) in (n & !31..n).zip(left) {
-        let mut a = r;
-        *y = h.iter_mut().skip(d).step_by(n).zip(b.iter().zip(c)).fold(0, |y, (h, (&b, &c))| {
-            let y = one(h, a, dx, b, c, y);
-            a = mul_q15(a, r);
-            y
-        });
-    }
-}
-
-/// [`Kernels::scan_free_block`]: 32 channels through all positions, so that their states stay in the nearest cache.
-#[inline(always)]
-pub(crate) fn scan_free_block<I: Isa>(
-    isa: I,
-    h: &mut [i16],
-    a_log: &[u8],
-    a_base: i16,
-    bc: BlockBc<'_>,
-    log_delta: &[i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
-    let n = (a_log.len() / bc.d_state.max(1)).max(1);
-    let whole = h.len() == n * bc.d_state && a_log.len() == h.len() && n.is_multiple_of(32);
-    let base = index_base(a_base);
-    for d in (0..if whole { n } else { 0 }).step_by(32) {
-        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
-        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
-            let (Some(l), Some(dx), Some(y)) = (at_row(l, d), at_row(dx, d), at_row_mut(y, d)) else { return };
-            free_32::<_, false>(isa, h, a_log, n, d, base, b, c, l, dx, y);
-        }
-    }
-    if !whole {
-        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
-        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
-            scan_free(isa, h, a_log, a_base, b, c, l, dx, y);
-        }
-    }
-}
-
-/// [`Kernels::scan_tied_block`].
-#[inline(always)]
-pub(crate) fn scan_tied_block<I: Isa>(
-    isa: I,
-    h: &mut [i16],
-    bc: BlockBc<'_>,
-    r: &[i16],
-    a: &mut [i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
-    let n = a.len().max(1);
-    let whole = h.len() == n * bc.d_state && n.is_multiple_of(32);
-    for d in (0..if whole { n } else { 0 }).step_by(32) {
-        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
-        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
-            let (Some(r), Some(dx), Some(y)) = (at_row(r, d), at_row(dx, d), at_row_mut(y, d)) else { return };
-            tied_32::<_, false>(isa, h, n, d, b, c, r, dx, y);
-        }
-    }
-    if !whole {
-        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
-        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
-            scan_tied(isa, h, b, c, r, a, dx, y);
-        }
-    }
-}
-
-/// One state of one channel.
-#[inline(always)]
-fn one(h: &mut i16, a: i16, dx: i16, b: i16, c: i16, y: i32) -> i32 {
-    *h = mul_q15(a, *h).saturating_add(mul_q15(dx, b));
-    y.wrapping_add(c as i32 * *h as i32)
 }

@@ -312,8 +312,13 @@ impl Isa for Simd128 {
     fn rates(self, index: Self::H) -> Self::H {
         index
     }
+    type Factors = [u8; 32];
     #[inline(always)]
-    fn decays_h(self, index: Self::H, code: &[u8; 32]) -> Self::H {
+    fn factors(self, code: &[u8; 32]) -> [u8; 32] {
+        *code
+    }
+    #[inline(always)]
+    fn decays_h(self, index: Self::H, code: [u8; 32]) -> Self::H {
         let code = code.as_ptr();
         // SAFETY: `code` has four times eight elements; a load needs no alignment.
         let code = unsafe {

@@ -457,8 +457,13 @@ impl Isa for Avx2 {
     fn rates(self, index: Self::H) -> Self::H {
         index
     }
+    type Factors = [u8; 32];
     #[inline(always)]
-    fn decays_h(self, index: Self::H, code: &[u8; 32]) -> Self::H {
+    fn factors(self, code: &[u8; 32]) -> [u8; 32] {
+        *code
+    }
+    #[inline(always)]
+    fn decays_h(self, index: Self::H, code: [u8; 32]) -> Self::H {
         let code = avx2!([
             _mm256_cvtepu8_epi16(_mm_loadu_si128(code.as_ptr().cast())),
             _mm256_cvtepu8_epi16(_mm_loadu_si128(code.as_ptr().add(16).cast()))

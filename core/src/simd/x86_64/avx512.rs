@@ -236,10 +236,10 @@ impl Avx512 {
     #[inline(always)]
     fn join(self, even: __m512i, odd: __m512i) -> __m512i {
         avx512!({
-            let (least, most) = (_mm512_set1_epi64(i32::MIN as i64), _mm512_set1_epi64(i32::MAX as i64));
-            let even = _mm512_max_epi64(_mm512_min_epi64(even, most), least);
-            let odd = _mm512_max_epi64(_mm512_min_epi64(odd, most), least);
-            _mm512_mask_mov_epi32(even, 0xaaaa, _mm512_slli_epi64::<32>(odd))
+            let even = _mm512_castsi256_si512(_mm512_cvtsepi64_epi32(even));
+            let odd = _mm512_castsi256_si512(_mm512_cvtsepi64_epi32(odd));
+            let places = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            _mm512_permutex2var_epi32(even, places, odd)
         })
     }
 
@@ -518,9 +518,14 @@ impl Isa for Avx512 {
     fn rates(self, index: __m512i) -> decay::Rates {
         decay::rates(self, index)
     }
+    type Factors = decay::Factors;
     #[inline(always)]
-    fn decays_h(self, rates: decay::Rates, code: &[u8; 32]) -> __m512i {
-        decay::decays(self, rates, code)
+    fn factors(self, code: &[u8; 32]) -> decay::Factors {
+        decay::factors(self, code)
+    }
+    #[inline(always)]
+    fn decays_h(self, rates: decay::Rates, factors: decay::Factors) -> __m512i {
+        decay::decays(self, rates, factors)
     }
     #[inline(always)]
     fn no_sums(self) -> [__m512i; 2] {
