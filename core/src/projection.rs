@@ -1,5 +1,7 @@
 //! Projections of a layer: which kernel reads a matrix is told by the order of its weights.
 
+#![allow(clippy::too_many_arguments, reason = "the operands of one equation")]
+
 use core::ops::Range;
 
 use crate::blob::LayerView;

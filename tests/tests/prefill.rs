@@ -165,7 +165,9 @@ fn streams_on_threads_have_the_bits_of_stepping() {
         let plain = weights(random_blob(BlobSpec { dims, contents, seed: 4 }));
         let prepared = prepared(&plain);
         let truth = stepped(plain.blob(), &text);
-        for (weights, threads) in [(&plain, 1), (&plain, 2), (&prepared, 1), (&prepared, 2), (&prepared, 3), (&prepared, 7)] {
+        for (weights, threads) in
+            [(&plain, 1), (&plain, 2), (&prepared, 1), (&prepared, 2), (&prepared, 3), (&prepared, 7)]
+        {
             let cpu = Cpu { threads, ..Cpu::default() };
             let mut stream = Stream::new(weights, cpu);
             // Blocks and steps in turns, so that the state goes over and back.
@@ -285,7 +287,8 @@ fn a_blob_in_tiles_has_the_bits_of_the_blob_on_every_backend() {
                 }
                 let mut state = State::new(&tiled, vec![0; dims.state_len()]).unwrap();
                 let mut prefill = Prefill::new(tiled, 20, vec![0; dims.prefill_len(20)]).unwrap().with_backend(backend);
-                let mut see = |first: usize, logits: &[Logits]| assert!(logits == &truth.logits[first..][..logits.len()]);
+                let mut see =
+                    |first: usize, logits: &[Logits]| assert!(logits == &truth.logits[first..][..logits.len()]);
                 prefill.read(&mut state, &text, Want::All, &mut see).unwrap();
                 assert_eq!(state.as_slice(), truth.state);
             }

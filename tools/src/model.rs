@@ -1,7 +1,6 @@
 //! The MODEL argument: a blob, or a checkpoint that runs in f32.
 
 use std::path::Path;
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use mambabyte_core::{Backend, Blob, Dims};
@@ -22,18 +21,27 @@ pub struct BlobFile {
 }
 
 /// A mapped file.
-struct Mapped(memmap2::Mmap);
+struct Mapped {
+    map: memmap2::Mmap,
+    #[cfg(unix)]
+    file: std::fs::File,
+}
 
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.map
     }
 }
 
 impl Source for Mapped {
+    #[cfg(unix)]
+    fn read(&self, at: usize, out: &mut [u8]) -> std::io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, out, at as u64)
+    }
+
     #[cfg(target_os = "linux")]
-    fn release(&self, range: Range<usize>) {
-        formats::release(&self.0, range);
+    fn release(&self) {
+        formats::release(&self.map);
     }
 }
 
@@ -48,8 +56,16 @@ impl BlobFile {
         {
             return Err(CliError::NeedsBlob { path: path.to_owned() });
         }
-        let weights = Weights::new(Arc::new(Mapped(formats::map(path)?)))
-            .map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
+        let (file, map) = formats::map_file(path)?;
+        #[cfg(not(unix))]
+        drop(file);
+        let mapped = Mapped {
+            map,
+            #[cfg(unix)]
+            file,
+        };
+        let weights =
+            Weights::new(Arc::new(mapped)).map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
         Ok(Self { weights, prepared: OnceLock::new() })
     }
 

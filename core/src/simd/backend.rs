@@ -1,9 +1,9 @@
 //! Which kernels a decoder runs on: chosen at run time with feature `std`, at compile time without.
 
 use super::Kernels;
-use crate::blob::Blob;
 #[cfg(not(mambabyte_narrow))]
 use super::Scalar;
+use crate::blob::Blob;
 
 /// The kernels that a [`Decoder`](crate::Decoder) runs on. All have the same bits; they differ in speed.
 ///

@@ -5,7 +5,7 @@
 //!
 //! Checksums are computed by all threads with the processor's CRC instructions.
 
-use std::ops::Range;
+use std::io;
 use std::sync::Arc;
 
 use mambabyte_core::blob::Section;
@@ -19,8 +19,18 @@ const CHUNK: usize = 1 << 20;
 
 /// Memory that holds a blob.
 pub trait Source: AsRef<[u8]> + Send + Sync {
-    /// The bytes of `range` are not read again soon: a map gives the memory of their pages back.
-    fn release(&self, _range: Range<usize>) {}
+    /// Copies the bytes from `at` on to `out`. A map that reads them from its file brings no page into memory for it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read(&self, at: usize, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.as_ref().get(at..).and_then(|from| from.get(..out.len()));
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    /// The bytes are not looked at again soon: a map gives the memory of its pages back.
+    fn release(&self) {}
 }
 
 /// A checked blob in memory that any number of threads read. A clone shares the memory.
@@ -42,7 +52,7 @@ impl Weights {
 
     /// The same model with a copy in tiles, if `backend` reads tiles. The source is released: the copy is in its place.
     ///
-    /// Where the system has no memory for a copy, the weights stay as they are.
+    /// Where the system has no memory for a copy or cannot read the source again, the weights stay as they are.
     ///
     /// # Cost
     /// Every byte is read and written once, by all threads of the pool.

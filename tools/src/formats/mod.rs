@@ -20,7 +20,6 @@ mod torch;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use mambabyte_host::Checkpoint;
@@ -217,22 +216,28 @@ fn read_json(path: &Path) -> Result<Vec<u8>, FormatError> {
 }
 
 /// Maps a file for reading.
-#[allow(unsafe_code, reason = "memory maps are unsafe by nature; copying would double the memory of large models")]
 pub(crate) fn map(path: &Path) -> Result<Mmap, FormatError> {
+    Ok(map_file(path)?.1)
+}
+
+/// Opens a file and maps it for reading.
+#[allow(unsafe_code, reason = "memory maps are unsafe by nature; copying would double the memory of large models")]
+pub(crate) fn map_file(path: &Path) -> Result<(File, Mmap), FormatError> {
     let io = |source| FormatError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
-    // SAFETY: the map is read-only and lives no longer than one `load`. What cannot be ruled out is that another
-    // process changes the file meanwhile; as with every tool that maps its input, the user owes that it does not.
-    unsafe { Mmap::map(&file) }.map_err(io)
+    // SAFETY: the map is read-only. What cannot be ruled out is that another process changes the file meanwhile; as
+    // with every tool that maps its input, the user owes that it does not.
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    Ok((file, map))
 }
 
 /// Gives the memory of a map's pages back; they are read from the file again when they are needed.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "the system's call")]
-pub(crate) fn release(map: &Mmap, range: Range<usize>) {
+pub(crate) fn release(map: &Mmap) {
     // SAFETY: a map of a file that is never written to has the same bytes whenever its pages come.
     // An error means that they stay, which is no harm.
-    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
 }
 
 /// Whether the file at `path` starts as a blob does.

@@ -44,8 +44,8 @@ fn fetch_rows<I: Isa, T>(isa: I, x: &[T], at: usize, n: usize) {
 }
 
 /// Pairs of states; the last one alone if their number is odd.
-fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = ([i16; 2], [i16; 2])> {
-    b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0).map(|(&b, &c)| (b, c))
+fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = (&'a [i16; 2], &'a [i16; 2])> {
+    b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0)
 }
 
 /// All states of 32 channels whose decays are free. `at` is the first channel in `h` and `a_log`, in
@@ -78,7 +78,7 @@ fn free_32<I: Isa>(
         let h0 = update(isa, row, a0, dx, b[0]);
         let Some(row) = at_row_mut(h, at + n) else { return };
         let h1 = update(isa, row, a1, dx, b[1]);
-        sums = isa.add_products(sums, h0, h1, c);
+        sums = isa.add_products(sums, h0, h1, *c);
         at += 2 * n;
     }
     if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
@@ -113,7 +113,7 @@ fn tied_32<I: Isa>(
         let Some(row) = at_row_mut(h, at + n) else { return };
         let h1 = update(isa, row, a, dx, b[1]);
         a = isa.mul_q15(a, r);
-        sums = isa.add_products(sums, h0, h1, c);
+        sums = isa.add_products(sums, h0, h1, *c);
         at += 2 * n;
     }
     if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {

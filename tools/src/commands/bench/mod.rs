@@ -164,14 +164,24 @@ fn table(report: &Value) -> String {
     );
     let _ = writeln!(
         out,
-        "{:<14}{:>10} {:>3} {:>12} {:>13} {:>9} {:>9} {:>7} {:>9} {:>11}",
-        "model", "weights", "thr", "decode B/s", "prefill B/s", "GB/s", "can read", "share", "load ms", "peak over"
+        "{:<14}{:>10} {:>3} {:>12} {:>13} {:>9} {:>9} {:>7} {:>9} {:>9} {:>11}",
+        "model",
+        "weights",
+        "thr",
+        "decode B/s",
+        "prefill B/s",
+        "GB/s",
+        "can read",
+        "share",
+        "load ms",
+        "copy ms",
+        "peak over"
     );
     for model in rows(&report["models"]) {
         for run in rows(&model["runs"]) {
             let _ = writeln!(
                 out,
-                "{:<14}{:>10} {:>3} {:>12.0} {:>13.0} {:>9.1} {:>9.1} {:>6.0}% {:>9.2} {:>11}",
+                "{:<14}{:>10} {:>3} {:>12.0} {:>13.0} {:>9.1} {:>9.1} {:>6.0}% {:>9.2} {:>9.2} {:>11}",
                 text(&model["name"]),
                 bytes(model["weights_bytes"].as_u64().unwrap_or(0)),
                 run["threads"],
@@ -181,13 +191,14 @@ fn table(report: &Value) -> String {
                 number(&run["read_gb_s"]),
                 100.0 * number(&run["share"]),
                 number(&model["load_ms"]),
+                number(&model["prepare_ms"]),
                 model["rss_over"].as_i64().map_or_else(|| "?".to_owned(), |n| bytes(n.max(0) as u64)),
             );
         }
     }
     out.push_str(
-        "\nGB/s: weights read by decode; can read: the same weights, only read, in the same run. peak over: resident\n\
-         memory beyond weights and state, one thread.\n\nshare of time by stage, one thread, %\n",
+        "\nGB/s: weights read by decode; can read: the same weights, only read, in the same run. load: map and check;\n\
+         copy: in the order of these kernels. peak over: resident memory beyond weights and state, one thread.\n\nshare of time by stage, one thread, %\n",
     );
     let _ = write!(out, "{:<22}", "");
     for stage in mambabyte_core::Stage::ALL {

@@ -42,9 +42,8 @@ static HALVES: [[u16; 32]; 2] = {
     halves
 };
 
-/// `2^15 * 2^x` on `0..1`, constant term first: 32767.98, 22713.02, 7871.985, 1817.904, 317.3496, 40.59963, 7.162318.
-const COEFFICIENTS: [u32; 7] =
-    [0x46ff_fff5, 0x46b1_720b, 0x45f5_ffe1, 0x44e3_3cf1, 0x439e_acbf, 0x4222_6605, 0x40e5_31b6];
+/// `2^15 * 2^x` on `0..1`, constant term first: 32767.97, 22713.37, 7869.171, 1829.861, 293.5277, 62.10694.
+const COEFFICIENTS: [u32; 6] = [0x46ff_fff0, 0x46b1_72bb, 0x45f5_e95e, 0x44e4_bb8d, 0x4392_c38c, 0x4278_6d82];
 
 /// The sign, and the exponent of `2^-15`.
 const SIGN_AND_SCALE: i32 = i32::MIN.wrapping_sub(15 << 23);

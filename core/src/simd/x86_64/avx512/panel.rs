@@ -11,10 +11,10 @@ use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
 use super::{Avx512, first_bytes, tiles as tiled_rows};
-use crate::tiles;
 use crate::linear::BLOCK;
 use crate::simd::isa::{Isa, ROWS, Sums};
 use crate::simd::vector::{self, Output, codes_of, finish};
+use crate::tiles;
 
 /// Positions of a vector.
 const LANES: usize = 16;

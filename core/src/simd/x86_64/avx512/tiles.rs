@@ -80,10 +80,10 @@ impl Planes {
                 let low = _mm512_set1_epi32(low.add(4 * four).cast::<i32>().read_unaligned());
                 let negative = _mm512_set1_epi32(negative.add(4 * four).cast::<i32>().read_unaligned());
                 let w = w.add(four * T * 64);
-                for t in 0..T {
+                for (t, sums) in sums.iter_mut().enumerate() {
                     let w = _mm512_xor_si512(_mm512_loadu_si512(w.add(64 * t).cast()), negative);
-                    sums[t][0] = _mm512_dpbusd_epi32(sums[t][0], high, w);
-                    sums[t][1] = _mm512_dpbusd_epi32(sums[t][1], low, w);
+                    sums[0] = _mm512_dpbusd_epi32(sums[0], high, w);
+                    sums[1] = _mm512_dpbusd_epi32(sums[1], low, w);
                 }
             }
         }
@@ -135,11 +135,9 @@ pub(super) fn matvec<O: Output>(isa: Avx512, w: &[i8], code: &[u8], base: u8, x:
     let mut first = 0;
     while panel_rows(rows - first) != 0 {
         let n = panel_rows(rows - first);
-        let (Some(w), Some(code), Some(y)) = (
-            w.get(first * columns..(first + n) * columns),
-            code.get(first..first + n),
-            y.get_mut(first..first + n),
-        ) else {
+        let (Some(w), Some(code), Some(y)) =
+            (w.get(first * columns..(first + n) * columns), code.get(first..first + n), y.get_mut(first..first + n))
+        else {
             return;
         };
         let tiles = code.as_chunks::<ROWS>().0.iter().zip(y.as_chunks_mut::<ROWS>().0);
