@@ -182,18 +182,38 @@ fn block<O: Output, const G: usize, const TILED: bool>(
             }
         }
         for group in 0..G {
+            // Long rows could sum up to more than 32 bits, and hardly ever do.
+            let long = columns > BLOCK && !joined(isa, &high[group], &mut low[group]);
             let low = transpose(low[group]);
-            let high = if columns <= BLOCK { [zero; LANES] } else { transpose(high[group]) };
+            let high = if long { transpose(high[group]) } else { [zero; LANES] };
+            let width = if long { columns } else { 0 };
             let positions = y.chunks_exact_mut(rows).skip(group * LANES).zip(0..LANES);
             for (y, position) in positions {
                 let (high, low) = (high[position], low[position]);
                 let down = down.get(group * LANES + position).map_or(0, |&down| down as u32);
                 let shift = (base as u32 + 7).wrapping_sub(down);
                 let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else { return };
-                finish::<_, O>(isa, Sums { high, low }, columns, &codes, shift, y);
+                finish::<_, O>(isa, Sums { high, low }, width, &codes, shift, y);
             }
         }
     }
+}
+
+/// `low = 256 * high + low` where that is below `2^31` for sure; whether it is. Lower halves sum up to `2^26` at most.
+#[inline(always)]
+fn joined(isa: Avx512, high: &[__m512i; ROWS], low: &mut [__m512i; ROWS]) -> bool {
+    const _: () = assert!(COLUMNS * 255 * 128 <= 1 << 26);
+    let mut bits = isa.splat(0);
+    for &high in high {
+        bits = isa.or(bits, isa.abs(high));
+    }
+    if isa.any_negative(isa.sub(isa.splat((1 << 22) - 1), bits)) {
+        return false;
+    }
+    for (low, &high) in low.iter_mut().zip(high) {
+        *low = isa.add(isa.shl(high, 8), *low);
+    }
+    true
 }
 
 /// Where the weights of up to 16 rows are.
