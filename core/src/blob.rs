@@ -221,7 +221,7 @@ impl<'a> Blob<'a> {
 
     /// Whether the matrices are in tiles.
     #[cfg(mambabyte_tiles)]
-    pub(crate) const fn is_tiled(&self) -> bool {
+    pub const fn is_tiled(&self) -> bool {
         self.tiled
     }
 
@@ -264,7 +264,7 @@ impl<'a> Blob<'a> {
         self.fingerprint
     }
 
-    /// The whole file.
+    /// The whole file; of a blob in tiles its copy.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }

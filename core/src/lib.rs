@@ -185,6 +185,7 @@
 //! | [`sample`](mod@sample) | choosing the next byte |
 //! | [`lines`] | line scores with a learned threshold |
 //! | `simd` | the same inner loops for particular processors, with the same bits |
+//! | `tiles` | the order of weights that wide vectors read, feature `std` |
 //! | `oracle` | the step in f32, feature `f32` |
 //! | `record` | what a device sends of a stream that it scores, feature `record` |
 //! | `flash` | snapshots in flash that survive power cuts, feature `flash` |

@@ -25,7 +25,7 @@ use crate::state::StateError;
 /// What one member of a team computes of every layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Channels, of `d_inner`.
+    /// Channels, of `d_inner`. This and all other ranges begin at multiples of 64, and end at one or at the last row.
     pub channels: Range<usize>,
     /// Rows of `x_proj`.
     pub select: Range<usize>,

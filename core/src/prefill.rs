@@ -198,7 +198,8 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         Ok(Self { blob, backend: Backend::detect().for_blob(&blob), positions, filled: 0, scratch })
     }
 
-    /// The same on another backend, with the same bits.
+    /// The same on another backend, with the same bits; in scalar code if the blob is in tiles and the backend
+    /// is not made for them.
     pub fn with_backend(self, backend: Backend) -> Self {
         Self { backend: backend.for_blob(&self.blob), ..self }
     }

@@ -68,7 +68,7 @@ impl<'a> Matrix<'a> {
         Self::of(layer, layer.out_proj, layer.out_proj_code, dims.d_inner)
     }
 
-    /// Some of the rows; the range begins at a multiple of [`PANEL`](crate::tiles::PANEL).
+    /// Some of the rows, from a multiple of [`tiles::PANEL`](crate::tiles::PANEL) to another one or the last row.
     pub(crate) fn rows(self, range: &Range<usize>, columns: usize) -> Self {
         let w = self.w.get(range.start * columns..range.end * columns).unwrap_or(&[]);
         Self { w, code: self.code.get(range.clone()).unwrap_or(&[]), ..self }

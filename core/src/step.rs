@@ -119,7 +119,8 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
         Ok(Self { blob, state, scratch, backend: Backend::detect().for_blob(&blob) })
     }
 
-    /// The same decoder on another backend, with the same bits.
+    /// The same decoder on another backend, with the same bits; in scalar code if the blob is in tiles and the backend
+    /// is not made for them.
     pub fn with_backend(self, backend: Backend) -> Self {
         Self { backend: backend.for_blob(&self.blob), ..self }
     }

@@ -150,7 +150,12 @@ fn weights(bytes: Vec<u8>) -> Weights {
 
 /// The same with a copy as the machine's backend reads it best, where there is such an order.
 fn prepared(weights: &Weights) -> Weights {
-    weights.clone().for_backend(Backend::detect())
+    let backend = Backend::detect();
+    let prepared = weights.clone().for_backend(backend);
+    let (rows, best) = (prepared.blob().as_bytes(), prepared.blob_for(backend).as_bytes());
+    assert_eq!(rows.as_ptr() != best.as_ptr(), backend.reads_tiles());
+    assert_eq!(prepared.blob_for(scalar()).as_bytes().as_ptr(), rows.as_ptr());
+    prepared
 }
 
 /// Two shapes that are worth a team, by the rule and by far.
@@ -260,6 +265,30 @@ fn weights_are_checked() {
         let have = Weights::new(Arc::new(Bytes(aligned.clone()))).err().unwrap();
         assert_eq!(have.to_string(), want.to_string());
     }
+}
+
+/// A file that cannot be read a second time, as one that became shorter.
+struct ReadOnce(AlignedBytes);
+
+impl AsRef<[u8]> for ReadOnce {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl Source for ReadOnce {
+    fn read(&self, _: usize, _: &mut [u8]) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+#[test]
+fn weights_that_cannot_be_copied_are_used_as_they_are() {
+    let bytes = random_blob(BlobSpec { dims: dims(64, 2, 128, 16, false), contents: Contents::Sane, seed: 9 });
+    let weights = Weights::new(Arc::new(ReadOnce(AlignedBytes::new(&bytes)))).unwrap().for_backend(Backend::detect());
+    assert_eq!(weights.blob_for(Backend::detect()).as_bytes().as_ptr(), weights.blob().as_bytes().as_ptr());
+    let truth = stepped(weights.blob(), b"as they are");
+    assert_eq!(Stream::new(&weights, Cpu::single()).prefill_last(b"as they are"), truth.logits.last().copied());
 }
 
 /// Every backend runs a blob in tiles, though only some read it fast.

@@ -75,6 +75,9 @@ impl BlobFile {
     }
 
     /// The memory, for streams on `backend`; prepared once for the first one.
+    ///
+    /// # Cost
+    /// The first time that of [`Weights::for_backend`].
     pub fn weights(&self, backend: Backend) -> &Weights {
         self.prepared.get_or_init(|| self.weights.clone().for_backend(backend))
     }

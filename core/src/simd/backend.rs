@@ -100,13 +100,13 @@ impl Backend {
         with_kernels!(self, |k| name_of(k))
     }
 
-    /// Whether it reads weights in [tiles](crate::tiles), and is the faster for it.
+    /// Whether it is made for weights in [tiles](crate::tiles). On any other a blob in tiles runs in scalar code.
     #[cfg(mambabyte_tiles)]
     pub fn reads_tiles(self) -> bool {
         with_kernels!(self, |k| tiles_of(k))
     }
 
-    /// This backend, or the scalar code if the blob is in tiles and this backend does not read them.
+    /// This backend, or the scalar code if the blob is in tiles and this backend is not made for them.
     #[inline(always)]
     pub(crate) fn for_blob(self, blob: &Blob<'_>) -> Self {
         #[cfg(mambabyte_tiles)]

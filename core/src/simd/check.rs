@@ -92,7 +92,7 @@ fn kernels<K: Kernels>(k: K, done: &mut impl FnMut(&'static str, &'static str, u
         done(K::NAME, "scans of blocks", blocks::scans(k)?);
         done(K::NAME, "log_delta, long rows", blocks::log_delta(k)?);
         #[cfg(all(mambabyte_tiles, feature = "std"))]
-        if K::TILES {
+        if K::TILES || K::NAME == Scalar::NAME {
             done(K::NAME, "tiles", blocks::tiles(k)?);
         }
     }

@@ -99,7 +99,8 @@ pub(crate) trait Kernels: Copy {
     /// As in [`Backend::by_name`].
     const NAME: &'static str;
 
-    /// Whether it reads weights in tiles: the functions whose names begin so are called on such a backend only.
+    /// Whether it is made for weights in tiles. The functions whose names begin so are called on such a backend and on
+    /// [`Scalar`] only.
     const TILES: bool = false;
 
     /// `res = saturate_i32(requantize(row))`: a row of the embedding.
@@ -453,7 +454,6 @@ pub(crate) struct Scalar;
 
 impl Kernels for Scalar {
     const NAME: &'static str = "scalar";
-    const TILES: bool = true;
 }
 
 /// Matrix in tiles times vector. Where no kernels read tiles there are none.

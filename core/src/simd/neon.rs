@@ -461,7 +461,7 @@ impl<const DOT: bool> Isa for Neon<DOT> {
     fn decays_h(self, index: Self::H, code: [u8; 32]) -> Self::H {
         let mut each = [0i16; 32];
         self.store_h(index, &mut each);
-        for (index, &code) in each.iter_mut().zip(code) {
+        for (index, code) in each.iter_mut().zip(code) {
             let at = (*index as i32 + 4 * code as i32).clamp(0, LAST_DECAY as i32);
             *index = DECAYS.get(at as usize).map_or(0, |&a| a);
         }

@@ -21,7 +21,7 @@ const FAR: i32 = 1 << 21;
 /// Bytes of a matrix from which on it is fetched from memory ahead of use: smaller ones are in the nearest caches.
 const FETCHED: usize = 96 << 10;
 
-/// Ranks beyond this one, of models wider than any that there is, take the scalar function.
+/// Wider ranks take the scalar function.
 const MOST_RANK: usize = 256;
 
 /// [`DECAY`] with the 0 that follows, and one more to be read over.
@@ -413,7 +413,7 @@ pub(crate) fn log_delta<I: Isa>(isa: I, w: &[i8], code: &[u8], base: u8, dt: &[i
         for ((code, bias), l) in channels {
             let Some(rows) = w.get(done * rank..(done + ROWS) * rank) else { break };
             let sums = isa.dot_rows(rows, packed, start);
-            softplus_of(isa, far(isa, rounded(isa, sums, rank, code, shift)), bias, l);
+            log_delta_of(isa, sums, rank, code, shift, bias, l);
             done += ROWS;
         }
     }
@@ -426,7 +426,6 @@ pub(crate) fn log_delta<I: Isa>(isa: I, w: &[i8], code: &[u8], base: u8, dt: &[i
 }
 
 /// `l = log2(softplus(requantize(sums) + bias))` of 16 channels.
-#[cfg(mambabyte_tiles)]
 #[inline(always)]
 pub(crate) fn log_delta_of<I: Isa>(
     isa: I,

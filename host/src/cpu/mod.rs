@@ -1,7 +1,7 @@
 //! Blobs on a workstation's processors: weights in memory that suits them, prefill and decode on several threads,
 //! many streams at once. Everything has the bits of [`mambabyte_core::Decoder`], whatever runs it.
 //!
-//! * [`Weights`]: a blob in memory, checked fast.
+//! * [`Weights`]: a blob in memory, checked fast, and a copy in the order that a backend reads best.
 //! * [`Stream`]: one stream of bytes, decode and prefill.
 //! * [`BatchDecoder`]: many streams that step together and share every read of a weight.
 

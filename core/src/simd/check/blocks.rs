@@ -65,7 +65,9 @@ pub(super) fn matmul<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     let mut weights = [0i8; MOST_ROWS * 2049];
     let mut inputs = [0i16; MOST_POSITIONS * 2049];
     for positions in [1, 2, 7, 8, 15, 16, 17, 32, 33, MOST_POSITIONS] {
-        for (columns, rows) in [(3, 17), (16, 5), (64, 16), (65, 35), (130, 33), (512, 3), (514, 18), (2049, 17)] {
+        for (columns, rows) in
+            [(3, 17), (4, 17), (16, 5), (64, 16), (65, 35), (130, 33), (512, 3), (514, 18), (2049, 17)]
+        {
             for style in 0..4 {
                 let mut code = [0u8; MOST_ROWS];
                 let mut down = [0u8; MOST_POSITIONS];
@@ -114,8 +116,8 @@ pub(super) fn tiles<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     let mut random = Values(12);
     let mut case = 0;
     let shapes = [(4, 16), (8, 15), (12, 64), (16, 70), (16, 48), (64, 65), (68, 96), (512, 64), (516, 33), (2048, 70)];
-    let shapes = shapes.into_iter().chain([(2052, 34), (6, 20), (8192, 17), (8196, 17)]);
-    for (columns, rows) in shapes.filter(|_| K::TILES) {
+    let shapes = shapes.into_iter().chain([(4, 19), (20, 128), (64, 130), (2052, 34), (6, 20), (8192, 17), (8196, 17)]);
+    for (columns, rows) in shapes {
         for style in 0..4 {
             let mut w = std::vec![0i8; rows * columns];
             let mut tiled = w.clone();
@@ -170,13 +172,14 @@ pub(super) fn tiles<K: Kernels>(k: K) -> Result<usize, Mismatch> {
 /// Scans of a block of positions, and the step size at ranks that are long rows.
 #[inline(never)]
 pub(super) fn scans<K: Kernels>(k: K) -> Result<usize, Mismatch> {
-    const POSITIONS: usize = 5;
+    const POSITIONS: usize = 33;
     const CELLS: usize = 1600;
     let mut random = Values(9);
     let mut case = 0;
     for n in [1, 16, 31, 32, 33, 64, 96, 100] {
         for states in [1, 2, 5, 8, 16] {
-            for style in 0..4u32 {
+            // Under, at and over the 16 positions that states go through at a time, and twice as many.
+            for (positions, style) in [5, 16, 17, POSITIONS, 1].into_iter().zip(0u32..) {
                 let (mut h, mut a_log) = ([0i16; CELLS], [0u8; CELLS]);
                 let stride = 3 + 2 * states;
                 let mut x_proj = [0i16; POSITIONS * 35];
@@ -191,8 +194,8 @@ pub(super) fn scans<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                 let a_base = if style % 2 == 0 { random.next() as i16 } else { -6000 };
                 let (mut h2, mut y, mut y2, mut powers) =
                     (h, [7i32; POSITIONS * 100], [7i32; POSITIONS * 100], [0; 100]);
-                let all = POSITIONS * n;
-                let Some(x_proj) = x_proj.get(..POSITIONS * stride) else { continue };
+                let all = positions * n;
+                let Some(x_proj) = x_proj.get(..positions * stride) else { continue };
                 let bc = BlockBc { x_proj, stride, d_state: states };
                 let (Some(a_log), Some(dx), Some(l)) = (a_log.get(..n * states), dx.get(..all), l.get_mut(..all))
                 else {

@@ -43,7 +43,7 @@ fn fetch_rows<I: Isa, T>(isa: I, x: &[T], at: usize, n: usize) {
     }
 }
 
-/// Pairs of states; the last one alone if their number is odd.
+/// Pairs of states, without the last one of an odd number.
 fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = (&'a [i16; 2], &'a [i16; 2])> {
     b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0)
 }
@@ -226,7 +226,7 @@ fn free_block<I: Isa>(
         let at = s * n + d;
         let (Some(code), Some(row)) = (at_row(a_log, at), at_row(h, at)) else { return };
         let (f0, mut h0) = (isa.factors(code), isa.load_h(row));
-        // An odd state's partner is itself, and neither is added nor stored.
+        // A missing partner is a copy of this state whose B and C are 0, and is not stored.
         let (f1, mut h1) = match (at_row(a_log, at + n), at_row(h, at + n)) {
             (Some(code), Some(row)) => (isa.factors(code), isa.load_h(row)),
             _ => (f0, h0),
@@ -279,7 +279,7 @@ fn tied_block<I: Isa>(
     }
 }
 
-/// [`Kernels::scan_free_block`]: 32 channels through all positions, so that their states stay in the nearest cache.
+/// [`Kernels::scan_free_block`]: 32 channels through [`POSITIONS`] at a time.
 #[inline(always)]
 pub(crate) fn scan_free_block<I: Isa>(
     isa: I,

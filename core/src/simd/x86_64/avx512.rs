@@ -7,14 +7,26 @@
 
 use core::arch::x86_64::*;
 
-mod decay;
-mod panel;
-mod tiles;
-
 use crate::linear::BLOCK;
 use crate::simd::isa::{Isa, ROWS, STEPS, Sums};
 use crate::simd::vector::{DECAYS, LAST_DECAY, Output};
 use crate::tables::ROW_MULTIPLIER;
+
+/// An expression of intrinsics in a function that has a token.
+macro_rules! avx512 {
+    ($e:expr) => {{
+        // SAFETY: a token exists, so the processor has the instructions; pointers are of references to arrays of the
+        // vector's size.
+        #[allow(clippy::macro_metavars_in_unsafe, reason = "the whole expression is meant")]
+        unsafe {
+            $e
+        }
+    }};
+}
+
+mod decay;
+mod panel;
+mod tiles;
 
 /// The proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,18 +51,6 @@ impl Avx512 {
         ));
         present.then_some(Self(()))
     }
-}
-
-/// An expression of intrinsics in a method of [`Avx512`].
-macro_rules! avx512 {
-    ($e:expr) => {{
-        // SAFETY: the method's token exists, so the processor has the instructions; pointers are of references to
-        // arrays of the vector's size.
-        #[allow(clippy::macro_metavars_in_unsafe, reason = "the whole expression is meant")]
-        unsafe {
-            $e
-        }
-    }};
 }
 
 /// `ROW_MULTIPLIER << 7`.
@@ -673,7 +673,4 @@ crate::simd::instances::kernels_of!(Avx512, "avx512", "avx512f,avx512bw,avx512dq
         panel::tiled_plain::<ToI16>;
     fn tiled_matmul_add(w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) =
         panel::tiled::<AddToI32>;
-    fn tiled_matmul_log_delta(
-        w: &[i8], code: &[u8], base: u8, dt: &[i16], rank: usize, stride: usize, bias: &[i16], l: &mut [i16]
-    ) = tiles::matmul_log_delta;
 });

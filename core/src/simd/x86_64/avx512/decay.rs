@@ -56,18 +56,6 @@ const FRACTION: i32 = 1;
 #[derive(Clone, Copy)]
 pub(crate) struct Rates([__m512; 2]);
 
-/// An expression of intrinsics in a function that has a token.
-macro_rules! avx512 {
-    ($e:expr) => {{
-        // SAFETY: a token exists, so the processor has the instructions; pointers are of whole vectors, or of a table
-        // whose index is masked.
-        #[allow(clippy::macro_metavars_in_unsafe, reason = "the whole expression is meant")]
-        unsafe {
-            $e
-        }
-    }};
-}
-
 /// `MANTISSA[index % 128]` of every lane: four tables of 32 in registers, then one of the four. A gather takes three times
 /// as long.
 #[inline(always)]

@@ -2,15 +2,15 @@
 //! each weight is read once for all of them.
 //!
 //! A vector of the panel holds four columns of 16 positions, as bytes: the upper halves plus 128, or the lower ones.
-//! `VPDPBUSD` multiplies them by four weights of a row, broadcast. No sum needs lanes added up, and
-//! `sum w * (high + 128)` starts at `-128 * sum w`.
+//! `VPDPBUSD` multiplies them by four weights of a row, broadcast; rows lie one behind the other or in tiles. No sum
+//! needs lanes added up, and `sum w * (high + 128)` starts at `-128 * sum w`.
 
 #![allow(clippy::needless_range_loop, reason = "indices that are constants keep the vectors in registers")]
 
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::{Avx512, first_bytes, tiles as tiled_rows};
+use super::{Avx512, first_bytes, tiles as one_position};
 use crate::linear::BLOCK;
 use crate::simd::isa::{Isa, ROWS, Sums};
 use crate::simd::vector::{self, Output, codes_of, finish};
@@ -18,23 +18,12 @@ use crate::tiles;
 
 /// Positions of a vector.
 const LANES: usize = 16;
-/// Most columns of a panel: 128 KiB of stack. Wider matrices, of models wider than any that there is, go row by row.
+/// Most columns of a panel: 128 KiB of stack. Wider matrices are multiplied by one position after the other.
 const COLUMNS: usize = 2048;
 /// Vectors of a panel: two halves, `GROUPS` times.
 const VECTORS: usize = COLUMNS / 4 * 2 * GROUPS;
 /// Most vectors of positions at a time.
 const GROUPS: usize = 2;
-/// An expression of intrinsics in a function that has a token.
-macro_rules! avx512 {
-    ($e:expr) => {{
-        // SAFETY: a token exists, so the processor has the instructions.
-        #[allow(clippy::macro_metavars_in_unsafe, reason = "the whole expression is meant")]
-        unsafe {
-            $e
-        }
-    }};
-}
-
 /// [`Kernels::tiled_matmul_i16`].
 #[inline(always)]
 pub(super) fn tiled_plain<O: Output>(
@@ -61,15 +50,24 @@ pub(super) fn tiled<O: Output>(
     columns: usize,
     y: &mut [O::T],
 ) {
-    let rows = code.len().max(1);
+    let rows = code.len();
     let positions = x.len() / columns.max(1);
-    if crate::tiles::fits(columns) && columns <= COLUMNS && w.len() >= rows * columns && positions >= LANES / 2 {
+    if rows == 0 || !tiles::fits(columns) || w.len() < rows * columns {
+        return;
+    }
+    if columns <= COLUMNS && positions >= LANES / 2 {
         return blocks::<O, true>(isa, w, code, base, down, x, columns, y);
     }
-    let mut downs = down.iter();
-    for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows)) {
-        let down = downs.next().copied().unwrap_or(0);
-        tiled_rows::matvec::<O>(isa, w, code, base.wrapping_sub(down), x, y);
+    // A panel of tiles is a matrix of its own, and stays in the second cache for all positions.
+    for first in (0..rows).step_by(tiles::PANEL) {
+        let end = rows.min(first + tiles::PANEL);
+        let (Some(w), Some(code)) = (w.get(first * columns..end * columns), code.get(first..end)) else { return };
+        let mut downs = down.iter();
+        for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)) {
+            let base = base.wrapping_sub(downs.next().copied().unwrap_or(0));
+            let Some(y) = y.get_mut(first..end) else { return };
+            one_position::matvec::<O>(isa, w, code, base, x, y);
+        }
     }
 }
 
@@ -157,17 +155,25 @@ fn block<O: Output, const G: usize, const TILED: bool>(
             // panel's vectors of that many columns.
             let sums = unsafe {
                 let (w, panel) = (w.as_ptr(), panel.as_ptr().cast());
-                if TILED && order.row == 4 {
+                if order.tiled {
                     let start = [start[4 * quad], start[4 * quad + 1], start[4 * quad + 2], start[4 * quad + 3]];
                     let part = 4 * (first % (tiles::PANEL / ROWS)) + quad;
-                    tile::<G>(isa, w.add(16 * quad), order.four, order.ahead(w, part, columns), panel, columns, start)
+                    four_tiled_rows::<G>(
+                        isa,
+                        w.add(16 * quad),
+                        order.four,
+                        order.ahead(w, part, columns),
+                        panel,
+                        columns,
+                        start,
+                    )
                 } else {
                     // Rows behind the last one are the last one again.
                     let row = |i: usize| (4 * quad + i).min(last);
                     let at = [row(0), row(1), row(2), row(3)];
                     let start = [start[at[0]], start[at[1]], start[at[2]], start[at[3]]];
-                    let row = |i: usize| w.wrapping_add(at[i] * columns);
-                    four_rows::<G>(isa, [row(0), row(1), row(2), row(3)], panel, columns, start)
+                    let rows = at.map(|row| w.wrapping_add(row * columns));
+                    four_rows::<G>(isa, rows, panel, columns, start)
                 }
             };
             for i in 0..4 {
@@ -183,7 +189,7 @@ fn block<O: Output, const G: usize, const TILED: bool>(
         }
         for group in 0..G {
             // Long rows could sum up to more than 32 bits, and hardly ever do.
-            let long = columns > BLOCK && !joined(isa, &high[group], &mut low[group]);
+            let long = columns > BLOCK && !join_halves(isa, &high[group], &mut low[group]);
             let low = transpose(low[group]);
             let high = if long { transpose(high[group]) } else { [zero; LANES] };
             let width = if long { columns } else { 0 };
@@ -201,7 +207,7 @@ fn block<O: Output, const G: usize, const TILED: bool>(
 
 /// `low = 256 * high + low` where that is below `2^31` for sure; whether it is. Lower halves sum up to `2^26` at most.
 #[inline(always)]
-fn joined(isa: Avx512, high: &[__m512i; ROWS], low: &mut [__m512i; ROWS]) -> bool {
+fn join_halves(isa: Avx512, high: &[__m512i; ROWS], low: &mut [__m512i; ROWS]) -> bool {
     const _: () = assert!(COLUMNS * 255 * 128 <= 1 << 26);
     let mut bits = isa.splat(0);
     for &high in high {
@@ -221,10 +227,9 @@ fn joined(isa: Avx512, high: &[__m512i; ROWS], low: &mut [__m512i; ROWS]) -> boo
 struct Order {
     /// The first one.
     at: usize,
-    /// From a row to the next one.
-    row: usize,
     /// From four columns of a row to the next four.
     four: usize,
+    tiled: bool,
 }
 
 impl Order {
@@ -235,10 +240,10 @@ impl Order {
         let panel = first / tiles::PANEL * tiles::PANEL;
         // The rows behind the last tile are as they are.
         if TILED && first + ROWS <= rows {
-            let at = panel * columns + (first - panel) * 4;
-            Self { at, row: 4, four: 4 * tiles::panel_rows(rows - panel) }
+            let at = panel * columns + (first - panel) * tiles::COLUMNS;
+            Self { at, four: tiles::COLUMNS * tiles::panel_rows(rows - panel), tiled: true }
         } else {
-            Self { at: first * columns, row: columns, four: 4 }
+            Self { at: first * columns, four: 4, tiled: false }
         }
     }
 
@@ -253,7 +258,7 @@ impl Order {
     #[inline(always)]
     fn len(self, rows: usize, columns: usize) -> usize {
         let fours = columns.div_ceil(4) - 1;
-        if self.row == 4 { fours * self.four + rows * 4 } else { rows * columns }
+        if self.tiled { fours * self.four + rows * 4 } else { rows * columns }
     }
 }
 
@@ -305,7 +310,7 @@ fn fill<const G: usize>(
 fn start_of(isa: Avx512, w: &[i8], order: &Order, rows: usize, columns: usize) -> [i32; ROWS] {
     let zero = isa.splat(0);
     let one = avx512!(_mm512_set1_epi8(1));
-    let total = if order.row == 4 {
+    let total = if order.tiled {
         let mut sums = zero;
         for w in w.chunks(order.four).take(columns / 4) {
             if let Some(w) = w.first_chunk::<64>() {
@@ -354,7 +359,7 @@ fn begin<const G: usize>(isa: Avx512, start: [i32; 4]) -> [[[__m512i; 2]; G]; 4]
 /// # Safety
 /// There are `columns`, a multiple of four, in each row; the panel is filled as far.
 #[inline(always)]
-unsafe fn tile<const G: usize>(
+unsafe fn four_tiled_rows<const G: usize>(
     isa: Avx512,
     w: *const i8,
     step: usize,

@@ -4,6 +4,7 @@
 //! magnitudes of all such activations are what every row begins with.
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use super::{Avx512, first_bytes};
@@ -13,33 +14,26 @@ use crate::simd::vector::{self, Output, codes_of, finish};
 use crate::simd::{Kernels, Scalar};
 use crate::tiles::{COLUMNS, MOST_COLUMNS, ROWS, fits, panel_rows};
 
-/// An expression of intrinsics in a function that has a token.
-macro_rules! avx512 {
-    ($e:expr) => {{
-        // SAFETY: a token exists, so the processor has the instructions.
-        #[allow(clippy::macro_metavars_in_unsafe, reason = "the whole expression is meant")]
-        unsafe {
-            $e
-        }
-    }};
-}
-
 /// Memory for the planes of up to `N` activations.
 type Memory<const N: usize> = [[MaybeUninit<u8>; N]; 3];
 
 /// Activations as three rows of bytes, and what the sums begin with.
 #[derive(Clone, Copy)]
-struct Planes {
-    /// Upper and lower bytes of the magnitudes, and -1 where the activation is negative.
+struct Planes<'m> {
+    /// Upper and lower bytes of the magnitudes, and -1 where the activation is negative: `columns` of each.
     bytes: [*const u8; 3],
+    columns: usize,
     /// The magnitudes' bytes of all negative activations, added up.
     start: [__m512i; 2],
+    memory: PhantomData<&'m u8>,
 }
 
-impl Planes {
-    /// Those of packed activations, at most `N`, which is a multiple of 64. They are as long as the memory is not used.
+impl<'m> Planes<'m> {
+    /// Those of packed activations, of the first `N` if there are more.
     #[inline(always)]
-    fn new<const N: usize>(isa: Avx512, memory: &mut Memory<N>, x: &[i16]) -> Self {
+    fn new<const N: usize>(isa: Avx512, memory: &'m mut Memory<N>, x: &[i16]) -> Self {
+        const { assert!(N.is_multiple_of(64)) };
+        let x = x.get(..N).unwrap_or(x);
         // One after the other, so that short ones are near each other.
         let width = x.len().next_multiple_of(64).min(N);
         let bytes = memory.as_mut_ptr().cast::<u8>();
@@ -62,19 +56,20 @@ impl Planes {
             _mm512_set1_epi32(_mm512_reduce_add_epi32(sums[0])),
             _mm512_set1_epi32(_mm512_reduce_add_epi32(sums[1])),
         ]);
-        Self { bytes: [bytes, bytes.wrapping_add(width), bytes.wrapping_add(2 * width)], start }
+        let bytes = [bytes.cast_const(), bytes.wrapping_add(width), bytes.wrapping_add(2 * width)];
+        Self { bytes, columns: x.len(), start, memory: PhantomData }
     }
 
     /// The sums of the rows of a panel of `T` tiles side by side.
     ///
     /// # Safety
-    /// The planes are of `columns` activations, a multiple of [`COLUMNS`]; `w` are `T * ROWS * columns` bytes.
+    /// `w` are `T * ROWS * columns` bytes.
     #[inline(always)]
-    unsafe fn panel<const T: usize>(self, w: *const i8, columns: usize) -> [[__m512i; 2]; T] {
+    unsafe fn panel<const T: usize>(self, w: *const i8) -> [[__m512i; 2]; T] {
         let mut sums = [self.start; T];
         let [high, low, negative] = self.bytes;
-        for four in 0..columns / COLUMNS {
-            // SAFETY: as promised by the caller; who has planes has a token.
+        for four in 0..self.columns / COLUMNS {
+            // SAFETY: as promised by the caller, and the planes have as many; who has planes has a token.
             unsafe {
                 let high = _mm512_set1_epi32(high.add(4 * four).cast::<i32>().read_unaligned());
                 let low = _mm512_set1_epi32(low.add(4 * four).cast::<i32>().read_unaligned());
@@ -92,15 +87,16 @@ impl Planes {
 
     /// [`Planes::panel`] of one to four tiles; those that are missing are zero.
     #[inline(always)]
-    fn sums(self, isa: Avx512, w: &[i8], columns: usize) -> [Sums<__m512i>; 4] {
+    fn sums(self, isa: Avx512, w: &[i8]) -> [Sums<__m512i>; 4] {
+        let columns = self.columns;
         // SAFETY: the length says how many tiles there are.
         unsafe {
             match w.len() / (ROWS * columns.max(1)) {
-                0 => joined(isa, columns, []),
-                1 => joined(isa, columns, self.panel::<1>(w.as_ptr(), columns)),
-                2 => joined(isa, columns, self.panel::<2>(w.as_ptr(), columns)),
-                3 => joined(isa, columns, self.panel::<3>(w.as_ptr(), columns)),
-                _ => joined(isa, columns, self.panel::<4>(w.as_ptr(), columns)),
+                0 => whole(isa, columns, []),
+                1 => whole(isa, columns, self.panel::<1>(w.as_ptr())),
+                2 => whole(isa, columns, self.panel::<2>(w.as_ptr())),
+                3 => whole(isa, columns, self.panel::<3>(w.as_ptr())),
+                _ => whole(isa, columns, self.panel::<4>(w.as_ptr())),
             }
         }
     }
@@ -108,7 +104,7 @@ impl Planes {
 
 /// The sums of tiles, with the halves in one where they have room there.
 #[inline(always)]
-fn joined<const T: usize>(isa: Avx512, columns: usize, sums: [[__m512i; 2]; T]) -> [Sums<__m512i>; 4] {
+fn whole<const T: usize>(isa: Avx512, columns: usize, sums: [[__m512i; 2]; T]) -> [Sums<__m512i>; 4] {
     let zero = isa.splat(0);
     let mut all = [Sums { high: zero, low: zero }; 4];
     for (all, [high, low]) in all.iter_mut().zip(sums) {
@@ -141,7 +137,7 @@ pub(super) fn matvec<O: Output>(isa: Avx512, w: &[i8], code: &[u8], base: u8, x:
             return;
         };
         let tiles = code.as_chunks::<ROWS>().0.iter().zip(y.as_chunks_mut::<ROWS>().0);
-        for (sums, (code, y)) in planes.sums(isa, w, columns).into_iter().zip(tiles) {
+        for (sums, (code, y)) in planes.sums(isa, w).into_iter().zip(tiles) {
             finish::<_, O>(isa, sums, columns, code, shift, y);
         }
         first += n;
@@ -154,7 +150,7 @@ pub(super) fn matvec<O: Output>(isa: Avx512, w: &[i8], code: &[u8], base: u8, x:
     }
 }
 
-/// Most columns of a step size's projection.
+/// Wider ranks take the scalar function.
 const MOST_RANK: usize = 512;
 
 /// [`Kernels::tiled_log_delta`].
@@ -184,7 +180,7 @@ pub(super) fn log_delta(isa: Avx512, w: &[i8], code: &[u8], base: u8, dt: &[i16]
             return;
         };
         let tiles = code.as_chunks::<ROWS>().0.iter().zip(bias.as_chunks().0).zip(l.as_chunks_mut().0);
-        for (sums, ((code, bias), l)) in planes.sums(isa, w, rank).into_iter().zip(tiles) {
+        for (sums, ((code, bias), l)) in planes.sums(isa, w).into_iter().zip(tiles) {
             vector::log_delta_of(isa, sums, rank, code, shift, bias, l);
         }
         first += n;
@@ -193,23 +189,5 @@ pub(super) fn log_delta(isa: Avx512, w: &[i8], code: &[u8], base: u8, dt: &[i16]
         (w.get(first * rank..rows * rank), code.get(first..rows), bias.get(first..rows), l.get_mut(first..rows))
     {
         Scalar.log_delta(w, code, base, dt, bias, l);
-    }
-}
-
-/// [`Kernels::tiled_matmul_log_delta`].
-#[inline(always)]
-pub(super) fn matmul_log_delta(
-    isa: Avx512,
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    dt: &[i16],
-    rank: usize,
-    stride: usize,
-    bias: &[i16],
-    l: &mut [i16],
-) {
-    for (dt, l) in dt.chunks_exact(stride.max(1)).zip(l.chunks_exact_mut(code.len().max(1))) {
-        log_delta(isa, w, code, base, dt.get(..rank).unwrap_or(&[]), bias, l);
     }
 }
