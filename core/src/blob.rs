@@ -4,15 +4,18 @@
 //! version, alignment, bounds of every dimension, that the sections tile the file, ranges of shifts, checksums);
 //! afterwards no accessor and no step can fail. Nothing is copied: a [`Blob`] is a set of slices.
 
-use crate::dims::{Dims, Norm, VOCAB};
 use bytemuck::Pod;
+
+use crate::cannot::never;
+use crate::dims::{Dims, Norm, VOCAB};
+use crate::weights::WeightsView;
 
 mod error;
 mod layers;
 mod layout;
 
 pub use error::BlobError;
-pub use layers::{LayerView, Layers};
+pub use layers::{BlockView, Blocks, LayerView};
 use layout::in_range;
 pub use layout::{LayerParams, SECTIONS, Section, align_up, blob_bytes, payload_offset};
 
@@ -311,13 +314,13 @@ impl<'a> Blob<'a> {
         bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[])
     }
 
-    /// The tensors of layer `index`; empty slices if there is no such layer.
-    pub fn layer(&self, index: usize) -> LayerView<'a> {
-        self.layers().nth(index).unwrap_or(LayerView::EMPTY)
+    /// Layer `index`; one of empty tensors if there is no such layer.
+    pub fn block(&self, index: usize) -> BlockView<'a> {
+        self.blocks().nth(index).unwrap_or(BlockView::Mamba1(LayerView::EMPTY))
     }
 
-    /// The tensors of all layers, in order. Cheaper than [`Blob::layer`] for each.
-    pub fn layers(&self) -> Layers<'a> {
+    /// All layers, in order. Cheaper than [`Blob::block`] for each.
+    pub fn blocks(&self) -> Blocks<'a> {
         let rest = LayerView {
             params: &LayerParams::ZERO,
             norm_weight: self.elements(Section::NormWeight),
@@ -340,7 +343,7 @@ impl<'a> Blob<'a> {
             #[cfg(mambabyte_tiles)]
             tiled: self.tiled,
         };
-        Layers { dims: self.dims, params: self.elements(Section::LayerParams), rest }
+        Blocks { dims: self.dims, params: self.elements(Section::LayerParams), rest }
     }
 
     /// Row codes `[256]` and weights `[256, d_model]` of the embedding.
@@ -355,6 +358,25 @@ impl<'a> Blob<'a> {
         } else {
             (self.elements(Section::HeadCode), self.elements(Section::Head))
         }
+    }
+
+    /// The scale of a byte's row of the embedding, and the row `[d_model]`.
+    #[inline(always)]
+    pub(crate) fn embedding_of(&self, byte: u8) -> (u8, &'a [i8]) {
+        let (codes, rows) = self.embedding();
+        let row = rows.chunks_exact(self.dims.d_model.max(1)).nth(byte as usize);
+        let code = codes.get(byte as usize).copied();
+        (
+            code.unwrap_or_else(|| never("a scale for each byte", 0)),
+            row.unwrap_or_else(|| never("a row for each byte", &[])),
+        )
+    }
+
+    /// The head, `[256, d_model]`.
+    #[inline(always)]
+    pub(crate) fn head_weights(&self) -> WeightsView<'a> {
+        let (codes, rows) = self.head();
+        WeightsView::of_rows(rows, codes, self.head.head_shift, self.dims.d_model)
     }
 
     /// Weight and bias of the last norm.

@@ -118,18 +118,6 @@ impl Dims {
         self.dt_rank + 2 * self.d_state
     }
 
-    /// i32 words of scratch memory, contents irrelevant between steps. See `Scratch` in `step.rs` for the parts.
-    pub const fn scratch_len(&self) -> usize {
-        let halves = even(self.d_model) + even(2 * self.d_inner) + even(self.d_inner) + even(self.x_proj_rows());
-        let scan = 2 * self.d_inner;
-        self.d_model + halves / 2 + if scan > VOCAB { scan } else { VOCAB }
-    }
-
-    /// Bytes of scratch memory.
-    pub const fn scratch_bytes(&self) -> usize {
-        4 * self.scratch_len()
-    }
-
     /// Refuses to compile a program whose memory for the model, state and scratch, exceeds `ram` bytes.
     ///
     /// ```

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use mambabyte_core::blob::{HEADER, SECTIONS, Section, TABLE_ROW, VERSION};
+use mambabyte_core::blob::{BlockView, HEADER, LayerView, SECTIONS, Section, TABLE_ROW, VERSION};
 use mambabyte_core::{Blob, Norm};
 use mambabyte_host::quantize::writer::fingerprint;
 use serde_json::json;
@@ -60,7 +60,7 @@ pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
             .collect();
         let layers: Vec<_> = (0..dims.n_layer)
             .map(|l| {
-                let p = blob.layer(l).params;
+                let BlockView::Mamba1(LayerView { params: p, .. }) = blob.block(l);
                 let names = ["u", "dt", "B", "C", "y", "gated"];
                 let scales: serde_json::Map<_, _> =
                     names.iter().zip(p.scale_log2).map(|(n, s)| ((*n).to_owned(), json!(scale(s)))).collect();
@@ -118,7 +118,7 @@ pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
         "layer", "u", "dt", "B", "C", "y", "gated", "x", "z"
     );
     for l in 0..dims.n_layer {
-        let p = blob.layer(l).params;
+        let BlockView::Mamba1(LayerView { params: p, .. }) = blob.block(l);
         let s = p.scale_log2.map(scale);
         let _ = writeln!(
             out,

@@ -3,8 +3,10 @@
 use super::index_base;
 use crate::fixed::mul_q15;
 use crate::nonlinear;
+use crate::selective_scan;
+use crate::simd::Selected;
 use crate::simd::isa::Isa;
-use crate::simd::{BlockBc, Kernels, Scalar};
+use crate::span::{Many, Span};
 
 /// How many channels ahead the scan's rows are fetched.
 const FETCHED_CHANNELS: usize = 4 * 32;
@@ -124,9 +126,48 @@ fn tied_32<I: Isa>(
     isa.store_sums(sums, y);
 }
 
-/// [`Kernels::scan_free`].
+/// [`Kernels::scan_free`](crate::simd::Kernels::scan_free).
 #[inline(always)]
-pub(crate) fn scan_free<I: Isa>(
+pub(crate) fn scan_free<I: Isa, P: Span>(
+    isa: I,
+    h: &mut [i16],
+    a_log: &[u8],
+    a_base: i16,
+    bc: Selected<'_>,
+    log_delta: &[i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    if P::ONE {
+        let (b, c) = bc.one();
+        one_free(isa, h, a_log, a_base, b, c, log_delta, dx, y);
+    } else {
+        many_free(isa, h, a_log, a_base, bc, log_delta, dx, y);
+    }
+}
+
+/// [`Kernels::scan_tied`](crate::simd::Kernels::scan_tied).
+#[inline(always)]
+pub(crate) fn scan_tied<I: Isa, P: Span>(
+    isa: I,
+    h: &mut [i16],
+    bc: Selected<'_>,
+    r: &[i16],
+    a: &mut [i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    if P::ONE {
+        let (b, c) = bc.one();
+        one_tied(isa, h, b, c, r, a, dx, y);
+    } else {
+        many_tied(isa, h, bc, r, a, dx, y);
+    }
+}
+
+/// Free decays at one position.
+#[inline(always)]
+fn one_free<I: Isa>(
     isa: I,
     h: &mut [i16],
     a_log: &[u8],
@@ -140,7 +181,7 @@ pub(crate) fn scan_free<I: Isa>(
     let n = y.len();
     let whole = h.len() == n * b.len() && a_log.len() == h.len() && c.len() == b.len();
     if !whole || log_delta.len() != n || dx.len() != n {
-        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        return selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
     let base = index_base(a_base);
     let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(log_delta.as_chunks().0);
@@ -157,21 +198,12 @@ pub(crate) fn scan_free<I: Isa>(
     }
 }
 
-/// [`Kernels::scan_tied`].
+/// Tied decays at one position.
 #[inline(always)]
-pub(crate) fn scan_tied<I: Isa>(
-    isa: I,
-    h: &mut [i16],
-    b: &[i16],
-    c: &[i16],
-    r: &[i16],
-    a: &mut [i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
+fn one_tied<I: Isa>(isa: I, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
     let n = y.len();
     if h.len() != n * b.len() || c.len() != b.len() || r.len() != n || dx.len() != n {
-        return Scalar.scan_tied(h, b, c, r, a, dx, y);
+        return selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
     let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(r.as_chunks().0);
     for (d, ((y, dx), r)) in (0..n).step_by(32).zip(blocks) {
@@ -217,7 +249,7 @@ fn free_block<I: Isa>(
     isa: I,
     h: &mut [i16],
     a_log: &[u8],
-    bc: BlockBc<'_>,
+    bc: Selected<'_>,
     n: usize,
     d: usize,
     positions: &mut [Position<I, I::Rates>],
@@ -231,7 +263,7 @@ fn free_block<I: Isa>(
             (Some(code), Some(row)) => (isa.factors(code), isa.load_h(row)),
             _ => (f0, h0),
         };
-        for (p, bc_row) in positions.iter_mut().zip(bc.rows()) {
+        for (p, bc_row) in positions.iter_mut().zip(bc.both()) {
             let [b, c] = pair_at(bc_row, bc.d_state, s);
             h0 = next(isa, h0, isa.decays_h(p.decay, f0), p.dx, b[0]);
             h1 = next(isa, h1, isa.decays_h(p.decay, f1), p.dx, b[1]);
@@ -251,7 +283,7 @@ fn free_block<I: Isa>(
 fn tied_block<I: Isa>(
     isa: I,
     h: &mut [i16],
-    bc: BlockBc<'_>,
+    bc: Selected<'_>,
     n: usize,
     d: usize,
     positions: &mut [Position<I, [I::H; 2]>],
@@ -261,7 +293,7 @@ fn tied_block<I: Isa>(
         let Some(row) = at_row(h, at) else { return };
         let mut h0 = isa.load_h(row);
         let mut h1 = at_row(h, at + n).map_or(h0, |row| isa.load_h(row));
-        for (p, bc_row) in positions.iter_mut().zip(bc.rows()) {
+        for (p, bc_row) in positions.iter_mut().zip(bc.both()) {
             let [b, c] = pair_at(bc_row, bc.d_state, s);
             let [a, r] = p.decay;
             h0 = next(isa, h0, a, p.dx, b[0]);
@@ -279,14 +311,14 @@ fn tied_block<I: Isa>(
     }
 }
 
-/// [`Kernels::scan_free_block`]: 32 channels through [`POSITIONS`] at a time.
+/// Free decays, 32 channels through [`POSITIONS`] at a time.
 #[inline(always)]
-pub(crate) fn scan_free_block<I: Isa>(
+fn many_free<I: Isa>(
     isa: I,
     h: &mut [i16],
     a_log: &[u8],
     a_base: i16,
-    bc: BlockBc<'_>,
+    bc: Selected<'_>,
     log_delta: &[i16],
     dx: &[i16],
     y: &mut [i32],
@@ -294,11 +326,9 @@ pub(crate) fn scan_free_block<I: Isa>(
     let n = (a_log.len() / bc.d_state.max(1)).max(1);
     let whole = h.len() == n * bc.d_state && a_log.len() == h.len() && n.is_multiple_of(32);
     if !whole {
-        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
-        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
-            scan_free(isa, h, a_log, a_base, b, c, l, dx, y);
-        }
-        return;
+        return bc.each_position::<Many<'_>>(h.len(), log_delta, dx, y, |b, c, l, dx, y| {
+            one_free(isa, h, a_log, a_base, b, c, l, dx, y);
+        });
     }
     let base = isa.splat(index_base(a_base));
     let some = Position { decay: isa.rates(isa.splat_h(0)), dx: isa.splat_h(0), sums: isa.no_sums() };
@@ -325,25 +355,13 @@ pub(crate) fn scan_free_block<I: Isa>(
     }
 }
 
-/// [`Kernels::scan_tied_block`].
+/// Tied decays in the same way.
 #[inline(always)]
-pub(crate) fn scan_tied_block<I: Isa>(
-    isa: I,
-    h: &mut [i16],
-    bc: BlockBc<'_>,
-    r: &[i16],
-    a: &mut [i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
+fn many_tied<I: Isa>(isa: I, h: &mut [i16], bc: Selected<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
     let n = a.len().max(1);
     let whole = h.len() == n * bc.d_state && n.is_multiple_of(32);
     if !whole {
-        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
-        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
-            scan_tied(isa, h, b, c, r, a, dx, y);
-        }
-        return;
+        return bc.each_position::<Many<'_>>(h.len(), r, dx, y, |b, c, r, dx, y| one_tied(isa, h, b, c, r, a, dx, y));
     }
     let some = Position { decay: [isa.splat_h(0); 2], dx: isa.splat_h(0), sums: isa.no_sums() };
     let mut all = [some; POSITIONS];

@@ -8,9 +8,12 @@
 use core::arch::x86_64::*;
 
 use crate::linear::BLOCK;
+use crate::simd::Output;
 use crate::simd::isa::{Isa, ROWS, STEPS, Sums};
-use crate::simd::vector::{DECAYS, LAST_DECAY, Output};
+use crate::simd::vector::project::{self, Products};
+use crate::simd::vector::{DECAYS, LAST_DECAY};
 use crate::tables::ROW_MULTIPLIER;
+use crate::weights::WeightsView;
 
 /// An expression of intrinsics in a function that has a token.
 macro_rules! avx512 {
@@ -25,7 +28,9 @@ macro_rules! avx512 {
 }
 
 mod decay;
+mod pack;
 mod panel;
+mod rows;
 mod tiles;
 
 /// The proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
@@ -114,124 +119,6 @@ impl Avx512 {
         })
     }
 
-    /// Adds the products of four rows' weights to their sums.
-    #[inline(always)]
-    fn add_4(self, sums: &mut [[__m512i; 2]; 4], w: [__m512i; 4], [high, low, negative]: [__m512i; 3]) {
-        for (sums, w) in sums.iter_mut().zip(w) {
-            avx512!({
-                let w = _mm512_xor_si512(w, negative);
-                sums[0] = _mm512_dpbusd_epi32(sums[0], high, w);
-                sums[1] = _mm512_dpbusd_epi32(sums[1], low, w);
-            });
-        }
-    }
-
-    /// The sums of four rows of `n` columns, lane by lane, over the high and the low plane. As many bytes from `ahead` on
-    /// are fetched meanwhile.
-    ///
-    /// # Safety
-    /// `w` are `n` bytes each, `x` are `2 * n`.
-    #[inline(always)]
-    unsafe fn four_rows(
-        self,
-        w: [*const i8; 4],
-        x: *const u8,
-        n: usize,
-        start: [__m512i; 2],
-        ahead: Option<*const i8>,
-    ) -> [[__m512i; 2]; 4] {
-        let mut sums = [start; 4];
-        let whole = n & !63;
-        let mut at = 0;
-        while at < whole {
-            if let Some(ahead) = ahead {
-                super::fetch(ahead.wrapping_add(4 * at));
-            }
-            // SAFETY: the 64 columns from `at` on lie before `whole`; the token stands for the instructions.
-            unsafe {
-                let x = x.add(2 * at);
-                let planes = self.planes(_mm512_loadu_si512(x.cast()), _mm512_loadu_si512(x.add(64).cast()));
-                let w = [
-                    _mm512_loadu_si512(w[0].add(at).cast()),
-                    _mm512_loadu_si512(w[1].add(at).cast()),
-                    _mm512_loadu_si512(w[2].add(at).cast()),
-                    _mm512_loadu_si512(w[3].add(at).cast()),
-                ];
-                self.add_4(&mut sums, w, planes);
-            }
-            at += 64;
-        }
-        if whole < n {
-            let mask = first_bytes(n - whole);
-            // SAFETY: the mask leaves `n - whole` bytes of each.
-            unsafe {
-                let x = x.add(2 * whole).cast::<i8>();
-                let (high, low) = (_mm512_maskz_loadu_epi8(mask, x), _mm512_maskz_loadu_epi8(mask, x.add(n - whole)));
-                let w = [
-                    _mm512_maskz_loadu_epi8(mask, w[0].add(whole)),
-                    _mm512_maskz_loadu_epi8(mask, w[1].add(whole)),
-                    _mm512_maskz_loadu_epi8(mask, w[2].add(whole)),
-                    _mm512_maskz_loadu_epi8(mask, w[3].add(whole)),
-                ];
-                self.add_4(&mut sums, w, self.planes(high, low));
-            }
-        }
-        sums
-    }
-
-    /// [`Isa::dot_panel`]; `LONG`: more than [`BLOCK`] columns.
-    ///
-    /// # Safety
-    /// `w` is `4 * ROWS * x.len()` bytes.
-    #[inline(always)]
-    unsafe fn panel<const LONG: bool>(
-        self,
-        w: *const i8,
-        x: &[i16],
-        start: [__m512i; 2],
-        ahead: Option<*const i8>,
-    ) -> [Sums<__m512i>; 4] {
-        let n = x.len();
-        let far = ROWS * n;
-        let zero = self.splat(0);
-        let (mut high, mut low) = ([[zero; 4]; 4], [[zero; 4]; 4]);
-        for quad in 0..4 {
-            let (mut upper, mut lower) = ([[zero; 4]; 4], [[zero; 4]; 4]);
-            for row in 0..4 {
-                // SAFETY: row `4 * quad + row` and those 16, 32 and 48 behind it have `n` weights, `x` has `n`
-                // activations.
-                let sums = unsafe {
-                    let first = w.add((4 * quad + row) * n);
-                    let rows = [first, first.add(far), first.add(2 * far), first.add(3 * far)];
-                    let ahead = ahead.map(|a| a.wrapping_add((4 * quad + row) * 4 * n));
-                    self.four_rows(rows, x.as_ptr().cast(), n, start, ahead)
-                };
-                for block in 0..4 {
-                    let [h, l] = sums[block];
-                    if LONG {
-                        (upper[block][row], lower[block][row]) = (h, l);
-                    } else {
-                        lower[block][row] = self.add(self.shl(h, 8), l);
-                    }
-                }
-            }
-            for block in 0..4 {
-                low[block][quad] = self.sum_4(lower[block]);
-                if LONG {
-                    high[block][quad] = self.sum_4(upper[block]);
-                }
-            }
-        }
-        let mut out = [Sums { high: zero, low: zero }; 4];
-        for block in 0..4 {
-            out[block].low = self.sum_16(low[block]);
-            if LONG {
-                out[block].high = self.sum_16(high[block]);
-            }
-        }
-        out
-    }
-
     /// Saturates the 64-bit lanes of even and odd elements to i32 and joins them.
     #[inline(always)]
     fn join(self, even: __m512i, odd: __m512i) -> __m512i {
@@ -256,64 +143,6 @@ impl Avx512 {
     #[inline(always)]
     fn products(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
         avx512!([_mm512_mul_epi32(a, b), _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b))])
-    }
-
-    /// Packs or unpacks: 64 activations at a time, and the rest.
-    #[inline(always)]
-    fn repack(self, x: &mut [i16], packs: bool) {
-        let (blocks, rest) = x.as_chunks_mut::<64>();
-        for block in blocks {
-            self.repack_64(block, !0, !0, 64, packs);
-        }
-        if !rest.is_empty() {
-            let mut block = [0i16; 64];
-            let n = rest.len();
-            // SAFETY: `n` activations are read and written, `block` has room for 64.
-            unsafe { core::ptr::copy_nonoverlapping(rest.as_ptr(), block.as_mut_ptr(), n) };
-            self.repack_64(
-                &mut block,
-                first_bytes(n.min(32)) as u32,
-                first_bytes(n.saturating_sub(32)) as u32,
-                n,
-                packs,
-            );
-            // SAFETY: as above.
-            unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), rest.as_mut_ptr(), n) };
-        }
-    }
-
-    /// `n` activations of a block: `n` high bytes, then `n` low ones. The masks leave the first 32 and the others.
-    #[inline(always)]
-    fn repack_64(self, x: &mut [i16; 64], first: u32, last: u32, n: usize, packs: bool) {
-        let words = x.as_mut_ptr();
-        let bytes = words.cast::<i8>();
-        // SAFETY: the block has 128 bytes; `n <= 64` of the high plane and as many of the low one are in it.
-        unsafe {
-            if packs {
-                let (a, b) = (_mm512_maskz_loadu_epi16(first, words), _mm512_maskz_loadu_epi16(last, words.add(32)));
-                let high = |x| {
-                    let sign = _mm512_and_si512(_mm512_srli_epi16::<8>(x), _mm512_set1_epi16(0x80));
-                    _mm512_cvtepi16_epi8(_mm512_or_si512(_mm512_srli_epi16::<8>(_mm512_abs_epi16(x)), sign))
-                };
-                let low = |x| _mm512_cvtepi16_epi8(_mm512_abs_epi16(x));
-                _mm256_mask_storeu_epi8(bytes, first, high(a));
-                _mm256_mask_storeu_epi8(bytes.wrapping_add(32), last, high(b));
-                _mm256_mask_storeu_epi8(bytes.add(n), first, low(a));
-                _mm256_mask_storeu_epi8(bytes.wrapping_add(n + 32), last, low(b));
-            } else {
-                let join = |high: __m256i, low: __m256i| {
-                    let high = _mm512_cvtepu8_epi16(high);
-                    let magnitude = _mm512_and_si512(high, _mm512_set1_epi16(0x7f));
-                    let magnitude = _mm512_or_si512(_mm512_slli_epi16::<8>(magnitude), _mm512_cvtepu8_epi16(low));
-                    let negative = _mm512_test_epi16_mask(high, _mm512_set1_epi16(0x80));
-                    _mm512_mask_sub_epi16(magnitude, negative, _mm512_setzero_si512(), magnitude)
-                };
-                let read = |mask, at: usize| _mm256_maskz_loadu_epi8(mask, bytes.wrapping_add(at));
-                let (a, b) = (join(read(first, 0), read(first, n)), join(read(last, 32), read(last, n + 32)));
-                _mm512_mask_storeu_epi16(words, first, a);
-                _mm512_mask_storeu_epi16(words.add(32), last, b);
-            }
-        }
     }
 }
 
@@ -633,20 +462,6 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn matmul<O: Output>(
-        self,
-        w: &[i8],
-        code: &[u8],
-        base: u8,
-        down: &[u8],
-        x: &[i16],
-        columns: usize,
-        y: &mut [O::T],
-    ) {
-        panel::matmul::<O>(self, w, code, base, down, x, columns, y);
-    }
-
-    #[inline(always)]
     fn dot_short_rows(self, w: &[i8], columns: usize, x: &[i16; 16]) -> __m512i {
         if w.len() < 15 * columns + 16 {
             return self.splat(0);
@@ -665,12 +480,22 @@ impl Isa for Avx512 {
     }
 }
 
-crate::simd::instances::kernels_of!(Avx512, "avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", true {
-    fn tiled_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) = tiles::matvec::<ToI16>;
-    fn tiled_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) = tiles::matvec::<AddToI32>;
-    fn tiled_log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) = tiles::log_delta;
-    fn tiled_matmul_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) =
-        panel::tiled_plain::<ToI16>;
-    fn tiled_matmul_add(w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) =
-        panel::tiled::<AddToI32>;
-});
+impl Products for Avx512 {
+    const TILES: bool = true;
+
+    #[inline(always)]
+    fn matvec<O: Output>(self, w: WeightsView<'_>, x: &[i16], out: O, y: &mut [O::T]) {
+        if w.is_tiled() {
+            tiles::matvec(self, w, x, out, y);
+        } else {
+            project::matvec(self, w, x, out, y);
+        }
+    }
+
+    #[inline(always)]
+    fn matmul<O: Output>(self, w: WeightsView<'_>, x: &[i16], out: O, panel: &mut [i32], y: &mut [O::T]) {
+        panel::matmul(self, w, x, out, panel, y);
+    }
+}
+
+crate::simd::instances::kernels_of!(Avx512, "avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");

@@ -1,7 +1,7 @@
 //! A blob in GPU memory: matrices with padded columns and rows, everything else as it is.
 
 use cudarc::driver::CudaSlice;
-use mambabyte_core::blob::LayerParams;
+use mambabyte_core::blob::{BlockView, LayerParams};
 use mambabyte_core::{Blob, Dims, Fingerprint, tables};
 
 use super::launch::{Kernels, ScanLayer};
@@ -112,7 +112,7 @@ impl ExactWeights {
         let bias = |bias: &[i16]| if bias.is_empty() { Ok(None) } else { device.upload(what, bias).map(Some) };
         let mut layers = Vec::new();
         for index in 0..dims.n_layer {
-            let l = blob.layer(index);
+            let BlockView::Mamba1(l) = blob.block(index);
             layers.push(Layer {
                 params: *l.params,
                 norm_weight: device.upload(what, l.norm_weight)?,

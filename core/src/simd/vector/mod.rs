@@ -3,26 +3,20 @@
 //! Channels go 16 or 32 at a time; what is left over goes through the scalar functions. Products that pass 32 bits
 //! are rounded in 64 (`mul_round`), so that no model needs another path.
 
+pub(crate) mod project;
 mod scan;
+pub(crate) mod softplus;
 
-pub(crate) use scan::{scan_free, scan_free_block, scan_tied, scan_tied_block};
+pub(crate) use project::project;
+pub(crate) use scan::{scan_free, scan_tied};
 
-use super::isa::{Isa, ROWS, STEPS, Sums};
-use super::narrow::{self, EXP2_Q10, SIGMOID_STEPS, SOFTPLUS_STEPS};
-use super::{Gate, Kernels, Scalar, V_LIMIT};
+use self::softplus::far;
+use super::isa::{Isa, STEPS};
+use super::narrow::{EXP2_Q10, SIGMOID_STEPS};
+use super::{Gate, Kernels, Scalar};
 use crate::fixed::{requantize, saturate_i16};
-use crate::linear;
 use crate::nonlinear::{self, rsqrt};
 use crate::tables::DECAY;
-
-/// What a sum with an activation is held to before: far beyond where it saturates.
-const FAR: i32 = 1 << 21;
-
-/// Bytes of a matrix from which on it is fetched from memory ahead of use: smaller ones are in the nearest caches.
-const FETCHED: usize = 96 << 10;
-
-/// Wider ranks take the scalar function.
-const MOST_RANK: usize = 256;
 
 /// [`DECAY`] with the 0 that follows, and one more to be read over.
 pub(crate) static DECAYS: [i16; LAST_DECAY as usize + 2] = {
@@ -65,12 +59,6 @@ fn rest_mut<T>(x: &mut [T]) -> &mut [T] {
     x.as_chunks_mut::<16>().1
 }
 
-/// Holds to `-FAR..=FAR`.
-#[inline(always)]
-fn far<I: Isa>(isa: I, x: I::W) -> I::W {
-    isa.max(isa.min(x, isa.splat(FAR)), isa.splat(-FAR))
-}
-
 /// [`Kernels::embed`].
 #[inline(always)]
 pub(crate) fn embed<I: Isa>(isa: I, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
@@ -81,157 +69,6 @@ pub(crate) fn embed<I: Isa>(isa: I, row: &[i8], code: u8, base: u8, res: &mut [i
         isa.store_i32(isa.mul_round(isa.load_i8(row), multiplier, base as u32 + 7), res);
     }
     Scalar.embed(rest(row), code, base, rest_mut(res));
-}
-
-/// What a product's sums become.
-pub(crate) trait Output {
-    type T: Copy;
-    const NONE: Self::T;
-    fn emit<I: Isa>(isa: I, sums: I::W, y: &mut [Self::T; ROWS]);
-}
-
-/// Activations.
-pub(crate) struct ToI16;
-/// Logits.
-pub(crate) struct ToI32;
-/// Added to the residual stream.
-pub(crate) struct AddToI32;
-
-impl Output for ToI16 {
-    type T = i16;
-    const NONE: i16 = 0;
-    #[inline(always)]
-    fn emit<I: Isa>(isa: I, sums: I::W, y: &mut [i16; ROWS]) {
-        isa.store_i16(sums, y);
-    }
-}
-
-impl Output for ToI32 {
-    type T = i32;
-    const NONE: i32 = 0;
-    #[inline(always)]
-    fn emit<I: Isa>(isa: I, sums: I::W, y: &mut [i32; ROWS]) {
-        isa.store_i32(sums, y);
-    }
-}
-
-impl Output for AddToI32 {
-    type T = i32;
-    const NONE: i32 = 0;
-    #[inline(always)]
-    fn emit<I: Isa>(isa: I, sums: I::W, y: &mut [i32; ROWS]) {
-        isa.store_i32(isa.add_saturating(isa.load_i32(y), sums), y);
-    }
-}
-
-/// Rounds the sums of rows by their codes.
-#[inline(always)]
-fn rounded<I: Isa>(isa: I, sums: Sums<I::W>, columns: usize, code: &[u8; ROWS], shift: u32) -> I::W {
-    let multipliers = isa.multipliers(code);
-    if columns <= linear::BLOCK {
-        isa.mul_round(sums.low, multipliers, shift)
-    } else {
-        isa.sums_round(sums, multipliers, shift)
-    }
-}
-
-/// Rounds the sums of up to [`ROWS`] rows and writes them.
-#[inline(always)]
-pub(crate) fn finish<I: Isa, O: Output>(
-    isa: I,
-    sums: Sums<I::W>,
-    columns: usize,
-    code: &[u8; ROWS],
-    shift: u32,
-    y: &mut [O::T],
-) {
-    let sums = rounded(isa, sums, columns, code, shift);
-    match y.first_chunk_mut() {
-        Some(y) => O::emit(isa, sums, y),
-        None => {
-            let mut all = [O::NONE; ROWS];
-            all.iter_mut().zip(y.iter()).for_each(|(to, &from)| *to = from);
-            O::emit(isa, sums, &mut all);
-            y.iter_mut().zip(&all).for_each(|(to, &from)| *to = from);
-        }
-    }
-}
-
-/// The codes of up to [`ROWS`] rows.
-#[inline(always)]
-pub(crate) fn codes_of(code: &[u8]) -> [u8; ROWS] {
-    let mut all = [0; ROWS];
-    all.iter_mut().zip(code).for_each(|(to, &from)| *to = from);
-    all
-}
-
-/// Matrix times packed vector, [`ROWS`] rows at a time.
-#[inline(always)]
-pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [O::T]) {
-    let n = x.len();
-    if n == 0 {
-        return;
-    }
-    let rows = (w.len() / n).min(code.len()).min(y.len());
-    let (Some(w), Some(code), Some(y)) = (w.get(..rows * n), code.get(..rows), y.get_mut(..rows)) else { return };
-    let shift = base as u32 + 7;
-    let start = isa.start(x);
-    let panel = (4 * ROWS * n).max(1);
-    let last = rows - rows % (4 * ROWS);
-    let mut ahead = if w.len() < FETCHED { &[] } else { w };
-    let panels = w.chunks_exact(panel).zip(code.as_chunks::<ROWS>().0.as_chunks::<4>().0);
-    for ((w, code), y) in panels.zip(y.chunks_exact_mut(4 * ROWS)) {
-        ahead = ahead.get(panel..).unwrap_or(&[]);
-        let sums = isa.dot_panel(w, x, start, ahead);
-        for ((sums, code), y) in sums.into_iter().zip(code).zip(y.chunks_exact_mut(ROWS)) {
-            finish::<I, O>(isa, sums, n, code, shift, y);
-        }
-    }
-    let (Some(w), Some(code), Some(y)) = (w.get(last * n..), code.get(last..), y.get_mut(last..)) else { return };
-    for ((w, code), y) in w.chunks((ROWS * n).max(1)).zip(code.chunks(ROWS)).zip(y.chunks_mut(ROWS)) {
-        finish::<I, O>(isa, isa.dot_rows(w, x, start), n, &codes_of(code), shift, y);
-    }
-}
-
-/// [`Kernels::matmul_i16`] and [`Kernels::matmul_i32`].
-#[inline(always)]
-pub(crate) fn matmul_plain<I: Isa, O: Output>(
-    isa: I,
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    x: &[i16],
-    columns: usize,
-    y: &mut [O::T],
-) {
-    isa.matmul::<O>(w, code, base, &[], x, columns, y);
-}
-
-/// Matrix times packed vectors. Rows are outside, so that [`ROWS`] of them stay in the cache for all positions.
-#[inline(always)]
-pub(crate) fn matmul<I: Isa, O: Output>(
-    isa: I,
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    down: &[u8],
-    x: &[i16],
-    columns: usize,
-    y: &mut [O::T],
-) {
-    let rows = code.len();
-    if columns == 0 || rows == 0 {
-        return;
-    }
-    for (first, (w, code)) in w.chunks((ROWS * columns).max(1)).zip(code.chunks(ROWS)).enumerate() {
-        let all = codes_of(code);
-        let mut downs = down.iter();
-        for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)) {
-            let shift = (base as u32 + 7).wrapping_sub(downs.next().map_or(0, |&down| down as u32));
-            let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else { return };
-            finish::<I, O>(isa, isa.dot_rows(w, x, isa.start(x)), columns, &all, shift, y);
-        }
-    }
 }
 
 /// [`Kernels::norm`].
@@ -377,91 +214,6 @@ pub(crate) fn conv1d_silu<I: Isa>(
         let sum = saturate_i16(requantize(sum as i64, code, base) + bias as i64);
         *x = nonlinear::silu(sum, frac);
     }
-}
-
-/// [`Kernels::log_delta`]: ranks to 16 by short rows, others as any product.
-#[inline(always)]
-pub(crate) fn log_delta<I: Isa>(isa: I, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-    let rank = dt.len();
-    let n = l.len().min(code.len()).min(bias.len()).min(w.len() / rank.max(1));
-    let (Some(w), Some(code), Some(bias), Some(l)) = (w.get(..n * rank), code.get(..n), bias.get(..n), l.get_mut(..n))
-    else {
-        return;
-    };
-    if rank == 0 {
-        return;
-    }
-    let shift = base as u32 + 7;
-    let channels = code.as_chunks().0.iter().zip(bias.as_chunks().0).zip(l.as_chunks_mut().0);
-    let mut memory = [0; MOST_RANK];
-    let mut done = 0;
-    if rank <= 16 {
-        let mut padded = [0; 16];
-        padded.iter_mut().zip(dt).for_each(|(to, &from)| *to = from);
-        for ((code, bias), l) in channels {
-            // The last rows have nothing behind them that could be read over.
-            let Some(rows) = w.get(done * rank..).filter(|w| w.len() >= 15 * rank + 16) else { break };
-            let sums = isa.dot_short_rows(rows, rank, &padded);
-            let scaled = isa.mul_round(sums, isa.multipliers(code), shift);
-            softplus_of(isa, far(isa, scaled), bias, l);
-            done += ROWS;
-        }
-    } else if let Some(packed) = memory.get_mut(..rank) {
-        packed.copy_from_slice(dt);
-        isa.pack(packed);
-        let start = isa.start(packed);
-        for ((code, bias), l) in channels {
-            let Some(rows) = w.get(done * rank..(done + ROWS) * rank) else { break };
-            let sums = isa.dot_rows(rows, packed, start);
-            log_delta_of(isa, sums, rank, code, shift, bias, l);
-            done += ROWS;
-        }
-    }
-    let (Some(w), Some(code), Some(bias), Some(l)) =
-        (w.get(done * rank..), code.get(done..), bias.get(done..), l.get_mut(done..))
-    else {
-        return;
-    };
-    Scalar.log_delta(w, code, base, dt, bias, l);
-}
-
-/// `l = log2(softplus(requantize(sums) + bias))` of 16 channels.
-#[inline(always)]
-pub(crate) fn log_delta_of<I: Isa>(
-    isa: I,
-    sums: Sums<I::W>,
-    rank: usize,
-    code: &[u8; ROWS],
-    shift: u32,
-    bias: &[i16; 16],
-    l: &mut [i16; 16],
-) {
-    softplus_of(isa, far(isa, rounded(isa, sums, rank, code, shift)), bias, l);
-}
-
-/// `l = log2(softplus(scaled + bias))`, saturated.
-#[inline(always)]
-fn softplus_of<I: Isa>(isa: I, scaled: I::W, bias: &[i16; 16], l: &mut [i16; 16]) {
-    const EDGE: i32 = 16 << 10;
-    let v = isa.add(scaled, isa.load_i16(bias));
-    let v = isa.max(isa.min(v, isa.splat(V_LIMIT as i32)), isa.splat(-V_LIMIT as i32));
-    if isa.any_negative(isa.sub(isa.splat(EDGE - 1), v)) {
-        // Delta is 16 or more somewhere.
-        let mut each = [0; 16];
-        isa.store_i32(v, &mut each);
-        return l.iter_mut().zip(&each).for_each(|(l, &v)| *l = narrow::log_delta(v) as i16);
-    }
-    let offset = isa.add(v, isa.splat(EDGE));
-    let entry = isa.look_up(&SOFTPLUS_STEPS, isa.shr(offset, 6));
-    let step = isa.mul(isa.shr(entry, 16), isa.and(offset, isa.splat(63)));
-    let step = isa.shr(isa.add(step, isa.splat(32)), 6);
-    let inside = isa.add(isa.shr(isa.shl(entry, 16), 16), step);
-    if !isa.any_negative(offset) {
-        return isa.store_i16(inside, l);
-    }
-    // Below -16 softplus is the exponential.
-    let below = isa.mul_round(v, isa.splat(94_548), 16);
-    isa.store_i16(isa.if_negative(offset, below, inside), l);
 }
 
 /// [`Kernels::delta_x`].
