@@ -12,23 +12,19 @@ use crate::weights::WeightsView;
 
 mod error;
 mod layers;
-mod layout;
+mod params;
+mod section;
+#[cfg(mambabyte_tiles)]
+mod tiled;
 
 pub use error::BlobError;
 pub use layers::{BlockView, Blocks, LayerView};
-use layout::in_range;
-pub use layout::{LayerParams, SECTIONS, Section, align_up, blob_bytes, payload_offset};
+pub use params::LayerParams;
+use params::in_range;
+pub use section::{ALIGN, HEADER, MAGIC, SECTIONS, Section, TABLE_ROW, VERSION, align_up, blob_bytes, payload_offset};
+#[cfg(mambabyte_tiles)]
+pub use tiled::matrices;
 
-/// First bytes of every blob; damaged by text-mode transfers on purpose.
-pub const MAGIC: [u8; 8] = *b"\x89MBB\r\n\x1a\n";
-/// Version of the format.
-pub const VERSION: u16 = 1;
-/// Bytes of the fixed header.
-pub const HEADER: usize = 128;
-/// Bytes of a row of the section table.
-pub const TABLE_ROW: usize = 8;
-/// Sections start at multiples of this; so must the memory that holds a blob.
-pub const ALIGN: usize = 16;
 /// Bytes up to the end of the section table.
 const TABLE_END: usize = HEADER + SECTIONS * TABLE_ROW;
 /// i8 weights, i16 activations, i16 state.
@@ -383,6 +379,26 @@ impl<'a> Blob<'a> {
     pub fn norm_f(&self) -> (&'a [i16], &'a [i16]) {
         let last = |all: &'a [i16]| all.get(all.len().saturating_sub(self.dims.d_model)..).unwrap_or(&[]);
         (last(self.elements(Section::NormWeight)), last(self.elements(Section::NormBias)))
+    }
+}
+
+impl Dims {
+    /// The shape of the model in `blob`, for constants: `static` memory is sized by it at compile time.
+    ///
+    /// # Panics
+    /// If `blob` is no blob of this version. In a constant that is a compile error with the same words.
+    /// ```
+    /// # use mambabyte_core::Dims;
+    /// const MODEL: &[u8] = include_bytes!("../../models/sensor-pico/model.mbb");
+    /// const DIMS: Dims = Dims::of_blob(MODEL);
+    /// static STATE: [i16; DIMS.state_len()] = [0; DIMS.state_len()];
+    /// assert_eq!(size_of_val(&STATE), 4224);
+    /// ```
+    pub const fn of_blob(blob: &[u8]) -> Dims {
+        match read_dims(blob) {
+            Ok(dims) => dims,
+            Err(_) => panic!("not a MambaByte blob of this version (see core/FORMAT.md)"),
+        }
     }
 }
 

@@ -102,6 +102,13 @@ impl core::fmt::Display for StateError {
 
 impl core::error::Error for StateError {}
 
+impl crate::dims::Dims {
+    /// Bytes of a snapshot of the state: header and payload.
+    pub const fn snapshot_bytes(&self) -> usize {
+        SNAPSHOT_HEADER + self.state_bytes()
+    }
+}
+
 /// The recurrent state of one stream, in caller-owned memory: `&mut [i16]` on a device, a `Vec<i16>` on a host.
 #[derive(Debug)]
 pub struct State<M> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mambabyte_core::blob::matrices;
 use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Prefill, Rng, State, Want, surprise, tiles};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::cpu::{BatchDecoder, Cpu, Source, Stream, Weights};
@@ -302,7 +303,7 @@ fn a_blob_in_tiles_has_the_bits_of_the_blob_on_every_backend() {
             let blob = Blob::parse(bytes.as_slice()).unwrap();
             let truth = stepped(blob, &text);
             let mut tiled = bytes.as_slice().to_vec();
-            for (at, rows, columns) in tiles::matrices(&blob) {
+            for (at, rows, columns) in matrices(&blob) {
                 let range = at..at + rows * columns;
                 tiles::tile(&bytes.as_slice()[range.clone()], columns, &mut tiled[range]);
             }

@@ -1,6 +1,6 @@
 //! The tensors of the layers, one after the other.
 
-use crate::blob::layout::LayerParams;
+use super::params::LayerParams;
 use crate::dims::Dims;
 
 /// A layer, by its kind. An enum and no trait object: sizes are constants and a chip has one `match` a layer.

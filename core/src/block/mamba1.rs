@@ -14,7 +14,9 @@
 //! Over many positions the projections are products of matrices, so a weight is read once for all; convolution and scan
 //! go from position to position of each stream.
 
-use super::{Buffers, Run, Shape, Share, Team};
+use super::buffers::{Buffers, Run, Shape};
+use super::share::Share;
+use super::team::Team;
 use crate::blob::{LayerParams, LayerView};
 use crate::cannot::never;
 use crate::dims::Dims;
@@ -49,9 +51,18 @@ pub(crate) struct Mamba1<'a> {
 }
 
 impl<'a> Mamba1<'a> {
-    /// All of a layer.
+    /// All of a layer, or a share of it with its strided rows: [`Share::take_strided`].
     #[inline(always)]
-    pub(crate) fn new(l: &LayerView<'a>, dims: &Dims) -> Self {
+    pub(crate) fn new(l: &LayerView<'a>, dims: &Dims, share: Option<(&'a Share, &'a [u8])>) -> Self {
+        let all = Self::all(l, dims);
+        match share {
+            Some((share, strided)) => all.part(share, strided),
+            None => all,
+        }
+    }
+
+    #[inline(always)]
+    fn all(l: &LayerView<'a>, dims: &Dims) -> Self {
         let matrix = |bytes: &'a [i8], codes: &'a [u8], shift: u8, columns: usize| {
             WeightsView::of_rows(bytes, codes, shift, columns).in_tiles_if(l.is_tiled())
         };
@@ -78,15 +89,11 @@ impl<'a> Mamba1<'a> {
         }
     }
 
-    /// The share of a team's member; `strided`: see [`Share::take_strided`].
-    pub(crate) fn part<'b>(self, share: &Share, strided: &'b [u8]) -> Mamba1<'b>
-    where
-        'a: 'b,
-    {
+    fn part(self, share: &Share, strided: &'a [u8]) -> Self {
         let own = &share.channels;
         let taps = self.conv.len() / self.conv_code.len().max(1) * own.len();
         let split = strided.split_at_checked(taps).unwrap_or_else(|| never("strided rows", (&[], &[])));
-        Mamba1 {
+        Self {
             in_proj_x: self.in_proj_x.part(own),
             in_proj_z: self.in_proj_z.part(own),
             conv: bytemuck::cast_slice(split.0),

@@ -3,60 +3,21 @@
 //! A driver (`drive`) owns the memory and says which positions belong to which state; [`run`] takes one layer through
 //! its phases. A kind of layer is a variant of [`BlockView`] and a file beside [`mamba1`] with its phases.
 
+mod buffers;
 pub(crate) mod mamba1;
 mod share;
 mod team;
 
+pub use buffers::Run;
+pub(crate) use buffers::{Buffers, Shape};
 pub use share::Share;
 pub use team::Exchange;
 pub(crate) use team::{Alone, Sharing, Team};
 
 use crate::blob::BlockView;
-use crate::dims::Dims;
 use crate::simd::Kernels;
 use crate::span::Span;
 use crate::stage::Stage;
-
-/// Consecutive positions of a block that belong to one stream.
-pub struct Run<'m> {
-    /// The stream's state of one layer, `Dims::layer_state_len` elements; those of its channels for a shard.
-    pub state: &'m mut [i16],
-    /// How many positions.
-    pub positions: usize,
-}
-
-/// The memory of a pass through the layers. The first index is the position; `own` are the channels of a shard, or all.
-pub(crate) struct Buffers<'s> {
-    /// The residual stream, `[positions, d_model]`.
-    pub(crate) residual: &'s mut [i32],
-    /// The normed stream, `[positions, d_model]`.
-    pub(crate) u: &'s mut [i16],
-    /// `[positions, d_inner]`: x, and the gated output at the end of a layer.
-    pub(crate) x: &'s mut [i16],
-    /// The gate, `[positions, own]`.
-    pub(crate) z: &'s mut [i16],
-    /// dt, B and C, `[positions, x_proj_rows]`.
-    pub(crate) x_proj: &'s mut [i16],
-    /// Logarithms of step sizes, then first decays if these are tied, `[positions, own]`.
-    pub(crate) log_delta: &'s mut [i16],
-    /// `delta * x`, `[positions, own]`.
-    pub(crate) dx: &'s mut [i16],
-    /// The powers of tied decays, `[own]`.
-    pub(crate) powers: &'s mut [i16],
-    /// The shift of the gated output, `[positions]`; not used if there is one position.
-    pub(crate) down: &'s mut [u8],
-    /// The sums of the scan, `[positions, d_inner]`.
-    pub(crate) y: &'s mut [i32],
-}
-
-/// What all layers of a model share.
-#[derive(Clone, Copy)]
-pub(crate) struct Shape<'d> {
-    /// The model's shape.
-    pub(crate) dims: &'d Dims,
-    /// The norm's epsilon, scaled as the blob has it.
-    pub(crate) eps: u64,
-}
 
 /// Takes the positions in `buffers` through one layer; `done` hears the end of each stage.
 ///
@@ -75,7 +36,7 @@ pub(crate) fn run<'t, K: Kernels, P: Span, T: Team<'t>>(
 ) -> Option<()> {
     match layer {
         BlockView::Mamba1(layer) => {
-            let layer = team.part(mamba1::Mamba1::new(layer, shape.dims));
+            let layer = mamba1::Mamba1::new(layer, shape.dims, team.share());
             mamba1::run(k, span, shape, &layer, buffers, runs, team, done)
         }
     }

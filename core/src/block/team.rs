@@ -1,6 +1,5 @@
 //! Who computes a layer: one pass [`Alone`], or a shard of a team whose members exchange what they computed.
 
-use super::mamba1::Mamba1;
 use super::share::Share;
 use crate::cannot::never;
 
@@ -25,10 +24,8 @@ pub(crate) trait Team<'t> {
     /// Whether it computes all of it.
     const ALONE: bool;
 
-    /// The part of a layer's tensors that is needed.
-    fn part<'a>(&self, layer: Mamba1<'a>) -> Mamba1<'a>
-    where
-        't: 'a;
+    /// The share, and the own channels of this layer's convolution weights and `a_log`; `None` if it computes all.
+    fn share(&self) -> Option<(&'t Share, &'t [u8])>;
     /// The own channels of a buffer `[d_inner]`.
     fn channels<'b, T>(&self, all: &'b mut [T]) -> &'b mut [T];
     /// The own rows of `x_proj` of a buffer, and the first one's index.
@@ -52,11 +49,8 @@ impl Team<'static> for Alone {
     const ALONE: bool = true;
 
     #[inline(always)]
-    fn part<'a>(&self, layer: Mamba1<'a>) -> Mamba1<'a>
-    where
-        'static: 'a,
-    {
-        layer
+    fn share(&self) -> Option<(&'static Share, &'static [u8])> {
+        None
     }
 
     #[inline(always)]
@@ -108,11 +102,8 @@ pub(crate) struct Sharing<'s, E> {
 impl<'s, E: Exchange> Team<'s> for Sharing<'s, E> {
     const ALONE: bool = false;
 
-    fn part<'a>(&self, layer: Mamba1<'a>) -> Mamba1<'a>
-    where
-        's: 'a,
-    {
-        layer.part(self.share, self.strided)
+    fn share(&self) -> Option<(&'s Share, &'s [u8])> {
+        Some((self.share, self.strided))
     }
 
     fn channels<'b, T>(&self, all: &'b mut [T]) -> &'b mut [T] {

@@ -2,29 +2,16 @@
 //! random values. For tests, on a host and on chips.
 
 use super::plain32::Plain32;
-use super::{
-    AddToI32, Backend, Gate, Kernels, LogDelta, Output, Scalar, Selected, ToI16, ToI32, gate_shift, with_kernels,
-};
-use crate::span::{Activations, One};
+use super::{AddToI32, Backend, Gate, Kernels, LogDelta, Scalar, Selected, ToI16, ToI32, gate_shift, with_kernels};
+use crate::span::One;
 use crate::weights::WeightsView;
 
 #[cfg(not(mambabyte_narrow))]
 mod blocks;
+mod cases;
 
-/// What was compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mismatch {
-    /// The backend.
-    pub backend: &'static str,
-    /// The function.
-    pub kernel: &'static str,
-    /// Its number of rows or channels.
-    pub rows: usize,
-    /// Its number of columns or states.
-    pub columns: usize,
-    /// The case, in the order of trial.
-    pub case: usize,
-}
+pub use cases::Mismatch;
+use cases::{BASES, Values, one};
 
 /// Channels and columns tried.
 const LENGTHS: [usize; 20] = [1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 128, 256];
@@ -32,44 +19,6 @@ const LENGTHS: [usize; 20] = [1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 3
 const ROWS: usize = 9;
 const STATES: usize = 16;
 const MOST: usize = 256;
-
-/// A small generator (xorshift); values with many extremes.
-struct Values(u32);
-
-impl Values {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0
-    }
-
-    fn below(&mut self, n: u32) -> u32 {
-        self.next() % n
-    }
-
-    /// An activation.
-    fn i16(&mut self, style: u32) -> i16 {
-        match style % 4 {
-            0 => 32767,
-            1 => -32767,
-            2 => (self.next() % 65535) as i32 as i16 | 1,
-            _ => (self.next() as i16).max(-32767) >> self.below(12),
-        }
-    }
-
-    fn i8(&mut self, style: u32) -> i8 {
-        match style % 4 {
-            0 => -128,
-            1 => 127,
-            _ => self.next() as i8,
-        }
-    }
-
-    fn fill(&mut self, x: &mut [i16], style: u32) {
-        x.iter_mut().for_each(|x| *x = self.i16(style).max(-32767));
-    }
-}
 
 /// Compares all backends of this machine, and the portable code for chips; `done(backend, kernel, cases)` hears of each
 /// kernel.
@@ -102,13 +51,6 @@ fn kernels<K: Kernels>(k: K, done: &mut impl FnMut(&'static str, &'static str, u
         }
     }
     Ok(())
-}
-
-const BASES: [u8; 12] = [1, 9, 12, 13, 14, 15, 16, 17, 18, 22, 40, 54];
-
-/// A matrix times the activations of one position.
-fn one<K: Kernels, O: Output>(k: K, w: WeightsView<'_>, x: &[i16], out: O, y: &mut [O::T]) {
-    k.project(w, Activations::new(x, x.len()), out, &mut One, y);
 }
 
 #[inline(never)]

@@ -34,9 +34,6 @@ mod norm;
 mod scan;
 mod smlad;
 
-#[cfg(mambabyte_dsp)]
-pub(crate) use scan::DECAYS;
-
 use super::output::{Output, Target, each_position};
 use super::{Gate, Kernels, Selected, channels};
 use crate::span::{Activations, Span};

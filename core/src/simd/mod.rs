@@ -70,8 +70,6 @@ pub(crate) use x86_64::avx512::Avx512;
 
 /// The only kernels of a chip.
 #[cfg(mambabyte_dsp)]
-pub(crate) use cortex_m_dsp::DECAYS;
-#[cfg(mambabyte_dsp)]
 pub(crate) use cortex_m_dsp::Dsp as Chip;
 #[cfg(mambabyte_mve)]
 pub(crate) use helium::Helium as Chip;

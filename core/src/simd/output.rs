@@ -6,12 +6,9 @@ use super::isa::{Isa, ROWS};
 use super::vector::softplus::log_delta_of;
 use crate::cannot::never;
 use crate::fixed::{requantize, saturate_i16, saturate_i32};
-use crate::nonlinear::log2_softplus;
+use crate::nonlinear::{SOFTPLUS_LIMIT, log2_softplus};
 use crate::span::{Activations, Span};
 use crate::weights::WeightsView;
-
-/// The argument of softplus saturates at +-1024, in Q10.
-pub(crate) const V_LIMIT: i64 = 1 << 20;
 
 /// What becomes of the sum of a row, `q = saturate_i32(requantize(sum_j w[row, j] * x[j]))`.
 pub(crate) trait Output: Copy {
@@ -152,7 +149,7 @@ impl Output for LogDelta<'_> {
     #[inline(always)]
     fn store(self, row: usize, q: i32, y: &mut i16) {
         let Some(&bias) = self.0.get(row) else { return never("a bias for each row", ()) };
-        let v = (q as i64 + bias as i64).clamp(-V_LIMIT, V_LIMIT);
+        let v = (q as i64 + bias as i64).clamp(-SOFTPLUS_LIMIT, SOFTPLUS_LIMIT);
         *y = saturate_i16(log2_softplus(v as i32) as i64);
     }
 

@@ -2,10 +2,10 @@
 
 #![allow(dead_code, reason = "each kind of chip uses a part of it")]
 
-use super::output::{LogDelta, Output, V_LIMIT};
+use super::output::{LogDelta, Output};
 use super::{Gate, Kernels, Scalar};
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
-use crate::nonlinear::log2_softplus;
+use crate::nonlinear::{SOFTPLUS_LIMIT, log2_softplus};
 use crate::selective_scan;
 use crate::span::{Activations, One};
 use crate::weights::WeightsView;
@@ -40,7 +40,7 @@ pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
 #[inline(never)]
 pub(crate) fn log_delta_of(sum: i64, code: u8, base: u8, bias: i16) -> i16 {
     let v = requantize(sum, code, base) + bias as i64;
-    saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64)
+    saturate_i16(log2_softplus(v.clamp(-SOFTPLUS_LIMIT, SOFTPLUS_LIMIT) as i32) as i64)
 }
 
 #[cold]

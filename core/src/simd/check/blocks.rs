@@ -1,6 +1,6 @@
 //! What chips do not have: long rows, many rows, many positions.
 
-use super::{BASES, Mismatch, Values, one};
+use super::cases::{BASES, Mismatch, Values, one};
 use crate::simd::{AddToI32, Kernels, LogDelta, Output, Scalar, Selected, ToI16, ToI32};
 use crate::span::{Activations, Many, PANEL_LEN};
 use crate::weights::WeightsView;

@@ -1,6 +1,6 @@
 //! The selective scan in vectors, at one position and at a block of them.
 
-use super::index_base;
+use super::tables::index_base;
 use crate::fixed::mul_q15;
 use crate::nonlinear;
 use crate::selective_scan;

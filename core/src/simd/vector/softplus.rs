@@ -1,8 +1,8 @@
 //! The logarithm of the step size in vectors, from the rounded sums of `dt_proj`.
 
+use crate::nonlinear::SOFTPLUS_LIMIT;
 use crate::simd::isa::Isa;
 use crate::simd::narrow::{self, SOFTPLUS_STEPS};
-use crate::simd::output::V_LIMIT;
 
 /// What a sum with an activation is held to before: far beyond where it saturates.
 const FAR: i32 = 1 << 21;
@@ -18,7 +18,7 @@ pub(crate) fn far<I: Isa>(isa: I, x: I::W) -> I::W {
 pub(crate) fn log_delta_of<I: Isa>(isa: I, q: I::W, bias: &[i16; 16], l: &mut [i16; 16]) {
     const EDGE: i32 = 16 << 10;
     let v = isa.add(far(isa, q), isa.load_i16(bias));
-    let v = isa.max(isa.min(v, isa.splat(V_LIMIT as i32)), isa.splat(-V_LIMIT as i32));
+    let v = isa.max(isa.min(v, isa.splat(SOFTPLUS_LIMIT as i32)), isa.splat(-SOFTPLUS_LIMIT as i32));
     if isa.any_negative(isa.sub(isa.splat(EDGE - 1), v)) {
         // Delta is 16 or more somewhere.
         let mut each = [0; 16];

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Avx512, first_bytes};
+use super::token::{Avx512, first_bytes};
 
 impl Avx512 {
     /// Packs or unpacks: 64 activations at a time, and the rest.

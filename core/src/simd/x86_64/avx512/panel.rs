@@ -10,7 +10,8 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::{Avx512, first_bytes, tiles as one_position};
+use super::tiles as one_position;
+use super::token::{Avx512, first_bytes};
 use crate::cannot::never;
 use crate::linear::BLOCK;
 use crate::simd::Output;

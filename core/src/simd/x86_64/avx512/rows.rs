@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Avx512, first_bytes};
+use super::token::{Avx512, first_bytes};
 use crate::simd::isa::{Isa, ROWS, Sums};
 
 impl Avx512 {

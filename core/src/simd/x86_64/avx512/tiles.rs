@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use super::{Avx512, first_bytes};
+use super::token::{Avx512, first_bytes};
 use crate::cannot::never;
 use crate::linear::BLOCK;
 use crate::simd::Output;
