@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::boards::Board;
+use super::program::Profile;
 use super::select::What;
 use crate::models;
 use crate::route::Route;
@@ -22,7 +23,8 @@ fn features(board: &Board) -> Vec<&str> {
     features
 }
 
-/// Checks all programs of every board, one for each family of targets if none is named.
+/// Checks all programs of every board, one for each family of targets if none is named. The proof has a panic handler of
+/// its own, so it is checked alone, where it is linked.
 ///
 /// # Errors
 /// If there is a warning; [`Missing`](crate::route::Missing) if the toolchain has no clippy.
@@ -30,13 +32,22 @@ pub(crate) fn run(root: &Path, what: What) -> Result<()> {
     for (board, model) in what.of_job("lint", &["sensor-pico"])? {
         let route = Route::find(&board.target)?;
         route.clippy()?;
-        for (command, rest) in [("clippy", &["--", "-Dwarnings"][..]), ("doc", &["--no-deps"])] {
+        let features = features(board).join(",");
+        let mut checks = vec![
+            ("clippy", vec!["--features", &features, "--", "-Dwarnings"]),
+            ("doc", vec!["--features", &features, "--no-deps", "--lib"]),
+        ];
+        if board.proof.is_some() {
+            checks.push(("clippy", vec!["--features", "proof", "--bin", "proof", "--", "-Dwarnings"]));
+        }
+        for (command, arguments) in checks {
             eprintln!("{} ({}): cargo {command}, {}", board.name, board.target, route.name);
-            let mut cargo = route.cargo(root, command, &board.target, board.cpu.as_deref(), "emulate");
-            cargo.args(["--locked", "--features", &features(board).join(",")]).args(rest);
+            let profile = Profile::Emulate.name();
+            let mut cargo = route.cargo(root, command, &board.target, board.cpu.as_deref(), profile);
+            cargo.arg("--locked").args(arguments).current_dir(root.join("firmware"));
             cargo.env("RUSTDOCFLAGS", "-Dwarnings").env("FW_BOARD", &board.name);
             cargo.env("FW_MODEL", models::file(root, &model, "model.mbb")).env("DEFMT_LOG", "info");
-            if !cargo.current_dir(root.join("firmware")).status().context("cargo could not be started")?.success() {
+            if !cargo.status().context("cargo could not be started")?.success() {
                 bail!("{}: warnings of cargo {command}", board.name);
             }
         }

@@ -172,4 +172,12 @@ mod tests {
         ];
         assert_eq!(found(&files), [""; 0]);
     }
+
+    #[test]
+    fn this_crate_has_none() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let edges = Crate::read(&folder, "main.rs").unwrap().edges();
+        assert!(edges.contains_key(&("main.rs".into(), "route.rs".into())), "the files have been read");
+        assert_eq!(circles(&edges), Vec::<BTreeSet<PathBuf>>::new());
+    }
 }
