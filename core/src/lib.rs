@@ -216,6 +216,7 @@ extern crate std;
 compile_error!("blobs, states and snapshots are little-endian views; big-endian targets are not supported");
 
 pub mod blob;
+mod cannot;
 pub mod conv1d;
 pub mod dims;
 pub mod fixed;

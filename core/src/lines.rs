@@ -7,6 +7,7 @@
 //! sixteenth of the stream; a burst of up to four bad lines does not move it; a lasting change becomes the new normal.
 //! Nothing is flagged before [`WARM_UP`] lines. Integers only: a chip flags the same lines as a workstation.
 
+use crate::cannot::never;
 use crate::sort::sort;
 
 /// Lines remembered.
@@ -198,8 +199,9 @@ impl History {
     }
 
     fn write(&mut self, score: u32) {
-        if let Some(slot) = self.scores.get_mut(self.next) {
-            *slot = score;
+        match self.scores.get_mut(self.next) {
+            Some(slot) => *slot = score,
+            None => never("the next score goes into the window", ()),
         }
         self.next = (self.next + 1) % WINDOW;
         self.len = (self.len + 1).min(WINDOW);
@@ -208,7 +210,10 @@ impl History {
     fn oldest_first(&self) -> impl Iterator<Item = u32> {
         // Not full: from the start. Full: from where the next one goes.
         let start = if self.len() < WINDOW { 0 } else { self.next };
-        let at = move |i: usize| self.scores.get((start + i) % WINDOW).copied().unwrap_or(0);
+        let at = move |i: usize| {
+            let score = self.scores.get((start + i) % WINDOW).copied();
+            score.unwrap_or_else(|| never("an index modulo the window lies in it", 0))
+        };
         (0..self.len()).map(at)
     }
 }
@@ -220,10 +225,10 @@ fn learned(history: &History) -> u32 {
         return u32::MAX;
     }
     let mut sorted = [0u32; WINDOW];
-    let sorted = sorted.get_mut(..n).unwrap_or(&mut []);
+    let sorted = sorted.get_mut(..n).unwrap_or_else(|| never("at most a window is remembered", &mut []));
     sorted.iter_mut().zip(history.oldest_first()).for_each(|(s, score)| *s = score);
     sort(sorted, |a, b| a < b);
-    let at = |i: usize| sorted.get(i).copied().unwrap_or(0);
+    let at = |i: usize| sorted.get(i).copied().unwrap_or_else(|| never("a quantile is one of the scores", 0));
     let (median, quantile) = (at(n / 2), at(n - 1 - n / 16));
     quantile.saturating_add(((quantile - median) / 2).max(MARGIN))
 }
