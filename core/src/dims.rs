@@ -108,9 +108,9 @@ impl Dims {
         2 * self.state_len()
     }
 
-    /// Bytes of a snapshot of the state: header and payload.
+    /// Bytes of a snapshot of the state alone; [`Sections`](crate::snapshot::Sections) has those of others.
     pub const fn snapshot_bytes(&self) -> usize {
-        crate::state::SNAPSHOT_HEADER + self.state_bytes()
+        crate::snapshot::Sections::STATE.snapshot_bytes(self)
     }
 
     /// Rows of `x_proj`: dt, B, C.

@@ -170,7 +170,8 @@
 //! |---|---|
 //! | [`blob`] | the model file: parse once, then trust |
 //! | [`dims`] | the shape, and all sizes as `const fn` |
-//! | [`state`] | what is carried from byte to byte; snapshots |
+//! | [`state`] | what is carried from byte to byte |
+//! | [`snapshot`] | a stream on paper: the state, and what a scored stream adds, in sections |
 //! | [`step`] | one byte through all layers: [`Decoder`] |
 //! | [`member`] | one byte on several threads |
 //! | [`prefill`] | many known bytes, or bytes of many streams, at once: [`Prefill`] |
@@ -241,6 +242,7 @@ pub mod selective_scan;
 pub mod simd;
 #[cfg(not(feature = "kernel-check"))]
 mod simd;
+pub mod snapshot;
 mod sort;
 pub mod state;
 pub mod step;
@@ -256,7 +258,8 @@ pub use prefill::{Prefill, Run, Stage, Want};
 pub use sample::{Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};
 pub use simd::{Backend, UnknownBackend};
-pub use state::{State, StateError};
+pub use snapshot::Snapshot;
+pub use state::{ModelId, State, StateError};
 pub use step::{Decoder, LOGIT_SCALE, Logits};
 
 /// Bytes aligned as a blob must be, by [`include_blob!`].
