@@ -170,7 +170,8 @@
 //! |---|---|
 //! | [`blob`] | the model file: parse once, then trust |
 //! | [`dims`] | the shape, and all sizes as `const fn` |
-//! | [`state`] | what is carried from byte to byte; snapshots |
+//! | [`state`] | what is carried from byte to byte |
+//! | [`snapshot`] | a stream on paper: the state, and what a scored stream adds, in sections |
 //! | `block` | the phases of a layer, once: over one position or many, all channels or a shard's |
 //! | [`step`] | one byte through all layers: [`Decoder`] |
 //! | [`shard`] | one byte on several threads: [`Shard`] |
@@ -257,6 +258,7 @@ pub mod selective_scan;
 pub mod simd;
 #[cfg(not(feature = "kernel-check"))]
 mod simd;
+pub mod snapshot;
 mod sort;
 mod span;
 pub mod stage;
@@ -276,8 +278,9 @@ pub use lines::{LineScore, LineScorer, Threshold};
 pub use sample::{Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};
 pub use simd::{Backend, UnknownBackend};
+pub use snapshot::Snapshot;
 pub use stage::Stage;
-pub use state::{State, StateError};
+pub use state::{ModelId, State, StateError};
 
 /// Bytes aligned as a blob must be, by [`include_blob!`].
 #[repr(C, align(16))]

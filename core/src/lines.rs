@@ -92,7 +92,7 @@ impl LineScorer {
 
     /// Writes everything but the threshold's kind, so that [`LineScorer::load`] continues as if never stopped:
     /// little-endian u64 start, u64 bits, u32 bytes, u32 peak, u32 lines remembered, the last [`PEAK`] surprises, then
-    /// means and peaks of the remembered lines, oldest first, zeros behind them.
+    /// means and peaks of the remembered lines, oldest first, zeros after them.
     pub fn save(&self, out: &mut [u8; SAVED]) {
         let words = [self.bytes, self.peak, self.means.len() as u32];
         let remembered = |history: &History| {
@@ -115,7 +115,7 @@ impl LineScorer {
     /// As [`LineScorer::load`], in place: without a second scorer on the stack. The threshold's kind stays.
     pub fn restore(&mut self, saved: &[u8; SAVED]) {
         let word = |i: usize| {
-            let at = |k: usize| saved.get(4 * i + k).copied().unwrap_or(0);
+            let at = |k: usize| saved.get(4 * i + k).copied().unwrap_or_else(|| never("a word of a saved scorer", 0));
             u32::from_le_bytes([at(0), at(1), at(2), at(3)])
         };
         let long = |i: usize| word(i) as u64 | (word(i + 1) as u64) << 32;

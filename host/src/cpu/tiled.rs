@@ -166,13 +166,13 @@ mod tests {
             let blob = Blob::parse(source.as_ref()).unwrap();
             let copy = TiledCopy::new(&source, &blob).unwrap();
             let mut want = bytes.clone();
-            let mut matrices = 0;
+            let mut seen = 0;
             for (at, rows, columns) in matrices(&blob) {
                 let range = at..at + rows * columns;
                 tiles::tile(&bytes[range.clone()], columns, &mut want[range]);
-                matrices += 1;
+                seen += 1;
             }
-            assert_eq!(matrices, 3 * if dt_rank == 3 { 4 } else { 5 });
+            assert_eq!(seen, 3 * if dt_rank == 3 { 4 } else { 5 });
             assert!(copy.bytes() == want);
             assert!(want != bytes);
             assert_eq!(source.1.load(Ordering::Relaxed), 2);

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use mambabyte_core::lines::{MAX_LINE, SAVED};
+use mambabyte_core::lines::MAX_LINE;
+use mambabyte_core::snapshot::{Section, Sections, Snapshot};
 use mambabyte_core::{Backend, Blob, LineScore, LineScorer, Logits, State, StateError, Threshold, Want, surprise};
 use mambabyte_host::cpu::Stream;
 use serde_json::json;
@@ -26,9 +27,6 @@ pub struct Reader<'b> {
     scorer: LineScorer,
     pending: u8,
 }
-
-/// Bytes behind the snapshot in a saved stream: the pending byte, the line scorer, CRC-32 of both.
-const TRAILER: usize = 1 + SAVED + 4;
 
 impl<'b> Reader<'b> {
     /// At the zero state; a 0x00 byte is pending, as in training windows.
@@ -90,19 +88,14 @@ impl<'b> Reader<'b> {
         self.scorer.finish()
     }
 
-    /// State, pending byte and line history.
+    /// A snapshot of the stream: state, pending byte, line scorer.
     ///
     /// # Errors
-    /// None in practice: the buffer is sized by the same function.
+    /// None in practice: the buffer is sized by the same list.
     pub fn save(&mut self) -> Result<Vec<u8>, StateError> {
-        let mut out = vec![0; self.stream.blob().dims().snapshot_bytes()];
-        self.stream.state().snapshot(&mut out)?;
-        let mut scorer = [0; SAVED];
-        self.scorer.save(&mut scorer);
-        let mut trailer = vec![self.pending];
-        trailer.extend_from_slice(&scorer);
-        trailer.extend_from_slice(&crc32fast::hash(&trailer).to_le_bytes());
-        out.extend(trailer);
+        let mut out = vec![0; Sections::STREAM.snapshot_bytes(self.stream.blob().dims())];
+        let beside = [Section::Pending(self.pending), Section::Lines(&self.scorer)];
+        self.stream.state().snapshot_with(&beside, &mut out)?;
         Ok(out)
     }
 
@@ -111,26 +104,10 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// [`StateError`] for anything but a whole, undamaged save of the same model; nothing has changed then.
     pub fn load(&mut self, saved: &[u8], threshold: Threshold) -> Result<(), StateError> {
-        let snapshot = self.stream.blob().dims().snapshot_bytes();
-        // A wrong magic or model is a better answer than a wrong length, so the snapshot part is judged first.
-        let head = saved.get(..snapshot).unwrap_or(saved);
-        let mut state = State::new(self.stream.blob(), vec![0; self.stream.blob().dims().state_len()])?;
-        state.restore(head)?;
-        let length = StateError::Length { expected: snapshot + TRAILER, found: saved.len() };
-        let Some(trailer) = saved.get(snapshot..).filter(|t| t.len() == TRAILER) else { return Err(length) };
-        let (body, crc) = trailer.split_at(TRAILER - 4);
-        let stored = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
-        let computed = crc32fast::hash(body);
-        if stored != computed {
-            return Err(StateError::Checksum { stored, computed });
-        }
-        let (Some((&pending, scorer)), true) = (body.split_first(), body.len() == 1 + SAVED) else {
-            return Err(length);
-        };
-        let Ok(scorer) = scorer.try_into() else { return Err(length) };
-        self.stream.state_mut().clone_from(&state)?;
-        self.pending = pending;
-        self.scorer = LineScorer::load(threshold, scorer);
+        let saved = Snapshot::parse(saved, Sections::STREAM)?;
+        let (pending, scorer) = (saved.pending()?, LineScorer::load(threshold, saved.lines()?));
+        self.stream.state_mut().load(&saved)?;
+        (self.pending, self.scorer) = (pending, scorer);
         Ok(())
     }
 }
