@@ -4,7 +4,8 @@
 //! * [`quantize`]: from a checkpoint to a blob; [`mod@dequantize`]: back, to the f32 model that a blob stands for.
 //! * [`random_blob`](mod@random_blob): blobs without a checkpoint.
 //! * [`train`]: gradients of the f32 model.
-//! * [`cpu`]: blobs on workstations, on all threads.
+//! * [`engine`]: a model that reads bytes, whatever computes it.
+//! * [`cpu`]: engines on workstations, on all threads.
 //! * [`bpb`]: bits per byte of a text, for both.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
@@ -16,6 +17,7 @@ pub mod cpu;
 #[allow(unsafe_code, reason = "calls of the driver; each block says why it is sound")]
 pub mod cuda;
 pub mod dequantize;
+pub mod engine;
 pub mod model;
 pub mod quantize;
 pub mod random_blob;
