@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mambabyte_core::{LOGIT_SCALE, Logits, VOCAB, surprise};
+use mambabyte_core::{LOGIT_SCALE, Logits, VOCAB};
 
 use crate::model::logit_units;
 
@@ -107,15 +107,8 @@ impl Answer {
 }
 
 /// The natural logits that integer ones stand for.
-fn natural(logits: &Logits) -> [f64; VOCAB] {
+pub fn natural(logits: &Logits) -> [f64; VOCAB] {
     logits.map(|l| f64::from(l) * LOGIT_SCALE)
-}
-
-/// What `next` costs, bytes in the order of `logits`.
-pub(crate) fn surprises(logits: &[Logits], next: &[u8], out: &mut [u32]) {
-    for ((out, logits), &next) in out.iter_mut().zip(logits).zip(next) {
-        *out = surprise(logits, next);
-    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ mod error;
 mod precision;
 mod verified;
 
-pub use answer::Answer;
+pub use answer::{Answer, natural};
 pub use error::EngineError;
 pub use precision::Precision;
 pub use verified::Verified;
@@ -55,6 +55,15 @@ pub enum Want<'a> {
     Surprise(&'a [&'a [u8]]),
 }
 
+/// What keeps an engine busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Long texts that are read side by side.
+    pub rows: usize,
+    /// Bytes of a call, of all rows together.
+    pub bytes: usize,
+}
+
 /// A model that reads bytes.
 ///
 /// Results do not depend on how a text is cut into calls, nor on what other rows read: every row is what it would be
@@ -71,6 +80,10 @@ pub trait Engine {
 
     /// What it computes in.
     fn precision(&self) -> Precision;
+
+    /// How callers that have many bytes to read had better cut them into rows and calls. Results are the same however
+    /// they do.
+    fn full_load(&self) -> Load;
 
     /// `n` streams at the zero state.
     ///
