@@ -6,12 +6,14 @@
 //! * [`train`]: gradients of the f32 model.
 //! * [`engine`]: a model that reads bytes, whatever computes it.
 //! * [`cpu`]: engines on workstations, on all threads.
-//! * [`bpb`]: bits per byte of a text, for both.
+//! * [`bpb`], [`mod@checksum`], [`stream`]: what is done with an engine: bits per byte of a text, one number over its logits,
+//!   jobs on a stream.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod align;
 pub mod bpb;
 pub mod checkpoint;
+pub mod checksum;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code, reason = "calls of the driver; each block says why it is sound")]
@@ -21,6 +23,7 @@ pub mod engine;
 pub mod model;
 pub mod quantize;
 pub mod random_blob;
+pub mod stream;
 pub mod train;
 
 pub use checkpoint::{Checkpoint, Layer};

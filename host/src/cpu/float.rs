@@ -60,11 +60,16 @@ impl<'m> FloatEngine<'m> {
     }
 
     /// Reads all texts, of which none is empty.
-    fn work(&self, jobs: Vec<(&mut Session<'m>, &[u8], Out<'_, f32>)>) {
-        match self.pool.get().filter(|_| jobs.len() > 1) {
-            Some(pool) => pool.install(|| jobs.into_par_iter().for_each(read)),
-            None => jobs.into_iter().for_each(read),
+    ///
+    /// # Errors
+    /// [`EngineError::Threads`]; nothing is read then.
+    fn work(&self, jobs: Vec<(&mut Session<'m>, &[u8], Out<'_, f32>)>) -> Result<(), EngineError> {
+        if jobs.len() > 1 && self.threads > 1 {
+            self.pool.start(self.threads)?.install(|| jobs.into_par_iter().for_each(read));
+        } else {
+            jobs.into_iter().for_each(read);
         }
+        Ok(())
     }
 }
 
@@ -88,9 +93,6 @@ impl<'m> Engine for FloatEngine<'m> {
         if n == 0 {
             return Err(EngineError::NoRows);
         }
-        if n > 1 && self.threads > 1 {
-            self.pool.start(self.threads)?;
-        }
         let sessions = (0..n).map(|_| self.model.session()).collect();
         Ok(FloatRows { sessions, positions: vec![0; n], drafted: Vec::new(), drafts: None })
     }
@@ -111,7 +113,7 @@ impl<'m> Engine for FloatEngine<'m> {
         rows.drafts = None;
         let outs = Out::all(answer, text, want);
         let jobs = rows.sessions.iter_mut().zip(text).filter(|(_, text)| !text.is_empty());
-        self.work(jobs.zip(outs).map(|((session, &text), out)| (session, text, out)).collect());
+        self.work(jobs.zip(outs).map(|((session, &text), out)| (session, text, out)).collect())?;
         rows.positions.iter_mut().zip(text).for_each(|(p, text)| *p = p.wrapping_add(text.len() as u64));
         Ok(())
     }
@@ -153,7 +155,7 @@ impl<'m> Engine for FloatEngine<'m> {
             after.copy_state(session);
             (after, draft, out)
         });
-        self.work(jobs.collect());
+        self.work(jobs.collect())?;
         rows.drafts = Some(drafts.iter().map(|d| d.to_vec()).collect());
         Ok(())
     }
@@ -162,15 +164,15 @@ impl<'m> Engine for FloatEngine<'m> {
         self.check_rows(rows)?;
         let Some(drafts) = &rows.drafts else { return Err(EngineError::NoDraft) };
         check_counts(drafts.iter().map(Vec::len), counts)?;
-        let mut jobs = Vec::new();
-        let sessions = rows.sessions.iter_mut().zip(&mut rows.drafted);
-        for (((session, after), draft), &count) in sessions.zip(drafts).zip(counts).filter(|&(_, &count)| count > 0) {
-            match draft.get(..count) {
-                Some(text) if count < draft.len() => jobs.push((session, text, Out::Nothing)),
-                _ => std::mem::swap(session, after),
+        let parts = drafts.iter().zip(counts).map(|(draft, &count)| (draft.get(..count).unwrap_or(&[]), draft.len()));
+        let partly =
+            rows.sessions.iter_mut().zip(parts.clone()).filter(|(_, (text, all))| (1..*all).contains(&text.len()));
+        self.work(partly.map(|(session, (text, _))| (session, text, Out::Nothing)).collect())?;
+        for ((session, after), (text, all)) in rows.sessions.iter_mut().zip(&mut rows.drafted).zip(parts) {
+            if all > 0 && text.len() == all {
+                std::mem::swap(session, after);
             }
         }
-        self.work(jobs);
         rows.positions.iter_mut().zip(counts).for_each(|(p, &count)| *p = p.wrapping_add(count as u64));
         rows.drafts = None;
         Ok(())

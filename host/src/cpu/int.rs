@@ -89,27 +89,31 @@ impl<'w> IntEngine<'w> {
     }
 
     /// Reads all bytes of all jobs, on as many threads as they are worth.
-    fn work(&self, workers: &mut Vec<Worker<'w>>, mut jobs: Vec<Job<'_>>) {
+    ///
+    /// # Errors
+    /// [`EngineError::Threads`]; nothing is read then.
+    fn work(&self, workers: &mut Vec<Worker<'w>>, mut jobs: Vec<Job<'_>>) -> Result<(), EngineError> {
         let longest = jobs.iter().map(|job| job.text.len()).max().unwrap_or(0);
         let several = jobs.len() >= self.cpu.threads || longest < MIN_POSITIONS;
-        match self.pool.get().filter(|_| jobs.len() > 1 && several) {
-            Some(pool) => {
-                let groups = groups(jobs, self.cpu.threads);
-                let workers = self.workers(workers, groups.len());
-                let pairs = workers.par_iter_mut().zip(groups);
+        match self.cpu.threads {
+            0 | 1 => self.workers(workers, 1).iter_mut().for_each(|worker| blocks::read(worker, &mut jobs)),
+            threads if jobs.len() > 1 && several => {
+                let pool = self.pool.start(threads)?;
+                let groups = groups(jobs, threads);
+                let pairs = self.workers(workers, groups.len()).par_iter_mut().zip(groups);
                 pool.install(|| pairs.for_each(|(worker, mut jobs)| blocks::read(worker, &mut jobs)));
             }
-            None if self.cpu.threads > 1 => {
+            threads => {
                 for mut job in jobs {
-                    let threads = self.cpu.threads.min(job.text.len().div_ceil(MIN_POSITIONS));
+                    let threads = threads.min(job.text.len().div_ceil(MIN_POSITIONS));
                     match self.workers(workers, threads) {
                         [worker] => blocks::read(worker, std::slice::from_mut(&mut job)),
                         workers => pipeline::read(workers, &mut job),
                     }
                 }
             }
-            None => self.workers(workers, 1).iter_mut().for_each(|worker| blocks::read(worker, &mut jobs)),
         }
+        Ok(())
     }
 
     /// The first `n` workers.
@@ -197,9 +201,6 @@ impl<'w> Engine for IntEngine<'w> {
         if n == 0 {
             return Err(EngineError::NoRows);
         }
-        if n > 1 && self.cpu.threads > 1 {
-            self.pool.start(self.cpu.threads)?;
-        }
         Ok(IntRows {
             streams: (0..n).map(|_| Decoder::owned(self.blob).with_backend(self.cpu.backend)).collect(),
             positions: vec![0; n],
@@ -238,7 +239,7 @@ impl<'w> Engine for IntEngine<'w> {
         let outs = Out::all(answer, text, want);
         let streams = rows.streams.iter_mut().zip(text).filter(|(_, text)| !text.is_empty());
         let jobs = streams.zip(outs).map(|((stream, text), out)| Job { state: stream.state_mut(), text, out });
-        self.work(&mut rows.workers, jobs.collect());
+        self.work(&mut rows.workers, jobs.collect())?;
         rows.positions.iter_mut().zip(text).for_each(|(p, text)| *p = p.wrapping_add(text.len() as u64));
         Ok(())
     }
@@ -289,7 +290,7 @@ impl<'w> Engine for IntEngine<'w> {
             state.clone_from(stream.state())?;
             jobs.push(Job { state, text, out });
         }
-        self.work(&mut rows.workers, jobs);
+        self.work(&mut rows.workers, jobs)?;
         rows.drafts = Some(drafts.iter().map(|d| d.to_vec()).collect());
         Ok(())
     }
@@ -298,17 +299,16 @@ impl<'w> Engine for IntEngine<'w> {
         self.check_rows(rows)?;
         let Some(drafts) = &rows.drafts else { return Err(EngineError::NoDraft) };
         check_counts(drafts.iter().map(Vec::len), counts)?;
-        let mut jobs = Vec::new();
-        let streams = rows.streams.iter_mut().zip(&mut rows.drafted);
-        for (((stream, after), draft), &count) in streams.zip(drafts).zip(counts).filter(|&(_, &count)| count > 0) {
-            match draft.get(..count) {
-                Some(text) if count < draft.len() => {
-                    jobs.push(Job { state: stream.state_mut(), text, out: Out::Nothing });
-                }
-                _ => std::mem::swap(stream.state_mut(), after),
+        let parts = drafts.iter().zip(counts).map(|(draft, &count)| (draft.get(..count).unwrap_or(&[]), draft.len()));
+        let partly =
+            rows.streams.iter_mut().zip(parts.clone()).filter(|(_, (text, all))| (1..*all).contains(&text.len()));
+        let jobs = partly.map(|(stream, (text, _))| Job { state: stream.state_mut(), text, out: Out::Nothing });
+        self.work(&mut rows.workers, jobs.collect())?;
+        for ((stream, after), (text, all)) in rows.streams.iter_mut().zip(&mut rows.drafted).zip(parts) {
+            if all > 0 && text.len() == all {
+                std::mem::swap(stream.state_mut(), after);
             }
         }
-        self.work(&mut rows.workers, jobs);
         rows.positions.iter_mut().zip(counts).for_each(|(p, &count)| *p = p.wrapping_add(count as u64));
         rows.drafts = None;
         Ok(())

@@ -21,9 +21,4 @@ impl Pool {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(io::Error::other)?;
         Ok(self.0.get_or_init(|| pool))
     }
-
-    /// The pool, if it has been started.
-    pub(super) fn get(&self) -> Option<&ThreadPool> {
-        self.0.get()
-    }
 }

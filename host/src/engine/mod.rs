@@ -27,11 +27,13 @@
 //! ```
 
 mod answer;
+mod any;
 mod error;
 mod precision;
 mod verified;
 
 pub use answer::{Answer, natural};
+pub use any::{AnyEngine, AnyRows};
 pub use error::EngineError;
 pub use precision::Precision;
 pub use verified::Verified;
