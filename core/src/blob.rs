@@ -270,14 +270,14 @@ impl<'a> Blob<'a> {
 
     /// Name given at conversion, at most 24 bytes of UTF-8; empty if there is none.
     pub fn name(&self) -> &'a str {
-        let field = self.bytes.get(96..120).unwrap_or(&[]);
+        let field = self.bytes.get(96..120).unwrap_or_else(|| never("a whole header", &[]));
         let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
         core::str::from_utf8(field.get(..end).unwrap_or(&[])).unwrap_or("")
     }
 
     /// Raw bytes of a section.
     pub fn section(&self, section: Section) -> &'a [u8] {
-        self.sections.get(section as usize).copied().unwrap_or(&[])
+        self.sections.get(section as usize).copied().unwrap_or_else(|| never("every section", &[]))
     }
 
     /// CRC-32 of a section as stored (and checked).
@@ -307,7 +307,7 @@ impl<'a> Blob<'a> {
 
     /// A section as elements.
     fn elements<T: Pod>(&self, section: Section) -> &'a [T] {
-        bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[])
+        bytemuck::try_cast_slice(self.section(section)).unwrap_or_else(|_| never("sections aligned and whole", &[]))
     }
 
     /// Layer `index`; one of empty tensors if there is no such layer.
@@ -377,7 +377,10 @@ impl<'a> Blob<'a> {
 
     /// Weight and bias of the last norm.
     pub fn norm_f(&self) -> (&'a [i16], &'a [i16]) {
-        let last = |all: &'a [i16]| all.get(all.len().saturating_sub(self.dims.d_model)..).unwrap_or(&[]);
+        let last = |all: &'a [i16]| {
+            let from = all.len().saturating_sub(self.dims.d_model);
+            all.get(from..).unwrap_or_else(|| never("a last row", &[]))
+        };
         (last(self.elements(Section::NormWeight)), last(self.elements(Section::NormBias)))
     }
 }

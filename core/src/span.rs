@@ -16,6 +16,7 @@ pub(crate) trait Span {
     fn rows_mut<T>(all: &mut [T], width: usize) -> impl Iterator<Item = &mut [T]>;
 
     /// Memory for a panel of activations, [`PANEL_LEN`] words; empty if there is one position.
+    #[cfg(mambabyte_vector)]
     fn panel(&mut self) -> &mut [i32];
 }
 
@@ -32,6 +33,7 @@ pub(crate) struct One;
 /// Many positions.
 pub(crate) struct Many<'p> {
     /// [`PANEL_LEN`] words.
+    #[cfg_attr(not(mambabyte_vector), allow(dead_code, reason = "other kernels take position by position"))]
     pub(crate) panel: &'p mut [i32],
 }
 
@@ -48,6 +50,7 @@ impl Span for One {
         core::iter::once(all)
     }
 
+    #[cfg(mambabyte_vector)]
     #[inline(always)]
     fn panel(&mut self) -> &mut [i32] {
         &mut []
@@ -67,6 +70,7 @@ impl Span for Many<'_> {
         all.chunks_exact_mut(width.max(1))
     }
 
+    #[cfg(mambabyte_vector)]
     #[inline(always)]
     fn panel(&mut self) -> &mut [i32] {
         self.panel

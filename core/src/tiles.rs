@@ -11,6 +11,7 @@
 //! A panel is one stream of bytes, the whole matrix nearly so. A file has row-major matrices, as chips read them; a host
 //! makes a copy in tiles of what it runs long. Only matrices with [`fits`] columns have the order, others stay as they are.
 
+use crate::cannot::never;
 use crate::linear::dot_i8_i16;
 
 /// Rows of a tile.
@@ -48,7 +49,7 @@ pub fn tile(from: &[u8], columns: usize, to: &mut [u8]) {
         let rows = panel_rows(from.len() / columns);
         let n = rows * columns;
         let (Some((panel, more)), Some((out, rest))) = (from.split_at_checked(n), to.split_at_mut_checked(n)) else {
-            return;
+            return never("panels that tile a matrix", ());
         };
         if rows == 0 {
             let n = more.len().min(rest.len());
@@ -81,7 +82,7 @@ pub(crate) fn matvec_i8(w: &[i8], code: &[u8], x: &[i16], mut emit: impl FnMut(u
         let (Some((panel, more)), Some((codes, rest))) =
             (w.split_at_checked(rows * x.len()), code.split_at_checked(rows))
         else {
-            return;
+            return never("panels that tile a matrix", ());
         };
         for (row, &code) in codes.iter().enumerate() {
             let fours = panel.as_chunks::<COLUMNS>().0.iter().skip(row).step_by(rows);

@@ -15,6 +15,7 @@ pub(crate) trait Output: Copy {
     /// What a row results in.
     type T: Copy;
     /// A value for rows that are not there.
+    #[cfg(mambabyte_vector)]
     const NONE: Self::T;
 
     /// Writes `y`, the result of `row`.
@@ -67,6 +68,7 @@ pub(crate) struct LogDelta<'a>(pub(crate) &'a [i16]);
 
 impl Output for ToI16 {
     type T = i16;
+    #[cfg(mambabyte_vector)]
     const NONE: i16 = 0;
 
     #[inline(always)]
@@ -91,6 +93,7 @@ impl Output for ToI16 {
 
 impl Output for ToI32 {
     type T = i32;
+    #[cfg(mambabyte_vector)]
     const NONE: i32 = 0;
 
     #[inline(always)]
@@ -115,6 +118,7 @@ impl Output for ToI32 {
 
 impl Output for AddToI32<'_> {
     type T = i32;
+    #[cfg(mambabyte_vector)]
     const NONE: i32 = 0;
 
     #[inline(always)]
@@ -144,6 +148,7 @@ impl Output for AddToI32<'_> {
 
 impl Output for LogDelta<'_> {
     type T = i16;
+    #[cfg(mambabyte_vector)]
     const NONE: i16 = 0;
 
     #[inline(always)]
@@ -164,7 +169,7 @@ impl Output for LogDelta<'_> {
     #[cfg(mambabyte_vector)]
     #[inline(always)]
     fn emit<I: Isa>(self, isa: I, row: usize, q: I::W, y: &mut [i16; ROWS]) {
-        let bias = self.0.get(row..).unwrap_or(&[]);
+        let bias = self.0.get(row..).unwrap_or_else(|| never("a bias for each row", &[]));
         match bias.first_chunk() {
             Some(bias) => log_delta_of(isa, q, bias, y),
             None => {

@@ -17,6 +17,7 @@ use self::softplus::far;
 use super::isa::{Isa, STEPS};
 use super::narrow::SIGMOID_STEPS;
 use super::{Gate, Kernels, Scalar};
+use crate::cannot::never;
 use crate::fixed::{requantize, saturate_i16};
 use crate::nonlinear::{self, rsqrt};
 
@@ -35,7 +36,9 @@ fn rest_mut<T>(x: &mut [T]) -> &mut [T] {
 #[inline(always)]
 pub(crate) fn embed<I: Isa>(isa: I, row: &[i8], code: u8, base: u8, res: &mut [i32]) {
     let n = row.len().min(res.len());
-    let (Some(row), Some(res)) = (row.get(..n), res.get_mut(..n)) else { return };
+    let (Some(row), Some(res)) = (row.get(..n), res.get_mut(..n)) else {
+        return never("rows of the lengths that were compared", ());
+    };
     let multiplier = isa.multipliers(&[code; 16]);
     for (row, res) in row.as_chunks().0.iter().zip(res.as_chunks_mut().0) {
         isa.store_i32(isa.mul_round(isa.load_i8(row), multiplier, base as u32 + 7), res);
@@ -157,11 +160,17 @@ pub(crate) fn conv1d_silu<I: Isa>(
     if !whole {
         return Scalar.conv1d_silu(x, history, w, code, bias, base, frac);
     }
-    let Some((h0, later)) = history.split_at_mut_checked(n) else { return };
-    let Some((h1, h2)) = later.split_at_mut_checked(n) else { return };
-    let Some((w0, later)) = w.split_at_checked(n) else { return };
-    let Some((w1, later)) = later.split_at_checked(n) else { return };
-    let Some((w2, w3)) = later.split_at_checked(n) else { return };
+    let Some((h0, later)) = history.split_at_mut_checked(n) else {
+        return never("rows of the lengths that were compared", ());
+    };
+    let Some((h1, h2)) = later.split_at_mut_checked(n) else {
+        return never("rows of the lengths that were compared", ());
+    };
+    let Some((w0, later)) = w.split_at_checked(n) else { return never("rows of the lengths that were compared", ()) };
+    let Some((w1, later)) = later.split_at_checked(n) else {
+        return never("rows of the lengths that were compared", ());
+    };
+    let Some((w2, w3)) = later.split_at_checked(n) else { return never("rows of the lengths that were compared", ()) };
     let columns = x.as_chunks_mut().0.iter_mut().zip(h0.as_chunks_mut().0).zip(h1.as_chunks_mut().0);
     let columns = columns.zip(h2.as_chunks_mut().0);
     let taps = w0.as_chunks().0.iter().zip(w1.as_chunks().0).zip(w2.as_chunks().0).zip(w3.as_chunks().0);
@@ -193,7 +202,7 @@ pub(crate) fn conv1d_silu<I: Isa>(
 pub(crate) fn delta_x<I: Isa>(isa: I, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
     let n = x.len().min(l.len()).min(code.len()).min(dx.len());
     let (Some(x), Some(l), Some(code), Some(dx)) = (x.get(..n), l.get(..n), code.get(..n), dx.get_mut(..n)) else {
-        return;
+        return never("rows of the lengths that were compared", ());
     };
     let base_w = isa.splat(base);
     let channels = x.as_chunks().0.iter().zip(l.as_chunks().0).zip(code.as_chunks().0).zip(dx.as_chunks_mut().0);
@@ -212,7 +221,9 @@ pub(crate) fn delta_x<I: Isa>(isa: I, x: &[i16], l: &[i16], base: i32, code: &[u
 #[inline(always)]
 pub(crate) fn first_decay<I: Isa>(isa: I, l: &mut [i16], a_log: &[u8], a_base: i16) {
     let n = l.len().min(a_log.len());
-    let (Some(l), Some(a_log)) = (l.get_mut(..n), a_log.get(..n)) else { return };
+    let (Some(l), Some(a_log)) = (l.get_mut(..n), a_log.get(..n)) else {
+        return never("rows of the lengths that were compared", ());
+    };
     let base = isa.splat(index_base(a_base));
     for (l, a_log) in l.as_chunks_mut().0.iter_mut().zip(a_log.as_chunks().0) {
         let sum = isa.add(isa.add(isa.load_i16(l), base), isa.shl(isa.load_u8(a_log), 5));
@@ -225,8 +236,12 @@ pub(crate) fn first_decay<I: Isa>(isa: I, l: &mut [i16], a_log: &[u8], a_base: i
 #[inline(always)]
 pub(crate) fn gate_wide<I: Isa>(isa: I, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u32 {
     let n = x.len().min(z.len()).min(y.len()).min(p.d_skip.len()).min(p.state_code.len());
-    let (Some(x), Some(z), Some(y)) = (x.get_mut(..n), z.get_mut(..n), y.get_mut(..n)) else { return 0 };
-    let (Some(d_skip), Some(state_code)) = (p.d_skip.get(..n), p.state_code.get(..n)) else { return 0 };
+    let (Some(x), Some(z), Some(y)) = (x.get_mut(..n), z.get_mut(..n), y.get_mut(..n)) else {
+        return never("rows of the lengths that were compared", 0);
+    };
+    let (Some(d_skip), Some(state_code)) = (p.d_skip.get(..n), p.state_code.get(..n)) else {
+        return never("rows of the lengths that were compared", 0);
+    };
     let mut bits = isa.splat(0);
     let d_shift = (p.d_shift as u32).wrapping_sub(1).min(31);
     let rows = d_skip.as_chunks().0.iter().zip(state_code.as_chunks().0);
@@ -249,7 +264,9 @@ pub(crate) fn gate_wide<I: Isa>(isa: I, p: &Gate<'_>, y: &mut [i32], x: &mut [i1
 #[inline(always)]
 pub(crate) fn gate_narrow<I: Isa>(isa: I, y: &[i32], down: u8, x: &mut [i16]) {
     let n = x.len().min(y.len());
-    let (Some(x), Some(y)) = (x.get_mut(..n), y.get(..n)) else { return };
+    let (Some(x), Some(y)) = (x.get_mut(..n), y.get(..n)) else {
+        return never("rows of the lengths that were compared", ());
+    };
     for (x, y) in x.as_chunks_mut().0.iter_mut().zip(y.as_chunks().0) {
         let y = isa.load_i32(y);
         let shifted = if down == 0 { y } else { halved(isa, isa.shr(y, down as u32 - 1)) };

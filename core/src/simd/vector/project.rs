@@ -2,6 +2,7 @@
 //!
 //! A processor with a better way, such as weights in tiles, has its own [`Products`].
 
+use crate::cannot::never;
 use crate::linear;
 use crate::simd::isa::{Isa, ROWS, Sums};
 use crate::simd::output::{Output, each_position};
@@ -101,7 +102,7 @@ pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: WeightsView<'_>, x: &[i16], o
     let rows = (w.bytes.len() / n).min(w.rows()).min(y.len());
     let shift = w.shift as u32 + 7;
     let (Some(w), Some(code), Some(y)) = (w.bytes.get(..rows * n), w.codes.get(..rows), y.get_mut(..rows)) else {
-        return;
+        return never("as many rows as were counted", ());
     };
     let start = isa.start(x);
     let panel = (4 * ROWS * n).max(1);
@@ -116,7 +117,9 @@ pub(crate) fn matvec<I: Isa, O: Output>(isa: I, w: WeightsView<'_>, x: &[i16], o
             finish(isa, out, row, sums, n, code, shift, y);
         }
     }
-    let (Some(w), Some(code), Some(y)) = (w.get(last * n..), code.get(last..), y.get_mut(last..)) else { return };
+    let (Some(w), Some(code), Some(y)) = (w.get(last * n..), code.get(last..), y.get_mut(last..)) else {
+        return never("as many rows as were counted", ());
+    };
     let blocks = w.chunks((ROWS * n).max(1)).zip(code.chunks(ROWS)).zip(y.chunks_mut(ROWS));
     for (row, ((w, code), y)) in (last..).step_by(ROWS).zip(blocks) {
         finish(isa, out, row, isa.dot_rows(w, x, start), n, &codes_of(code), shift, y);
@@ -135,7 +138,9 @@ pub(crate) fn matmul<I: Isa, O: Output>(isa: I, w: WeightsView<'_>, x: &[i16], o
         let all = codes_of(code);
         for (position, (x, y)) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)).enumerate() {
             let shift = shift.wrapping_sub(out.down(position) as u32);
-            let Some(y) = y.get_mut(first..).and_then(|y| y.get_mut(..code.len())) else { return };
+            let Some(y) = y.get_mut(first..).and_then(|y| y.get_mut(..code.len())) else {
+                return never("as many rows as were counted", ());
+            };
             finish(isa, out, first, isa.dot_rows(w, x, isa.start(x)), columns, &all, shift, y);
         }
     }
@@ -163,7 +168,7 @@ fn short_rows<I: Isa>(isa: I, w: WeightsView<'_>, dt: &[i16], out: LogDelta<'_>,
     let rank = dt.len();
     let n = l.len().min(w.rows()).min(w.bytes.len() / rank.max(1));
     let (Some(bytes), Some(codes), Some(l)) = (w.bytes.get(..n * rank), w.codes.get(..n), l.get_mut(..n)) else {
-        return;
+        return never("as many rows as were counted", ());
     };
     if rank == 0 {
         return;
@@ -179,7 +184,7 @@ fn short_rows<I: Isa>(isa: I, w: WeightsView<'_>, dt: &[i16], out: LogDelta<'_>,
         done += ROWS;
     }
     let (Some(bytes), Some(codes), Some(l)) = (bytes.get(done * rank..), codes.get(done..), l.get_mut(done..)) else {
-        return;
+        return never("as many rows as were counted", ());
     };
     let (rest, bias) = (WeightsView { bytes, codes, ..w }, out.0.get(done..).unwrap_or(&[]));
     Scalar.project(rest, Activations::new(dt, rank), LogDelta(bias), &mut One, l);

@@ -1,6 +1,7 @@
 //! The selective scan in vectors, at one position and at a block of them.
 
 use super::tables::index_base;
+use crate::cannot::never;
 use crate::fixed::mul_q15;
 use crate::nonlinear;
 use crate::selective_scan;
@@ -66,7 +67,9 @@ fn free_32<I: Isa>(
     dx: &[i16; 32],
     y: &mut [i32; 32],
 ) {
-    let Some([first, last]) = log_delta.as_chunks::<16>().0.first_chunk() else { return };
+    let Some([first, last]) = log_delta.as_chunks::<16>().0.first_chunk() else {
+        return never("32 channels in each row that was measured", ());
+    };
     let first = isa.shr(isa.add(isa.load_i16(first), isa.splat(base)), 3);
     let last = isa.shr(isa.add(isa.load_i16(last), isa.splat(base)), 3);
     let (rates, dx) = (isa.rates(isa.narrow(first, last)), isa.load_h(dx));
@@ -74,17 +77,21 @@ fn free_32<I: Isa>(
     for (b, c) in pairs(b, c) {
         fetch_rows(isa, h, at, n);
         fetch_rows(isa, a_log, at, n);
-        let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else { return };
+        let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else {
+            return never("32 channels in each row that was measured", ());
+        };
         let (a0, a1) = (isa.decays_h(rates, isa.factors(first)), isa.decays_h(rates, isa.factors(second)));
-        let Some(row) = at_row_mut(h, at) else { return };
+        let Some(row) = at_row_mut(h, at) else { return never("32 channels in each row that was measured", ()) };
         let h0 = update(isa, row, a0, dx, b[0]);
-        let Some(row) = at_row_mut(h, at + n) else { return };
+        let Some(row) = at_row_mut(h, at + n) else { return never("32 channels in each row that was measured", ()) };
         let h1 = update(isa, row, a1, dx, b[1]);
         sums = isa.add_products(sums, h0, h1, *c);
         at += 2 * n;
     }
     if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
-        let (Some(code), Some(row)) = (at_row(a_log, at), at_row_mut(h, at)) else { return };
+        let (Some(code), Some(row)) = (at_row(a_log, at), at_row_mut(h, at)) else {
+            return never("32 channels in each row that was measured", ());
+        };
         let h0 = update(isa, row, isa.decays_h(rates, isa.factors(code)), dx, b);
         sums = isa.add_products(sums, h0, h0, [c, 0]);
     }
@@ -109,17 +116,17 @@ fn tied_32<I: Isa>(
     let mut sums = isa.no_sums();
     for (b, c) in pairs(b, c) {
         fetch_rows(isa, h, at, n);
-        let Some(row) = at_row_mut(h, at) else { return };
+        let Some(row) = at_row_mut(h, at) else { return never("32 channels in each row that was measured", ()) };
         let h0 = update(isa, row, a, dx, b[0]);
         a = isa.mul_q15(a, r);
-        let Some(row) = at_row_mut(h, at + n) else { return };
+        let Some(row) = at_row_mut(h, at + n) else { return never("32 channels in each row that was measured", ()) };
         let h1 = update(isa, row, a, dx, b[1]);
         a = isa.mul_q15(a, r);
         sums = isa.add_products(sums, h0, h1, *c);
         at += 2 * n;
     }
     if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
-        let Some(row) = at_row_mut(h, at) else { return };
+        let Some(row) = at_row_mut(h, at) else { return never("32 channels in each row that was measured", ()) };
         let h0 = update(isa, row, a, dx, b);
         sums = isa.add_products(sums, h0, h0, [c, 0]);
     }
@@ -234,7 +241,7 @@ struct Position<I: Isa, A> {
 /// `B` and `C` of a position at states `s` and `s + 1`; the second ones are 0 if there is no such state.
 #[inline(always)]
 fn pair_at(bc: &[i16], d_state: usize, s: usize) -> [[i16; 2]; 2] {
-    let at = |i: usize| bc.get(i).map_or(0, |&b| b);
+    let at = |i: usize| bc.get(i).copied().unwrap_or_else(|| never("B and C of every state", 0));
     if s + 1 < d_state {
         [[at(s), at(s + 1)], [at(d_state + s), at(d_state + s + 1)]]
     } else {
@@ -256,7 +263,9 @@ fn free_block<I: Isa>(
 ) {
     for s in (0..bc.d_state).step_by(2) {
         let at = s * n + d;
-        let (Some(code), Some(row)) = (at_row(a_log, at), at_row(h, at)) else { return };
+        let (Some(code), Some(row)) = (at_row(a_log, at), at_row(h, at)) else {
+            return never("32 channels in each row that was measured", ());
+        };
         let (f0, mut h0) = (isa.factors(code), isa.load_h(row));
         // A missing partner is a copy of this state whose B and C are 0, and is not stored.
         let (f1, mut h1) = match (at_row(a_log, at + n), at_row(h, at + n)) {
@@ -290,7 +299,7 @@ fn tied_block<I: Isa>(
 ) {
     for s in (0..bc.d_state).step_by(2) {
         let at = s * n + d;
-        let Some(row) = at_row(h, at) else { return };
+        let Some(row) = at_row(h, at) else { return never("32 channels in each row that was measured", ()) };
         let mut h0 = isa.load_h(row);
         let mut h1 = at_row(h, at + n).map_or(h0, |row| isa.load_h(row));
         for (p, bc_row) in positions.iter_mut().zip(bc.both()) {
@@ -338,17 +347,23 @@ fn many_free<I: Isa>(
         for (((l, dx), y), bc) in inputs.zip(bc.chunks(POSITIONS)) {
             let mut positions = 0;
             for (p, (l, dx)) in all.iter_mut().zip(l.chunks_exact(n).zip(dx.chunks_exact(n))) {
-                let (Some(l), Some(dx)) = (at_row(l, d), at_row(dx, d)) else { return };
-                let Some([first, last]) = l.as_chunks::<16>().0.first_chunk() else { return };
+                let (Some(l), Some(dx)) = (at_row(l, d), at_row(dx, d)) else {
+                    return never("32 channels in each row that was measured", ());
+                };
+                let Some([first, last]) = l.as_chunks::<16>().0.first_chunk() else {
+                    return never("32 channels in each row that was measured", ());
+                };
                 let first = isa.shr(isa.add(isa.load_i16(first), base), 3);
                 let last = isa.shr(isa.add(isa.load_i16(last), base), 3);
                 *p = Position { decay: isa.rates(isa.narrow(first, last)), dx: isa.load_h(dx), ..some };
                 positions += 1;
             }
-            let Some(all) = all.get_mut(..positions) else { return };
+            let Some(all) = all.get_mut(..positions) else {
+                return never("32 channels in each row that was measured", ());
+            };
             free_block(isa, h, a_log, bc, n, d, all);
             for (p, y) in all.iter().zip(y.chunks_exact_mut(n)) {
-                let Some(y) = at_row_mut(y, d) else { return };
+                let Some(y) = at_row_mut(y, d) else { return never("32 channels in each row that was measured", ()) };
                 isa.store_sums(p.sums, y);
             }
         }
@@ -370,14 +385,18 @@ fn many_tied<I: Isa>(isa: I, h: &mut [i16], bc: Selected<'_>, r: &[i16], a: &mut
         for (((r, dx), y), bc) in inputs.zip(bc.chunks(POSITIONS)) {
             let mut positions = 0;
             for (p, (r, dx)) in all.iter_mut().zip(r.chunks_exact(n).zip(dx.chunks_exact(n))) {
-                let (Some(r), Some(dx)) = (at_row(r, d), at_row(dx, d)) else { return };
+                let (Some(r), Some(dx)) = (at_row(r, d), at_row(dx, d)) else {
+                    return never("32 channels in each row that was measured", ());
+                };
                 *p = Position { decay: [isa.load_h(r); 2], dx: isa.load_h(dx), ..some };
                 positions += 1;
             }
-            let Some(all) = all.get_mut(..positions) else { return };
+            let Some(all) = all.get_mut(..positions) else {
+                return never("32 channels in each row that was measured", ());
+            };
             tied_block(isa, h, bc, n, d, all);
             for (p, y) in all.iter().zip(y.chunks_exact_mut(n)) {
-                let Some(y) = at_row_mut(y, d) else { return };
+                let Some(y) = at_row_mut(y, d) else { return never("32 channels in each row that was measured", ()) };
                 isa.store_sums(p.sums, y);
             }
         }

@@ -65,7 +65,9 @@ pub(super) fn matmul<O: Output>(
                 let part = w.part(&range);
                 for (position, (x, y)) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)).enumerate() {
                     let part = WeightsView { shift: w.shift.wrapping_sub(out.down(position)), ..part };
-                    let Some(y) = y.get_mut(range.clone()) else { return };
+                    let Some(y) = y.get_mut(range.clone()) else {
+                        return never("the positions and rows that were counted", ());
+                    };
                     one_position::matvec_from(isa, part, x, out, first, y);
                 }
             }
@@ -90,7 +92,7 @@ fn blocks<O: Output, const TILED: bool>(
         let wide = positions - from > LANES;
         let to = (from + if wide { GROUPS * LANES } else { LANES }).min(positions);
         let (Some(x), Some(y)) = (x.get(from * columns..to * columns), y.get_mut(from * rows..to * rows)) else {
-            return;
+            return never("the positions and rows that were counted", ());
         };
         if wide {
             block::<O, GROUPS, TILED>(isa, panel, w, x, (out, from), y);
@@ -114,13 +116,21 @@ fn block<O: Output, const G: usize, const TILED: bool>(
     let (rows, columns, base) = (w.rows(), w.columns, w.shift as u32 + 7);
     let (w, code) = (w.bytes, w.codes);
     for group in 0..G {
-        fill::<G>(isa, panel, group, x.get(group * LANES * columns..).unwrap_or(&[]), columns);
+        fill::<G>(
+            isa,
+            panel,
+            group,
+            x.get(group * LANES * columns..).unwrap_or_else(|| never("positions of the group", &[])),
+            columns,
+        );
     }
     for (first, code) in code.chunks(ROWS).enumerate() {
         let codes = codes_of(code);
         let last = code.len() - 1;
         let order = Order::new::<TILED>(first, rows, columns);
-        let Some(w) = w.get(order.at..).filter(|w| w.len() >= order.len(code.len(), columns)) else { return };
+        let Some(w) = w.get(order.at..).filter(|w| w.len() >= order.len(code.len(), columns)) else {
+            return never("the positions and rows that were counted", ());
+        };
         let start = start_of(isa, w, &order, code.len(), columns);
         let zero = isa.splat(0);
         let (mut high, mut low) = ([[zero; ROWS]; G], [[zero; ROWS]; G]);
@@ -174,7 +184,9 @@ fn block<O: Output, const G: usize, const TILED: bool>(
             for (y, position) in positions {
                 let (high, low) = (high[position], low[position]);
                 let shift = base.wrapping_sub(out.down(from + group * LANES + position) as u32);
-                let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else { return };
+                let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else {
+                    return never("the positions and rows that were counted", ());
+                };
                 finish(isa, out, first * ROWS, Sums { high, low }, width, &codes, shift, y);
             }
         }
@@ -248,7 +260,7 @@ fn fill<const G: usize>(isa: Avx512, panel: &mut [MaybeUninit<__m512i>], group: 
         let bias = avx512!(_mm512_set1_epi8(-128));
         let (mut highs, mut lows) = ([bias; LANES], [isa.splat(0); LANES]);
         for ((high, low), x) in highs.iter_mut().zip(&mut lows).zip(x.chunks_exact(columns)) {
-            let Some(x) = x.get(at..at + n) else { return };
+            let Some(x) = x.get(at..at + n) else { return never("the positions and rows that were counted", ()) };
             let x = x.as_ptr().cast::<i8>();
             // SAFETY: `n` bytes of each plane are in the slice; the token stands for the instructions.
             unsafe {

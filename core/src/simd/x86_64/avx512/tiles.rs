@@ -144,7 +144,7 @@ pub(super) fn matvec_from<O: Output>(isa: Avx512, w: WeightsView<'_>, x: &[i16],
             codes.get(first..first + n),
             y.get_mut(first..first + n),
         ) else {
-            return;
+            return never("as many rows as were counted", ());
         };
         let tiles = code.as_chunks::<ROWS>().0.iter().zip(y.as_chunks_mut::<ROWS>().0);
         for (i, (sums, (code, y))) in (row + first..).step_by(ROWS).zip(planes.sums(isa, w).into_iter().zip(tiles)) {
