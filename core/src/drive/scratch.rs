@@ -75,8 +75,14 @@ fn front<'s>(dims: &Dims, memory: &'s mut [i32]) -> (&'s mut [i32], &'s mut [i16
 /// `n` elements of 16 bits, which end on a word.
 #[inline(always)]
 fn halves<'s>(rest: &mut &'s mut [i32], n: usize) -> &'s mut [i16] {
-    let mut all: &'s mut [i16] = bytemuck::cast_slice_mut(take(rest, even(n) / 2));
+    let mut all = as_halves(take(rest, even(n) / 2));
     take(&mut all, n)
+}
+
+/// Words as twice as many halves.
+#[inline(always)]
+fn as_halves(words: &mut [i32]) -> &mut [i16] {
+    bytemuck::try_cast_slice_mut(words).unwrap_or_else(|_| never("two halves in a word", &mut []))
 }
 
 /// The buffers of one position, one next to the other: [`Dims::scratch_len`].
@@ -88,7 +94,7 @@ pub(super) fn one_position<'s>(dims: &Dims, memory: &'s mut [i32]) -> Buffers<'s
     let log_delta = halves(&mut rest, dims.d_inner);
     let x_proj = halves(&mut rest, dims.x_proj_rows());
     let y = take(&mut rest, dims.d_inner);
-    let mut tail: &mut [i16] = bytemuck::cast_slice_mut(rest);
+    let mut tail = as_halves(rest);
     let (dx, powers) = (take(&mut tail, dims.d_inner), take(&mut tail, dims.d_inner));
     Buffers { residual, u, x, z, x_proj, log_delta, dx, powers, down: &mut [], y }
 }
