@@ -7,7 +7,6 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use mambabyte::cli;
-use mambabyte::commands::generate::options;
 use mambabyte::model::read_text;
 
 use crate::boards::Board;
@@ -51,7 +50,7 @@ pub(crate) fn words(arguments: &[String]) -> Result<Vec<OsString>> {
     let Some(cli::Command::Generate(args)) = parsed.command else {
         bail!("these are no arguments of `mambabyte generate`");
     };
-    let sampling = options(&args)?;
+    let sampling = args.sampling.options()?;
     let prompt = match args.prompt.as_str() {
         "-" => read_text(Path::new("-"))?,
         text => text.as_bytes().to_vec(),

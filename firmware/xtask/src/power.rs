@@ -334,7 +334,7 @@ fn random(rig: &Rig<'_>, cuts: u64, seed: u64) -> Result<u64> {
 fn streamed(root: &Path, rig: &Rig<'_>, elf: &Path, blob: Blob<'_>, kills: u64, seed: u64) -> Result<()> {
     let board = rig.board;
     let text = soak::text(root, 6000 * (kills as usize + 1))?;
-    let expected = soak::expected(blob, &text);
+    let expected = soak::expected(blob, &text)?;
     let mut came = vec![false; expected.len()];
     let (mut rng, mut resumed, mut repeated) = (Rng::new(seed), 0, 0);
     rig.put(&[])?;
