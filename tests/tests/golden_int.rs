@@ -15,11 +15,8 @@ fn checksums_of_the_shipped_models() {
         let bytes = AlignedBytes::new(&std::fs::read(model_file(name, "model.mbb")).unwrap());
         let blob = Blob::parse(bytes.as_slice()).unwrap();
         let golden = std::fs::read_to_string(model_file(name, "golden.crc32")).unwrap();
-        assert_eq!(
-            format!("{:08x}", checksum(&IntEngine::of(blob, Cpu::default()), &text, |_| ()).unwrap()),
-            golden.trim(),
-            "{name}"
-        );
+        let crc = checksum(&IntEngine::of(blob, Cpu::default()), &text, |_| ()).unwrap();
+        assert_eq!(format!("{crc:08x}"), golden.trim(), "{name}");
         assert_eq!(fingerprint(&blob), blob.fingerprint(), "{name}");
         assert_eq!(blob.name(), name);
     }

@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Parser;
 use mambabyte::cli;
-use mambabyte::commands::generate::options;
 use mambabyte::model::read_text;
 
 /// Bytes of prompt that the program's command line has room for; `COMMAND_LINE` in `firmware/src/lib.rs` is larger than
@@ -24,7 +23,7 @@ pub(crate) fn words(arguments: &[String]) -> Result<Vec<OsString>> {
     let Some(cli::Command::Generate(args)) = parsed.command else {
         bail!("these are no arguments of `mambabyte generate`");
     };
-    let sampling = options(&args)?;
+    let sampling = args.sampling.options()?;
     let prompt = match args.prompt.as_str() {
         "-" => read_text(Path::new("-"))?,
         text => text.as_bytes().to_vec(),

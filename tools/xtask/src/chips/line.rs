@@ -8,10 +8,11 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use mambabyte::commands::stream::Reader;
 use mambabyte::device::Device;
 use mambabyte_core::record::{Message, Record, Status};
 use mambabyte_core::{Blob, Rng, Threshold};
+use mambabyte_host::cpu::{Cpu, IntEngine};
+use mambabyte_host::stream::Reader;
 
 use super::boards::Board;
 use super::qemu;
@@ -77,10 +78,19 @@ pub(crate) fn text(root: &Path, bytes: usize) -> Result<Vec<u8>> {
 }
 
 /// The records that this machine makes of `text`.
-pub(crate) fn expected(blob: Blob<'_>, text: &[u8]) -> Vec<Record> {
-    let mut reader = Reader::new(blob, Threshold::Learned);
-    let scores = text.iter().filter_map(|&byte| reader.read(byte).1);
-    scores.zip(0..).map(|(score, sequence)| Record::new(&score, sequence, 0, 0)).collect()
+///
+/// # Errors
+/// None in practice: one stream on a CPU.
+pub(crate) fn expected(blob: Blob<'_>, text: &[u8]) -> Result<Vec<Record>> {
+    let engine = IntEngine::of(blob, Cpu::single());
+    let mut reader = Reader::new(&engine, Threshold::Learned)?;
+    let mut records = Vec::new();
+    for &byte in text {
+        if let (_, Some(score)) = reader.read(byte)? {
+            records.push(Record::new(&score, records.len() as u32, 0, 0));
+        }
+    }
+    Ok(records)
 }
 
 /// What a board has said.
@@ -130,7 +140,7 @@ pub(crate) fn listen<L: Read + Write>(
 
 /// The long text, with flow control.
 fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8]) -> Result<Status> {
-    let expected = expected(blob, text);
+    let expected = expected(blob, text)?;
     let (_emulator, mut device) = start(board, elf, None)?;
     let (mut heard, mut sent, begin) = (Heard::default(), 0, Instant::now());
     let mut last = begin;

@@ -15,7 +15,7 @@ use crate::chips::line;
 pub(super) fn streamed(root: &Path, rig: &Rig<'_>, elf: &Path, blob: Blob<'_>, kills: u64, seed: u64) -> Result<()> {
     let board = rig.board;
     let text = line::text(root, 6000 * (kills as usize + 1))?;
-    let expected = line::expected(blob, &text);
+    let expected = line::expected(blob, &text)?;
     let mut came = vec![false; expected.len()];
     let (mut rng, mut resumed, mut repeated) = (Rng::new(seed), 0, 0);
     rig.put(&[])?;
