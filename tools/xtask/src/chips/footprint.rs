@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, SectionFlags};
 
-use crate::boards::Board;
-use crate::{bench, build, instructions, model_file};
+use crate::chips::boards::Board;
+use crate::chips::{bench, instructions};
+use crate::{build, model_file};
 
 pub(crate) const FILE: &str = "firmware/FOOTPRINT.md";
 /// A figure may grow by this share before the check fails.

@@ -2,23 +2,12 @@
 //! `cargo xtask c ...`: the library for C. `cargo xtask web ...`: the same for browsers and Node.
 //! `cargo xtask cuda ...`: the kernels for GPUs.
 
-mod bench;
-mod boards;
-mod c_library;
+mod c;
+mod chips;
+mod ci;
 mod cuda;
-mod faults;
-mod footprint;
-mod generate;
-mod header;
-mod image;
-mod instructions;
-mod power;
-mod proof;
-mod qemu;
+mod models;
 mod route;
-mod soak;
-mod stack;
-mod tied;
 mod web;
 
 use std::ffi::OsString;
@@ -31,7 +20,9 @@ use mambabyte_core::{Blob, Dims};
 use mambabyte_host::align::AlignedBytes;
 use object::{Object, ObjectSection, SectionFlags};
 
-use boards::{BOARDS, Board, REAL};
+use chips::boards::{BOARDS, Board, REAL};
+use chips::{bench, boards, faults, footprint, generate, image, power, proof, qemu, soak, stack};
+use models::tied;
 use route::{Missing, Route};
 
 #[derive(Parser)]
@@ -48,13 +39,15 @@ enum Chore {
     Firmware(Firmware),
     /// The library for C
     #[command(subcommand)]
-    C(c_library::CLibrary),
+    C(c::CLibrary),
     /// The kernels for GPUs
     #[command(subcommand)]
     Cuda(cuda::Cuda),
     /// The library as a WebAssembly module, and its page
     #[command(subcommand)]
     Web(web::Web),
+    /// Count the circles of imports among the source files
+    Circles(ci::circles::Circles),
 }
 
 #[derive(Subcommand)]
@@ -147,9 +140,10 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let done = root.canonicalize().map_err(anyhow::Error::from).and_then(|root| match Cli::parse().chore {
         Chore::Firmware(command) => firmware(&root, command),
-        Chore::C(chore) => c_library::run(&root, chore),
+        Chore::C(chore) => c::run(&root, chore),
         Chore::Cuda(chore) => cuda::run(&root, chore),
         Chore::Web(chore) => web::run(&root, chore),
+        Chore::Circles(options) => ci::circles::run(&root, &options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

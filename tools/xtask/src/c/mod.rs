@@ -1,14 +1,16 @@
 //! `cargo xtask c ...`: the static library for C, its header, and the C programs of `tests/c` on an emulated chip.
 
+mod header;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use crate::boards::Board;
-use crate::header;
-use crate::qemu;
+use crate::chips::boards::Board;
+
+use crate::chips::qemu;
 use crate::route::{Missing, Route};
 
 /// The board whose start-up code and memory map are in `tests/c`.

@@ -15,8 +15,9 @@ use mambabyte_core::record::{Message, Record, Status};
 use mambabyte_core::{Blob, Rng, Threshold};
 use mambabyte_host::align::AlignedBytes;
 
-use crate::boards::Board;
-use crate::{What, build_with, model_file, qemu};
+use crate::chips::boards::Board;
+use crate::chips::qemu;
+use crate::{What, build_with, model_file};
 
 /// Options of the test.
 #[derive(Args)]

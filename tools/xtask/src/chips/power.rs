@@ -27,8 +27,9 @@ use mambabyte_core::record::Message;
 use mambabyte_core::{Blob, Decoder, LineScorer, Rng, Threshold, surprise};
 use mambabyte_host::align::AlignedBytes;
 
-use crate::boards::Board;
-use crate::{bench, build_with, model_file, qemu, soak};
+use crate::chips::boards::Board;
+use crate::chips::{bench, qemu, soak};
+use crate::{build_with, model_file};
 
 /// Options of the test.
 #[derive(Args)]

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use mambabyte_core::Blob;
 use mambabyte_host::align::AlignedBytes;
 
-use crate::{footprint, tied};
+use crate::chips::footprint;
+use crate::models::tied;
 
 /// In the crate of the command, so that a published one holds it.
 const FILE: &str = "tools/data/instructions.tsv";

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::boards::{AARCH64_USER, Board, ESPTOOL, PROBE};
+use crate::chips::boards::{AARCH64_USER, Board, ESPTOOL, PROBE};
 use crate::route::Missing;
 
 /// The command that runs `elf` on `board` until the program ends it by semihosting; `words` are its command line.

@@ -12,9 +12,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use mambabyte_core::{Blob, Dims};
 use mambabyte_host::align::AlignedBytes;
 
-use crate::boards::Board;
-use crate::tied::blob_file;
-use crate::{build, qemu};
+use crate::build;
+use crate::chips::boards::Board;
+use crate::chips::qemu;
+use crate::models::tied::blob_file;
 
 /// Functions and their stages. The order is that of the report.
 const STAGES: [(&str, &str); 16] = [

@@ -6,9 +6,10 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::boards::Board;
+use crate::chips::boards::Board;
+use crate::chips::qemu;
 use crate::route::Route;
-use crate::{What, model_file, qemu};
+use crate::{What, model_file};
 
 /// The end of what it says. Defmt's encoding puts marks between zero bytes only, and near the beginning of a frame.
 const TEXT: &[u8] = b"another checksum";

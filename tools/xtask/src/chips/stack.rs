@@ -17,9 +17,10 @@ use mambabyte_core::{Blob, Dims};
 use mambabyte_host::align::AlignedBytes;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use crate::boards::Board;
+use crate::chips::boards::Board;
+use crate::chips::{power, soak};
 use crate::route::{Missing, Route};
-use crate::{What, model_file, power, soak};
+use crate::{What, model_file};
 
 /// RAM that a program may take beside the state of its model.
 const BUDGET: usize = 8 * 1024;
@@ -63,7 +64,7 @@ fn build(root: &Path, board: &Board, model: &str, features: &str) -> Result<Path
     cargo.args(["--locked", "--bin", "stream", "--features", features]).current_dir(root.join("firmware"));
     cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", board.opt_level()).env("RUSTC_BOOTSTRAP", "1");
     cargo.env("FW_BOARD", board.name).env("FW_MODEL", model_file(root, model, "model.mbb"));
-    let script = root.join("firmware/xtask/stack-sizes.x");
+    let script = root.join("tools/xtask/stack-sizes.x");
     cargo.args(["--", "-Zemit-stack-sizes", &format!("-Clink-arg=-T{}", script.display())]);
     ensure!(cargo.status().context("cargo could not be started")?.success(), "stream could not be built");
     Ok(route.output(root).join(board.target).join("release/stream"))

@@ -10,8 +10,8 @@ use mambabyte::cli;
 use mambabyte::commands::generate::options;
 use mambabyte::model::read_text;
 
-use crate::boards::Board;
-use crate::qemu;
+use crate::chips::boards::Board;
+use crate::chips::qemu;
 
 /// Bytes of prompt that the program's command line has room for; `COMMAND_LINE` in `firmware/src/lib.rs` is larger than
 /// twice this and the other words.

@@ -1,0 +1,3 @@
+//! The shipped models.
+
+pub(crate) mod tied;
