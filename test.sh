@@ -79,6 +79,8 @@ install_missing() {
 # One set of features for everything that is compiled for this machine, so that each crate is compiled once. Code for GPUs
 # is in it: without a GPU it must say so, which is tested too.
 workspace=(--workspace --features mambabyte/cuda)
+# Nobody edits and builds again in a clone that is there for one run.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 xtask() { MAMBABYTE_PROGRAM=$target/debug/mambabyte "$target/debug/xtask" "$@"; }
 
 # This machine: lints, documentation, tests, the libraries for C and for the web.
@@ -97,7 +99,7 @@ lane_host() {
             skip "the AVX-512 kernels, the fastest ones" "this processor has no AVX-512 VNNI, and no emulator of it is to be had"
         fi
     fi
-    step "tests" env MAMBABYTE_EXPECT_BACKENDS="$backends" cargo test --quiet "${workspace[@]}"
+    step "tests" env MAMBABYTE_EXPECT_BACKENDS="$backends" cargo test --quiet --no-fail-fast "${workspace[@]}"
     if has nvidia-smi; then
         step "tests on the GPU" cargo test --quiet "${workspace[@]}" -- --ignored gpu_
     else
@@ -105,6 +107,7 @@ lane_host() {
     fi
     step "the fuzz targets read their seeds" tests/fuzz/run.sh seeds "$target/debug"
     step "the GPU kernels: fatbins are of these sources" xtask cuda check
+    step "circles of imports" xtask circles --most 3
     step "the library in Node and in Chromium" xtask web test
     step "the C library on an emulated Cortex-M4" xtask c test
     step "lints" cargo clippy --quiet "${workspace[@]}" --all-targets -- -D warnings -D clippy::incompatible_msrv
