@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 const DEBIAN: &str = "/usr/bin/rustc";
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 
 /// Something has to be installed first.
 #[derive(Debug)]
@@ -65,21 +66,11 @@ impl Route {
         )))
     }
 
-    /// A cargo command, `cargo COMMAND --release --target TARGET`, its output under `firmware/target`.
-    pub(crate) fn cargo(&self, root: &Path, command: &str, target: &str, cpu: Option<&str>) -> Command {
-        self.cargo_profile(root, command, target, cpu, "release")
-    }
-
-    /// As [`Route::cargo`], with another profile.
-    pub(crate) fn cargo_profile(
-        &self,
-        root: &Path,
-        command: &str,
-        target: &str,
-        cpu: Option<&str>,
-        profile: &str,
-    ) -> Command {
-        let mut cargo = Command::new(self.cargo);
+    /// A cargo command, `cargo COMMAND --profile PROFILE --target TARGET`, its output under `firmware/target`.
+    pub(crate) fn cargo(&self, root: &Path, command: &str, target: &str, cpu: Option<&str>, profile: &str) -> Command {
+        // A `cargo` in front of Debian's would bring its own clippy.
+        let debian_clippy = self.debian && command == "clippy";
+        let mut cargo = Command::new(if debian_clippy { DEBIAN_CLIPPY } else { self.cargo });
         // A cargo that was started by cargo or rustup would pass on its own toolchain.
         for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             cargo.env_remove(variable);
@@ -94,12 +85,27 @@ impl Route {
             cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core");
         }
         if self.debian {
-            cargo.env("RUSTC", DEBIAN).env("RUSTDOC", "/usr/bin/rustdoc");
+            cargo.env("RUSTC", DEBIAN).env("RUSTDOC", "/usr/bin/rustdoc").env("CARGO", self.cargo);
         }
         if let Some(linker) = &self.linker {
             cargo.env(format!("CARGO_TARGET_{upper}_LINKER"), linker);
         }
         cargo
+    }
+
+    /// Whether the toolchain has clippy.
+    ///
+    /// # Errors
+    /// [`Missing`] if it has not.
+    pub(crate) fn clippy(&self) -> Result<()> {
+        if self.debian && !Path::new(DEBIAN_CLIPPY).exists() {
+            bail!(Missing(format!("{}: no clippy (apt-get install rust-web-clippy)", self.name)));
+        }
+        let found = Command::new(if self.debian { DEBIAN_CLIPPY } else { "cargo-clippy" }).arg("--version").output();
+        if !found.is_ok_and(|output| output.status.success()) {
+            bail!(Missing(format!("{}: no clippy (rustup component add clippy)", self.name)));
+        }
+        Ok(())
     }
 
     /// Where the results are.

@@ -8,14 +8,13 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use crate::chips::boards::Board;
+use crate::chips::boards::{self, Board};
 
 use crate::chips::qemu;
+use crate::models;
 use crate::route::{Missing, Route};
 
-/// The board whose start-up code and memory map are in `tests/c`.
-const BOARD: &str = "mps2-an386";
-/// How gcc is told about its core.
+/// How gcc is told about the core of the board whose start-up code and memory map are in `tests/c`.
 const CORE: [&str; 4] = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"];
 const GCC: &str = "arm-none-eabi-gcc";
 
@@ -56,7 +55,7 @@ fn build(root: &Path, target: Option<&str>) -> Result<PathBuf> {
         Some(target) => {
             let route = Route::find(target)?;
             eprintln!("libmambabyte.a: {target}, {}", route.name);
-            (route.cargo_profile(root, "rustc", target, None, "staticlib"), route.output(root).join(target))
+            (route.cargo(root, "rustc", target, None, "staticlib"), route.output(root).join(target))
         }
         None => {
             let mut cargo = Command::new("cargo");
@@ -83,18 +82,18 @@ fn test(root: &Path) -> Result<()> {
     let version = Command::new(GCC).arg("-dumpversion").output();
     let version = version.map_err(|e| Missing(format!("{GCC}: {e} (Debian: apt-get install gcc-arm-none-eabi)")))?;
     eprintln!("{GCC} {}", String::from_utf8_lossy(&version.stdout).trim());
-    let board = Board::named(BOARD).map_err(anyhow::Error::msg)?;
-    let library = build(root, Some(board.target))?;
+    let board = boards::of_job("c")?.into_iter().next().context("no board has the job c")?;
+    let library = build(root, Some(&board.target))?;
     for model in ["sensor-pico", "sensor-nano"] {
-        let printed = qemu::run(&board, &compile(root, "golden", model, &library)?)?;
-        let golden = std::fs::read_to_string(root.join("models").join(model).join("golden.crc32"))?;
+        let printed = qemu::run(board, &compile(root, board, "golden", model, &library)?)?;
+        let golden = models::golden(root, model)?;
         let checksum = printed.lines().find_map(|l| l.strip_prefix("checksum ")).unwrap_or("none").trim();
-        if checksum != golden.trim() {
-            bail!("the C program computes {checksum} for {model}, not {}:\n{printed}", golden.trim());
+        if checksum != golden {
+            bail!("the C program computes {checksum} for {model}, not {golden}:\n{printed}");
         }
         println!("{:16} {:11} {model:13} {checksum} equal, from C", board.name, board.core);
     }
-    let printed = qemu::run(&board, &compile(root, "misuse", "sensor-pico", &library)?)?;
+    let printed = qemu::run(board, &compile(root, board, "misuse", "sensor-pico", &library)?)?;
     let Some(passed) = printed.lines().find_map(|l| l.strip_prefix("passed ")) else {
         bail!("the program misuse does not say how many checks passed:\n{printed}");
     };
@@ -103,7 +102,7 @@ fn test(root: &Path) -> Result<()> {
 }
 
 /// Compiles one of the programs for the board.
-fn compile(root: &Path, program: &str, model: &str, library: &Path) -> Result<PathBuf> {
+fn compile(root: &Path, board: &Board, program: &str, model: &str, library: &Path) -> Result<PathBuf> {
     let source = root.join("tests/c");
     let elf = library.with_file_name(format!("{program}-{model}.elf"));
     let mut gcc = Command::new(GCC);
@@ -111,12 +110,12 @@ fn compile(root: &Path, program: &str, model: &str, library: &Path) -> Result<Pa
     gcc.args(["-Werror", "-nostdlib", "-Wl,--gc-sections", "-Wl,--fatal-warnings,-z,noexecstack"]);
     gcc.arg("-I").arg(root.join("core/include"));
     for (name, path) in [
-        ("MODEL_PATH", root.join("models").join(model).join("model.mbb")),
+        ("MODEL_PATH", models::file(root, model, "model.mbb")),
         ("TEXT_PATH", root.join("models/text/golden-4096.txt")),
     ] {
         gcc.arg(format!("-D{name}=\"{}\"", path.display()));
     }
-    gcc.arg("-T").arg(source.join("mps2-an386.ld"));
+    gcc.arg("-T").arg(source.join(&board.name).with_extension("ld"));
     gcc.args([source.join(format!("{program}.c")), source.join("platform_cortex_m.c"), library.to_owned()]);
     gcc.args(["-lgcc", "-o"]).arg(&elf);
     if !gcc.status().with_context(|| format!("{GCC} could not be started"))?.success() {

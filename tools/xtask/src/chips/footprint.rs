@@ -1,42 +1,18 @@
 //! `cargo xtask firmware footprint`: the figures of all boards as one file, and a check that none grows.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use object::{Object, ObjectSection, SectionFlags};
 
-use crate::chips::boards::Board;
-use crate::chips::{bench, instructions};
-use crate::{build, model_file};
+use super::figures::{FILE, rows};
+use super::program::{Profile, Program};
+use super::sizes::sizes;
+use super::{boards, counting, instructions};
+use crate::models;
 
-pub(crate) const FILE: &str = "firmware/FOOTPRINT.md";
 /// A figure may grow by this share before the check fails.
 const GROWTH: f64 = 0.02;
-/// Boards and models that are counted: each kind of core, and each model where there is room.
-const COUNTED: [(&str, &str); 14] = [
-    ("microbit", "sensor-pico"),
-    ("microbit", "sensor-pico-tied"),
-    ("mps2-an385", "sensor-nano"),
-    ("mps2-an386", "sensor-pico"),
-    ("mps2-an386", "sensor-nano"),
-    ("mps2-an386", "sensor-micro"),
-    ("mps2-an500", "sensor-nano"),
-    ("mps2-an505", "sensor-nano"),
-    ("mps3-an547", "sensor-pico"),
-    ("mps3-an547", "sensor-nano"),
-    ("virt-rv32imc", "sensor-pico"),
-    ("virt-rv32imc", "sensor-pico-tied"),
-    ("virt-rv32imc", "sensor-nano"),
-    ("virt-rv32imac", "sensor-micro"),
-];
-const SIZED: [(&str, &str); 4] = [
-    ("microbit", "sensor-pico"),
-    ("mps2-an386", "sensor-pico"),
-    ("mps2-an386", "sensor-nano"),
-    ("virt-rv32imc", "sensor-nano"),
-];
 
 /// Measures and writes the file, or compares with it.
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
@@ -78,12 +54,11 @@ fn measure(root: &Path) -> Result<String> {
          | conv | gate | norm | rest |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for (board, model) in COUNTED {
-        let board = Board::named(board).map_err(anyhow::Error::msg)?;
-        let counts = bench::count(root, &board, model)?;
+    let boards = boards::all()?;
+    for (board, model) in boards.iter().flat_map(|board| board.counted.iter().map(move |model| (board, model))) {
+        let counts = counting::count(root, board, model)?;
         let per_mac = counts.per_mac().map_or_else(|| "-".to_owned(), |n| format!("{n:.3}"));
-        let stages: BTreeMap<_, _> = counts.stages.clone();
-        let stage = |names: &[&str]| names.iter().map(|n| stages.get(n).copied().unwrap_or(0.0)).sum::<f64>();
+        let stage = |names: &[&str]| names.iter().map(|name| counts.stage(name)).sum::<f64>();
         write!(
             text,
             "| {} | {} | {model} | {:.0} | {per_mac} | {:.2} ",
@@ -113,35 +88,12 @@ fn measure(root: &Path) -> Result<String> {
          firmware stack` bounds.\n\n| board | core | model | code and constants | model | RAM in statics |\n\
          |---|---|---|---|---|---|\n",
     );
-    for (board, model) in SIZED {
-        let board = Board::named(board).map_err(anyhow::Error::msg)?;
-        let (flash, ram) = sizes(&build(root, &board, model, "stream")?)?;
-        let blob = std::fs::metadata(model_file(root, model, "model.mbb"))?.len();
+    for (board, model) in boards.iter().flat_map(|board| board.sized.iter().map(move |model| (board, model))) {
+        let (flash, ram) = sizes(&Program::new(board, model, "stream", Profile::Shipped).build(root)?)?;
+        let blob = std::fs::metadata(models::file(root, model, "model.mbb"))?.len();
         writeln!(text, "| {} | {} | {model} | {} | {blob} | {ram} |", board.name, board.core, flash - blob)?;
     }
     Ok(text)
-}
-
-/// Bytes in flash and in RAM.
-pub(crate) fn sizes(elf: &Path) -> Result<(u64, u64)> {
-    let data = std::fs::read(elf)?;
-    let file = object::File::parse(&*data)?;
-    let (mut flash, mut ram) = (0, 0);
-    for section in file.sections() {
-        let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
-        if sh_flags & u64::from(object::elf::SHF_ALLOC) == 0 {
-            continue;
-        }
-        let name = section.name()?;
-        // Sections that only reserve room for the stack or a heap are none of the program's statics.
-        if name.contains("stack") || name.contains("heap") {
-            continue;
-        }
-        let writable = sh_flags & u64::from(object::elf::SHF_WRITE) != 0;
-        ram += if writable { section.size() } else { 0 };
-        flash += if name.contains("bss") || name.contains("uninit") { 0 } else { section.size() };
-    }
-    Ok((flash, ram))
 }
 
 /// What grew: rows are found by their first three cells, columns by their place.
@@ -162,26 +114,6 @@ fn compare(committed: &str, measured: &str) -> Vec<String> {
         }
     }
     grown
-}
-
-pub(crate) type Rows<'t> = BTreeMap<String, (Vec<&'t str>, Vec<&'t str>)>;
-
-pub(crate) fn rows(text: &str) -> Rows<'_> {
-    let mut rows = BTreeMap::new();
-    let (mut header, mut title): (Vec<&str>, &str) = (Vec::new(), "");
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix("## ") {
-            title = name;
-        }
-        let Some(inner) = line.strip_prefix("| ").and_then(|l| l.strip_suffix('|')) else { continue };
-        let cells: Vec<&str> = inner.split('|').map(str::trim).collect();
-        if cells.first() == Some(&"board") {
-            header = cells;
-        } else if let [board, _, model, ..] = cells[..] {
-            rows.insert(format!("{title}, {board}, {model}"), (header.clone(), cells));
-        }
-    }
-    rows
 }
 
 #[cfg(test)]

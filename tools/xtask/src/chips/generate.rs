@@ -1,21 +1,17 @@
-//! `generate` on a board: the options of `mambabyte generate`, and the comparison with what that command writes.
+//! `cargo xtask firmware generate`: what a board writes against what `mambabyte generate` writes, byte for byte.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
-use mambabyte::cli;
-use mambabyte::commands::generate::options;
-use mambabyte::model::read_text;
 
-use crate::chips::boards::Board;
-use crate::chips::qemu;
-
-/// Bytes of prompt that the program's command line has room for; `COMMAND_LINE` in `firmware/src/lib.rs` is larger than
-/// twice this and the other words.
-const PROMPT: usize = 480;
+use super::arguments::words;
+use super::boards::Board;
+use super::program::{Profile, Program};
+use super::qemu;
+use super::select::What;
+use crate::models;
 
 /// What is compared: the arguments after the model, for both.
 const CASES: [&[&str]; 6] = [
@@ -40,40 +36,19 @@ const CASES: [&[&str]; 6] = [
     &["--prompt", "greedy", "--bytes", "120", "--temperature", "0"],
 ];
 
-/// The words that the program takes for the arguments of `mambabyte generate MODEL ARGUMENTS`.
+/// Builds the program for every board and compares.
 ///
 /// # Errors
-/// As the command: an option that it does not have, or a value that it refuses.
-pub(crate) fn words(arguments: &[String]) -> Result<Vec<OsString>> {
-    let line = ["mambabyte", "generate", "MODEL"].into_iter().map(str::to_owned).chain(arguments.iter().cloned());
-    let parsed = cli::Cli::try_parse_from(line)
-        .map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_start_matches("error: ").trim_end()))?;
-    let Some(cli::Command::Generate(args)) = parsed.command else {
-        bail!("these are no arguments of `mambabyte generate`");
-    };
-    let sampling = options(&args)?;
-    let prompt = match args.prompt.as_str() {
-        "-" => read_text(Path::new("-"))?,
-        text => text.as_bytes().to_vec(),
-    };
-    if prompt.len() > PROMPT {
-        bail!("a prompt of {} bytes: a chip's command line has room for {PROMPT}", prompt.len());
+/// If a board writes another text than the command.
+pub(crate) fn run(root: &Path, what: What) -> Result<()> {
+    for (board, model) in what.of_job("generate", &["sensor-pico"])? {
+        compare(root, board, &model, &Program::new(board, &model, "generate", Profile::Emulate).build(root)?)?;
     }
-    let hex: String = prompt.iter().map(|b| format!("{b:02x}")).collect();
-    let words = [
-        "generate".to_owned(),
-        format!("prompt={hex}"),
-        format!("bytes={}", args.bytes),
-        format!("seed={}", args.seed),
-        format!("temperature={}", sampling.temperature),
-        format!("top_k={}", sampling.top_k),
-        format!("top_p={}", sampling.top_p),
-    ];
-    Ok(words.into_iter().map(OsString::from).collect())
+    Ok(())
 }
 
 /// Compares what a board writes with what the command writes, byte for byte.
-pub(crate) fn compare(root: &Path, board: &Board, model: &str, elf: &Path) -> Result<()> {
+fn compare(root: &Path, board: &Board, model: &str, elf: &Path) -> Result<()> {
     let mut texts: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
     for case in CASES {
@@ -108,7 +83,7 @@ pub(crate) fn compare(root: &Path, board: &Board, model: &str, elf: &Path) -> Re
 
 /// What `mambabyte generate` writes: the program that `MAMBABYTE_PROGRAM` names, else one that is built now.
 fn command(root: &Path, model: &str, arguments: &[String]) -> Result<Vec<u8>> {
-    let blob = root.join("models").join(model).join("model.mbb");
+    let blob = models::file(root, model, "model.mbb");
     let mut command = match std::env::var_os("MAMBABYTE_PROGRAM") {
         Some(program) => Command::new(program),
         None => {
@@ -123,37 +98,4 @@ fn command(root: &Path, model: &str, arguments: &[String]) -> Result<Vec<u8>> {
         bail!("mambabyte generate: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(output.stdout)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(arguments: &[&str]) -> Result<Vec<OsString>> {
-        words(&arguments.iter().map(|&a| a.to_owned()).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn words_of_the_defaults_and_of_all_options() {
-        let defaults = ["generate", "prompt=", "bytes=256", "seed=0", "temperature=65536", "top_k=0", "top_p=65536"];
-        assert_eq!(of(&[]).unwrap(), defaults);
-        let all =
-            ["--prompt", "a=,\n", "-n", "3", "--seed", "9", "--temperature", "0.7", "--top-k", "5", "--top-p", "0.5"];
-        let words = ["generate", "prompt=613d2c0a", "bytes=3", "seed=9", "temperature=45875", "top_k=5", "top_p=32768"];
-        assert_eq!(of(&all).unwrap(), words);
-    }
-
-    #[test]
-    fn refusals() {
-        let long = "x".repeat(PROMPT + 1);
-        for (arguments, words) in [
-            (vec!["--prompt", &long], "room for 480"),
-            (vec!["--temperature", "101"], "temperature"),
-            (vec!["--top-k", "300"], "top-k"),
-            (vec!["--colour"], "colour"),
-        ] {
-            let error = of(&arguments).unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
-        }
-    }
 }

@@ -4,11 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use mambabyte_core::Blob;
-use mambabyte_host::align::AlignedBytes;
 
-use crate::chips::footprint;
-use crate::models::tied;
+use super::figures::{FILE as FOOTPRINT, rows};
+use crate::models::Model;
 
 /// In the crate of the command, so that a published one holds it.
 const FILE: &str = "tools/data/instructions.tsv";
@@ -31,24 +29,23 @@ pub(crate) fn check(root: &Path, footprint: &str) -> Result<()> {
     ensure!(
         committed == table(root, footprint)?,
         "{FILE} is not made of {}: cargo xtask firmware footprint --table",
-        footprint::FILE
+        FOOTPRINT
     );
     Ok(())
 }
 
 fn table(root: &Path, text: &str) -> Result<String> {
     let mut table =
-        format!("# Instructions per byte, from {}; written by `cargo xtask firmware footprint`\n", footprint::FILE);
+        format!("# Instructions per byte, from {}; written by `cargo xtask firmware footprint`\n", FOOTPRINT);
     let shape = "d_model\tn_layer\td_inner\td_state\tdt_rank\ttied_decays";
     writeln!(table, "core\tboard\tmodel\t{shape}\t{}", STAGES.join("\t"))?;
-    for (header, cells) in footprint::rows(text).values().filter(|(header, _)| header.contains(&"in_proj")) {
+    for (header, cells) in rows(text).values().filter(|(header, _)| header.contains(&"in_proj")) {
         let cell = |name: &str| -> Result<&str> {
             let at = header.iter().position(|h| *h == name);
             at.and_then(|at| cells.get(at)).copied().with_context(|| format!("a row without {name}"))
         };
         let model = cell("model")?;
-        let blob = AlignedBytes::new(&std::fs::read(tied::blob_file(root, model)?)?);
-        let d = *Blob::parse(blob.as_slice()).map_err(|e| anyhow::anyhow!("{model}: {e}"))?.dims();
+        let d = *Model::read(root, model)?.blob()?.dims();
         write!(table, "{}\t{}\t{model}", cell("core")?, cell("board")?)?;
         for n in [d.d_model, d.n_layer, d.d_inner, d.d_state, d.dt_rank, usize::from(d.tied_decays)] {
             write!(table, "\t{n}")?;
@@ -69,7 +66,7 @@ mod tests {
     #[test]
     fn the_committed_table_is_made_of_the_committed_figures() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let text = std::fs::read_to_string(root.join(footprint::FILE)).unwrap();
+        let text = std::fs::read_to_string(root.join(FOOTPRINT)).unwrap();
         check(&root, &text).unwrap();
         assert!(check(&root, &text.replacen("| 9", "| 8", 1)).is_err());
     }

@@ -9,21 +9,20 @@ use std::process::Output;
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSymbol};
 
+use super::boards;
+use crate::models;
 use crate::route::Route;
-
-/// Memory map and target. Without float registers in the ABI, as here, every float operation is a call by name.
-const CORES: [(&str, &str); 3] = [
-    ("mps2-an386", "thumbv7em-none-eabi"),
-    ("microbit", "thumbv6m-none-eabi"),
-    ("virt-rv32imc", "riscv32imc-unknown-none-elf"),
-];
 
 /// The function that the proof's panic handler calls and nobody defines.
 const PANIC: &str = "MAMBABYTE_HAS_A_REACHABLE_PANIC";
 
-/// Proves it for all cores.
+/// Proves it for all boards that name a target of the proof.
+///
+/// # Errors
+/// If it does not hold, or if what must be found out is not.
 pub(crate) fn run(root: &Path) -> Result<()> {
-    for (board, target) in CORES {
+    let boards = boards::all()?.iter().filter_map(|board| Some((board.name.as_str(), board.proof.as_deref()?)));
+    for (board, target) in boards {
         let route = Route::find(target)?;
         eprintln!("proof: {target}, {}", route.name);
         let (output, elf) = build(root, &route, board, target, "proof")?;
@@ -57,9 +56,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// Builds the proof; returns what cargo says and where the program is.
 fn build(root: &Path, route: &Route, board: &str, target: &str, features: &str) -> Result<(Output, PathBuf)> {
-    let mut cargo = route.cargo_profile(root, "build", target, None, "proof");
+    let mut cargo = route.cargo(root, "build", target, None, "proof");
     cargo.args(["--locked", "--bin", "proof", "--features", features]).current_dir(root.join("firmware"));
-    cargo.env("FW_BOARD", board).env("FW_MODEL", root.join("models/sensor-pico/model.mbb"));
+    cargo.env("FW_BOARD", board).env("FW_MODEL", models::file(root, "sensor-pico", "model.mbb"));
     let output = cargo.output().context("cargo could not be started")?;
     Ok((output, route.output(root).join(target).join("proof/proof")))
 }

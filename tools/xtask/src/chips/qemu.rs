@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::chips::boards::{AARCH64_USER, Board, ESPTOOL, PROBE};
+use super::boards::{AARCH64_USER, Board, ESPTOOL, Flash, PROBE};
 use crate::route::Missing;
 
 /// The command that runs `elf` on `board` until the program ends it by semihosting; `words` are its command line.
@@ -22,7 +22,7 @@ pub(crate) fn command_with_flash(board: &Board, elf: &Path, words: &[OsString], 
 /// As [`command`], with the board's serial line at `serial`, as QEMU's option of that name takes it, and the flash for
 /// snapshots in a file if there is one.
 pub(crate) fn command_of(board: &Board, elf: &Path, words: &[OsString], serial: &str, image: Option<&Path>) -> Command {
-    let (program, machine) = board.emulator;
+    let (program, machine) = (board.runner(), &board.machine);
     let mut qemu = Command::new(program);
     if program == AARCH64_USER {
         qemu.arg("-cpu").args(machine);
@@ -54,7 +54,7 @@ pub(crate) fn command_of(board: &Board, elf: &Path, words: &[OsString], serial: 
     match image {
         None => qemu.arg("-kernel").arg(elf),
         // With a second bank of flash, `-kernel` would start the first one.
-        Some(image) if machine.first() == Some(&"virt") => qemu
+        Some(image) if board.flash == Some(Flash::Cfi) => qemu
             .arg("-drive")
             .arg(format!("if=pflash,unit=1,format=raw,file={}", image.display()))
             .arg("-device")
@@ -123,7 +123,7 @@ fn printed(output: &Output) -> String {
 }
 
 pub(crate) fn missing(board: &Board, error: &std::io::Error) -> Missing {
-    let program = board.emulator.0;
+    let program = board.runner();
     let remedy = match program {
         PROBE => "cargo install --locked probe-rs-tools, and the board at a probe".to_owned(),
         ESPTOOL => "pip install esptool, and the board at a serial port".to_owned(),

@@ -3,9 +3,9 @@
 //! The bound is the deepest path through the calls of the program, and the deepest path of its interrupt on top of it.
 //! The compiler says what each function takes (`-Z emit-stack-sizes`), the disassembly which function calls which.
 //! A call through a pointer may reach every function whose address the program holds; one in assembly, of which the
-//! compiler says nothing, only assembly that calls nothing (the loops of projections end in such functions). What only a panic calls is left
-//! out, because it ends the program, and so is `core::fmt`, which only texts of panics use here. Recursion would make
-//! the bound wrong, so the command fails on it.
+//! compiler says nothing, only assembly that calls nothing (the loops of projections end in such functions). What only a
+//! panic calls is left out, because it ends the program, and so is `core::fmt`, which only texts of panics use here.
+//! Recursion would make the bound wrong, so the command fails on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,14 +13,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use mambabyte_core::record::Status;
-use mambabyte_core::{Blob, Dims};
-use mambabyte_host::align::AlignedBytes;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use crate::chips::boards::Board;
-use crate::chips::{power, soak};
+use super::boards::Board;
+use super::line;
+use super::program::{Profile, Program};
+use super::select::What;
+use super::snapshots;
+use crate::models::{self, Model};
 use crate::route::{Missing, Route};
-use crate::{What, model_file};
 
 /// RAM that a program may take beside the state of its model.
 const BUDGET: usize = 8 * 1024;
@@ -58,16 +59,15 @@ impl Function {
 }
 
 /// Builds `stream` with the compiler's notes about stack.
-fn build(root: &Path, board: &Board, model: &str, features: &str) -> Result<PathBuf> {
-    let route = Route::find(board.target)?;
-    let mut cargo = route.cargo(root, "rustc", board.target, board.cpu);
-    cargo.args(["--locked", "--bin", "stream", "--features", features]).current_dir(root.join("firmware"));
-    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", board.opt_level()).env("RUSTC_BOOTSTRAP", "1");
-    cargo.env("FW_BOARD", board.name).env("FW_MODEL", model_file(root, model, "model.mbb"));
+fn build(root: &Path, board: &Board, model: &str, features: &[&str]) -> Result<PathBuf> {
+    let route = Route::find(&board.target)?;
+    let program = Program::new(board, model, "stream", Profile::Shipped).with_features(features);
+    let mut cargo = program.cargo(root, &route, "rustc", &models::file(root, model, "model.mbb"));
     let script = root.join("tools/xtask/stack-sizes.x");
+    cargo.env("RUSTC_BOOTSTRAP", "1");
     cargo.args(["--", "-Zemit-stack-sizes", &format!("-Clink-arg=-T{}", script.display())]);
     ensure!(cargo.status().context("cargo could not be started")?.success(), "stream could not be built");
-    Ok(route.output(root).join(board.target).join("release/stream"))
+    Ok(route.output(root).join(&board.target).join(Profile::Shipped.name()).join("stream"))
 }
 
 /// The functions of a program by address, with their frames.
@@ -257,28 +257,27 @@ fn bound(elf: &Path, data: &[u8]) -> Result<(usize, String)> {
 /// # Errors
 /// If a run takes more than the bound, or RAM beside the state more than the budget.
 pub(crate) fn run(root: &Path, what: What) -> Result<()> {
-    let default = Board::named("mps2-an386").map_err(anyhow::Error::msg)?;
-    let kinds = ["echo", "echo,snapshots"];
-    let pairs = what.pairs(&[default], &["sensor-nano"]);
+    let kinds: [&[&str]; 2] = [&["echo"], &["echo", "snapshots"]];
+    let pairs = what.of_job("stack", &["sensor-nano"])?;
     for ((board, model), features) in pairs.iter().flat_map(|pair| kinds.map(|kind| (pair, kind))) {
-        if features.contains("snapshots") && !power::has_flash(board) {
+        if features.contains(&"snapshots") && !snapshots::has_flash(board) {
             continue;
         }
         ensure!(board.target.starts_with("thumb"), "{}: the instructions of Cortex-M only are understood", board.name);
         let elf = build(root, board, model, features)?;
         let data = std::fs::read(&elf)?;
         let (bound, path) = bound(&elf, &data)?;
-        let bytes = AlignedBytes::new(&std::fs::read(model_file(root, model, "model.mbb"))?);
-        let blob = Blob::parse(bytes.as_slice()).map_err(|e| anyhow::anyhow!("{model}: {e}"))?;
-        let dims: &Dims = blob.dims();
-        let Status { stack_used, stack_watched, .. } = soak::one_board(root, board, model, &elf, BYTES)?;
+        let blob = Model::read(root, model)?;
+        let dims = *blob.blob()?.dims();
+        let Status { stack_used, stack_watched, .. } = line::echo(root, board, model, &elf, BYTES)?;
         let file = object::File::parse(&*data)?;
         let size = |name: &str| file.section_by_name(name).map_or(0, |s| s.size() as usize);
         let statics = size(".data") + size(".bss") + size(".uninit");
         let beside = statics + bound - dims.state_bytes();
         println!(
-            "{} {model} ({features}): stack {stack_used} bytes used, at most {bound} possible\n{path}",
-            board.name
+            "{} {model} ({}): stack {stack_used} bytes used, at most {bound} possible\n{path}",
+            board.name,
+            features.join(",")
         );
         println!(
             "  RAM: {statics} in statics + {bound} of stack = state {} + {beside} (scratch {} among them), {BUDGET} allowed",

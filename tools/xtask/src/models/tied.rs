@@ -11,15 +11,15 @@ use mambabyte_core::blob::Section;
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::quantize::writer::BlobParts;
 
-use crate::model_file;
+use super::shipped::file;
 
 /// The file of a shipped model, or of one that is made of it.
 pub(crate) fn blob_file(root: &Path, model: &str) -> Result<PathBuf> {
-    let shipped = model_file(root, model, "model.mbb");
+    let shipped = file(root, model, "model.mbb");
     let Some(source) = model.strip_suffix("-tied").filter(|_| !shipped.exists()) else { return Ok(shipped) };
-    let file = model_file(root, source, "model.mbb");
-    let bytes =
-        AlignedBytes::new(&std::fs::read(&file).with_context(|| format!("--model {model}: {}", file.display()))?);
+    let original = file(root, source, "model.mbb");
+    let bytes = std::fs::read(&original).with_context(|| format!("--model {model}: {}", original.display()))?;
+    let bytes = AlignedBytes::new(&bytes);
     let blob = Blob::parse(bytes.as_slice()).map_err(|e| anyhow!("{source}: {e}"))?;
     let made = tied(&blob, model)?;
     let folder = root.join("firmware/target/models");

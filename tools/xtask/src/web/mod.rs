@@ -65,7 +65,7 @@ pub(crate) fn run(root: &Path, chore: Web) -> Result<()> {
 fn module(root: &Path, features: &str, flags: &[&str]) -> Result<PathBuf> {
     let route = Route::find(TARGET)?;
     eprintln!("mambabyte.wasm: {TARGET}, {}", route.name);
-    let mut cargo = route.cargo_profile(root, "rustc", TARGET, None, "staticlib");
+    let mut cargo = route.cargo(root, "rustc", TARGET, None, "staticlib");
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-Ctarget-feature=+simd128");
     cargo.args(["--locked", "-p", "mambabyte-capi", "--lib", "--features", features]);
     cargo.args(["--crate-type", "cdylib", "--"]).args(flags).current_dir(root);

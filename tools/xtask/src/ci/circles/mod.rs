@@ -9,7 +9,8 @@
 //! Its *pairs* are the files that need each other directly. A *room* is a folder or a file right under `src`; the
 //! crate's root is none of its own. A circle across rooms has files of more than one.
 //!
-//! The source is read as text (`tokens`, `source`), not compiled: macros' names and trait methods are not followed.
+//! The source is read as text (`tokens`, `source`), not compiled: macros' names and trait methods are not followed, nor
+//! are modules whose file `#[path]` names. An item that there is once for each of several features is the first one.
 
 mod source;
 mod tokens;

@@ -20,7 +20,7 @@ pub(super) struct Named {
 pub(super) struct Module {
     /// Its name's segments from the module of the file on.
     pub(super) inside: Vec<String>,
-    /// Modules with files of their own.
+    /// Modules with files of their own, but those that `#[path]` takes from elsewhere.
     pub(super) files: Vec<String>,
     /// Names of its items.
     pub(super) items: BTreeSet<String>,
@@ -50,7 +50,10 @@ pub(super) fn modules(tokens: &[Token<'_>]) -> Vec<Module> {
                 }
             }
             "mod" if after == ";" => {
-                all[here].files.push(next.to_owned());
+                let elsewhere = tokens.get(..at).is_some_and(|before| before.ends_with(&["#", "[", "path", "=", "]"]));
+                if !elsewhere {
+                    all[here].files.push(next.to_owned());
+                }
                 at += 3;
                 continue;
             }
@@ -182,7 +185,9 @@ mod tests {
 
     #[test]
     fn modules_in_a_file() {
-        let all = modules(&tokens("mod a; mod b { use super::a::X; mod c { struct D; } } use b::c::D;"));
+        let all = modules(&tokens(
+            "mod a; #[path = \"x.rs\"] mod y; mod b { use super::a::X; mod c { struct D; } } use b::c::D;",
+        ));
         assert_eq!(all.iter().map(|m| m.inside.join("::")).collect::<Vec<_>>(), ["", "b", "b::c"]);
         assert_eq!(all[0].files, ["a"]);
         assert_eq!(paths(&all[1]), ["super::a::X as X"]);
