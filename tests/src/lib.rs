@@ -1,6 +1,5 @@
 //! Shared helpers of the tests.
 
-pub mod command;
 pub mod fuzz_seeds;
 pub mod fuzz_targets;
 pub mod nor;

@@ -33,7 +33,7 @@
 //! # No panic
 //!
 //! The panic handler of the static library calls a function that is defined nowhere. The library links, so no panic can
-//! be reached from any exported function (`tests/tests/capi.rs` looks for that symbol).
+//! be reached from any exported function (the tests of `cargo xtask c` link it).
 //!
 //! # Modules
 //!

@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(flags("#include").count(), 0);
     }
 
-    /// `cargo xtask cuda check` runs it with the compiler's library in its path.
+    /// `cargo xtask cuda check --all` runs it with the compiler's library in its path.
     #[test]
     #[ignore = "needs libnvrtc.so.13"]
     fn nvrtc_compiles_every_kernel() {

@@ -81,12 +81,19 @@ fn compare(root: &Path, board: &Board, model: &str, elf: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What `mambabyte generate` writes.
+/// What `mambabyte generate` writes: the program that `MAMBABYTE_PROGRAM` names, else one that is built now.
 fn command(root: &Path, model: &str, arguments: &[String]) -> Result<Vec<u8>> {
     let blob = models::file(root, model, "model.mbb");
-    let mut cargo = Command::new("cargo");
-    cargo.args(["run", "--quiet", "--package", "mambabyte", "--", "generate"]).arg(blob).args(arguments);
-    let output = cargo.current_dir(root).output().context("cargo could not be started")?;
+    let mut command = match std::env::var_os("MAMBABYTE_PROGRAM") {
+        Some(program) => Command::new(program),
+        None => {
+            let mut cargo = Command::new("cargo");
+            cargo.args(["run", "--quiet", "--package", "mambabyte", "--"]);
+            cargo
+        }
+    };
+    command.arg("generate").arg(blob).args(arguments).current_dir(root);
+    let output = command.output().context("mambabyte could not be started")?;
     if !output.status.success() {
         bail!("mambabyte generate: {}", String::from_utf8_lossy(&output.stderr));
     }

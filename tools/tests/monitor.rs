@@ -10,7 +10,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use mambabyte_core::record::{FRAME, Message, Record, Start, Status, VERSION, encode};
-use mambabyte_tests::command::binary;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
@@ -22,7 +21,7 @@ struct Monitor {
 
 impl Monitor {
     fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mambabyte"));
         command.args(["monitor", "--json"]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -198,7 +197,7 @@ fn text_for_people_and_another_version() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = format!("tcp:{}", listener.local_addr().unwrap());
     let run = |arguments: Vec<&str>, bytes: Vec<u8>| -> Output {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mambabyte"));
         command.arg("monitor").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let process = command.spawn().unwrap();
         listener.accept().unwrap().0.write_all(&bytes).unwrap();
@@ -228,7 +227,7 @@ fn errors_name_the_port() {
         (&["/dev/x", "--qemu", "microbit", "--input", "y"], 2, "--qemu"),
     ];
     for (arguments, code, part) in cases {
-        let output = Command::new(binary()).arg("monitor").args(arguments).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_mambabyte")).arg("monitor").args(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains(part), "{said}");

@@ -7,19 +7,22 @@ use std::sync::OnceLock;
 
 use mambabyte_core::{Blob, Decoder, Rng, SampleOptions, most_probable, probability, sample, surprise};
 use mambabyte_host::align::AlignedBytes;
-use mambabyte_tests::model_file;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A file of `models/<model>/`.
+fn model_file(model: &str, file: &str) -> PathBuf {
+    root().join("models").join(model).join(file)
 }
 
 /// libmambabyte.a, built once.
 fn library() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let mut xtask = Command::new(env!("CARGO"));
-        xtask.args(["run", "--quiet", "--package", "xtask", "--", "c", "build"]).current_dir(root());
-        let output = xtask.stderr(Stdio::inherit()).output().unwrap();
+        let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let output = xtask.args(["c", "build"]).stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success());
         PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
     })
