@@ -160,7 +160,7 @@ impl GpuModel {
     /// Names the blob, if the model is one in integers.
     pub const fn fingerprint(&self) -> Option<Fingerprint> {
         match &self.engine {
-            Engine::Exact(weights) => Some(weights.fingerprint),
+            Engine::Exact(weights) => Some(weights.model.fingerprint()),
             Engine::Float(_) => None,
         }
     }

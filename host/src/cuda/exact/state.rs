@@ -62,7 +62,7 @@ impl ExactState {
     ) -> Result<Vec<u64>, CudaError> {
         let (mut all, mut positions) = (Vec::new(), Vec::new());
         for snapshot in snapshots {
-            let mut state = State::from_parts(vec![0i16; weights.dims.state_len()], weights.fingerprint, 0);
+            let mut state = State::from_parts(weights.model, vec![0i16; weights.model.state_len()], 0)?;
             state.restore(snapshot)?;
             all.extend_from_slice(state.as_slice());
             positions.push(state.position());
@@ -83,7 +83,7 @@ impl ExactState {
         let elements = device.stream().clone_dtoh(&self.memory.slice(row * len..(row + 1) * len))?;
         device.synchronize()?;
         let mut out = vec![0; weights.dims.snapshot_bytes()];
-        State::from_parts(elements, weights.fingerprint, position).snapshot(&mut out)?;
+        State::from_parts(weights.model, elements, position)?.snapshot(&mut out)?;
         Ok(out)
     }
 
