@@ -315,6 +315,9 @@ fn gpu_float_decoding_writes_the_samplers_text() {
         let gpu = load(&device, &source, precision);
         for options in [
             SampleOptions::GREEDY,
+            SampleOptions::default(),
+            SampleOptions { temperature: 1, top_k: 256, top_p: 65_536 },
+            SampleOptions { temperature: u32::MAX, top_k: 255, top_p: 0 },
             SampleOptions { temperature: 45_875, top_k: 50, top_p: 62_259 },
             SampleOptions { temperature: 65_536, top_k: 0, top_p: 30_000 },
             SampleOptions { temperature: 131_072, top_k: 3, top_p: 65_536 },
@@ -344,7 +347,7 @@ fn gpu_float_decoding_writes_the_samplers_text() {
     }
 }
 
-/// Draws inside of the persistent kernel: the same however many bytes a call writes, others by seed; their frequencies.
+/// Draws are the same however many bytes a call writes, others by seed; their frequencies.
 #[test]
 #[ignore = "needs a GPU"]
 fn gpu_float_draws_repeat_themselves() {
@@ -382,6 +385,39 @@ fn gpu_float_draws_repeat_themselves() {
         });
         let hits = hits.count() as f64;
         assert!((hits - expected).abs() < 6.0 * expected.sqrt().max(1.0), "{precision}: {hits} of 2000, {expected:.1}");
+    }
+}
+
+/// A row's text is that of its own generator: alone, or beside 39 others, or among other ones. To keep all 256 is to cut
+/// nothing.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_text_of_a_row_does_not_depend_on_its_neighbours() {
+    let device = device();
+    let source = checkpoint(dims(128, 4, 256, 16, 4, 8), 12);
+    let all = SampleOptions { temperature: 60_000, ..SampleOptions::default() };
+    let seeds: Vec<u64> = (100..140).collect();
+    for precision in FLOATS {
+        let gpu = load(&device, &source, precision);
+        let write = |seeds: &[u64], options: &SampleOptions| {
+            let mut state = gpu.state(seeds.len()).unwrap();
+            let mut last: Vec<u8> = seeds.iter().map(|&seed| seed as u8).collect();
+            let mut rngs: Vec<Rng> = seeds.iter().map(|&seed| Rng::new(seed)).collect();
+            let text = gpu.decode(200, &mut last, &mut rngs, options, &mut state).unwrap();
+            (text, rngs)
+        };
+        let together = write(&seeds, &all);
+        assert!(together.0.windows(2).all(|pair| pair[0] != pair[1]), "{precision}");
+        assert_eq!(write(&seeds, &SampleOptions { top_k: 256, ..all }), together, "{precision}");
+        let backwards: Vec<u64> = seeds.iter().rev().copied().collect();
+        let (text, _) = write(&backwards, &all);
+        assert!(text.iter().rev().eq(&together.0), "{precision}: rows in another order");
+        if gpu.is_persistent() {
+            // The products of single steps are the same for any number of rows.
+            for (row, seed) in seeds.iter().enumerate() {
+                assert_eq!(write(&[*seed], &all).0[0], together.0[row], "{precision}, row {row} alone");
+            }
+        }
     }
 }
 

@@ -125,7 +125,7 @@ pub fn product_rate(device: &Arc<Device>) -> Result<f64, CudaError> {
     let blas = Blas::new(device)?;
     let (w, x, y) = (device.address(&w), device.address(&x), device.address(&y));
     // SAFETY: three matrices of N x N, made above.
-    let ms = median(device, 15, || unsafe { blas.run(product, w, x, y) })?;
+    let ms = median(device, 15, || unsafe { blas.run(device, product, w, x, y) })?;
     Ok(2.0 * (N * N * N) as f64 / f64::from(ms) * 1e3)
 }
 

@@ -26,6 +26,7 @@ mod evaluate;
 mod exact;
 mod float;
 mod kernels;
+mod layout;
 mod model;
 mod state;
 mod verify;

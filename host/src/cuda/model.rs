@@ -306,10 +306,9 @@ impl GpuModel {
     /// Writes `count` bytes per row: reads `last`, samples, reads that, all on the GPU. `last` becomes the last byte
     /// written, which is not read yet.
     ///
-    /// In exact mode the bytes are those of [`mambabyte_core::sample()`] and `rngs` go on. So they do for float logits,
-    /// which are rounded to the units of it, but for one case: the persistent kernel writes many bytes a launch if they
-    /// are greedy (the largest float logit) or drawn at a temperature from all 256. Such a draw is a function of its row's
-    /// generator (of the first of each 32 rows), of the row and of the position, and the generators stay as they are.
+    /// The bytes are those of [`mambabyte_core::sample()`] and `rngs` go on, whatever the precision: float logits are rounded
+    /// to its units ([`crate::model::logit_units`]). A row draws by its own generator and nothing else, so its text does not
+    /// depend on its neighbours, nor on how many bytes a call writes.
     ///
     /// # Errors
     /// As [`GpuModel::prefill`].
@@ -327,9 +326,7 @@ impl GpuModel {
             (Engine::Exact(weights), StateEngine::Exact(exact)) => {
                 exact.decode(&self.device, weights, count, last, rngs, options)?
             }
-            (Engine::Float(model), StateEngine::Float(float)) => {
-                model.decode(count, last, (rngs, options), &state.positions, float)?
-            }
+            (Engine::Float(model), StateEngine::Float(float)) => model.decode(count, last, (rngs, options), float)?,
             _ => return Err(CudaError::ForeignState),
         };
         state.positions.iter_mut().for_each(|p| *p = p.wrapping_add(count as u64));

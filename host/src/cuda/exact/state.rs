@@ -1,12 +1,12 @@
 //! The integer states of a batch of streams, and the calls that move them.
 
-use cudarc::driver::{CudaGraph, CudaSlice};
-use mambabyte_core::{Rng, SampleOptions, State, VOCAB};
+use cudarc::driver::CudaSlice;
+use mambabyte_core::{Rng, SampleOptions, State};
 
 use super::forward::{Pass, Workspace};
 use super::launch::Sample;
 use super::weights::ExactWeights;
-use crate::cuda::device::Device;
+use crate::cuda::device::{Device, Graph};
 use crate::cuda::error::CudaError;
 use crate::cuda::kernels::Launch;
 use crate::cuda::{Answer, Batch, Want};
@@ -33,7 +33,7 @@ struct Draft {
 struct Decode {
     work: Workspace,
     /// Up to the logits.
-    step: CudaGraph,
+    step: Graph,
     sampler: Option<Sampler>,
 }
 
@@ -41,7 +41,7 @@ struct Decode {
 struct Sampler {
     options: SampleOptions,
     count: usize,
-    graph: CudaGraph,
+    graph: Graph,
     rng: CudaSlice<u64>,
     out: CudaSlice<u8>,
     step: CudaSlice<u32>,
@@ -192,9 +192,9 @@ impl ExactState {
             work.put(device, &Batch::new(&vec![&[0u8][..]; self.rows]))?;
             device.synchronize()?;
             let pass = self.pass(device, self.rows, true);
-            let step = device.capture(|| {
-                work.forward(device, weights, pass)?;
-                work.head(device, weights, pass, false)
+            let step = device.capture(|capturing| {
+                work.forward(capturing, weights, pass)?;
+                work.head(capturing, weights, pass, false)
             })?;
             self.decode = Some(Decode { work, step, sampler: None });
         }
@@ -204,7 +204,7 @@ impl ExactState {
     pub(crate) fn step(&mut self, device: &Device, weights: &ExactWeights, bytes: &[u8]) -> Result<Answer, CudaError> {
         let decode = self.decoder(device, weights)?;
         device.stream().memcpy_htod(bytes, &mut decode.work.token)?;
-        decode.step.launch()?;
+        decode.step.launch(device)?;
         Ok(Answer::Logits(decode.work.read_logits(device, bytes.len())?))
     }
 
@@ -233,7 +233,7 @@ impl ExactState {
         stream.memcpy_htod(&rngs.iter().map(Rng::state).collect::<Vec<u64>>(), &mut sampler.rng)?;
         stream.memset_zeros(&mut sampler.step)?;
         for _ in 0..count {
-            sampler.graph.launch()?;
+            sampler.graph.launch(device)?;
         }
         let out = stream.clone_dtoh(&sampler.out.slice(..count * rows))?;
         let states = stream.clone_dtoh(&sampler.rng)?;
@@ -268,18 +268,16 @@ impl Sampler {
             tokens: device.address(&work.token),
             out: device.address(&out),
             step: device.address(&step),
-            temperature: options.temperature,
-            top_k: options.top_k.into(),
-            top_p: options.top_p,
             rows: rows as u32,
+            ..Sample::of(options)
         };
         device.synchronize()?;
-        let graph = device.capture(|| {
-            work.forward(device, weights, pass)?;
-            work.head(device, weights, pass, false)?;
-            let launch = Launch::new((rows as u32, 1, 1), VOCAB as u32);
-            // SAFETY: a block of 256 threads per row; `out` has room for as many launches as `decode` makes.
-            unsafe { weights.kernels.sample.launch(device.stream(), launch, &parameters, &pass) }
+        let graph = device.capture(|capturing| {
+            work.forward(capturing, weights, pass)?;
+            work.head(capturing, weights, pass, false)?;
+            let launch = Launch::new((rows as u32, 1, 1), 32);
+            // SAFETY: a warp per row; `out` has room for as many launches as `decode` makes.
+            unsafe { weights.kernels.sample.launch(capturing.stream(), launch, &parameters, &pass) }
         })?;
         Ok(Self { options: *options, count, graph, rng, out, step })
     }
