@@ -1,34 +1,11 @@
-//! Bits per byte, for f32 models and blobs alike.
+//! Bits per byte of a text, under any engine.
 
 use std::time::Instant;
 
-use mambabyte_core::{Decoder, LOGIT_SCALE, Logits, VOCAB, Want};
+use mambabyte_core::VOCAB;
 use rayon::prelude::*;
 
-use crate::cpu::Stream;
-use crate::model::Session;
-
-/// Something that reads bytes and predicts the next one.
-pub trait ByteModel {
-    /// Back to the zero state.
-    fn reset(&mut self);
-    /// Reads a byte, then calls `see` with the natural logits of the next one.
-    fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB]));
-    /// Reads a byte; bits that `next` costs under the prediction made then.
-    fn read_scored(&mut self, byte: u8, next: u8) -> f64 {
-        let mut bits = 0.0;
-        self.read(byte, &mut |logits| bits = surprise_bits(logits, next));
-        bits
-    }
-    /// Reads a 0x00 byte and `text` but its last byte; `see` is told the bits that each byte of `text` cost, in order.
-    fn score(&mut self, text: &[u8], see: &mut (dyn FnMut(f64) + Send)) {
-        let mut last = 0;
-        for &byte in text {
-            see(self.read_scored(last, byte));
-            last = byte;
-        }
-    }
-}
+use crate::engine::{Answer, Engine, EngineError, Want, natural};
 
 /// `-log2 p(next)` by log-sum-exp in f64.
 pub fn surprise_bits(logits: &[f64; VOCAB], next: u8) -> f64 {
@@ -37,59 +14,12 @@ pub fn surprise_bits(logits: &[f64; VOCAB], next: u8) -> f64 {
     (sum.ln() + largest - logits[next as usize]) / std::f64::consts::LN_2
 }
 
-impl ByteModel for Session<'_> {
-    fn reset(&mut self) {
-        Session::reset(self);
-    }
-
-    fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB])) {
-        let logits = self.step(byte).map(f64::from);
-        see(&logits);
-    }
-}
-
-/// An integer decoder that owns its memory.
-pub type IntSession<'b> = Decoder<'b, Vec<i16>, Vec<i32>>;
-
-impl ByteModel for IntSession<'_> {
-    fn reset(&mut self) {
-        self.state_mut().reset();
-    }
-
-    fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB])) {
-        let logits = self.step(byte).map(|l| f64::from(l) * LOGIT_SCALE);
-        see(&logits);
-    }
-}
-
-impl ByteModel for Stream<'_> {
-    fn reset(&mut self) {
-        self.state_mut().reset();
-    }
-
-    fn read(&mut self, byte: u8, see: &mut dyn FnMut(&[f64; VOCAB])) {
-        let logits = self.step(byte).map(|l| f64::from(l) * LOGIT_SCALE);
-        see(&logits);
-    }
-
-    fn score(&mut self, text: &[u8], see: &mut (dyn FnMut(f64) + Send)) {
-        let Some((_, head)) = text.split_last() else { return };
-        let input: Vec<u8> = std::iter::once(0).chain(head.iter().copied()).collect();
-        let bits = |first: usize, logits: &[Logits]| -> Vec<f64> {
-            let next = text.get(first..).unwrap_or(&[]);
-            let pairs = logits.iter().zip(next);
-            pairs.map(|(l, &next)| surprise_bits(&l.map(|l| f64::from(l) * LOGIT_SCALE), next)).collect()
-        };
-        self.prefill(&input, Want::All, bits, |bits| bits.into_iter().for_each(&mut *see));
-    }
-}
-
 /// Where in its window a prediction was made, and what it cost.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct PositionBin {
     /// First position.
     pub start: usize,
-    /// One behind the last position.
+    /// One after the last position.
     pub end: usize,
     /// Bits spent.
     pub bits: f64,
@@ -132,7 +62,7 @@ impl Score {
     }
 
     /// Adds a window's bits; the bytes are the caller's to count.
-    pub(crate) fn add(&mut self, window: &Tally) {
+    fn add(&mut self, window: &Tally) {
         self.bits += window.bits;
         merge_bins(&mut self.by_position, &window.bins);
     }
@@ -145,14 +75,14 @@ impl Score {
 
 /// The bits of one window, byte after byte.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
+struct Tally {
     bits: f64,
     bins: Vec<PositionBin>,
 }
 
 impl Tally {
     /// What the byte at `position` cost.
-    pub(crate) fn add(&mut self, position: usize, bits: f64) {
+    fn add(&mut self, position: usize, bits: f64) {
         self.bits += bits;
         let (low, high) = bin_of(position);
         match self.bins.last_mut() {
@@ -184,36 +114,67 @@ fn merge_bins(into: &mut Vec<PositionBin>, from: &[PositionBin]) {
 }
 
 /// Scores `text` in windows of `window` bytes (`None`: one unbroken stream), each from the zero state with one 0x00
-/// byte read first, so that every byte of the text is predicted. Windows run in parallel; sums have a fixed order.
+/// byte read first, so that every byte of the text is predicted. Windows are read side by side; sums have a fixed order,
+/// so an engine in integers gives the same number everywhere, to the last bit.
 ///
 /// `progress` is told bytes as they are read.
-pub fn evaluate<M: ByteModel>(
-    make: impl Fn() -> M + Sync,
+///
+/// # Errors
+/// Those of [`Engine::read_into`].
+pub fn evaluate<E: Engine>(
+    engine: &E,
     text: &[u8],
     window: Option<usize>,
-    progress: &(dyn Fn(usize) + Sync),
-) -> Score {
+    progress: &dyn Fn(usize),
+) -> Result<Score, EngineError> {
+    let windows: Vec<&[u8]> = text.chunks(window.unwrap_or(text.len()).max(1)).collect();
+    evaluate_all(engine, &windows, progress)
+}
+
+/// [`evaluate`] of several texts, each as one unbroken stream, side by side; their scores together.
+///
+/// # Errors
+/// Those of [`Engine::read_into`].
+pub fn evaluate_all<E: Engine>(engine: &E, texts: &[&[u8]], progress: &dyn Fn(usize)) -> Result<Score, EngineError> {
     let start = Instant::now();
-    let window = window.unwrap_or(text.len()).max(1);
-    let windows: Vec<Tally> = text
-        .par_chunks(window)
-        .map_init(&make, |model, bytes| {
-            model.reset();
-            let mut tally = Tally::default();
-            let mut position = 0;
-            model.score(bytes, &mut |bits| {
-                tally.add(position, bits);
-                position += 1;
-                if position % 256 == 0 {
-                    progress(256);
-                }
-            });
-            progress(bytes.len() % 256);
-            tally
-        })
-        .collect();
-    let mut score = Score { bytes: text.len(), ..Score::empty() };
-    windows.iter().for_each(|window| score.add(window));
+    let load = engine.full_load();
+    let mut score = Score { bytes: texts.iter().map(|t| t.len()).sum(), ..Score::empty() };
+    let mut answer = Answer::Nothing;
+    for group in texts.chunks(load.rows.max(1)) {
+        let mut rows = engine.rows(group.len())?;
+        let mut tallies = vec![Tally::default(); group.len()];
+        let each = (load.bytes / group.len()).max(1);
+        let longest = group.iter().map(|text| text.len()).max().unwrap_or(0);
+        // A 0x00 byte is read first and the last byte never: every byte of the text is predicted.
+        let inputs: Vec<Vec<u8>> =
+            group.iter().map(|text| [0].into_iter().chain(text.iter().copied()).take(text.len()).collect()).collect();
+        for from in (0..longest).step_by(each) {
+            let range = |text: &[u8]| from.min(text.len())..(from + each).min(text.len());
+            let parts: Vec<&[u8]> = inputs.iter().map(|input| &input[range(input)]).collect();
+            engine.read_into(&mut rows, &parts, Want::All, &mut answer)?;
+            let next: Vec<u8> = group.iter().flat_map(|text| &text[range(text)]).copied().collect();
+            let bits = costs(&answer, &next);
+            let mut rest = bits.as_slice();
+            for (part, tally) in parts.iter().zip(&mut tallies) {
+                let (mine, others) = rest.split_at(part.len());
+                mine.iter().enumerate().for_each(|(t, &bits)| tally.add(from + t, bits));
+                rest = others;
+            }
+            progress(next.len());
+        }
+        tallies.iter().for_each(|tally| score.add(tally));
+    }
     score.seconds = start.elapsed().as_secs_f64();
-    score
+    Ok(score)
+}
+
+/// What each of `next` costs under the logits of an answer, in f64 from what was computed: finer than Q16.
+fn costs(answer: &Answer, next: &[u8]) -> Vec<f64> {
+    match answer {
+        Answer::Logits(all) => all.par_iter().zip(next).map(|(l, &next)| surprise_bits(&natural(l), next)).collect(),
+        Answer::FloatLogits(all) => {
+            all.par_iter().zip(next).map(|(l, &next)| surprise_bits(&l.map(f64::from), next)).collect()
+        }
+        _ => Vec::new(),
+    }
 }

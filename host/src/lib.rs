@@ -4,21 +4,26 @@
 //! * [`quantize`]: from a checkpoint to a blob; [`mod@dequantize`]: back, to the f32 model that a blob stands for.
 //! * [`random_blob`](mod@random_blob): blobs without a checkpoint.
 //! * [`train`]: gradients of the f32 model.
-//! * [`cpu`]: blobs on workstations, on all threads.
-//! * [`bpb`]: bits per byte of a text, for both.
+//! * [`engine`]: a model that reads bytes, whatever computes it.
+//! * [`cpu`]: engines on workstations, on all threads.
+//! * [`bpb`], [`mod@checksum`], [`stream`]: what is done with an engine: bits per byte of a text, one number over its logits,
+//!   jobs on a stream.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod align;
 pub mod bpb;
 pub mod checkpoint;
+pub mod checksum;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code, reason = "calls of the driver; each block says why it is sound")]
 pub mod cuda;
 pub mod dequantize;
+pub mod engine;
 pub mod model;
 pub mod quantize;
 pub mod random_blob;
+pub mod stream;
 pub mod train;
 
 pub use checkpoint::{Checkpoint, Layer};

@@ -143,7 +143,17 @@ pub struct Session<'a> {
     logits: [f32; VOCAB],
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// The model.
+    pub const fn model(&self) -> &'a Model {
+        self.model
+    }
+
+    /// Takes the state of another stream of the same model over.
+    pub(crate) fn copy_state(&mut self, other: &Self) {
+        self.state.copy_from_slice(&other.state);
+    }
+
     /// Reads one byte; natural logits of the next one.
     pub fn step(&mut self, byte: u8) -> &[f32; VOCAB] {
         self.step_probed(byte, &mut ())

@@ -38,6 +38,7 @@ pub trait Source: AsRef<[u8]> + Send + Sync {
 pub struct Weights {
     source: Arc<dyn Source>,
     tiled: Option<Arc<TiledCopy>>,
+    note: Option<Arc<str>>,
 }
 
 impl Weights {
@@ -47,12 +48,13 @@ impl Weights {
     /// Every [`BlobError`].
     pub fn new(source: Arc<dyn Source>) -> Result<Self, BlobError> {
         check_sums(&Blob::parse_unsummed((*source).as_ref())?)?;
-        Ok(Self { source, tiled: None })
+        Ok(Self { source, tiled: None, note: None })
     }
 
     /// The same model with a copy in tiles, if `backend` is made for them. The source is released: the copy is in its place.
     ///
-    /// Where the system has no memory for a copy or cannot read the source again, the weights stay as they are.
+    /// Where the system has no memory for a copy or cannot read the source again, the weights stay as they are, which is
+    /// slower: [`Weights::note`] says why.
     ///
     /// # Cost
     /// Every byte is read and written once, by all threads of rayon's pool (by the caller's below 4 MiB), and private memory of
@@ -61,10 +63,28 @@ impl Weights {
         if self.tiled.is_some() || !backend.reads_tiles() {
             return self;
         }
-        let tiled = TiledCopy::new(&*self.source, &self.blob()).ok();
-        // The source was read a second time.
-        let tiled = tiled.filter(|copy| Blob::parse_tiled(copy.bytes()).is_ok()).map(Arc::new);
-        Self { tiled, ..self }
+        let copy = TiledCopy::new(&*self.source, &self.blob()).map_err(|error| error.to_string()).and_then(|copy| {
+            // The source was read a second time.
+            match Blob::parse_tiled(copy.bytes()) {
+                Ok(_) => Ok(copy),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        match copy {
+            Ok(copy) => Self { tiled: Some(Arc::new(copy)), ..self },
+            Err(reason) => {
+                let name = backend.name();
+                let note =
+                    format!("weights in the order of the file, which {name} reads slower: no copy in tiles: {reason}");
+                Self { note: Some(note.into()), ..self }
+            }
+        }
+    }
+
+    /// Why there is no copy in the order that the backend of [`Weights::for_backend`] reads best, if there could be one:
+    /// a line for people.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// The blob as it was given.

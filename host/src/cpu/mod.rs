@@ -1,21 +1,24 @@
-//! Blobs on a workstation's processors: weights in memory that suits them, prefill and decode on several threads,
-//! many streams at once. Everything has the bits of [`mambabyte_core::Decoder`], whatever runs it.
+//! Engines on a workstation's processors: weights in memory that suits them, prefill and decode on several threads,
+//! many streams at once.
 //!
 //! * [`Weights`]: a blob in memory, checked fast, and a copy in the order that a backend reads best.
-//! * [`Stream`]: one stream of bytes, decode and prefill.
-//! * [`BatchDecoder`]: many streams that step together and share every read of a weight.
+//! * [`IntEngine`]: its integers, with the bits of [`mambabyte_core::Decoder`].
+//! * [`FloatEngine`]: a checkpoint in f32.
 
-mod batch;
+mod blocks;
+mod float;
+mod int;
 mod memory;
-mod stream;
+mod out;
+mod pipeline;
+mod pool;
 mod team;
 mod tiled;
 mod turn;
-mod wave;
 
-pub use batch::BatchDecoder;
+pub use float::{FloatEngine, FloatRows};
+pub use int::{IntEngine, IntRows};
 pub use memory::{Source, Weights};
-pub use stream::Stream;
 
 use mambabyte_core::{Backend, Dims};
 

@@ -1,0 +1,88 @@
+//! Rows that share blocks of positions, on one thread.
+//!
+//! The bytes of all rows stand in one line, row after row, and are cut into blocks: a block may hold the end of one row,
+//! a few whole ones and the beginning of another. So a weight is read once for many positions, whether these are many
+//! bytes of one row or one byte of many.
+
+use mambabyte_core::{Logits, Prefill, Run, State};
+
+use super::out::Out;
+
+/// A thread's memory.
+pub(super) type Worker<'w> = Prefill<'w, Vec<i32>>;
+
+/// The bytes that a row is to read.
+pub(super) struct Job<'a> {
+    pub(super) state: &'a mut State<Vec<i16>>,
+    pub(super) text: &'a [u8],
+    pub(super) out: Out<'a, i32>,
+}
+
+/// Consecutive bytes of one row in a block.
+struct Part<'j, 'a> {
+    state: &'j mut State<Vec<i16>>,
+    text: &'a [u8],
+    out: Out<'a, i32>,
+}
+
+/// Reads all bytes of all jobs, each of which has some.
+pub(super) fn read(worker: &mut Worker<'_>, jobs: &mut [Job<'_>]) {
+    let mut first = 0;
+    while let Some(rest) = jobs.get_mut(first..).filter(|rest| !rest.is_empty()) {
+        let (mut room, mut done) = (worker.positions(), 0);
+        let mut parts = Vec::new();
+        for job in rest {
+            if room == 0 {
+                break;
+            }
+            let (text, left) = job.text.split_at(job.text.len().min(room));
+            job.text = left;
+            room -= text.len();
+            done += usize::from(left.is_empty());
+            parts.push(Part { state: &mut *job.state, text, out: job.out.take(text.len(), left.is_empty()) });
+        }
+        block(worker, parts);
+        first += done;
+    }
+}
+
+/// Reads one block.
+fn block(worker: &mut Worker<'_>, mut parts: Vec<Part<'_, '_>>) {
+    let blob = *worker.blob();
+    match &*parts {
+        [only] => worker.embed(only.text),
+        several => worker.embed(&several.iter().flat_map(|part| part.text).copied().collect::<Vec<u8>>()),
+    }
+    let mut layers: Vec<_> = parts.iter_mut().map(|part| (part.state.layers_mut(&blob), part.text.len())).collect();
+    for index in 0..blob.dims().n_layer {
+        let states = layers.iter_mut().filter_map(|(layers, positions)| Some((layers.next()?, *positions)));
+        let mut runs: Vec<Run<'_>> = states.map(|(state, positions)| Run { state, positions }).collect();
+        worker.layer(index, &mut runs);
+    }
+    drop(layers);
+    let mut outs = Vec::with_capacity(parts.len());
+    for part in parts {
+        part.state.count(part.text.len() as u64);
+        outs.push((part.text.len(), part.out));
+    }
+    show(worker, outs);
+}
+
+/// Writes the logits of a block, the lengths of whose parts are given, where they are wanted.
+pub(super) fn show(worker: &mut Worker<'_>, mut outs: Vec<(usize, Out<'_, i32>)>) {
+    // The head is computed for as few positions as can be.
+    let newest = outs.pop_if(|(_, out)| out.is_last());
+    if outs.iter().all(|(_, out)| out.is_nothing()) {
+        if let Some((_, newest)) = newest {
+            newest.write(std::slice::from_ref(worker.last_logits()));
+        }
+        return;
+    }
+    outs.extend(newest);
+    let mut logits: &[Logits] = worker.logits();
+    for (positions, out) in outs {
+        let (mine, rest) = logits.split_at(positions.min(logits.len()));
+        logits = rest;
+        out.write(mine);
+    }
+}

@@ -1,0 +1,79 @@
+//! Why an engine did not do what it was asked: [`EngineError`].
+
+use mambabyte_core::StateError;
+
+use super::{MAX_DRAFT, Precision};
+
+/// Why an engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// No row is asked for.
+    #[error("0 rows asked for, at least 1 is needed")]
+    NoRows,
+    /// As many texts are needed as there are rows.
+    #[error("{found} rows given, there are {expected}")]
+    Rows {
+        /// Rows there are.
+        expected: usize,
+        /// Rows given.
+        found: usize,
+    },
+    /// The next bytes of [`Want::Surprise`](super::Want) are not as many as the bytes.
+    #[error("as many next bytes are needed as bytes are read, in every row")]
+    Next,
+    /// A row that is not there.
+    #[error("row {row}: there are {rows}")]
+    NoSuchRow {
+        /// The row asked for.
+        row: usize,
+        /// How many there are.
+        rows: usize,
+    },
+    /// The rows belong to another engine.
+    #[error("the rows belong to another model or precision")]
+    ForeignRows,
+    /// A draft that is too long.
+    #[error("a draft of {found} bytes, the limit is {MAX_DRAFT}")]
+    LongDraft {
+        /// Its length.
+        found: usize,
+    },
+    /// Nothing is drafted that could be accepted.
+    #[error("the rows remember no draft: they have moved since, or there was none")]
+    NoDraft,
+    /// More bytes accepted than were verified.
+    #[error("row {row}: {asked} bytes accepted, {verified} were verified")]
+    TooManyAccepted {
+        /// The row.
+        row: usize,
+        /// Bytes asked for.
+        asked: usize,
+        /// Bytes drafted.
+        verified: usize,
+    },
+    /// Something that only integers have.
+    #[error("precision {precision} has no saved states: only a blob in its integers has")]
+    NotIntegers {
+        /// What the engine computes in.
+        precision: Precision,
+    },
+    /// A precision that the engine does not compute the model in.
+    #[error("precision {precision} needs {needs}")]
+    Precision {
+        /// The precision asked for.
+        precision: Precision,
+        /// What it needs.
+        needs: &'static str,
+    },
+    /// A state or snapshot that does not fit.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Threads that cannot be started.
+    #[error("threads cannot be started: {0}")]
+    Threads(#[from] std::io::Error),
+    /// The GPU.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] crate::cuda::CudaError),
+}

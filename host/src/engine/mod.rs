@@ -1,0 +1,270 @@
+//! A model that reads bytes, whatever computes it: [`Engine`].
+//!
+//! Everything that reads a text, scores it, streams it or writes one is written once, for any engine. The engines are
+//! [`IntEngine`](crate::cpu::IntEngine) and [`FloatEngine`](crate::cpu::FloatEngine) on processors, `cuda::GpuModel` on
+//! GPUs, and [`AnyEngine`], one of these chosen at run time.
+//!
+//! An engine holds the weights; its *rows* are the states of some streams of bytes, which move together or one at a
+//! time. One byte a row is a step, many are prefill.
+//!
+//! ```
+//! use mambabyte_core::{Blob, include_blob, most_probable};
+//! use mambabyte_host::cpu::{Cpu, IntEngine};
+//! use mambabyte_host::engine::{Engine, Want};
+//!
+//! let blob = Blob::parse(include_blob!("../../../models/sensor-pico/model.mbb"))?;
+//! let engine = IntEngine::of(blob, Cpu::default());
+//! let mut rows = engine.rows(2)?;
+//! let answer = engine.read(&mut rows, &[b"$GPGGA,12", b""], Want::Last)?;
+//! let next = most_probable(&answer.logits()[0]);
+//!
+//! // The second stream becomes a copy of the first; both are offered a draft and take what suits them.
+//! engine.fork(&mut rows, 0, 1)?;
+//! let verified = engine.verify(&mut rows, &[&[next, b'0'], b"x"])?;
+//! verified.accept(&[1, 0])?;
+//! assert_eq!(engine.positions(&rows), [10, 9]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod answer;
+mod any;
+mod error;
+mod precision;
+mod verified;
+
+pub use answer::{Answer, natural};
+pub use any::{AnyEngine, AnyRows};
+pub use error::EngineError;
+pub use precision::Precision;
+pub use verified::Verified;
+
+use mambabyte_core::{Dims, Rng, SampleOptions, State, sample};
+
+/// Most bytes of a draft.
+pub const MAX_DRAFT: usize = 32;
+
+/// What a call returns of the bytes that it reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Want<'a> {
+    /// Nothing: only the state moves.
+    Nothing,
+    /// The logits after the last byte of each row that has one.
+    Last,
+    /// The logits after every byte.
+    All,
+    /// What the byte that follows each byte costs. The following bytes are given, as many as are read: for a text, the
+    /// text without its first byte and then any byte.
+    Surprise(&'a [&'a [u8]]),
+}
+
+/// What keeps an engine busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Long texts that are read side by side.
+    pub rows: usize,
+    /// Bytes of a call, of all rows together.
+    pub bytes: usize,
+}
+
+/// A model that reads bytes.
+///
+/// Results do not depend on how a text is cut into calls, nor on what other rows read: every row is what it would be
+/// alone. For an engine in integers that is so to the last bit, on every machine; float engines may round otherwise in
+/// prefill than in a step.
+///
+/// After an error rows are as they were, unless the engine says otherwise.
+pub trait Engine {
+    /// The states of some streams, with the memory that reading them needs. They belong to one engine.
+    type Rows;
+
+    /// The shape.
+    fn dims(&self) -> &Dims;
+
+    /// What it computes in.
+    fn precision(&self) -> Precision;
+
+    /// How callers that have many bytes to read had better cut them into rows and calls. Results are the same however
+    /// they do.
+    fn full_load(&self) -> Load;
+
+    /// `n` streams at the zero state.
+    ///
+    /// # Errors
+    /// [`EngineError::NoRows`] if `n` is 0; what the machine says if it has no memory or no threads for so many.
+    fn rows(&self, n: usize) -> Result<Self::Rows, EngineError>;
+
+    /// Bytes that each row has read since the zero state; as many numbers as there are rows.
+    fn positions<'r>(&self, rows: &'r Self::Rows) -> &'r [u64];
+
+    /// Reads `text[row]` into each row, as many bytes as it has: none is allowed, and rows may have different numbers.
+    /// `answer` becomes what `want` asks for; its memory is used again, so that a loop over bytes allocates nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::Rows`] if there are not as many texts as rows (or as many next bytes as bytes),
+    /// [`EngineError::ForeignRows`].
+    /// # Cost
+    /// One multiply-add per weight and byte. Weights are read once for many bytes, of one row or of several.
+    fn read_into(
+        &self,
+        rows: &mut Self::Rows,
+        text: &[&[u8]],
+        want: Want<'_>,
+        answer: &mut Answer,
+    ) -> Result<(), EngineError>;
+
+    /// [`Engine::read_into`] a new answer.
+    ///
+    /// # Errors
+    /// The same.
+    fn read(&self, rows: &mut Self::Rows, text: &[&[u8]], want: Want<'_>) -> Result<Answer, EngineError> {
+        let mut answer = Answer::Nothing;
+        self.read_into(rows, text, want, &mut answer)?;
+        Ok(answer)
+    }
+
+    /// Row `to` becomes a copy of row `from`: one copy of a state.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchRow`], [`EngineError::ForeignRows`].
+    fn fork(&self, rows: &mut Self::Rows, from: usize, to: usize) -> Result<(), EngineError>;
+
+    /// Row `row` goes back to the zero state.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchRow`], [`EngineError::ForeignRows`].
+    fn reset(&self, rows: &mut Self::Rows, row: usize) -> Result<(), EngineError>;
+
+    /// A copy of the state of a row.
+    ///
+    /// # Errors
+    /// [`EngineError::NotIntegers`] of a float engine; [`EngineError::NoSuchRow`], [`EngineError::ForeignRows`].
+    fn state(&self, rows: &mut Self::Rows, row: usize) -> Result<State<Vec<i16>>, EngineError>;
+
+    /// Row `row` continues at `state`.
+    ///
+    /// # Errors
+    /// As [`Engine::state`]; [`EngineError::State`] if it is of another model.
+    fn set_state(&self, rows: &mut Self::Rows, row: usize, state: &State<Vec<i16>>) -> Result<(), EngineError>;
+
+    /// The state of a row as the core saves it: equal on every machine.
+    ///
+    /// # Errors
+    /// As [`Engine::state`].
+    fn snapshot(&self, rows: &mut Self::Rows, row: usize) -> Result<Vec<u8>, EngineError> {
+        let mut out = vec![0; self.dims().snapshot_bytes()];
+        self.state(rows, row)?.snapshot(&mut out)?;
+        Ok(out)
+    }
+
+    /// Row `row` continues at a snapshot.
+    ///
+    /// # Errors
+    /// As [`Engine::state`]; [`EngineError::State`] for a snapshot that is damaged or of another model.
+    fn restore(&self, rows: &mut Self::Rows, row: usize, snapshot: &[u8]) -> Result<(), EngineError> {
+        let mut state = self.state(rows, row)?;
+        state.restore(snapshot)?;
+        self.set_state(rows, row, &state)
+    }
+
+    /// Scores drafted bytes as one block, up to [`MAX_DRAFT`] a row, without moving the rows: [`Verified::accept`] moves
+    /// them. The logits are those of as many steps, to the last bit.
+    ///
+    /// # Errors
+    /// [`EngineError::LongDraft`]; else as [`Engine::read_into`].
+    /// # Cost
+    /// One read of the weights, as of a block; float engines on CPUs step.
+    fn verify<'s>(&'s self, rows: &'s mut Self::Rows, drafts: &[&[u8]]) -> Result<Verified<'s, Self>, EngineError>
+    where
+        Self: Sized,
+    {
+        if let Some(long) = drafts.iter().find(|d| d.len() > MAX_DRAFT) {
+            return Err(EngineError::LongDraft { found: long.len() });
+        }
+        let mut answer = Answer::Nothing;
+        self.draft(rows, drafts, &mut answer)?;
+        Ok(Verified::new(self, rows, drafts, answer))
+    }
+
+    /// The work of [`Engine::verify`], which is what to call: all logits of `drafts`, the rows as they were. The rows
+    /// remember the drafts until they are accepted or moved otherwise.
+    ///
+    /// # Errors
+    /// As [`Engine::read_into`].
+    fn draft(&self, rows: &mut Self::Rows, drafts: &[&[u8]], answer: &mut Answer) -> Result<(), EngineError>;
+
+    /// The work of [`Verified::accept`], which is what to call: moves each row by the first `counts[row]` bytes of the
+    /// draft that it remembers. The state is the one after as many steps, to the last bit.
+    ///
+    /// # Errors
+    /// [`EngineError::NoDraft`] if the rows remember none, [`EngineError::Rows`], [`EngineError::TooManyAccepted`];
+    /// nothing is accepted then.
+    /// # Cost
+    /// A whole draft is a swap of states; a part of one is read again.
+    fn accept(&self, rows: &mut Self::Rows, counts: &[usize]) -> Result<(), EngineError>;
+
+    /// Writes `count` bytes a row: reads `last`, samples the next byte, reads that, and so on. `last` becomes the last
+    /// byte written, which is not read yet.
+    ///
+    /// The bytes are those of [`mambabyte_core::sample()`] over [`Answer::logits`], unless the engine says otherwise.
+    ///
+    /// # Errors
+    /// [`EngineError::Rows`] if `last` or `rngs` are not as many as the rows; else as [`Engine::read_into`].
+    fn generate(
+        &self,
+        rows: &mut Self::Rows,
+        last: &mut [u8],
+        rngs: &mut [Rng],
+        options: &SampleOptions,
+        count: usize,
+    ) -> Result<Vec<Vec<u8>>, EngineError> {
+        let n = self.positions(rows).len();
+        if let Some(found) = [last.len(), rngs.len()].into_iter().find(|&found| found != n) {
+            return Err(EngineError::Rows { expected: n, found });
+        }
+        let mut written = vec![Vec::with_capacity(count); n];
+        let mut answer = Answer::Nothing;
+        for _ in 0..count {
+            let text: Vec<&[u8]> = last.iter().map(std::slice::from_ref).collect();
+            self.read_into(rows, &text, Want::Last, &mut answer)?;
+            let logits = answer.logits();
+            for (((last, rng), logits), written) in last.iter_mut().zip(&mut *rngs).zip(&*logits).zip(&mut written) {
+                *last = sample(logits, options, rng);
+                written.push(*last);
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// What every engine checks before it reads.
+///
+/// # Errors
+/// [`EngineError::Rows`].
+pub(crate) fn check(rows: usize, text: &[&[u8]], want: Want<'_>) -> Result<(), EngineError> {
+    if text.len() != rows {
+        return Err(EngineError::Rows { expected: rows, found: text.len() });
+    }
+    if let Want::Surprise(next) = want {
+        let same = next.len() == rows && next.iter().zip(text).all(|(next, text)| next.len() == text.len());
+        if !same {
+            return Err(EngineError::Next);
+        }
+    }
+    Ok(())
+}
+
+/// What every engine checks before it accepts `counts` bytes of drafts of `lengths`.
+///
+/// # Errors
+/// [`EngineError::Rows`], [`EngineError::TooManyAccepted`].
+pub(crate) fn check_counts(lengths: impl ExactSizeIterator<Item = usize>, counts: &[usize]) -> Result<(), EngineError> {
+    if counts.len() != lengths.len() {
+        return Err(EngineError::Rows { expected: lengths.len(), found: counts.len() });
+    }
+    for (row, (&asked, verified)) in counts.iter().zip(lengths).enumerate() {
+        if asked > verified {
+            return Err(EngineError::TooManyAccepted { row, asked, verified });
+        }
+    }
+    Ok(())
+}

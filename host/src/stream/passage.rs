@@ -1,0 +1,116 @@
+//! A stream of bytes, and what an engine predicts of each: [`Passage`].
+
+use std::borrow::Cow;
+
+use mambabyte_core::{Logits, State};
+
+use crate::engine::{Answer, Engine, EngineError, Want};
+
+/// The row of the stream.
+const STREAM: usize = 0;
+/// The row that keeps the state before the last block.
+const BEFORE: usize = 1;
+
+/// A stream that an engine reads. The state has read all bytes but the last one, which is pending: what comes next is
+/// predicted when it is there to be compared. In the beginning a 0x00 byte is pending, as in training windows.
+pub struct Passage<'e, E: Engine> {
+    engine: &'e E,
+    rows: E::Rows,
+    pending: u8,
+    /// What was read in the last block: the byte that was pending before, and all of the block but its last byte.
+    block: Vec<u8>,
+    answer: Answer,
+}
+
+impl<'e, E: Engine> Passage<'e, E> {
+    /// A stream at the zero state.
+    ///
+    /// # Errors
+    /// Those of [`Engine::rows`].
+    pub fn new(engine: &'e E) -> Result<Self, EngineError> {
+        let rows = engine.rows(2)?;
+        Ok(Self { engine, rows, pending: 0, block: Vec::new(), answer: Answer::Nothing })
+    }
+
+    /// The engine.
+    pub const fn engine(&self) -> &'e E {
+        self.engine
+    }
+
+    /// The last byte, which the state has not read.
+    pub const fn pending(&self) -> u8 {
+        self.pending
+    }
+
+    /// Takes the next bytes of the stream; the logits that each was predicted with.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`].
+    pub fn logits(&mut self, bytes: &[u8]) -> Result<Cow<'_, [Logits]>, EngineError> {
+        self.read(bytes, Want::All)?;
+        Ok(self.answer.logits())
+    }
+
+    /// Takes the next bytes of the stream; the bits that each cost, Q16. They are computed on the engine's threads.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`].
+    pub fn surprise(&mut self, bytes: &[u8]) -> Result<Cow<'_, [u32]>, EngineError> {
+        self.read(bytes, Want::Surprise(&[bytes, b""]))?;
+        Ok(self.answer.surprise())
+    }
+
+    fn read(&mut self, bytes: &[u8], want: Want<'_>) -> Result<(), EngineError> {
+        self.block.clear();
+        let Some((&last, head)) = bytes.split_last() else {
+            self.answer = Answer::Nothing;
+            return Ok(());
+        };
+        // One byte needs no way back but to itself.
+        if !head.is_empty() {
+            self.engine.fork(&mut self.rows, STREAM, BEFORE)?;
+        }
+        self.block.push(self.pending);
+        self.block.extend_from_slice(head);
+        self.engine.read_into(&mut self.rows, &[&self.block, b""], want, &mut self.answer)?;
+        self.pending = last;
+        Ok(())
+    }
+
+    /// Of the block that was taken last only the first `count` bytes, at least one, count as read.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`]; [`EngineError::TooManyAccepted`] if `count` is 0 or more than the block.
+    pub fn keep(&mut self, count: usize) -> Result<(), EngineError> {
+        if count == 0 || count > self.block.len() {
+            return Err(EngineError::TooManyAccepted { row: STREAM, asked: count, verified: self.block.len() });
+        }
+        if count < self.block.len() {
+            self.engine.fork(&mut self.rows, BEFORE, STREAM)?;
+            let text = self.block.get(..count).unwrap_or(&[]);
+            self.engine.read_into(&mut self.rows, &[text, b""], Want::Nothing, &mut self.answer)?;
+            self.pending = self.block.get(count).copied().unwrap_or(self.pending);
+            self.block.truncate(count);
+        }
+        Ok(())
+    }
+
+    /// A copy of the state.
+    ///
+    /// # Errors
+    /// [`EngineError::NotIntegers`] of a float engine.
+    pub fn state(&mut self) -> Result<State<Vec<i16>>, EngineError> {
+        self.engine.state(&mut self.rows, STREAM)
+    }
+
+    /// Continues at `state` with `pending`.
+    ///
+    /// # Errors
+    /// Those of [`Engine::set_state`]; nothing has changed then.
+    pub fn resume(&mut self, state: &State<Vec<i16>>, pending: u8) -> Result<(), EngineError> {
+        self.engine.set_state(&mut self.rows, STREAM, state)?;
+        self.block.clear();
+        self.pending = pending;
+        Ok(())
+    }
+}
