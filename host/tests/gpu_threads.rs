@@ -12,7 +12,8 @@ use std::sync::Barrier;
 
 use mambabyte_core::{Blob, Rng, SampleOptions};
 use mambabyte_host::align::AlignedBytes;
-use mambabyte_host::cuda::{Answer, CudaError, Device, GpuModel, GpuState, Precision, Want};
+use mambabyte_host::cuda::{Device, GpuModel, GpuState};
+use mambabyte_host::engine::{Answer, Engine, EngineError, Precision, Want};
 
 /// A number for an answer; equal bits give equal numbers.
 fn digest(answer: &Answer) -> u64 {
@@ -38,7 +39,7 @@ struct Caller<'m> {
 impl<'m> Caller<'m> {
     fn new(model: &'m GpuModel, seed: u64) -> Self {
         let rows = 1 + seed as usize % 3;
-        Self { model, state: model.state(rows).unwrap(), rows, random: Rng::new(seed) }
+        Self { model, state: model.rows(rows).unwrap(), rows, random: Rng::new(seed) }
     }
 
     fn below(&mut self, n: usize) -> usize {
@@ -50,7 +51,7 @@ impl<'m> Caller<'m> {
     }
 
     /// The next call and what came of it.
-    fn call(&mut self) -> Result<u64, CudaError> {
+    fn call(&mut self) -> Result<u64, EngineError> {
         match self.below(16) {
             0..4 => {
                 let bytes: Vec<u8> = (0..self.rows).map(|_| self.random.next_u64() as u8).collect();
@@ -66,8 +67,8 @@ impl<'m> Caller<'m> {
                 let drafts = self.texts(8);
                 let counts: Vec<usize> = drafts.iter().map(|d| self.below(d.len() + 1)).collect();
                 let drafts: Vec<&[u8]> = drafts.iter().map(Vec::as_slice).collect();
-                let verified = self.model.verify(&drafts, &mut self.state)?;
-                let found = digest(verified.logits());
+                let verified = self.model.verify(&mut self.state, &drafts)?;
+                let found = digest(verified.answer());
                 verified.accept(&counts)?;
                 Ok(found)
             }
@@ -87,7 +88,7 @@ impl<'m> Caller<'m> {
             }
             _ => {
                 // Frees the memory of the last state; the next step or draw captures a graph.
-                self.state = self.model.state(self.rows)?;
+                self.state = self.model.rows(self.rows)?;
                 Ok(0)
             }
         }

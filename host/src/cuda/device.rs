@@ -168,6 +168,29 @@ impl Device {
         Ok(slice)
     }
 
+    /// Copies `len` elements of a buffer from one place of it to another, which do not overlap.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] if they are not in the buffer, the driver's.
+    pub(crate) fn copy_within<T: DeviceRepr>(
+        &self,
+        slice: &mut CudaSlice<T>,
+        from: usize,
+        to: usize,
+        len: usize,
+    ) -> Result<(), CudaError> {
+        let (end, limit) = (from.max(to) + len, slice.len());
+        if end > limit || from.abs_diff(to) < len {
+            return Err(CudaError::Shape { name: "end of a copy", found: end, limit });
+        }
+        self.context.bind_to_thread()?;
+        let at = |index: usize| self.address(slice) + (index * size_of::<T>()) as u64;
+        // SAFETY: both places are in the buffer and apart, and it is borrowed; the copy is in the order of the one stream.
+        Ok(unsafe {
+            cudarc::driver::result::memcpy_dtod_async(at(to), at(from), len * size_of::<T>(), self.stream.cu_stream())
+        }?)
+    }
+
     fn out_of_memory(&self, what: &'static str, need: usize, error: cudarc::driver::DriverError) -> CudaError {
         if is_out_of_memory(&error) {
             let free = self.context.mem_get_info().map_or(0, |(free, _)| free);

@@ -2,7 +2,6 @@
 
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::CUresult;
-use mambabyte_core::StateError;
 
 /// Why the GPU was not used, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -147,19 +146,6 @@ pub enum CudaError {
     /// The state belongs to another model or another precision.
     #[error("the state belongs to another model or precision")]
     ForeignState,
-    /// More bytes accepted than were verified.
-    #[error("row {row}: {asked} bytes accepted, {verified} were verified")]
-    TooManyAccepted {
-        /// The row.
-        row: usize,
-        /// Bytes asked for.
-        asked: usize,
-        /// Bytes drafted.
-        verified: usize,
-    },
-    /// A snapshot that does not fit.
-    #[error(transparent)]
-    State(#[from] StateError),
 }
 
 impl From<DriverError> for CudaError {

@@ -53,38 +53,49 @@ impl ExactState {
         Ok(Self { memory, rows, work: None, draft: None, decode: None })
     }
 
-    /// Replaces all rows; returns their positions.
-    pub(crate) fn restore(
-        &mut self,
-        device: &Device,
-        weights: &ExactWeights,
-        snapshots: &[&[u8]],
-    ) -> Result<Vec<u64>, CudaError> {
-        let (mut all, mut positions) = (Vec::new(), Vec::new());
-        for snapshot in snapshots {
-            let mut state = State::from_parts(vec![0i16; weights.dims.state_len()], weights.fingerprint, 0);
-            state.restore(snapshot)?;
-            all.extend_from_slice(state.as_slice());
-            positions.push(state.position());
-        }
-        device.stream().memcpy_htod(&all, &mut self.memory)?;
-        device.synchronize()?;
-        Ok(positions)
-    }
-
-    pub(crate) fn snapshot(
+    /// The state of row `row`, which has read `position` bytes.
+    pub(crate) fn read_row(
         &self,
         device: &Device,
         weights: &ExactWeights,
         row: usize,
         position: u64,
-    ) -> Result<Vec<u8>, CudaError> {
+    ) -> Result<State<Vec<i16>>, CudaError> {
         let len = weights.dims.state_len();
         let elements = device.stream().clone_dtoh(&self.memory.slice(row * len..(row + 1) * len))?;
         device.synchronize()?;
-        let mut out = vec![0; weights.dims.snapshot_bytes()];
-        State::from_parts(elements, weights.fingerprint, position).snapshot(&mut out)?;
-        Ok(out)
+        Ok(State::from_parts(elements, weights.fingerprint, position))
+    }
+
+    /// Sets row `row`; `state` is of this model.
+    pub(crate) fn write_row(
+        &mut self,
+        device: &Device,
+        weights: &ExactWeights,
+        row: usize,
+        state: &State<Vec<i16>>,
+    ) -> Result<(), CudaError> {
+        let len = weights.dims.state_len();
+        device.stream().memcpy_htod(state.as_slice(), &mut self.memory.slice_mut(row * len..(row + 1) * len))?;
+        device.synchronize()
+    }
+
+    /// Row `to` becomes a copy of row `from`.
+    pub(crate) fn copy_row(
+        &mut self,
+        device: &Device,
+        weights: &ExactWeights,
+        from: usize,
+        to: usize,
+    ) -> Result<(), CudaError> {
+        let len = weights.dims.state_len();
+        device.copy_within(&mut self.memory, from * len, to * len, len)
+    }
+
+    /// Row `row` becomes zero.
+    pub(crate) fn zero_row(&mut self, device: &Device, weights: &ExactWeights, row: usize) -> Result<(), CudaError> {
+        let len = weights.dims.state_len();
+        Ok(device.stream().memset_zeros(&mut self.memory.slice_mut(row * len..(row + 1) * len))?)
     }
 
     fn pass(&self, device: &Device, m: usize, commit: bool) -> Pass {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use mambabyte_core::{Dims, Norm};
 
-use super::{FloatModel, Values};
 use super::buffer::{Buffer, Element, from_bf16, to_bf16};
 use super::scan::{Scan, ScanArgs, ScanShape};
+use super::{FloatModel, Values};
 use crate::Model;
 use crate::cuda::bench::{Numbers, dims, random_checkpoint};
 use crate::cuda::{Answer, CudaError, Device, Precision, Want};
