@@ -13,7 +13,8 @@ use mambabyte_core::{
     Blob, Decoder, Dims, Logits, Norm, Rng, SampleOptions, StateError, most_probable, sample, surprise,
 };
 use mambabyte_host::align::AlignedBytes;
-use mambabyte_host::cuda::{Answer, CudaError, Device, GpuModel, GpuState, Precision, Want};
+use mambabyte_host::cuda::{CudaError, Device, GpuModel, GpuState};
+use mambabyte_host::engine::{Answer, Engine, EngineError, Precision, Want};
 use random_blob::{BlobSpec, Contents, random_blob};
 
 const MODELS: [&str; 4] = ["sensor-pico", "sensor-nano", "sensor-micro", "prose-small"];
@@ -47,7 +48,7 @@ fn snapshot(cpu: &Cpu<'_>) -> Vec<u8> {
 }
 
 /// Every row's snapshot is the CPU's.
-fn same_states(gpu: &GpuModel, state: &GpuState, cpus: &[Cpu<'_>], what: &str) {
+fn same_states(gpu: &GpuModel, state: &mut GpuState, cpus: &[Cpu<'_>], what: &str) {
     for (row, cpu) in cpus.iter().enumerate() {
         assert!(gpu.snapshot(state, row).unwrap() == snapshot(cpu), "{what}: state of row {row}");
         assert_eq!(state.positions()[row], cpu.state().position());
@@ -93,11 +94,11 @@ fn gpu_golden_checksums() {
             all.iter().flatten().for_each(|l| crc.update(&l.to_le_bytes()));
             format!("{:08x}", crc.finalize())
         };
-        let mut state = gpu.state(1).unwrap();
+        let mut state = gpu.rows(1).unwrap();
         let all = logits(gpu.prefill(&[&text], &mut state, Want::All).unwrap());
         assert_eq!(crc(&all), golden.trim(), "{name}, as one block");
         // Byte by byte, from a fresh state and in three rows, one of them fed differently.
-        let mut state = gpu.state(3).unwrap();
+        let mut state = gpu.rows(3).unwrap();
         let mut stepped = Vec::new();
         for &byte in &text {
             stepped.push(logits(gpu.step(&[byte, b'x', byte], &mut state).unwrap())[2]);
@@ -143,7 +144,7 @@ fn gpu_random_blobs_of_many_shapes() {
             let gpu = model(&device, blob);
             let mut rng = Rng::new(seed as u64 ^ 0x5eed);
             let mut cpus: Vec<_> = (0..5).map(|_| Decoder::owned(blob)).collect();
-            let mut state = gpu.state(5).unwrap();
+            let mut state = gpu.rows(5).unwrap();
             // Sums of dp2a, then tiles of the tensor cores; none, one and fewer bytes than the convolution has taps.
             for lengths in [[3, 0, 1, 2, 1], [0, 0, 0, 1, 0], [17, 0, 33, 5, 1], [40, 41, 0, 39, 20]] {
                 let rows: Vec<_> = lengths.iter().map(|&n| bytes(&mut rng, n)).collect();
@@ -155,7 +156,7 @@ fn gpu_random_blobs_of_many_shapes() {
                 let expected: Vec<_> = cpus.iter_mut().zip(&step).map(|(cpu, &b)| *cpu.step(b)).collect();
                 assert!(found == expected, "{what}: step");
             }
-            same_states(&gpu, &state, &cpus, &what);
+            same_states(&gpu, &mut state, &cpus, &what);
         }
     }
 }
@@ -171,7 +172,7 @@ fn gpu_verify_accepts_any_part() {
         let gpu = model(&device, blob);
         let mut rng = Rng::new(seed as u64);
         let mut cpus: Vec<_> = (0..7).map(|_| Decoder::owned(blob)).collect();
-        let mut state = gpu.state(7).unwrap();
+        let mut state = gpu.rows(7).unwrap();
         let what = format!("{dims:?}");
         compare_prefill(&gpu, &mut state, &mut cpus, &vec![bytes(&mut rng, 9); 7], &what);
         for (lengths, accepted) in [
@@ -181,12 +182,12 @@ fn gpu_verify_accepts_any_part() {
             ([3, 2, 4, 31, 32, 32, 1], [1, 2, 3, 30, 16, 0, 0]),
         ] {
             let drafts: Vec<_> = lengths.iter().map(|&n| bytes(&mut rng, n)).collect();
-            let verified = gpu.verify(&slices(&drafts), &mut state).unwrap();
-            let found = logits(verified.logits().clone());
+            let verified = gpu.verify(&mut state, &slices(&drafts)).unwrap();
+            let found = logits(verified.answer().clone());
             drop(verified); // rejects
-            same_states(&gpu, &state, &cpus, &what);
-            let verified = gpu.verify(&slices(&drafts), &mut state).unwrap();
-            assert!(logits(verified.logits().clone()) == found, "{what}: a second verification");
+            same_states(&gpu, &mut state, &cpus, &what);
+            let verified = gpu.verify(&mut state, &slices(&drafts)).unwrap();
+            assert!(logits(verified.answer().clone()) == found, "{what}: a second verification");
             verified.accept(&accepted).unwrap();
             let mut at = 0;
             for ((cpu, draft), &count) in cpus.iter_mut().zip(&drafts).zip(&accepted) {
@@ -204,12 +205,15 @@ fn gpu_verify_accepts_any_part() {
                 }
                 at += draft.len();
             }
-            same_states(&gpu, &state, &cpus, &what);
+            same_states(&gpu, &mut state, &cpus, &what);
         }
         let too_many =
-            gpu.verify(&[b"a", b"", b"", b"", b"", b"", b""], &mut state).unwrap().accept(&[1, 1, 0, 0, 0, 0, 0]);
-        assert!(matches!(too_many, Err(CudaError::TooManyAccepted { row: 1, asked: 1, verified: 0 })), "{too_many:?}");
-        same_states(&gpu, &state, &cpus, &what);
+            gpu.verify(&mut state, &[b"a", b"", b"", b"", b"", b"", b""]).unwrap().accept(&[1, 1, 0, 0, 0, 0, 0]);
+        assert!(
+            matches!(too_many, Err(EngineError::TooManyAccepted { row: 1, asked: 1, verified: 0 })),
+            "{too_many:?}"
+        );
+        same_states(&gpu, &mut state, &cpus, &what);
     }
 }
 
@@ -219,15 +223,19 @@ fn gpu_matches_of_a_draft_are_greedy() {
     let memory = AlignedBytes::new(&file("sensor-nano", "model.mbb"));
     let blob = Blob::parse(memory.as_slice()).unwrap();
     let gpu = model(&device(), blob);
-    let mut state = gpu.state(2).unwrap();
+    let mut state = gpu.rows(2).unwrap();
     let first = logits(gpu.prefill(&[b"$GPGGA,12", b"$GPRMC,"], &mut state, Want::Last).unwrap());
     let first: Vec<u8> = first.iter().map(most_probable).collect();
     let (mut last, mut rngs) = (first.clone(), vec![Rng::new(0); 2]);
-    let mut fork = gpu.restore(&[&gpu.snapshot(&state, 0).unwrap(), &gpu.snapshot(&state, 1).unwrap()]).unwrap();
+    let mut fork = gpu.rows(2).unwrap();
+    for row in 0..2 {
+        let saved = gpu.snapshot(&mut state, row).unwrap();
+        gpu.restore(&mut fork, row, &saved).unwrap();
+    }
     let text = gpu.decode(8, &mut last, &mut rngs, &SampleOptions::GREEDY, &mut fork).unwrap();
     let mut drafts: Vec<Vec<u8>> = first.iter().zip(&text).map(|(&f, t)| [&[f], &t[..]].concat()).collect();
     drafts[1][4] ^= 1;
-    let verified = gpu.verify(&slices(&drafts), &mut state).unwrap();
+    let verified = gpu.verify(&mut state, &slices(&drafts)).unwrap();
     assert_eq!(verified.greedy_matches(&first), [9, 4]);
     verified.accept(&[9, 4]).unwrap();
     assert_eq!(state.positions(), [18, 11]);
@@ -244,26 +252,26 @@ fn gpu_long_and_many_rows() {
     // More than a block of one row: bounded memory, the same state.
     let long: Vec<u8> = text.iter().copied().cycle().take(20_001).collect();
     let mut cpus = vec![Decoder::owned(blob)];
-    let mut state = gpu.state(1).unwrap();
+    let mut state = gpu.rows(1).unwrap();
     compare_prefill(&gpu, &mut state, &mut cpus, &[long], "20,001 bytes");
     // Many rows over several blocks, ragged; each way of answering agrees.
     let rows: Vec<Vec<u8>> = (0..64).map(|row| text[row..row + (row * 37) % 300].to_vec()).collect();
     let mut cpus: Vec<_> = rows.iter().map(|_| Decoder::owned(blob)).collect();
-    let mut state = gpu.state(64).unwrap();
+    let mut state = gpu.rows(64).unwrap();
     compare_prefill(&gpu, &mut state, &mut cpus, &rows, "64 rows");
-    let mut fresh = gpu.state(64).unwrap();
+    let mut fresh = gpu.rows(64).unwrap();
     let last = logits(gpu.prefill(&slices(&rows), &mut fresh, Want::Last).unwrap());
     let mut expected = Vec::new();
     for row in rows.iter().filter(|r| !r.is_empty()) {
         expected.push(*Decoder::owned(blob).prefill(row).unwrap());
     }
     assert!(last == expected, "logits after the last byte of each row");
-    same_states(&gpu, &fresh, &cpus, "the last logits only");
-    let mut fresh = gpu.state(64).unwrap();
+    same_states(&gpu, &mut fresh, &cpus, "the last logits only");
+    let mut fresh = gpu.rows(64).unwrap();
     assert_eq!(gpu.prefill(&slices(&rows), &mut fresh, Want::Nothing).unwrap(), Answer::Nothing);
-    same_states(&gpu, &fresh, &cpus, "no logits");
+    same_states(&gpu, &mut fresh, &cpus, "no logits");
     let next: Vec<Vec<u8>> = rows.iter().map(|r| r.iter().map(|b| b.wrapping_mul(7)).collect()).collect();
-    let mut fresh = gpu.state(64).unwrap();
+    let mut fresh = gpu.rows(64).unwrap();
     let Answer::Surprise(bits) = gpu.prefill(&slices(&rows), &mut fresh, Want::Surprise(&slices(&next))).unwrap()
     else {
         panic!("no surprise")
@@ -274,7 +282,7 @@ fn gpu_long_and_many_rows() {
         expected.extend(row.iter().zip(next).map(|(&b, &next)| surprise(cpu.step(b), next)));
     }
     assert_eq!(bits, expected);
-    same_states(&gpu, &fresh, &cpus, "surprises");
+    same_states(&gpu, &mut fresh, &cpus, "surprises");
 }
 
 #[test]
@@ -288,22 +296,24 @@ fn gpu_snapshots_go_both_ways() {
     let (mut a, mut b) = (Decoder::owned(blob), Decoder::owned(blob));
     a.prefill(&text[..100]);
     b.prefill(&text[50..1000]);
-    let mut state = gpu.restore(&[&snapshot(&a), &snapshot(&b)]).unwrap();
+    let mut state = gpu.rows(2).unwrap();
+    gpu.restore(&mut state, 0, &snapshot(&a)).unwrap();
+    gpu.restore(&mut state, 1, &snapshot(&b)).unwrap();
     let mut cpus = [a, b];
-    same_states(&gpu, &state, &cpus, "restored");
+    same_states(&gpu, &mut state, &cpus, "restored");
     compare_prefill(&gpu, &mut state, &mut cpus, &[text[100..200].to_vec(), text[..3].to_vec()], "continued");
     let mut back = Decoder::owned(blob);
-    back.state_mut().restore(&gpu.snapshot(&state, 1).unwrap()).unwrap();
+    back.state_mut().restore(&gpu.snapshot(&mut state, 1).unwrap()).unwrap();
     assert_eq!(back.step(b'!'), cpus[1].step(b'!'));
     let foreign = AlignedBytes::new(&file("sensor-pico", "model.mbb"));
     let foreign = Decoder::owned(Blob::parse(foreign.as_slice()).unwrap());
-    let refused = gpu.restore(&[&snapshot(&foreign)]);
-    assert!(matches!(refused, Err(CudaError::State(StateError::ForeignModel { .. }))));
+    let refused = gpu.restore(&mut state, 0, &snapshot(&foreign));
+    assert!(matches!(refused, Err(EngineError::State(StateError::ForeignModel { .. }))));
     let other = model(&device, blob);
     assert!(matches!(other.step(b"ab", &mut state), Err(CudaError::ForeignState)));
     assert!(matches!(gpu.step(b"a", &mut state), Err(CudaError::Rows { expected: 2, found: 1 })));
-    assert!(matches!(gpu.verify(&[&[0; 33], b""], &mut state).err(), Some(CudaError::Shape { found: 33, .. })));
-    assert!(matches!(gpu.state(257).err(), Some(CudaError::Shape { found: 257, .. })));
+    assert!(matches!(gpu.verify(&mut state, &[&[0; 33], b""]).err(), Some(EngineError::LongDraft { found: 33 })));
+    assert!(matches!(gpu.rows(257).err(), Some(EngineError::Cuda(CudaError::Shape { found: 257, .. }))));
 }
 
 #[test]
@@ -322,7 +332,7 @@ fn gpu_decoding_writes_the_cores_text() {
             SampleOptions { temperature: 1, top_k: 300, top_p: 65_536 },
         ] {
             for rows in [1usize, 5] {
-                let mut state = gpu.state(rows).unwrap();
+                let mut state = gpu.rows(rows).unwrap();
                 let mut last: Vec<u8> = (0..rows as u8).collect();
                 let mut rngs: Vec<Rng> = (0..rows as u64).map(Rng::new).collect();
                 let mut cpus: Vec<_> = (0..rows).map(|_| Decoder::owned(blob)).collect();
@@ -340,7 +350,7 @@ fn gpu_decoding_writes_the_cores_text() {
                     }
                     assert_eq!((&last, &rngs), (&cpu_last, &cpu_rngs));
                 }
-                same_states(&gpu, &state, &cpus, name);
+                same_states(&gpu, &mut state, &cpus, name);
             }
         }
     }
@@ -355,11 +365,11 @@ fn gpu_twenty_runs_are_identical() {
     let rows: Vec<Vec<u8>> = (0..64).map(|row| text[row * 7..row * 7 + 100 + row].to_vec()).collect();
     let mut seen = None;
     for _ in 0..20 {
-        let mut state = gpu.state(64).unwrap();
+        let mut state = gpu.rows(64).unwrap();
         let all = logits(gpu.prefill(&slices(&rows), &mut state, Want::All).unwrap());
         let mut crc = crc32fast::Hasher::new();
         all.iter().flatten().for_each(|l| crc.update(&l.to_le_bytes()));
-        (0..64).for_each(|row| crc.update(&gpu.snapshot(&state, row).unwrap()));
+        (0..64).for_each(|row| crc.update(&gpu.snapshot(&mut state, row).unwrap()));
         let crc = crc.finalize();
         assert_eq!(*seen.get_or_insert(crc), crc);
     }
@@ -404,23 +414,23 @@ fn gpu_speed_of_the_exact_mode() {
             );
         };
         for rows in [1usize, 8] {
-            let mut state = gpu.state(rows).unwrap();
+            let mut state = gpu.rows(rows).unwrap();
             let all = vec![&text[..]; rows];
             time(&format!("prefill {rows} x 8192"), rows * 8192, &mut || {
                 gpu.prefill(&all, &mut state, Want::Nothing).unwrap();
             });
         }
         for rows in [1usize, 8, 64] {
-            let mut state = gpu.state(rows).unwrap();
+            let mut state = gpu.rows(rows).unwrap();
             let (mut last, mut rngs) = (vec![0; rows], vec![Rng::new(0); rows]);
             time(&format!("decode {rows} x 256"), rows * 256, &mut || {
                 gpu.decode(256, &mut last, &mut rngs, &SampleOptions::GREEDY, &mut state).unwrap();
             });
         }
-        let mut state = gpu.state(1).unwrap();
+        let mut state = gpu.rows(1).unwrap();
         for k in [1usize, 8, 16, 32] {
             time(&format!("verify {k}, accept {k}"), k, &mut || {
-                gpu.verify(&[&text[..k]], &mut state).unwrap().accept(&[k]).unwrap();
+                gpu.verify(&mut state, &[&text[..k]]).unwrap().accept(&[k]).unwrap();
             });
         }
     }

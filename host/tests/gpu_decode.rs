@@ -8,8 +8,9 @@ use gpu_models::{Noise, checkpoint, shapes};
 
 use mambabyte_core::{Dims, Norm};
 use mambabyte_host::Checkpoint;
-use mambabyte_host::cuda::{Answer, Device, GpuModel, Precision};
+use mambabyte_host::cuda::{Device, GpuModel};
 use mambabyte_host::dequantize::round_rows;
+use mambabyte_host::engine::{Answer, Engine, Precision};
 
 /// As the kernel rounds what it multiplies weights with, or not at all.
 fn operand(values: impl Iterator<Item = f64>, rounded: bool) -> Vec<f64> {
@@ -93,7 +94,7 @@ fn gpu_decode_errs_by_rounded_operands_alone() {
             let source = checkpoint(dims, 77 + index as u64);
             let gpu = GpuModel::load(&device, &source, precision).unwrap_or_else(|e| panic!("{e}"));
             let model = if precision == Precision::I8 { round_rows(&source).checkpoint } else { source };
-            let mut state = gpu.state(1).unwrap();
+            let mut state = gpu.rows(1).unwrap();
             let mut found = Vec::new();
             for &byte in &bytes {
                 match gpu.step(&[byte], &mut state).unwrap() {

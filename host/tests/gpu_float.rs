@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use mambabyte_core::{Blob, Rng, SampleOptions, VOCAB, sample};
 use mambabyte_host::align::AlignedBytes;
-use mambabyte_host::cuda::{Answer, CudaError, Device, GpuModel, GpuState, Precision, Want, evaluate};
+use mambabyte_host::bpb::evaluate;
+use mambabyte_host::cuda::{CudaError, Device, GpuModel, GpuState};
 use mambabyte_host::dequantize::{dequantize, round_rows};
+use mambabyte_host::engine::{Answer, Engine, EngineError, Precision, Want};
 use mambabyte_host::model::{Model, Session, logit_units};
 use mambabyte_host::{Checkpoint, bpb};
 
@@ -121,7 +123,7 @@ fn gpu_float_states_are_handed_over() {
             let source = checkpoint(dims, 77 + index as u64);
             let (gpu, model) = (load(&device, &source, precision), reference(&source, precision));
             let what = format!("{precision} {dims:?}");
-            let mut state = gpu.state(3).unwrap();
+            let mut state = gpu.rows(3).unwrap();
             let mut cpus = Cpus { sessions: vec![model.session(); 3], error: Error::default() };
 
             let parts = [text(1, 37), text(2, 1), text(3, 0)];
@@ -133,8 +135,8 @@ fn gpu_float_states_are_handed_over() {
             }
             cpus.check(&gpu, &state, &format!("{what}, stepped"));
             let drafts = [text(20, 5), text(21, 9), text(22, 0)];
-            let verified = gpu.verify(&slices(&drafts), &mut state).unwrap();
-            let found = logits(verified.logits().clone());
+            let verified = gpu.verify(&mut state, &slices(&drafts)).unwrap();
+            let found = logits(verified.answer().clone());
             verified.accept(&[5, 4, 0]).unwrap();
             let accepted = [&drafts[0][..], &drafts[1][..4], &[]];
             cpus.read(&accepted, &[&found[..5], &found[5..9]].concat());
@@ -173,7 +175,7 @@ fn gpu_float_surprise_is_that_of_the_logits() {
         assert_eq!(gpu.is_persistent(), precision != Precision::F32 && major >= 9);
         let rows = [text(1, 50), text(2, 0), text(3, 9)];
         let next = [text(4, 50), text(5, 0), text(6, 9)];
-        let (mut a, mut b) = (gpu.state(3).unwrap(), gpu.state(3).unwrap());
+        let (mut a, mut b) = (gpu.rows(3).unwrap(), gpu.rows(3).unwrap());
         let all = gpu.prefill(&slices(&rows), &mut a, Want::All).unwrap().natural_logits();
         let bits = gpu.prefill(&slices(&rows), &mut b, Want::Surprise(&slices(&next))).unwrap().bits();
         assert_eq!((all.len(), bits.len()), (59, 59));
@@ -194,14 +196,14 @@ fn gpu_float_short() {
     for precision in FLOATS {
         let (gpu, model) = (load(&device, &source, precision), reference(&source, precision));
         let mut cpus = Cpus { sessions: vec![model.session(); 2], error: Error::default() };
-        let mut state = gpu.state(2).unwrap();
+        let mut state = gpu.rows(2).unwrap();
         let rows = [text(1, 33), text(2, 7)];
         cpus.read(&slices(&rows), &logits(gpu.prefill(&slices(&rows), &mut state, Want::All).unwrap()));
         gpu.prefill(&[b"", b"x"], &mut state, Want::Surprise(&[b"", b"y"])).unwrap();
         feed(&mut cpus.sessions[1], b"x");
         cpus.read(&[b"a", b"b"], &logits(gpu.step(b"ab", &mut state).unwrap()));
-        let verified = gpu.verify(&[b"draft", b"dr"], &mut state).unwrap();
-        let found = logits(verified.logits().clone());
+        let verified = gpu.verify(&mut state, &[b"draft", b"dr"]).unwrap();
+        let found = logits(verified.answer().clone());
         verified.accept(&[3, 0]).unwrap();
         cpus.read(&[b"dra", b""], &found[..3]);
         for options in [SampleOptions::GREEDY, SampleOptions { top_k: 9, ..SampleOptions::default() }] {
@@ -228,14 +230,14 @@ fn gpu_float_verify_is_stepping_bit_for_bit() {
                 let accepted_of: [fn(usize) -> usize; 4] = [|_| 0, |n| n / 2, |n| n.saturating_sub(1), |n| n];
                 for accepted_of in accepted_of {
                     let what = format!("{precision} {dims:?}, drafts of {lengths:?}");
-                    let (mut a, mut b) = (gpu.state(3).unwrap(), gpu.state(3).unwrap());
+                    let (mut a, mut b) = (gpu.rows(3).unwrap(), gpu.rows(3).unwrap());
                     for state in [&mut a, &mut b] {
                         gpu.prefill(&[b"abcde", b"", b"x"], state, Want::Nothing).unwrap();
                     }
                     // A rejected draft leaves no trace.
-                    drop(gpu.verify(&slices(&drafts), &mut a).unwrap());
-                    let verified = gpu.verify(&slices(&drafts), &mut a).unwrap();
-                    let found = logits(verified.logits().clone());
+                    drop(gpu.verify(&mut a, &slices(&drafts)).unwrap());
+                    let verified = gpu.verify(&mut a, &slices(&drafts)).unwrap();
+                    let found = logits(verified.answer().clone());
                     let counts = lengths.map(accepted_of);
                     verified.accept(&counts).unwrap();
                     // All rows step at once; one that has accepted enough is put back.
@@ -276,23 +278,23 @@ fn gpu_float_batches_are_single_streams_bit_for_bit() {
             gpu.decode(6, &mut first.to_vec(), &mut rngs, &SampleOptions::GREEDY, state).unwrap()
         };
         for rows in [1, 2, 7, 8, 9, 31, 32, 33, 70, 256] {
-            let mut state = gpu.state(rows).unwrap();
+            let mut state = gpu.rows(rows).unwrap();
             let first = text(8, rows);
             let found = decode(&mut state, &first);
             for row in [0, rows / 2, rows - 1] {
-                let mut alone = gpu.state(1).unwrap();
+                let mut alone = gpu.rows(1).unwrap();
                 assert_eq!(found[row], decode(&mut alone, &first[row..=row])[0], "{precision}, row {row} of {rows}");
                 assert_eq!(gpu.read_row(&state, row).unwrap(), gpu.read_row(&alone, 0).unwrap());
             }
         }
         // 64 drafts of 32 bytes, in many launches.
-        let mut state = gpu.state(64).unwrap();
+        let mut state = gpu.rows(64).unwrap();
         let drafts: Vec<Vec<u8>> = (0..64).map(|row| text(row, 32)).collect();
-        let verified = gpu.verify(&slices(&drafts), &mut state).unwrap();
-        let found = logits(verified.logits().clone());
+        let verified = gpu.verify(&mut state, &slices(&drafts)).unwrap();
+        let found = logits(verified.answer().clone());
         verified.accept(&[31; 64]).unwrap();
         for row in [0, 40, 63] {
-            let mut alone = gpu.state(1).unwrap();
+            let mut alone = gpu.rows(1).unwrap();
             let mut expected = Vec::new();
             for (k, &byte) in drafts[row].iter().enumerate() {
                 if k == 31 {
@@ -315,12 +317,15 @@ fn gpu_float_decoding_writes_the_samplers_text() {
         let gpu = load(&device, &source, precision);
         for options in [
             SampleOptions::GREEDY,
+            SampleOptions::default(),
+            SampleOptions { temperature: 1, top_k: 256, top_p: 65_536 },
+            SampleOptions { temperature: u32::MAX, top_k: 255, top_p: 0 },
             SampleOptions { temperature: 45_875, top_k: 50, top_p: 62_259 },
             SampleOptions { temperature: 65_536, top_k: 0, top_p: 30_000 },
             SampleOptions { temperature: 131_072, top_k: 3, top_p: 65_536 },
         ] {
             for rows in [1usize, 5, 40] {
-                let (mut a, mut b) = (gpu.state(rows).unwrap(), gpu.state(rows).unwrap());
+                let (mut a, mut b) = (gpu.rows(rows).unwrap(), gpu.rows(rows).unwrap());
                 let mut last: Vec<u8> = (0..rows as u8).collect();
                 let mut rngs: Vec<Rng> = (0..rows as u64).map(Rng::new).collect();
                 let (mut cpu_last, mut cpu_rngs) = (last.clone(), rngs.clone());
@@ -344,7 +349,7 @@ fn gpu_float_decoding_writes_the_samplers_text() {
     }
 }
 
-/// Draws inside of the persistent kernel: the same however many bytes a call writes, others by seed; their frequencies.
+/// Draws are the same however many bytes a call writes, others by seed; their frequencies.
 #[test]
 #[ignore = "needs a GPU"]
 fn gpu_float_draws_repeat_themselves() {
@@ -354,7 +359,7 @@ fn gpu_float_draws_repeat_themselves() {
     for precision in FLOATS {
         let gpu = load(&device, &source, precision);
         let run = |counts: &[usize], seed: u64| {
-            let mut state = gpu.state(3).unwrap();
+            let mut state = gpu.rows(3).unwrap();
             let (mut last, mut rngs) = (b"abc".to_vec(), vec![Rng::new(seed); 3]);
             let mut text = vec![Vec::new(); 3];
             for &count in counts {
@@ -371,17 +376,50 @@ fn gpu_float_draws_repeat_themselves() {
         assert!(run(&[1, 2, 700, 797], 5) == first, "{precision}: many calls, or one");
         assert_ne!(run(&[1500], 6).0, first.0);
         // The most probable first byte comes about as often as it should.
-        let gpu_first = logits(gpu.step(b"a", &mut gpu.state(1).unwrap()).unwrap())[0];
+        let gpu_first = logits(gpu.step(b"a", &mut gpu.rows(1).unwrap()).unwrap())[0];
         let weights = gpu_first.map(|l| f64::from(l / 0.8).exp());
         let best = (0..VOCAB).max_by(|&a, &b| weights[a].total_cmp(&weights[b])).unwrap();
         let expected = weights[best] / weights.iter().sum::<f64>() * 2000.0;
         let hits = (0..2000).filter(|&seed| {
             let (mut last, mut rngs) = ([b'a'], [Rng::new(seed)]);
-            gpu.decode(1, &mut last, &mut rngs, &options, &mut gpu.state(1).unwrap()).unwrap();
+            gpu.decode(1, &mut last, &mut rngs, &options, &mut gpu.rows(1).unwrap()).unwrap();
             usize::from(last[0]) == best
         });
         let hits = hits.count() as f64;
         assert!((hits - expected).abs() < 6.0 * expected.sqrt().max(1.0), "{precision}: {hits} of 2000, {expected:.1}");
+    }
+}
+
+/// A row's text is that of its own generator: alone, or beside 39 others, or among other ones. To keep all 256 is to cut
+/// nothing.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_text_of_a_row_does_not_depend_on_its_neighbours() {
+    let device = device();
+    let source = checkpoint(dims(128, 4, 256, 16, 4, 8), 12);
+    let all = SampleOptions { temperature: 60_000, ..SampleOptions::default() };
+    let seeds: Vec<u64> = (100..140).collect();
+    for precision in FLOATS {
+        let gpu = load(&device, &source, precision);
+        let write = |seeds: &[u64], options: &SampleOptions| {
+            let mut state = gpu.rows(seeds.len()).unwrap();
+            let mut last: Vec<u8> = seeds.iter().map(|&seed| seed as u8).collect();
+            let mut rngs: Vec<Rng> = seeds.iter().map(|&seed| Rng::new(seed)).collect();
+            let text = gpu.decode(200, &mut last, &mut rngs, options, &mut state).unwrap();
+            (text, rngs)
+        };
+        let together = write(&seeds, &all);
+        assert!(together.0.windows(2).all(|pair| pair[0] != pair[1]), "{precision}");
+        assert_eq!(write(&seeds, &SampleOptions { top_k: 256, ..all }), together, "{precision}");
+        let backwards: Vec<u64> = seeds.iter().rev().copied().collect();
+        let (text, _) = write(&backwards, &all);
+        assert!(text.iter().rev().eq(&together.0), "{precision}: rows in another order");
+        if gpu.is_persistent() {
+            // The products of single steps are the same for any number of rows.
+            for (row, seed) in seeds.iter().enumerate() {
+                assert_eq!(write(&[*seed], &all).0[0], together.0[row], "{precision}, row {row} alone");
+            }
+        }
     }
 }
 
@@ -395,11 +433,11 @@ fn gpu_float_twenty_runs_are_identical() {
         let gpu = load(&device, &source, precision);
         let mut first = None;
         for run in 0..20 {
-            let mut state = gpu.state(20).unwrap();
+            let mut state = gpu.rows(20).unwrap();
             let mut all = logits(gpu.prefill(&slices(&rows), &mut state, Want::All).unwrap());
             all.extend(logits(gpu.step(&[7; 20], &mut state).unwrap()));
-            let verified = gpu.verify(&vec![&b"draft"[..]; 20], &mut state).unwrap();
-            all.extend(logits(verified.logits().clone()));
+            let verified = gpu.verify(&mut state, &vec![&b"draft"[..]; 20]).unwrap();
+            all.extend(logits(verified.answer().clone()));
             verified.accept(&[3; 20]).unwrap();
             let states: Vec<Vec<f32>> = (0..20).map(|row| gpu.read_row(&state, row).unwrap()).collect();
             assert!(first.get_or_insert((all.clone(), states.clone())) == &(all, states), "{precision}, run {run}");
@@ -418,12 +456,12 @@ fn gpu_float_a_million_bytes_in_bounded_memory() {
     let long = text(3, 1_000_000);
     let (gpu, model) = (load(&device, &source, Precision::F32), reference(&source, Precision::F32));
     let free = || device.context().mem_get_info().unwrap().0;
-    let mut state = gpu.state(1).unwrap();
+    let mut state = gpu.rows(1).unwrap();
     device.synchronize().unwrap();
     let before = free();
     gpu.prefill(&[&long[..CHUNK]], &mut state, Want::Nothing).unwrap();
     let chunk = before - free();
-    let mut state = gpu.state(1).unwrap();
+    let mut state = gpu.rows(1).unwrap();
     gpu.prefill(&[&long], &mut state, Want::Nothing).unwrap();
     let all = before - free();
     // Weights of the activations: residual, norm, x, z, u, delta, B, C, dt in f32.
@@ -454,7 +492,7 @@ fn gpu_float_from_a_blob() {
         let expected = of(&exact);
         for precision in FLOATS {
             let gpu = GpuModel::load(&device, blob, precision).unwrap();
-            let mut state = gpu.state(2).unwrap();
+            let mut state = gpu.rows(2).unwrap();
             let mut cpus = Cpus { sessions: vec![model.session(); 2], error: Error::default() };
             let rows: [&[u8]; 2] = [&golden[..300], &golden[100..150]];
             cpus.read(&rows, &logits(gpu.prefill(&rows, &mut state, Want::All).unwrap()));
@@ -479,7 +517,7 @@ fn gpu_float_rows_go_in_and_out() {
     let gpu = load(&device, &source, Precision::F32);
     let mut cpu = model.session();
     feed(&mut cpu, b"what a CPU has read");
-    let mut state = gpu.state(3).unwrap();
+    let mut state = gpu.rows(3).unwrap();
     gpu.write_row(&mut state, 1, cpu.state(), 19).unwrap();
     assert_eq!(gpu.read_row(&state, 1).unwrap(), cpu.state());
     assert!(gpu.read_row(&state, 2).unwrap().iter().all(|&v| v == 0.0));
@@ -499,7 +537,7 @@ fn gpu_float_refusals() {
     let source = checkpoint(dims(64, 1, 128, 16, 4, 4), 12);
     let models = FLOATS.map(|precision| load(&device, &source, precision));
     for (index, gpu) in models.iter().enumerate() {
-        let mut state = gpu.state(1).unwrap();
+        let mut state = gpu.rows(1).unwrap();
         for (other_index, other) in models.iter().enumerate() {
             let foreign = |result: Result<(), CudaError>| {
                 matches!(result, Err(CudaError::ForeignState)) != (index == other_index)
@@ -507,20 +545,21 @@ fn gpu_float_refusals() {
             assert!(foreign(other.prefill(&[b"a"], &mut state, Want::Nothing).map(drop)));
             assert!(foreign(other.step(b"a", &mut state).map(drop)));
             assert!(foreign(other.read_row(&state, 0).map(drop)));
-            assert!(foreign(other.verify(&[b"a"], &mut state).map(drop)));
+            let refused = other.verify(&mut state, &[b"a"]).map(drop);
+            assert!(matches!(refused, Err(EngineError::ForeignRows)) != (index == other_index));
             let greedy = SampleOptions::GREEDY;
             assert!(foreign(other.decode(1, &mut [0], &mut [Rng::new(0)], &greedy, &mut state).map(drop)));
         }
         assert!(matches!(gpu.step(b"ab", &mut state), Err(CudaError::Rows { expected: 1, found: 2 })));
-        assert!(matches!(gpu.verify(&[b"a", b"b"], &mut state).err(), Some(CudaError::Rows { .. })));
-        assert!(matches!(gpu.verify(&[&[0; 33]], &mut state).err(), Some(CudaError::Shape { found: 33, .. })));
+        assert!(matches!(gpu.verify(&mut state, &[b"a", b"b"]).err(), Some(EngineError::Rows { .. })));
+        assert!(matches!(gpu.verify(&mut state, &[&[0; 33]]).err(), Some(EngineError::LongDraft { found: 33 })));
         assert!(matches!(
-            gpu.verify(&[b"ab"], &mut state).unwrap().accept(&[3]),
-            Err(CudaError::TooManyAccepted { .. })
+            gpu.verify(&mut state, &[b"ab"]).unwrap().accept(&[3]),
+            Err(EngineError::TooManyAccepted { .. })
         ));
-        assert!(matches!(gpu.snapshot(&state, 0), Err(CudaError::Precision { .. })));
-        assert!(matches!(gpu.restore(&[b""]).err(), Some(CudaError::Precision { .. })));
-        assert!(matches!(gpu.state(257).err(), Some(CudaError::Shape { found: 257, .. })));
+        assert!(matches!(gpu.snapshot(&mut state, 0), Err(EngineError::NotIntegers { .. })));
+        assert!(matches!(gpu.restore(&mut state, 0, b""), Err(EngineError::NotIntegers { .. })));
+        assert!(matches!(gpu.rows(257).err(), Some(EngineError::Cuda(CudaError::Shape { found: 257, .. }))));
     }
     assert!(GpuModel::load(&device, &source, Precision::Exact).is_err_and(|e| e.to_string().contains("needs a blob")));
     let mut damaged = source;

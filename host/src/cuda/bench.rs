@@ -8,7 +8,8 @@ use mambabyte_core::{Dims, Norm, Rng, SampleOptions, VOCAB};
 use super::float::buffer::{Buffer, Element, to_bf16};
 use super::float::gemm::{Blas, Product};
 use super::float::scan::{Scan, ScanArgs, ScanShape};
-use super::{CudaError, Device, GpuModel, Want};
+use super::{CudaError, Device, GpuModel};
+use crate::engine::Want;
 use crate::{Checkpoint, Layer};
 
 /// Numbers for weights and inputs, from the core's generator.
@@ -125,7 +126,7 @@ pub fn product_rate(device: &Arc<Device>) -> Result<f64, CudaError> {
     let blas = Blas::new(device)?;
     let (w, x, y) = (device.address(&w), device.address(&x), device.address(&y));
     // SAFETY: three matrices of N x N, made above.
-    let ms = median(device, 15, || unsafe { blas.run(product, w, x, y) })?;
+    let ms = median(device, 15, || unsafe { blas.run(device, product, w, x, y) })?;
     Ok(2.0 * (N * N * N) as f64 / f64::from(ms) * 1e3)
 }
 
@@ -198,7 +199,7 @@ pub fn prefill(model: &GpuModel, rows: usize, steps: usize) -> Result<f32, CudaE
     let mut random = Numbers::new(4);
     let texts: Vec<Vec<u8>> = (0..rows).map(|_| (0..steps).map(|_| random.next_u64() as u8).collect()).collect();
     let rows: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-    let mut state = model.state(rows.len())?;
+    let mut state = model.zero_states(rows.len())?;
     median(model.device(), 7, || model.prefill(&rows, &mut state, Want::Nothing).map(|_| ()))
 }
 
@@ -207,7 +208,7 @@ pub fn prefill(model: &GpuModel, rows: usize, steps: usize) -> Result<f32, CudaE
 /// # Errors
 /// Those of [`GpuModel::decode`].
 pub fn decode(model: &GpuModel, rows: usize, count: usize) -> Result<f32, CudaError> {
-    let mut state = model.state(rows)?;
+    let mut state = model.zero_states(rows)?;
     let (mut last, mut rngs) = (vec![b'a'; rows], vec![Rng::new(1); rows]);
     let ms = median(model.device(), 5, || {
         model.decode(count, &mut last, &mut rngs, &SampleOptions::GREEDY, &mut state).map(|_| ())
@@ -218,11 +219,11 @@ pub fn decode(model: &GpuModel, rows: usize, count: usize) -> Result<f32, CudaEr
 /// Milliseconds of the verification of `bytes` drafted bytes of one stream, with the copies of bytes and logits.
 ///
 /// # Errors
-/// Those of [`GpuModel::verify`].
+/// Those of the verification.
 pub fn verify(model: &GpuModel, bytes: usize) -> Result<f32, CudaError> {
-    let mut state = model.state(1)?;
+    let mut state = model.zero_states(1)?;
     let draft = vec![b'a'; bytes];
-    median(model.device(), 25, || model.verify(&[&draft], &mut state).map(drop))
+    median(model.device(), 25, || model.score(&[&draft], &mut state).map(drop))
 }
 
 /// The shape `d_model` x `n_layer` of mamba-ssm's models.

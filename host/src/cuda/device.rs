@@ -1,4 +1,11 @@
 //! A GPU: found, checked, with one stream that all work of this crate goes through, in order.
+//!
+//! Models and their device are `Sync`: threads may call them at the same time. What each launches, copies, allocates and
+//! frees (also by dropping a state) goes to the one stream, in the order of the calls of the driver, which is thread-safe.
+//! A stream that captures a graph is the exception: it would record what other threads send to it meanwhile, and refuse
+//! their waits. So a capture has a stream of its own, that only the capturing thread knows, and its graph is then launched on
+//! the one stream as all other work is. A lock around the calls of a model would not do instead: states are freed when they
+//! are dropped, outside of any call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +24,8 @@ const DRIVER: i32 = 13_000;
 pub struct Device {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
-    modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
-    name: String,
+    modules: Arc<Mutex<HashMap<&'static str, Arc<CudaModule>>>>,
+    name: Arc<str>,
     sms: u32,
 }
 
@@ -88,7 +95,7 @@ impl Device {
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream()?;
         let sms = context.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
-        Ok(Arc::new(Self { context, stream, modules: Mutex::default(), name, sms }))
+        Ok(Arc::new(Self { context, stream, modules: Arc::default(), name: name.into(), sms }))
     }
 
     /// What the driver calls it.
@@ -161,6 +168,29 @@ impl Device {
         Ok(slice)
     }
 
+    /// Copies `len` elements of a buffer from one place of it to another, which do not overlap.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] if they are not in the buffer, the driver's.
+    pub(crate) fn copy_within<T: DeviceRepr>(
+        &self,
+        slice: &mut CudaSlice<T>,
+        from: usize,
+        to: usize,
+        len: usize,
+    ) -> Result<(), CudaError> {
+        let (end, limit) = (from.max(to) + len, slice.len());
+        if end > limit || from.abs_diff(to) < len {
+            return Err(CudaError::Shape { name: "end of a copy", found: end, limit });
+        }
+        self.context.bind_to_thread()?;
+        let at = |index: usize| self.address(slice) + (index * size_of::<T>()) as u64;
+        // SAFETY: both places are in the buffer and apart, and it is borrowed; the copy is in the order of the one stream.
+        Ok(unsafe {
+            cudarc::driver::result::memcpy_dtod_async(at(to), at(from), len * size_of::<T>(), self.stream.cu_stream())
+        }?)
+    }
+
     fn out_of_memory(&self, what: &'static str, need: usize, error: cudarc::driver::DriverError) -> CudaError {
         if is_out_of_memory(&error) {
             let free = self.context.mem_get_info().map_or(0, |(free, _)| free);
@@ -178,22 +208,54 @@ impl Device {
         Ok(self.stream.synchronize()?)
     }
 
-    /// The launches of `enqueue` as a graph; nothing runs yet.
+    /// The launches of `enqueue` as a graph; nothing runs yet. `enqueue` gets this GPU with the stream that captures, and
+    /// launches nowhere else; what it launches on exists already, since memory allocated while capturing would be the
+    /// graph's.
     ///
     /// # Errors
     /// Those of `enqueue`, the driver's.
-    pub(crate) fn capture(&self, enqueue: impl FnOnce() -> Result<(), CudaError>) -> Result<CudaGraph, CudaError> {
-        self.stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
-        let launched = enqueue();
+    pub(crate) fn capture(&self, enqueue: impl FnOnce(&Self) -> Result<(), CudaError>) -> Result<Graph, CudaError> {
+        let stream = self.context.new_stream()?;
+        stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
+        let capturing = Self {
+            context: self.context.clone(),
+            stream: stream.clone(),
+            modules: self.modules.clone(),
+            name: self.name.clone(),
+            sms: self.sms,
+        };
+        let launched = enqueue(&capturing);
         // Ended in any case: a stream that captures does nothing else.
-        let graph = self.stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
         launched?;
-        graph?.ok_or(CudaError::Driver(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE)))
+        let graph = graph?.ok_or(CudaError::Driver(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE)))?;
+        Ok(Graph { graph })
     }
 
     /// Address of a buffer, for the parameters of a kernel. The buffer must outlive the launch; since frees go through
     /// the same stream, it is enough that it lives until the launch has been made.
     pub(crate) fn address<T>(&self, slice: &CudaSlice<T>) -> u64 {
         slice.device_ptr(&self.stream).0
+    }
+}
+
+/// Launches that were captured, to be made again at once.
+pub(crate) struct Graph {
+    graph: CudaGraph,
+}
+
+// SAFETY: the driver's graphs may be used by any thread, one at a time; `launch` takes `&mut self`.
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Launches all of it on the stream of `device`, where what it works on has been written.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) fn launch(&mut self, device: &Device) -> Result<(), CudaError> {
+        device.context.bind_to_thread()?;
+        // SAFETY: the graph is of this context and alive. Its launches were made with buffers that its owner keeps as long
+        // as it keeps the graph, and frees through the same stream.
+        Ok(unsafe { cudarc::driver::result::graph::launch(self.graph.cu_graph_exec(), device.stream.cu_stream()) }?)
     }
 }

@@ -2,7 +2,6 @@
 
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::CUresult;
-use mambabyte_core::StateError;
 
 /// Why the GPU was not used, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +81,31 @@ pub enum CudaError {
         /// The driver's reason.
         source: DriverError,
     },
+    /// A kernel whose blocks wait for each other, and one of them in vain. The states that the call should have moved are
+    /// lost; the model and all others go on.
+    #[error(
+        "kernel {kernel} ({shape}) gave up: block {block} waited in vain for {waited}; the states of this call are lost, \
+         the model is not"
+    )]
+    GaveUp {
+        /// Name of the kernel.
+        kernel: &'static str,
+        /// The model's shape.
+        shape: String,
+        /// The block that was the first to give up.
+        block: u64,
+        /// What for.
+        waited: &'static str,
+    },
+    /// A kernel failed in a way that ends the GPU's context: every later call in this process fails too.
+    #[error(
+        "a kernel failed ({0}): no model of this process can use the GPU any more; end the process, and run it with \
+         compute-sanitizer or CUDA_LAUNCH_BLOCKING=1 to see which kernel it was"
+    )]
+    Lost(DriverError),
     /// Any other call of the driver.
     #[error("the NVIDIA driver: {0}")]
-    Driver(#[from] DriverError),
+    Driver(DriverError),
     /// Any call of cuBLASLt.
     #[error("cuBLASLt, {what}: {reason}")]
     Blas {
@@ -125,19 +146,12 @@ pub enum CudaError {
     /// The state belongs to another model or another precision.
     #[error("the state belongs to another model or precision")]
     ForeignState,
-    /// More bytes accepted than were verified.
-    #[error("row {row}: {asked} bytes accepted, {verified} were verified")]
-    TooManyAccepted {
-        /// The row.
-        row: usize,
-        /// Bytes asked for.
-        asked: usize,
-        /// Bytes drafted.
-        verified: usize,
-    },
-    /// A snapshot that does not fit.
-    #[error(transparent)]
-    State(#[from] StateError),
+}
+
+impl From<DriverError> for CudaError {
+    fn from(error: DriverError) -> Self {
+        if is_sticky(&error) { Self::Lost(error) } else { Self::Driver(error) }
+    }
 }
 
 impl CudaError {
@@ -157,4 +171,35 @@ impl CudaError {
 /// Whether the driver ran out of memory.
 pub(crate) fn is_out_of_memory(error: &DriverError) -> bool {
     error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY
+}
+
+/// Whether the context of the process is lost with it.
+const fn is_sticky(error: &DriverError) -> bool {
+    matches!(
+        error.0,
+        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+            | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
+            | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
+            | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | CUresult::CUDA_ERROR_INVALID_PC
+            | CUresult::CUDA_ERROR_LAUNCH_FAILED
+            | CUresult::CUDA_ERROR_ASSERT
+            | CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_context_is_not_any_error_of_the_driver() {
+        let of = |code| CudaError::from(DriverError(code));
+        assert!(matches!(of(CUresult::CUDA_ERROR_LAUNCH_FAILED), CudaError::Lost(_)));
+        assert!(matches!(of(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS), CudaError::Lost(_)));
+        assert!(matches!(of(CUresult::CUDA_ERROR_INVALID_VALUE), CudaError::Driver(_)));
+        assert!(matches!(of(CUresult::CUDA_ERROR_OUT_OF_MEMORY), CudaError::Driver(_)));
+    }
 }

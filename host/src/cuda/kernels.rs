@@ -104,6 +104,10 @@ impl Kernel {
         Self { name, function }
     }
 
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Lets launches ask for `bytes` of shared memory; more than 48 KiB must be asked for before.
     ///
     /// # Errors

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mambabyte_core::{Blob, Dims, Fingerprint, Rng, SampleOptions, VOCAB};
+use mambabyte_core::{Blob, Dims, Fingerprint, Rng, SampleOptions, State, VOCAB};
 
 use super::device::Device;
 use super::error::CudaError;
 use super::exact::{ExactState, ExactWeights};
 use super::float::{FloatModel, Values};
-use super::state::{Engine as StateEngine, GpuState};
-use super::verify::Verified;
-use super::{Batch, Precision};
+use super::state::{GpuState, Memory};
+use super::{Answer, Batch, Precision, Want};
 use crate::checkpoint::Checkpoint;
 use crate::dequantize::dequantize;
 
@@ -37,66 +36,17 @@ impl<'a> From<&'a Checkpoint> for Source<'a> {
     }
 }
 
-/// What a call returns of the bytes that it reads.
-#[derive(Clone, Copy, Debug)]
-pub enum Want<'a> {
-    /// Nothing: only the state moves.
-    Nothing,
-    /// The logits after the last byte of each row that has one.
-    Last,
-    /// The logits after every byte.
-    All,
-    /// What the byte that follows each byte costs. The following bytes are given, as many as are read: for a text, the
-    /// text without its first byte and then any byte.
-    Surprise(&'a [&'a [u8]]),
-}
-
-/// What was asked for by [`Want`], row after row, in each row by time.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    /// Nothing was asked for.
-    Nothing,
-    /// Of an exact model: log2 units, Q16.
-    Logits(Vec<mambabyte_core::Logits>),
-    /// Of a float model: natural logits.
-    FloatLogits(Vec<[f32; VOCAB]>),
-    /// Of an exact model: bits in Q16, those of [`mambabyte_core::surprise`].
-    Surprise(Vec<u32>),
-    /// Of a float model: bits.
-    FloatSurprise(Vec<f32>),
-}
-
-impl Answer {
-    /// Bits that each byte cost, from either kind of surprise; empty for every other answer.
-    pub fn bits(&self) -> Vec<f64> {
-        match self {
-            Self::Surprise(bits) => bits.iter().map(|&b| f64::from(b) / 65_536.0).collect(),
-            Self::FloatSurprise(bits) => bits.iter().map(|&b| f64::from(b)).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Natural logits, from either kind; empty for every other answer.
-    pub fn natural_logits(&self) -> Vec<[f64; VOCAB]> {
-        match self {
-            Self::Logits(all) => all.iter().map(|l| l.map(|l| f64::from(l) * mambabyte_core::LOGIT_SCALE)).collect(),
-            Self::FloatLogits(all) => all.iter().map(|l| l.map(f64::from)).collect(),
-            _ => Vec::new(),
-        }
-    }
-}
-
 /// Weights in the memory of a GPU.
 pub struct GpuModel {
     device: Arc<Device>,
     dims: Dims,
     precision: Precision,
     id: u64,
-    engine: Engine,
+    weights: Weights,
 }
 
 /// The weights by precision.
-enum Engine {
+enum Weights {
     Exact(Box<ExactWeights>),
     Float(Box<FloatModel>),
 }
@@ -124,12 +74,12 @@ impl GpuModel {
         precision: Precision,
     ) -> Result<Self, CudaError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let float = |values: &Values<'_>| -> Result<Engine, CudaError> {
-            Ok(Engine::Float(Box::new(FloatModel::load(device, values, precision)?)))
+        let float = |values: &Values<'_>| -> Result<Weights, CudaError> {
+            Ok(Weights::Float(Box::new(FloatModel::load(device, values, precision)?)))
         };
-        let (dims, engine) = match (source.into(), precision) {
+        let (dims, weights) = match (source.into(), precision) {
             (Source::Blob(blob), Precision::Exact) => {
-                (*blob.dims(), Engine::Exact(Box::new(ExactWeights::load(device, &blob)?)))
+                (*blob.dims(), Weights::Exact(Box::new(ExactWeights::load(device, &blob)?)))
             }
             (Source::Checkpoint(_), Precision::Exact) => {
                 return Err(CudaError::Precision { precision, needs: "a blob (.mbb)" });
@@ -139,7 +89,7 @@ impl GpuModel {
         };
         // What has been copied from pageable memory is there.
         device.synchronize()?;
-        Ok(Self { device: device.clone(), dims, precision, id: NEXT.fetch_add(1, Ordering::Relaxed), engine })
+        Ok(Self { device: device.clone(), dims, precision, id: NEXT.fetch_add(1, Ordering::Relaxed), weights })
     }
 
     /// The GPU.
@@ -159,75 +109,92 @@ impl GpuModel {
 
     /// Names the blob, if the model is one in integers.
     pub const fn fingerprint(&self) -> Option<Fingerprint> {
-        match &self.engine {
-            Engine::Exact(weights) => Some(weights.model.fingerprint()),
-            Engine::Float(_) => None,
+        match &self.weights {
+            Weights::Exact(weights) => Some(weights.model.fingerprint()),
+            Weights::Float(_) => None,
         }
     }
 
     /// Whether decoding and verification are one persistent kernel: in bf16 and i8, from compute capability 9.0 on, if a
     /// block of the shape fits a multiprocessor. Else they are a graph of launches.
     pub fn is_persistent(&self) -> bool {
-        match &self.engine {
-            Engine::Exact(_) => false,
-            Engine::Float(model) => model.is_persistent(),
+        match &self.weights {
+            Weights::Exact(_) => false,
+            Weights::Float(model) => model.is_persistent(),
         }
     }
 
     /// Bytes of weights that one pass of the persistent kernel reads; 0 without it.
     pub fn pass_bytes(&self) -> usize {
-        match &self.engine {
-            Engine::Exact(_) => 0,
-            Engine::Float(model) => model.pass_bytes(),
+        match &self.weights {
+            Weights::Exact(_) => 0,
+            Weights::Float(model) => model.pass_bytes(),
         }
+    }
+
+    pub(super) const fn id(&self) -> u64 {
+        self.id
     }
 
     /// The zero states of `rows` streams, `1..=256`.
     ///
     /// # Errors
     /// [`CudaError::Shape`], [`CudaError::OutOfMemory`].
-    pub fn state(&self, rows: usize) -> Result<GpuState, CudaError> {
+    pub(super) fn zero_states(&self, rows: usize) -> Result<GpuState, CudaError> {
         if rows == 0 || rows > 256 {
             return Err(CudaError::Shape { name: "number of rows", found: rows, limit: 256 });
         }
-        let engine = match &self.engine {
-            Engine::Exact(weights) => StateEngine::Exact(Box::new(ExactState::new(&self.device, weights, rows)?)),
-            Engine::Float(model) => StateEngine::Float(Box::new(model.state(rows)?)),
+        let memory = match &self.weights {
+            Weights::Exact(weights) => Memory::Exact(Box::new(ExactState::new(&self.device, weights, rows)?)),
+            Weights::Float(model) => Memory::Float(Box::new(model.state(rows)?)),
         };
-        Ok(GpuState { model: self.id, positions: vec![0; rows], engine })
+        Ok(GpuState { model: self.id, positions: vec![0; rows], drafted: None, memory })
     }
 
-    /// States that go on from snapshots, one for each row.
-    ///
-    /// # Errors
-    /// [`CudaError::State`] as [`mambabyte_core::State::restore`] has it; [`CudaError::Precision`] if the model is no
-    /// blob in integers.
-    pub fn restore(&self, snapshots: &[&[u8]]) -> Result<GpuState, CudaError> {
-        let mut state = self.state(snapshots.len())?;
-        match (&self.engine, &mut state.engine) {
-            (Engine::Exact(weights), StateEngine::Exact(exact)) => {
-                state.positions = exact.restore(&self.device, weights, snapshots)?;
+    /// The integer state of a row; `None` of a float model. The rows are of this model, the row is one of them.
+    pub(super) fn read_state(
+        &self,
+        rows: &GpuState,
+        row: usize,
+        position: u64,
+    ) -> Result<Option<State<Vec<i16>>>, CudaError> {
+        match (&self.weights, &rows.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => {
+                exact.read_row(&self.device, weights, row, position).map(Some)
             }
-            _ => return Err(self.no_snapshots()),
-        }
-        Ok(state)
-    }
-
-    /// The state of a row as the core writes it.
-    ///
-    /// # Errors
-    /// [`CudaError::ForeignState`], [`CudaError::Rows`]; [`CudaError::Precision`] if the model is no blob in integers.
-    pub fn snapshot(&self, state: &GpuState, row: usize) -> Result<Vec<u8>, CudaError> {
-        self.check(state, state.rows())?;
-        let position = *state.positions.get(row).ok_or(CudaError::Rows { expected: state.rows(), found: row + 1 })?;
-        match (&self.engine, &state.engine) {
-            (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.snapshot(&self.device, weights, row, position),
-            _ => Err(self.no_snapshots()),
+            _ => Ok(None),
         }
     }
 
-    const fn no_snapshots(&self) -> CudaError {
-        CudaError::Precision { precision: self.precision, needs: "read_row and write_row: snapshots are of integers" }
+    /// Sets the integer state of a row, which is of this model; nothing of a float model.
+    pub(super) fn write_state(
+        &self,
+        rows: &mut GpuState,
+        row: usize,
+        state: &State<Vec<i16>>,
+    ) -> Result<(), CudaError> {
+        match (&self.weights, &mut rows.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => exact.write_row(&self.device, weights, row, state),
+            _ => Err(CudaError::ForeignState),
+        }
+    }
+
+    /// Row `to` becomes a copy of row `from`, both of which are there.
+    pub(super) fn copy_row(&self, rows: &mut GpuState, from: usize, to: usize) -> Result<(), CudaError> {
+        match (&self.weights, &mut rows.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => exact.copy_row(&self.device, weights, from, to),
+            (Weights::Float(_), Memory::Float(float)) => float.memory.copy_row(&self.device, from, to),
+            _ => Err(CudaError::ForeignState),
+        }
+    }
+
+    /// Row `row`, which is there, goes back to the zero state.
+    pub(super) fn zero_row(&self, rows: &mut GpuState, row: usize) -> Result<(), CudaError> {
+        match (&self.weights, &mut rows.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => exact.zero_row(&self.device, weights, row),
+            (Weights::Float(_), Memory::Float(float)) => float.memory.zero_row(&self.device, row),
+            _ => Err(CudaError::ForeignState),
+        }
     }
 
     /// The float state of a row as [`crate::model::Session::state`] has it: per layer `[d_conv - 1, d_inner]` convolution
@@ -237,9 +204,9 @@ impl GpuModel {
     /// [`CudaError::ForeignState`], also for a model in integers, which has snapshots; [`CudaError::Rows`].
     pub fn read_row(&self, state: &GpuState, row: usize) -> Result<Vec<f32>, CudaError> {
         self.check_row(state, row)?;
-        match &state.engine {
-            StateEngine::Float(float) => float.read_row(&self.device, row),
-            StateEngine::Exact(_) => Err(CudaError::ForeignState),
+        match &state.memory {
+            Memory::Float(float) => float.read_row(&self.device, row),
+            Memory::Exact(_) => Err(CudaError::ForeignState),
         }
     }
 
@@ -249,10 +216,11 @@ impl GpuModel {
     /// As [`GpuModel::read_row`]; [`CudaError::ForeignState`] also if `values` has another length.
     pub fn write_row(&self, state: &mut GpuState, row: usize, values: &[f32], position: u64) -> Result<(), CudaError> {
         self.check_row(state, row)?;
-        match &mut state.engine {
-            StateEngine::Float(float) => float.write_row(&self.device, row, values)?,
-            StateEngine::Exact(_) => return Err(CudaError::ForeignState),
+        match &mut state.memory {
+            Memory::Float(float) => float.write_row(&self.device, row, values)?,
+            Memory::Exact(_) => return Err(CudaError::ForeignState),
         }
+        state.drafted = None;
         state.positions[row] = position;
         Ok(())
     }
@@ -277,9 +245,10 @@ impl GpuModel {
                 return Err(CudaError::Rows { expected: rows.len(), found: next.len() });
             }
         }
-        let answer = match (&self.engine, &mut state.engine) {
-            (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.prefill(&self.device, weights, rows, want)?,
-            (Engine::Float(model), StateEngine::Float(float)) => model.prefill(rows, float, want)?,
+        state.drafted = None;
+        let answer = match (&self.weights, &mut state.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => exact.prefill(&self.device, weights, rows, want)?,
+            (Weights::Float(model), Memory::Float(float)) => model.prefill(rows, float, want)?,
             _ => return Err(CudaError::ForeignState),
         };
         for (position, row) in state.positions.iter_mut().zip(rows) {
@@ -294,9 +263,10 @@ impl GpuModel {
     /// As [`GpuModel::prefill`].
     pub fn step(&self, bytes: &[u8], state: &mut GpuState) -> Result<Answer, CudaError> {
         self.check(state, bytes.len())?;
-        let answer = match (&self.engine, &mut state.engine) {
-            (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.step(&self.device, weights, bytes)?,
-            (Engine::Float(model), StateEngine::Float(float)) => float_logits(model.step(bytes, float)?),
+        state.drafted = None;
+        let answer = match (&self.weights, &mut state.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => exact.step(&self.device, weights, bytes)?,
+            (Weights::Float(model), Memory::Float(float)) => float_logits(model.step(bytes, float)?),
             _ => return Err(CudaError::ForeignState),
         };
         state.positions.iter_mut().for_each(|p| *p = p.wrapping_add(1));
@@ -306,10 +276,9 @@ impl GpuModel {
     /// Writes `count` bytes per row: reads `last`, samples, reads that, all on the GPU. `last` becomes the last byte
     /// written, which is not read yet.
     ///
-    /// In exact mode the bytes are those of [`mambabyte_core::sample()`] and `rngs` go on. So they do for float logits,
-    /// which are rounded to the units of it, but for one case: the persistent kernel writes many bytes a launch if they
-    /// are greedy (the largest float logit) or drawn at a temperature from all 256. Such a draw is a function of its row's
-    /// generator (of the first of each 32 rows), of the row and of the position, and the generators stay as they are.
+    /// The bytes are those of [`mambabyte_core::sample()`] and `rngs` go on, whatever the precision: float logits are rounded
+    /// to its units ([`crate::model::logit_units`]). A row draws by its own generator and nothing else, so its text does not
+    /// depend on its neighbours, nor on how many bytes a call writes.
     ///
     /// # Errors
     /// As [`GpuModel::prefill`].
@@ -323,44 +292,33 @@ impl GpuModel {
     ) -> Result<Vec<Vec<u8>>, CudaError> {
         self.check(state, last.len())?;
         self.check(state, rngs.len())?;
-        let text = match (&self.engine, &mut state.engine) {
-            (Engine::Exact(weights), StateEngine::Exact(exact)) => {
+        state.drafted = None;
+        let text = match (&self.weights, &mut state.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => {
                 exact.decode(&self.device, weights, count, last, rngs, options)?
             }
-            (Engine::Float(model), StateEngine::Float(float)) => {
-                model.decode(count, last, (rngs, options), &state.positions, float)?
-            }
+            (Weights::Float(model), Memory::Float(float)) => model.decode(count, last, (rngs, options), float)?,
             _ => return Err(CudaError::ForeignState),
         };
         state.positions.iter_mut().for_each(|p| *p = p.wrapping_add(count as u64));
         Ok(text)
     }
 
-    /// Scores drafted bytes, up to 32 per row, without moving the state: [`Verified::accept`] moves it. `verify` of K
-    /// bytes gives the bits of K times [`GpuModel::step`].
-    ///
-    /// # Errors
-    /// [`CudaError::Shape`] for longer drafts; else as [`GpuModel::prefill`].
-    pub fn verify<'s>(&'s self, drafts: &[&[u8]], state: &'s mut GpuState) -> Result<Verified<'s>, CudaError> {
-        self.check(state, drafts.len())?;
-        if let Some(long) = drafts.iter().find(|d| d.len() > super::MAX_DRAFT) {
-            return Err(CudaError::Shape { name: "length of a draft", found: long.len(), limit: super::MAX_DRAFT });
+    /// Scores drafted bytes, as many as [`crate::engine::Engine::verify`] allows, without moving the state: the bits of as
+    /// many steps.
+    pub(super) fn score(&self, drafts: &[&[u8]], state: &mut GpuState) -> Result<Answer, CudaError> {
+        match (&self.weights, &mut state.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => exact.verify(&self.device, weights, &Batch::new(drafts)),
+            (Weights::Float(model), Memory::Float(float)) => Ok(float_logits(model.verify(drafts, float)?)),
+            _ => Err(CudaError::ForeignState),
         }
-        let answer = match (&self.engine, &mut state.engine) {
-            (Engine::Exact(weights), StateEngine::Exact(exact)) => {
-                exact.verify(&self.device, weights, &Batch::new(drafts))?
-            }
-            (Engine::Float(model), StateEngine::Float(float)) => float_logits(model.verify(drafts, float)?),
-            _ => return Err(CudaError::ForeignState),
-        };
-        Ok(Verified::new(self, state, drafts.iter().map(|d| d.to_vec()).collect(), answer))
     }
 
     /// Moves the state by `counts` bytes of the draft that was verified last.
-    pub(super) fn accept(&self, state: &mut GpuState, counts: &[usize]) -> Result<(), CudaError> {
-        match (&self.engine, &mut state.engine) {
-            (Engine::Exact(weights), StateEngine::Exact(exact)) => exact.accept(&self.device, weights, counts)?,
-            (Engine::Float(model), StateEngine::Float(float)) => model.accept(counts, float)?,
+    pub(super) fn commit(&self, state: &mut GpuState, counts: &[usize]) -> Result<(), CudaError> {
+        match (&self.weights, &mut state.memory) {
+            (Weights::Exact(weights), Memory::Exact(exact)) => exact.accept(&self.device, weights, counts)?,
+            (Weights::Float(model), Memory::Float(float)) => model.accept(counts, float)?,
             _ => return Err(CudaError::ForeignState),
         }
         for (position, &count) in state.positions.iter_mut().zip(counts) {

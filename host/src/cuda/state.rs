@@ -8,11 +8,13 @@ use super::float::FloatState;
 pub struct GpuState {
     pub(super) model: u64,
     pub(super) positions: Vec<u64>,
-    pub(super) engine: Engine,
+    /// Bytes of each row's draft that was verified last, until it is accepted or a row moves.
+    pub(super) drafted: Option<Vec<usize>>,
+    pub(super) memory: Memory,
 }
 
 /// The state by precision.
-pub(super) enum Engine {
+pub(super) enum Memory {
     Exact(Box<ExactState>),
     Float(Box<FloatState>),
 }

@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
 use cudarc::driver::sys::CUdevice_attribute;
-use mambabyte_core::{Dims, Norm, VOCAB};
+use mambabyte_core::{Dims, Norm, Rng, SampleOptions, VOCAB};
 
 use super::device::Device;
 use super::error::CudaError;
+use super::exact::{choice, table_words};
 use super::float::{Memory, Widths};
 use super::kernels::{DECODE, Kernel, Launch};
 use crate::Checkpoint;
@@ -26,21 +27,14 @@ use crate::dequantize::RowSteps;
 mod pack;
 mod params;
 mod plan;
+mod report;
+
+pub(crate) use params::Params;
 
 use pack::{Form, Packed};
-use params::{Address, Params};
+use params::Address;
 use plan::{MAX_COLUMNS, Plan, TILE, WARPS};
-
-/// How a stream's next byte is chosen on the device.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Draw {
-    /// 0: the most probable byte. Else logits are divided by it and one byte is drawn.
-    pub(crate) temperature: f32,
-    /// Seed of the draws.
-    pub(crate) seed: u64,
-    /// Number of the first draw.
-    pub(crate) position: u64,
-}
+use report::{PATIENCE, Report};
 
 /// A model's weights on the device in the order in which the kernel reads them, and its exchange buffers.
 pub(crate) struct Decoder {
@@ -53,9 +47,10 @@ pub(crate) struct Decoder {
     /// Number of the last exchange.
     epoch: u32,
     weight_bytes: usize,
-    /// What `base` points to: weights and vectors.
-    _constants: (CudaSlice<u8>, CudaSlice<u64>, CudaSlice<u8>, Vec<CudaSlice<f32>>),
+    /// What `base` points to: weights and vectors, the sampler's tables.
+    _constants: (CudaSlice<u8>, CudaSlice<u64>, CudaSlice<u8>, Vec<CudaSlice<f32>>, CudaSlice<u16>),
     exchange: Vec<CudaSlice<u64>>,
+    report: Report,
 }
 
 /// A launch's columns: which stream each belongs to, where this stream's columns start, and the bytes.
@@ -109,26 +104,6 @@ impl DeviceColumns {
             indices: device.upload("columns", &indices)?,
             bytes: device.upload("input bytes", &columns.bytes)?,
         })
-    }
-}
-
-/// One byte of each stream, whose choice lies with the caller.
-pub(crate) struct Single {
-    /// By launch: first stream, its columns.
-    groups: Vec<(usize, DeviceColumns)>,
-    bytes: CudaSlice<u8>,
-    logits: CudaSlice<f32>,
-}
-
-impl Single {
-    /// u8 `[streams]`: read by the next [`Decoder::advance`].
-    pub(crate) fn bytes(&self, device: &Device) -> u64 {
-        device.address(&self.bytes)
-    }
-
-    /// f32 `[streams, 256]`, after the last one.
-    pub(crate) fn logits(&self, device: &Device) -> u64 {
-        device.address(&self.logits)
     }
 }
 
@@ -231,6 +206,10 @@ impl Decoder {
         base.stream_at = device.address(&stream_at);
         let side = device.upload("vectors for decode", &packed.side)?;
         base.side = device.address(&side);
+        let tables = device.upload("tables of the sampler", &table_words())?;
+        base.tables = device.address(&tables);
+        let report = Report::new(device)?;
+        (base.report, base.patience) = (report.address(), PATIENCE);
         Ok(Self {
             kernels,
             dims,
@@ -238,8 +217,9 @@ impl Decoder {
             base,
             epoch: 0,
             weight_bytes: packed.stream.len() + packed.side.len(),
-            _constants: (stream, stream_at, side, vectors),
+            _constants: (stream, stream_at, side, vectors, tables),
             exchange,
+            report,
             device: device.clone(),
         })
     }
@@ -249,31 +229,32 @@ impl Decoder {
         self.weight_bytes
     }
 
-    /// Feeds `bytes[stream]`, chooses each stream's next byte by `draw` of it, feeds it, `count` times in one launch for
-    /// each 32 streams (of which the draw of the first counts). Returns the chosen bytes of each stream; the last ones
-    /// have not been fed.
+    /// Feeds `bytes[stream]`, chooses each stream's next byte as [`mambabyte_core::sample()`] does with the stream's own
+    /// generator, feeds it, `count` times in one launch for each 32 streams. Returns the chosen bytes of each stream; the
+    /// last ones have not been fed. `rngs` move by as many draws.
     ///
     /// # Errors
-    /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], the driver's.
+    /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], [`CudaError::GaveUp`], the driver's.
     pub(crate) fn decode(
         &mut self,
         state: &Memory,
         bytes: &[u8],
         count: usize,
-        draw: impl Fn(usize) -> Draw,
+        (rngs, options): (&mut [Rng], &SampleOptions),
     ) -> Result<Vec<Vec<u8>>, CudaError> {
+        let (inverse, top_k, top_p) = choice(options);
+        let states = self.device.upload("generators", &rngs.iter().map(Rng::state).collect::<Vec<u64>>())?;
         let mut out = Vec::new();
         for group in groups(bytes.len()) {
-            let (n, Draw { temperature, seed, position }) = (group.len(), draw(group.start));
             let columns = DeviceColumns::new(&self.device, &Columns::of_streams(group.clone(), bytes))?;
-            let chosen = self.device.zeros("output bytes", count * n)?;
+            let chosen = self.device.zeros::<u8>("decoded bytes", count * columns.n)?;
             let params = Params {
                 passes: count as i32,
                 commit: 1,
-                temperature,
-                // Equal generators of two groups give draws of their own.
-                seed: seed.wrapping_add((group.start as u64).wrapping_mul(0xd134_2543_de82_ef95)),
-                position,
+                inverse,
+                top_k,
+                top_p,
+                rng: self.device.address(&states) + (group.start * size_of::<u64>()) as u64,
                 out_bytes: self.device.address(&chosen),
                 ..self.base
             };
@@ -283,64 +264,63 @@ impl Decoder {
         let mut text = Vec::with_capacity(bytes.len());
         for (columns, chosen) in out {
             let chosen = self.device.stream().clone_dtoh(&chosen)?;
-            self.device.synchronize()?;
+            self.finish()?;
             let of = |n: usize| chosen.iter().skip(n).step_by(columns.n).copied().collect();
             text.extend((0..columns.n).map(of));
         }
-        Ok(text)
-    }
-
-    /// Memory for one byte of each stream, `bytes` at first.
-    ///
-    /// # Errors
-    /// [`CudaError::OutOfMemory`].
-    pub(crate) fn begin(&self, bytes: &[u8]) -> Result<Single, CudaError> {
-        let of = |group: Range<usize>| {
-            Ok((group.start, DeviceColumns::new(&self.device, &Columns::of_streams(group, bytes))?))
-        };
-        Ok(Single {
-            groups: groups(bytes.len()).map(of).collect::<Result<_, CudaError>>()?,
-            bytes: self.device.upload("input bytes", bytes)?,
-            logits: self.device.zeros("logits", bytes.len() * VOCAB)?,
-        })
-    }
-
-    /// Feeds the bytes of `single`, one launch for each 32 streams.
-    ///
-    /// # Errors
-    /// [`CudaError::Launch`], the driver's.
-    pub(crate) fn advance(&mut self, state: &Memory, single: &Single) -> Result<(), CudaError> {
-        let (bytes, logits) = (single.bytes(&self.device), single.logits(&self.device));
-        for (start, columns) in &single.groups {
-            let params = Params {
-                passes: 1,
-                commit: 1,
-                bytes: bytes + *start as u64,
-                out_logits: logits + (start * VOCAB * size_of::<f32>()) as u64,
-                ..self.base
-            };
-            self.launch(state, columns, params)?;
+        if inverse != 0 {
+            for rng in rngs {
+                (0..count).for_each(|_| _ = rng.next_u64());
+            }
         }
-        Ok(())
+        Ok(text)
     }
 
     /// Feeds `bytes[stream]`: logits `[streams, 256]`.
     ///
     /// # Errors
-    /// As [`Decoder::advance`].
+    /// As [`Decoder::decode`].
     pub(crate) fn step(&mut self, state: &Memory, bytes: &[u8]) -> Result<Vec<f32>, CudaError> {
-        let single = self.begin(bytes)?;
-        self.advance(state, &single)?;
-        let logits = self.device.stream().clone_dtoh(&single.logits)?;
+        let all = self.device.zeros::<f32>("logits", bytes.len() * VOCAB)?;
+        let logits = self.device.address(&all);
+        for group in groups(bytes.len()) {
+            let columns = DeviceColumns::new(&self.device, &Columns::of_streams(group.clone(), bytes))?;
+            let out_logits = logits + (group.start * VOCAB * size_of::<f32>()) as u64;
+            let params = Params { passes: 1, commit: 1, out_logits, ..self.base };
+            self.launch(state, &columns, params)?;
+        }
+        let all = self.device.stream().clone_dtoh(&all)?;
+        self.finish()?;
+        Ok(all)
+    }
+
+    /// Waits for all launches; an error if one of them gave up.
+    fn finish(&mut self) -> Result<(), CudaError> {
         self.device.synchronize()?;
-        Ok(logits)
+        let Some(given_up) = self.report.take() else { return Ok(()) };
+        let kernel = self.kernels.by_columns.iter().find(|v| v.columns == given_up.width);
+        Err(CudaError::GaveUp {
+            kernel: kernel.map_or("of decode", |v| v.kernel.name()),
+            shape: format!("{} x {}", self.dims.d_model, self.dims.n_layer),
+            block: given_up.block,
+            waited: given_up.waited,
+        })
+    }
+
+    /// How many polls a wait has from now on, for tests of what comes after.
+    #[cfg(test)]
+    pub(crate) const fn be_patient(&mut self, polls: Option<u32>) {
+        self.base.patience = match polls {
+            Some(polls) => polls,
+            None => PATIENCE,
+        };
     }
 
     /// Scores drafted bytes, at most 32 of each stream, without moving the states: logits of each byte, draft after
     /// draft. Launches follow each other without waiting. `old` is a draft of the same state whose memory is used again.
     ///
     /// # Errors
-    /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], the driver's.
+    /// As [`Decoder::decode`].
     pub(crate) fn verify(
         &mut self,
         state: &Memory,
@@ -373,7 +353,7 @@ impl Decoder {
                 logits.extend(self.device.stream().clone_dtoh(&found.slice(..columns.n * VOCAB))?);
             }
         }
-        self.device.synchronize()?;
+        self.finish()?;
         Ok((Draft { groups }, logits))
     }
 
@@ -407,7 +387,7 @@ impl Decoder {
         self.device.synchronize()
     }
 
-    /// Launches all passes over `columns`. Bytes are those of the columns if `params` has none.
+    /// Launches all passes over `columns`.
     fn launch(&mut self, state: &Memory, columns: &DeviceColumns, params: Params) -> Result<Params, CudaError> {
         let n = columns.n;
         let numbers = params.passes as u32 * (self.dims.n_layer as u32 + 1);
@@ -431,7 +411,7 @@ impl Decoder {
             epoch: self.epoch,
             stream_of: start,
             first_of: start + (n * size_of::<i32>()) as u64,
-            bytes: if params.bytes == 0 { self.device.address(&columns.bytes) } else { params.bytes },
+            bytes: self.device.address(&columns.bytes),
             h: first.0,
             history: first.1,
             h_stream: h_row as u64,

@@ -1,12 +1,12 @@
-//! The kernels of `kernels/exact.cu`: their parameters, as `repr(C)` as there, and how each is launched.
+//! The kernels of `kernels/exact.cu`: their parameters, laid out as there, and how each is launched.
 
-use cudarc::driver::DeviceRepr;
-use mambabyte_core::Dims;
+use mambabyte_core::{Dims, SampleOptions};
 
 use super::weights::Layer;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::kernels::{EXACT, Kernel, Launch};
+use crate::cuda::layout::kernel_struct;
 
 /// Threads of the kernels that have a block per token.
 pub(super) const THREADS: u32 = 256;
@@ -18,45 +18,68 @@ const SMALL: usize = 128;
 /// Warps that fill a large GPU twice; only the speed depends on it.
 const WARPS: usize = 1024;
 
-macro_rules! parameters {
-    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? } $size:literal)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        #[repr(C)]
-        pub(crate) struct $name { $(pub(crate) $field: $type),* }
-        const _: () = assert!(size_of::<$name>() == $size);
-        // SAFETY: a plain struct of integers, laid out as in exact.cu.
-        unsafe impl DeviceRepr for $name {}
-    )*};
+kernel_struct! {
+    /// Parameters of `exact_embed`.
+    pub(crate) struct Embed = "EmbedParams" in "exact.cu" {
+        tokens: u64, code: u64, rows: u64, tables: u64, residual: u64, d_model: u32, stride: u32, shift: u32,
+        pad: u32,
+    }
 }
-
-parameters! {
-    Embed { tokens: u64, code: u64, rows: u64, tables: u64, residual: u64, d_model: u32, stride: u32, shift: u32, pad: u32 } 56
-    Norm { residual: u64, weight: u64, bias: u64, tables: u64, pick: u64, u: u64, eps: u64, d_model: u32, stride: u32, shift: u32, pad: u32 } 72
-    Project {
-        w: u64, code: u64, x: u64, y: u64, bc: u64, bias: u64, down: u64, tables: u64,
-        m: u32, rows: u32, columns: u32, x_stride: u32, y_stride: u32, shift: u32, mode: u32,
-        dt_rank: u32, d_state: u32, c_limit: u32,
-    } 104
-    Conv {
+kernel_struct! {
+    /// Parameters of `exact_norm`.
+    pub(crate) struct Norm = "NormParams" in "exact.cu" {
+        residual: u64, weight: u64, bias: u64, tables: u64, pick: u64, u: u64, eps: u64, d_model: u32, stride: u32,
+        shift: u32, pad: u32,
+    }
+}
+kernel_struct! {
+    /// Parameters of `exact_project`.
+    pub(crate) struct Project = "ProjectParams" in "exact.cu" {
+        w: u64, code: u64, x: u64, y: u64, bc: u64, bias: u64, down: u64, tables: u64, m: u32, rows: u32,
+        columns: u32, x_stride: u32, y_stride: u32, shift: u32, mode: u32, dt_rank: u32, d_state: u32, c_limit: u32,
+    }
+}
+kernel_struct! {
+    /// Parameters of `exact_conv`.
+    pub(crate) struct Conv = "ConvParams" in "exact.cu" {
         xz: u64, history: u64, row_of: u64, starts: u64, w: u64, code: u64, bias: u64, tables: u64, x: u64,
         state_stride: u64, d_inner: u32, d_conv: u32, x_stride: u32, shift: u32, frac: u32, pad: u32,
-    } 104
-    Scan {
+    }
+}
+kernel_struct! {
+    /// Parameters of `exact_scan`.
+    pub(crate) struct Scan = "ScanParams" in "exact.cu" {
         xz: u64, x: u64, log_delta: u64, bc: u64, starts: u64, a_log: u64, state_code: u64, d_skip: u64, tables: u64,
-        state: u64, state_out: u64, g: u64, counts: u64, state_stride: u64,
-        layer_state: u64, layer_xz: u64, layer_x: u64, layer_log_delta: u64, layer_bc: u64, layers: u64,
-        a_base: i32, dx_base: i32, d_inner: u32, d_conv: u32, d_state: u32, x_stride: u32, tied: u32, lanes: u32,
-        y_shift: u32, d_shift: u32, gate_shift: u32, z_frac: u32,
-    } 208
+        state: u64, state_out: u64, g: u64, counts: u64, state_stride: u64, layer_state: u64, layer_xz: u64,
+        layer_x: u64, layer_log_delta: u64, layer_bc: u64, layers: u64, a_base: i32, dx_base: i32, d_inner: u32,
+        d_conv: u32, d_state: u32, x_stride: u32, tied: u32, lanes: u32, y_shift: u32, d_shift: u32, gate_shift: u32,
+        z_frac: u32,
+    }
+}
+kernel_struct! {
     /// Of each layer, for replays.
-    ScanLayer { a_log: u64, state_code: u64, a_base: i32, dx_base: i32 } 24
-    Narrow { g: u64, g16: u64, down: u64, d_inner: u32, stride: u32 } 32
-    Surprise { logits: u64, next: u64, tables: u64, bits: u64 } 32
-    Sample {
-        logits: u64, tables: u64, rng: u64, tokens: u64, out: u64, step: u64,
-        temperature: u32, top_k: u32, top_p: u32, rows: u32,
-    } 64
+    pub(crate) struct ScanLayer = "ScanLayer" in "exact.cu" {
+        a_log: u64, state_code: u64, a_base: i32, dx_base: i32,
+    }
+}
+kernel_struct! {
+    /// Parameters of `exact_narrow`.
+    pub(crate) struct Narrow = "NarrowParams" in "exact.cu" {
+        g: u64, g16: u64, down: u64, d_inner: u32, stride: u32,
+    }
+}
+kernel_struct! {
+    /// Parameters of `exact_surprise`.
+    pub(crate) struct Surprise = "SurpriseParams" in "exact.cu" {
+        logits: u64, next: u64, tables: u64, bits: u64,
+    }
+}
+kernel_struct! {
+    /// Parameters of `exact_sample`.
+    pub(crate) struct Sample = "SampleParams" in "exact.cu" {
+        logits: u64, tables: u64, rng: u64, tokens: u64, out: u64, step: u64, inverse: u64, top_k: u32, top_p: u32,
+        rows: u32, pad: u32,
+    }
 }
 
 // SAFETY: integers; zeros are values of all of them.
@@ -71,6 +94,20 @@ impl ScanLayer {
             dx_base: layer.params.dx_base,
         }
     }
+}
+
+impl Sample {
+    /// The fields that say how to choose; the rest is zero.
+    pub(crate) fn of(options: &SampleOptions) -> Self {
+        let (inverse, top_k, top_p) = choice(options);
+        Self { inverse, top_k, top_p, ..Self::default() }
+    }
+}
+
+/// `Choice` of `sample.cuh`: 2^32 / temperature (0 if greedy), `top_k`, `top_p`.
+pub(crate) const fn choice(options: &SampleOptions) -> (u64, u32, u32) {
+    let inverse = if options.temperature == 0 { 0 } else { (1 << 32) / options.temperature as u64 };
+    (inverse, options.top_k as u32, options.top_p)
 }
 
 /// What becomes of a projection's sums: `Mode` in `exact.cu`.

@@ -9,10 +9,10 @@
 //! One forward pass launches two kernels and eight per layer. Decoding replays them as a graph.
 
 mod forward;
-mod launch;
+pub(crate) mod launch;
 mod state;
 mod weights;
 
-pub(crate) use launch::Sample;
+pub(crate) use launch::{Sample, choice};
 pub(crate) use state::ExactState;
 pub(crate) use weights::{ExactWeights, table_words};

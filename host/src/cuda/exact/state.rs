@@ -1,12 +1,12 @@
 //! The integer states of a batch of streams, and the calls that move them.
 
-use cudarc::driver::{CudaGraph, CudaSlice};
-use mambabyte_core::{Rng, SampleOptions, State, VOCAB};
+use cudarc::driver::CudaSlice;
+use mambabyte_core::{Rng, SampleOptions, State};
 
 use super::forward::{Pass, Workspace};
 use super::launch::Sample;
 use super::weights::ExactWeights;
-use crate::cuda::device::Device;
+use crate::cuda::device::{Device, Graph};
 use crate::cuda::error::CudaError;
 use crate::cuda::kernels::Launch;
 use crate::cuda::{Answer, Batch, Want};
@@ -33,7 +33,7 @@ struct Draft {
 struct Decode {
     work: Workspace,
     /// Up to the logits.
-    step: CudaGraph,
+    step: Graph,
     sampler: Option<Sampler>,
 }
 
@@ -41,7 +41,7 @@ struct Decode {
 struct Sampler {
     options: SampleOptions,
     count: usize,
-    graph: CudaGraph,
+    graph: Graph,
     rng: CudaSlice<u64>,
     out: CudaSlice<u8>,
     step: CudaSlice<u32>,
@@ -53,38 +53,50 @@ impl ExactState {
         Ok(Self { memory, rows, work: None, draft: None, decode: None })
     }
 
-    /// Replaces all rows; returns their positions.
-    pub(crate) fn restore(
-        &mut self,
-        device: &Device,
-        weights: &ExactWeights,
-        snapshots: &[&[u8]],
-    ) -> Result<Vec<u64>, CudaError> {
-        let (mut all, mut positions) = (Vec::new(), Vec::new());
-        for snapshot in snapshots {
-            let mut state = State::from_parts(weights.model, vec![0i16; weights.model.state_len()], 0)?;
-            state.restore(snapshot)?;
-            all.extend_from_slice(state.as_slice());
-            positions.push(state.position());
-        }
-        device.stream().memcpy_htod(&all, &mut self.memory)?;
-        device.synchronize()?;
-        Ok(positions)
-    }
-
-    pub(crate) fn snapshot(
+    /// The state of row `row`, which has read `position` bytes.
+    pub(crate) fn read_row(
         &self,
         device: &Device,
         weights: &ExactWeights,
         row: usize,
         position: u64,
-    ) -> Result<Vec<u8>, CudaError> {
+    ) -> Result<State<Vec<i16>>, CudaError> {
         let len = weights.dims.state_len();
         let elements = device.stream().clone_dtoh(&self.memory.slice(row * len..(row + 1) * len))?;
         device.synchronize()?;
-        let mut out = vec![0; weights.dims.snapshot_bytes()];
-        State::from_parts(weights.model, elements, position)?.snapshot(&mut out)?;
-        Ok(out)
+        // The row has just been read with the length that is asked for.
+        Ok(State::from_parts(weights.model, elements, position).unwrap_or_else(|_| unreachable!()))
+    }
+
+    /// Sets row `row`; `state` is of this model.
+    pub(crate) fn write_row(
+        &mut self,
+        device: &Device,
+        weights: &ExactWeights,
+        row: usize,
+        state: &State<Vec<i16>>,
+    ) -> Result<(), CudaError> {
+        let len = weights.dims.state_len();
+        device.stream().memcpy_htod(state.as_slice(), &mut self.memory.slice_mut(row * len..(row + 1) * len))?;
+        device.synchronize()
+    }
+
+    /// Row `to` becomes a copy of row `from`.
+    pub(crate) fn copy_row(
+        &mut self,
+        device: &Device,
+        weights: &ExactWeights,
+        from: usize,
+        to: usize,
+    ) -> Result<(), CudaError> {
+        let len = weights.dims.state_len();
+        device.copy_within(&mut self.memory, from * len, to * len, len)
+    }
+
+    /// Row `row` becomes zero.
+    pub(crate) fn zero_row(&mut self, device: &Device, weights: &ExactWeights, row: usize) -> Result<(), CudaError> {
+        let len = weights.dims.state_len();
+        Ok(device.stream().memset_zeros(&mut self.memory.slice_mut(row * len..(row + 1) * len))?)
     }
 
     fn pass(&self, device: &Device, m: usize, commit: bool) -> Pass {
@@ -192,9 +204,9 @@ impl ExactState {
             work.put(device, &Batch::new(&vec![&[0u8][..]; self.rows]))?;
             device.synchronize()?;
             let pass = self.pass(device, self.rows, true);
-            let step = device.capture(|| {
-                work.forward(device, weights, pass)?;
-                work.head(device, weights, pass, false)
+            let step = device.capture(|capturing| {
+                work.forward(capturing, weights, pass)?;
+                work.head(capturing, weights, pass, false)
             })?;
             self.decode = Some(Decode { work, step, sampler: None });
         }
@@ -204,7 +216,7 @@ impl ExactState {
     pub(crate) fn step(&mut self, device: &Device, weights: &ExactWeights, bytes: &[u8]) -> Result<Answer, CudaError> {
         let decode = self.decoder(device, weights)?;
         device.stream().memcpy_htod(bytes, &mut decode.work.token)?;
-        decode.step.launch()?;
+        decode.step.launch(device)?;
         Ok(Answer::Logits(decode.work.read_logits(device, bytes.len())?))
     }
 
@@ -233,7 +245,7 @@ impl ExactState {
         stream.memcpy_htod(&rngs.iter().map(Rng::state).collect::<Vec<u64>>(), &mut sampler.rng)?;
         stream.memset_zeros(&mut sampler.step)?;
         for _ in 0..count {
-            sampler.graph.launch()?;
+            sampler.graph.launch(device)?;
         }
         let out = stream.clone_dtoh(&sampler.out.slice(..count * rows))?;
         let states = stream.clone_dtoh(&sampler.rng)?;
@@ -268,18 +280,16 @@ impl Sampler {
             tokens: device.address(&work.token),
             out: device.address(&out),
             step: device.address(&step),
-            temperature: options.temperature,
-            top_k: options.top_k.into(),
-            top_p: options.top_p,
             rows: rows as u32,
+            ..Sample::of(options)
         };
         device.synchronize()?;
-        let graph = device.capture(|| {
-            work.forward(device, weights, pass)?;
-            work.head(device, weights, pass, false)?;
-            let launch = Launch::new((rows as u32, 1, 1), VOCAB as u32);
-            // SAFETY: a block of 256 threads per row; `out` has room for as many launches as `decode` makes.
-            unsafe { weights.kernels.sample.launch(device.stream(), launch, &parameters, &pass) }
+        let graph = device.capture(|capturing| {
+            work.forward(capturing, weights, pass)?;
+            work.head(capturing, weights, pass, false)?;
+            let launch = Launch::new((rows as u32, 1, 1), 32);
+            // SAFETY: a warp per row; `out` has room for as many launches as `decode` makes.
+            unsafe { weights.kernels.sample.launch(capturing.stream(), launch, &parameters, &pass) }
         })?;
         Ok(Self { options: *options, count, graph, rng, out, step })
     }

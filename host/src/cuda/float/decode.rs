@@ -2,19 +2,14 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use mambabyte_core::{Rng, SampleOptions, VOCAB};
+use mambabyte_core::{Rng, SampleOptions};
 
 use super::{FloatModel, FloatState};
-use crate::cuda::decode::{Decoder, Draw};
+use crate::cuda::decode::Decoder;
 use crate::cuda::error::CudaError;
 
 /// Bytes per row that one launch writes at most, so that a GPU that also draws a screen is not kept from it for long.
 const AT_ONCE: usize = 1024;
-
-/// Whether the persistent kernel can choose bytes so itself.
-const fn is_plain(options: &SampleOptions) -> bool {
-    options.temperature == 0 || (options.top_k == 0 || options.top_k as usize >= VOCAB) && options.top_p >= 65_536
-}
 
 impl FloatModel {
     fn decoder(&self) -> Option<MutexGuard<'_, Decoder>> {
@@ -28,67 +23,44 @@ impl FloatModel {
         }
         let graph = self.step_graph(state)?;
         graph.put(&self.device, bytes)?;
-        graph.launch()?;
+        graph.launch(&self.device)?;
         graph.read(&self.device)
     }
 
-    /// Writes `count` bytes per row, as [`crate::cuda::GpuModel::decode`] says; `positions` are those of the rows.
+    /// Writes `count` bytes per row, as [`crate::cuda::GpuModel`] says.
     pub(crate) fn decode(
         &self,
         count: usize,
         last: &mut [u8],
         (rngs, options): (&mut [Rng], &SampleOptions),
-        positions: &[u64],
         state: &mut FloatState,
     ) -> Result<Vec<Vec<u8>>, CudaError> {
-        if count == 0 {
-            return Ok(vec![Vec::new(); last.len()]);
-        }
-        let mut text = match self.decoder() {
-            Some(mut decoder) if is_plain(options) => {
-                let mut text = vec![Vec::with_capacity(count); last.len()];
+        let mut text = vec![Vec::with_capacity(count); last.len()];
+        match self.decoder() {
+            Some(mut decoder) => {
                 for done in (0..count).step_by(AT_ONCE) {
-                    let draw = |row: usize| Draw {
-                        temperature: options.temperature as f32 / 65_536.0,
-                        seed: rngs[row].state(),
-                        position: positions[row].wrapping_add(done as u64),
-                    };
                     let now = AT_ONCE.min(count - done);
-                    for (to, from) in text.iter_mut().zip(decoder.decode(&state.memory, last, now, draw)?) {
+                    for (to, from) in text.iter_mut().zip(decoder.decode(&state.memory, last, now, (rngs, options))?) {
                         to.extend(from);
                     }
                     text.iter().zip(&mut *last).for_each(|(text, last)| *last = text.last().copied().unwrap_or(*last));
                 }
-                text
             }
-            Some(mut decoder) => {
-                let draws = self.sampler.begin(&self.device, count, rngs, options)?;
-                let work = decoder.begin(last)?;
-                for _ in 0..count {
-                    decoder.advance(&state.memory, &work)?;
-                    // SAFETY: `work` has logits and bytes of as many rows, and lives on.
-                    unsafe {
-                        self.sampler.draw(&self.device, &draws, work.logits(&self.device), work.bytes(&self.device))
-                    }?;
-                }
-                self.sampler.finish(&self.device, &draws, rngs)?
-            }
+            None if count == 0 => {}
             None => {
                 let draws = self.sampler.begin(&self.device, count, rngs, options)?;
                 let graph = self.step_graph(state)?;
                 graph.put(&self.device, last)?;
                 for _ in 0..count {
-                    graph.launch()?;
-                    // SAFETY: as above, of the graph.
+                    graph.launch(&self.device)?;
+                    // SAFETY: the graph has logits and bytes of as many rows, and lives on.
                     unsafe {
                         self.sampler.draw(&self.device, &draws, graph.logits(&self.device), graph.tokens(&self.device))
                     }?;
                 }
-                self.sampler.finish(&self.device, &draws, rngs)?
+                text = self.sampler.finish(&self.device, &draws, rngs)?;
+                text.iter().zip(last).for_each(|(text, last)| *last = text.last().copied().unwrap_or(*last));
             }
-        };
-        for (text, last) in text.iter_mut().zip(last) {
-            *last = text.last().copied().unwrap_or(*last);
         }
         Ok(text)
     }

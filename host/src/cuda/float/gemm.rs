@@ -5,7 +5,7 @@
 //! TF32.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
@@ -63,14 +63,13 @@ struct Plan {
 
 /// The library, its workspace and the plans made so far.
 pub(crate) struct Blas {
-    device: Arc<Device>,
     handle: sys::cublasLtHandle_t,
     workspace: CudaSlice<u8>,
     plans: Mutex<HashMap<Product, Plan>>,
 }
 
 // SAFETY: the library's handle may be used by any thread, plans are only read after they have been made, and the
-// workspace is used in the order of one stream.
+// workspace is used in the order of one stream: graphs are launched there too.
 unsafe impl Send for Blas {}
 // SAFETY: as above; the table of plans has a lock.
 unsafe impl Sync for Blas {}
@@ -85,15 +84,15 @@ const fn data_type(element: Element) -> sys::cudaDataType {
 impl Blas {
     /// # Errors
     /// [`CudaError::NoLibrary`], [`CudaError::OutOfMemory`].
-    pub(crate) fn new(device: &Arc<Device>) -> Result<Self, CudaError> {
+    pub(crate) fn new(device: &Device) -> Result<Self, CudaError> {
         probe_cublaslt()?;
         let workspace = device.zeros("workspace of cuBLASLt", WORKSPACE)?;
         let handle =
             result::create_handle().map_err(|e| CudaError::Blas { what: "start".into(), reason: e.to_string() })?;
-        Ok(Self { device: device.clone(), handle, workspace, plans: Mutex::default() })
+        Ok(Self { handle, workspace, plans: Mutex::default() })
     }
 
-    /// Computes the product on the device's stream.
+    /// Computes the product on the stream of `device`.
     ///
     /// # Errors
     /// [`CudaError::Blas`] names the product.
@@ -101,7 +100,7 @@ impl Blas {
     /// # Safety
     /// `w`, `x` and `y` are addresses of buffers of this GPU, alive until the launch has been made, 16-byte aligned and
     /// as long as the shape says.
-    pub(crate) unsafe fn run(&self, p: Product, w: u64, x: u64, y: u64) -> Result<(), CudaError> {
+    pub(crate) unsafe fn run(&self, device: &Device, p: Product, w: u64, x: u64, y: u64) -> Result<(), CudaError> {
         if p.m == 0 {
             return Ok(());
         }
@@ -132,9 +131,9 @@ impl Blas {
                 y as *mut _,
                 plan.y,
                 &raw const plan.algorithm,
-                self.device.address(&self.workspace) as *mut _,
+                device.address(&self.workspace) as *mut _,
                 WORKSPACE,
-                self.device.stream().cu_stream().cast(),
+                device.stream().cu_stream().cast(),
             )
         }
         .map_err(failed)

@@ -11,9 +11,9 @@ mod decode;
 pub(crate) mod gemm;
 mod pass;
 mod prefill;
-mod sampler;
+pub(crate) mod sampler;
 pub(crate) mod scan;
-mod small;
+pub(crate) mod small;
 mod state;
 mod steps;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::gemm::Product;
 use super::scan::{ScanArgs, ScanShape};
 use super::small::{ConvArgs, EmbedArgs, NormArgs};
 use super::state::Memory;
+use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 
 /// Where the activations of a layer lie; `m` is rows times steps.
@@ -28,6 +29,8 @@ pub(super) struct Slots {
 
 /// `rows` x `steps` bytes; addresses of the GPU.
 pub(super) struct Pass<'a> {
+    /// Whose stream the launches go to.
+    pub(super) device: &'a Device,
     pub(super) rows: usize,
     pub(super) steps: usize,
     /// u8 `[m]`.
@@ -72,7 +75,7 @@ impl FloatModel {
     /// Every address of `pass` is of a buffer of the shape that its field says, alive until the launches have been made,
     /// and a multiple of 16 bytes.
     pub(super) unsafe fn forward(&self, pass: &Pass<'_>) -> Result<(), CudaError> {
-        let (device, w, m) = (&*self.device, self.weights.widths, pass.rows * pass.steps);
+        let (device, w, m) = (pass.device, self.weights.widths, pass.rows * pass.steps);
         let in_proj = self.product(m, 2 * w.inner, w.model, w.model, 2 * w.inner);
         let x_proj = self.product(m, w.selection(), w.inner, w.inner, w.selection());
         let dt_proj = self.product(m, w.inner, w.rank, w.selection(), w.inner);
@@ -93,17 +96,18 @@ impl FloatModel {
                 let at = (pass.slots)(index);
                 let norm = self.norm_args(pass.residual, pass.normed, &layer.norm, layer.norm_bias.as_ref(), m);
                 self.small.norm(device, &norm)?;
-                self.blas.run(in_proj, layer.in_proj.address(device), pass.normed, at.xz)?;
+                self.blas.run(device, in_proj, layer.in_proj.address(device), pass.normed, at.xz)?;
                 self.conv(pass, index, at.xz, at.u)?;
-                self.blas.run(x_proj, layer.x_proj.address(device), at.u, at.selection)?;
+                self.blas.run(device, x_proj, layer.x_proj.address(device), at.u, at.selection)?;
                 self.blas.run(
+                    device,
                     dt_proj,
                     layer.dt_proj.address(device),
                     at.selection + self.offset(2 * w.state),
                     at.delta,
                 )?;
                 self.scan(pass, index, at)?;
-                self.blas.run(out_proj, layer.out_proj.address(device), at.y, pass.residual)?;
+                self.blas.run(device, out_proj, layer.out_proj.address(device), at.y, pass.residual)?;
             }
         }
         Ok(())
@@ -134,7 +138,7 @@ impl FloatModel {
     }
 
     unsafe fn conv(&self, pass: &Pass<'_>, index: usize, x: u64, out: u64) -> Result<(), CudaError> {
-        let (device, w, layer) = (&*self.device, self.weights.widths, &self.weights.layers[index]);
+        let (device, w, layer) = (pass.device, self.weights.widths, &self.weights.layers[index]);
         let args = ConvArgs {
             x,
             out,
@@ -152,7 +156,7 @@ impl FloatModel {
     }
 
     unsafe fn scan(&self, pass: &Pass<'_>, index: usize, at: Slots) -> Result<(), CudaError> {
-        let (device, w, layer) = (&*self.device, self.weights.widths, &self.weights.layers[index]);
+        let (device, w, layer) = (pass.device, self.weights.widths, &self.weights.layers[index]);
         let shape = self.scan_shape(pass.rows, pass.steps);
         let args = ScanArgs {
             u: at.u,
@@ -213,7 +217,7 @@ impl FloatModel {
         let norm =
             self.norm_args(pass.residual, pass.normed, &self.weights.norm_f, self.weights.norm_f_bias.as_ref(), m);
         // SAFETY: as the caller promises.
-        unsafe { self.head_of(&norm, logits) }
+        unsafe { self.head_of(pass.device, &norm, logits) }
     }
 
     /// [`FloatModel::head`] over the last byte of each row: logits `[rows, 256]`.
@@ -231,16 +235,16 @@ impl FloatModel {
             ..self.norm_args(pass.residual, pass.normed, &self.weights.norm_f, bias, pass.rows)
         };
         // SAFETY: as the caller promises.
-        unsafe { self.head_of(&norm, logits) }
+        unsafe { self.head_of(pass.device, &norm, logits) }
     }
 
-    unsafe fn head_of(&self, norm: &NormArgs, logits: u64) -> Result<(), CudaError> {
+    unsafe fn head_of(&self, device: &Device, norm: &NormArgs, logits: u64) -> Result<(), CudaError> {
         let model = self.weights.widths.model;
         let product = Product { output: Element::F32, ..self.product(norm.rows as usize, VOCAB, model, model, VOCAB) };
         // SAFETY: as the callers promise.
         unsafe {
-            self.small.norm(&self.device, norm)?;
-            self.blas.run(product, self.weights.head.address(&self.device), norm.out, logits)
+            self.small.norm(device, norm)?;
+            self.blas.run(device, product, self.weights.head.address(device), norm.out, logits)
         }
     }
 }

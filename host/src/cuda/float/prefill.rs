@@ -166,6 +166,7 @@ impl FloatModel {
         let [normed, xz, u, selection, delta] =
             [&arena.normed, &arena.xz, &arena.u, &arena.selection, &arena.delta].map(|b| b.address(device));
         let pass = Pass {
+            device,
             rows: arena.rows,
             steps,
             bytes: device.address(&arena.bytes),

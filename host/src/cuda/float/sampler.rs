@@ -1,24 +1,19 @@
-//! The core's sampler on the GPU, for float logits: they are rounded to its units and drawn from as it does.
+//! The core's sampler on the GPU, for float logits that are not made by the persistent kernel, which has it too: they
+//! are rounded to its units and drawn from as it does.
 
-use cudarc::driver::{CudaSlice, DeviceRepr};
+use cudarc::driver::CudaSlice;
 use mambabyte_core::{Rng, SampleOptions, VOCAB};
 
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::exact::{Sample, table_words};
 use crate::cuda::kernels::{EXACT, HEAD, Kernel, Launch};
+use crate::cuda::layout::kernel_struct;
 
-/// Parameters of `logit_units`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-struct UnitsArgs {
-    logits: u64,
-    units: u64,
-    n: i32,
+kernel_struct! {
+    /// Parameters of `logit_units`.
+    pub(crate) struct UnitsArgs = "UnitsArgs" in "head.cu" { logits: u64, units: u64, n: i32 }
 }
-
-// SAFETY: plain integers in C layout; addresses are the GPU's.
-unsafe impl DeviceRepr for UnitsArgs {}
 
 /// The kernels and their tables.
 pub(super) struct Sampler {
@@ -97,17 +92,15 @@ impl Sampler {
             tokens,
             out: device.address(&draws.out),
             step: device.address(&draws.step),
-            temperature: draws.options.temperature,
-            top_k: draws.options.top_k.into(),
-            top_p: draws.options.top_p,
             rows: draws.rows as u32,
+            ..Sample::of(&draws.options)
         };
         let shape = format_args!("{} rows", draws.rows);
-        let launch = Launch::new((draws.rows as u32, 1, 1), VOCAB as u32);
-        // SAFETY: a thread for each logit, a block of 256 threads for each row; the rest as the caller promises.
+        let blocks = |threads: u32| Launch::new((draws.rows as u32, 1, 1), threads);
+        // SAFETY: a thread for each logit, a warp for each row; the rest as the caller promises.
         unsafe {
-            self.units.launch(device.stream(), launch, &units, &shape)?;
-            self.sample.launch(device.stream(), launch, &sample, &shape)
+            self.units.launch(device.stream(), blocks(VOCAB as u32), &units, &shape)?;
+            self.sample.launch(device.stream(), blocks(32), &sample, &shape)
         }
     }
 
@@ -121,15 +114,5 @@ impl Sampler {
         device.synchronize()?;
         rngs.iter_mut().zip(states).for_each(|(rng, state)| *rng = Rng::new(state));
         Ok((0..draws.rows).map(|row| out.iter().skip(row).step_by(draws.rows).copied().collect()).collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_have_the_kernels_size() {
-        assert_eq!(size_of::<UnitsArgs>(), 2 * 8 + 4 + 4);
     }
 }

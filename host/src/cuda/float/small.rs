@@ -1,80 +1,70 @@
 //! Launches `kernels/conv.cu`, `norm.cu` and `head.cu`: what lies between the products and the scan.
 
-use cudarc::driver::DeviceRepr;
-
 use super::buffer::Element;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::kernels::{CONV, HEAD, Kernel, Launch, NORM};
+use crate::cuda::layout::kernel_struct;
 
 /// Longest row of the residual stream that the norm keeps in registers.
 const LONGEST: usize = 4096;
 /// Steps of a block of the convolution.
 const CONV_STEPS: usize = 32;
 
-/// Parameters of `conv_*`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct ConvArgs {
-    pub(crate) x: u64,
-    pub(crate) out: u64,
-    pub(crate) w: u64,
-    pub(crate) bias: u64,
-    pub(crate) history: u64,
-    pub(crate) len: u64,
-    pub(crate) ld_x: i32,
-    pub(crate) ld_out: i32,
-    pub(crate) d_inner: i32,
-    pub(crate) seq_len: i32,
+kernel_struct! {
+    /// Parameters of `conv_*`.
+    pub(crate) struct ConvArgs = "ConvArgs" in "conv.cu" {
+        x: u64,
+        out: u64,
+        w: u64,
+        bias: u64,
+        history: u64,
+        len: u64,
+        ld_x: i32,
+        ld_out: i32,
+        d_inner: i32,
+        seq_len: i32,
+    }
 }
 
-/// Parameters of `norm_*`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct NormArgs {
-    pub(crate) x: u64,
-    pub(crate) weight: u64,
-    /// 0: RMSNorm.
-    pub(crate) bias: u64,
-    pub(crate) out: u64,
-    /// 0: all rows; else the last row of each of `rows` batch rows.
-    pub(crate) len: u64,
-    pub(crate) eps: f32,
-    pub(crate) rows: i32,
-    pub(crate) ld: i32,
-    pub(crate) d_model: i32,
-    pub(crate) seq_len: i32,
+kernel_struct! {
+    /// Parameters of `norm_*`.
+    pub(crate) struct NormArgs = "NormArgs" in "norm.cu" {
+        x: u64,
+        weight: u64,
+        /// 0: RMSNorm.
+        bias: u64,
+        out: u64,
+        /// 0: all rows; else the last row of each of `rows` batch rows.
+        len: u64,
+        eps: f32,
+        rows: i32,
+        ld: i32,
+        d_model: i32,
+        seq_len: i32,
+    }
 }
 
-/// Parameters of `embed`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct EmbedArgs {
-    pub(crate) bytes: u64,
-    pub(crate) embedding: u64,
-    pub(crate) residual: u64,
-    pub(crate) rows: i32,
-    pub(crate) ld: i32,
+kernel_struct! {
+    /// Parameters of `embed`.
+    pub(crate) struct EmbedArgs = "EmbedArgs" in "head.cu" {
+        bytes: u64,
+        embedding: u64,
+        residual: u64,
+        rows: i32,
+        ld: i32,
+    }
 }
 
-/// Parameters of `log_prob`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct LogProbArgs {
-    pub(crate) logits: u64,
-    pub(crate) next: u64,
-    pub(crate) log_prob: u64,
-    pub(crate) rows: i32,
+kernel_struct! {
+    /// Parameters of `log_prob`.
+    pub(crate) struct LogProbArgs = "LogProbArgs" in "head.cu" {
+        logits: u64,
+        next: u64,
+        log_prob: u64,
+        rows: i32,
+    }
 }
-
-// SAFETY: plain integers and floats in C layout; addresses are the GPU's.
-unsafe impl DeviceRepr for ConvArgs {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for NormArgs {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for EmbedArgs {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for LogProbArgs {}
 
 /// Grid of the convolution: blocks of up to 128 threads of 8 channels, 32 steps, one row.
 pub(crate) fn conv_launch(batch: usize, seq_len: usize, d_inner: usize) -> Launch {
@@ -174,14 +164,6 @@ impl Small {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn arguments_have_the_kernels_sizes() {
-        assert_eq!(size_of::<ConvArgs>(), 6 * 8 + 4 * 4);
-        assert_eq!(size_of::<NormArgs>(), 5 * 8 + 5 * 4 + 4);
-        assert_eq!(size_of::<EmbedArgs>(), 3 * 8 + 2 * 4);
-        assert_eq!(size_of::<LogProbArgs>(), 3 * 8 + 4 + 4);
-    }
 
     #[test]
     fn grids_cover_everything() {

@@ -23,6 +23,7 @@ pub(crate) struct FloatState {
 
 /// Scan state and convolution history of every layer and row, f32. Prefill and decoding read and write the same arrays.
 pub(crate) struct Memory {
+    layers: usize,
     rows: usize,
     inner: usize,
     taps: usize,
@@ -39,6 +40,7 @@ impl Memory {
         let lines = dims.n_layer * rows * inner;
         let what = "the state";
         Ok(Self {
+            layers: dims.n_layer,
             rows,
             inner,
             taps,
@@ -64,6 +66,28 @@ impl Memory {
     pub(super) fn copy_from(&mut self, device: &Device, from: &Self) -> Result<(), CudaError> {
         device.stream().memcpy_dtod(&from.h, &mut self.h)?;
         device.stream().memcpy_dtod(&from.conv, &mut self.conv)?;
+        Ok(())
+    }
+
+    /// Row `to` becomes a copy of row `from`.
+    pub(crate) fn copy_row(&mut self, device: &Device, from: usize, to: usize) -> Result<(), CudaError> {
+        let (h_len, conv_len) = self.row_len();
+        for layer in 0..self.layers {
+            let ((h_from, conv_from), (h_to, conv_to)) = (self.at(layer, from), self.at(layer, to));
+            device.copy_within(&mut self.h, h_from, h_to, h_len)?;
+            device.copy_within(&mut self.conv, conv_from, conv_to, conv_len)?;
+        }
+        Ok(())
+    }
+
+    /// Row `row` becomes zero.
+    pub(crate) fn zero_row(&mut self, device: &Device, row: usize) -> Result<(), CudaError> {
+        let (h_len, conv_len) = self.row_len();
+        for layer in 0..self.layers {
+            let (h, conv) = self.at(layer, row);
+            device.stream().memset_zeros(&mut self.h.slice_mut(h..h + h_len))?;
+            device.stream().memset_zeros(&mut self.conv.slice_mut(conv..conv + conv_len))?;
+        }
         Ok(())
     }
 

@@ -6,13 +6,13 @@
 //! stepping. What moves a state (the convolution's input, its output, delta, B) is kept of every pass, and accepting
 //! some of the bytes runs only convolution and scan over that again.
 
-use cudarc::driver::{CudaGraph, CudaSlice};
+use cudarc::driver::CudaSlice;
 use mambabyte_core::VOCAB;
 
 use super::pass::{Pass, Slots};
 use super::state::Memory;
 use super::{FloatModel, FloatState};
-use crate::cuda::device::Device;
+use crate::cuda::device::{Device, Graph};
 use crate::cuda::error::CudaError;
 
 /// Buffers of cuBLASLt start at multiples of this many bytes, which its choice of an algorithm takes for granted.
@@ -69,12 +69,13 @@ impl Work {
 
     fn pass<'a>(
         &self,
-        device: &Device,
+        device: &'a Device,
         step: usize,
         slots: &'a dyn Fn(usize) -> Slots,
         memory: &'a Memory,
     ) -> Pass<'a> {
         Pass {
+            device,
             rows: self.rows,
             steps: 1,
             bytes: device.address(&self.tokens) + (step * self.rows) as u64,
@@ -87,9 +88,8 @@ impl Work {
         }
     }
 
-    /// Launches step `step`, logits included.
-    fn run(&self, model: &FloatModel, step: usize, memory: &Memory) -> Result<(), CudaError> {
-        let device = &*model.device;
+    /// Launches step `step`, logits included, on the stream of `device`.
+    fn run(&self, model: &FloatModel, device: &Device, step: usize, memory: &Memory) -> Result<(), CudaError> {
         let slots = |layer| self.slots(device, layer, step);
         let pass = self.pass(device, step, &slots, memory);
         let logits = device.address(&self.logits) + (step * self.rows * VOCAB * size_of::<f32>()) as u64;
@@ -104,7 +104,7 @@ impl Work {
 /// A byte of each row, as a graph.
 pub(super) struct StepGraph {
     work: Work,
-    graph: CudaGraph,
+    graph: Graph,
 }
 
 impl StepGraph {
@@ -120,8 +120,8 @@ impl StepGraph {
         Ok(device.stream().memcpy_htod(bytes, &mut self.work.tokens)?)
     }
 
-    pub(super) fn launch(&self) -> Result<(), CudaError> {
-        Ok(self.graph.launch()?)
+    pub(super) fn launch(&mut self, device: &Device) -> Result<(), CudaError> {
+        self.graph.launch(device)
     }
 
     /// The logits of the last launch, `[rows, 256]`.
@@ -151,10 +151,10 @@ impl FloatModel {
         if state.step.is_none() {
             let mut work = Work::new(self, state.rows, 1, 1)?;
             // Once without a byte, which leaves the states: libraries load what they need, which a capture forbids.
-            work.run(self, 0, &state.memory)?;
+            work.run(self, &self.device, 0, &state.memory)?;
             self.device.stream().memcpy_htod(&vec![1i32; state.rows], &mut work.len)?;
             self.device.synchronize()?;
-            let graph = self.device.capture(|| work.run(self, 0, &state.memory))?;
+            let graph = self.device.capture(|capturing| work.run(self, capturing, 0, &state.memory))?;
             state.step = Some(StepGraph { work, graph });
         }
         state.step.as_mut().ok_or(CudaError::ForeignState)
@@ -183,7 +183,7 @@ impl FloatModel {
             stream.memcpy_htod(&present(&draft.len, steps), &mut draft.work.len)?;
         }
         for k in 0..steps {
-            draft.work.run(self, k, &draft.after)?;
+            draft.work.run(self, device, k, &draft.after)?;
         }
         let all = device.stream().clone_dtoh(&draft.work.logits)?;
         device.synchronize()?;

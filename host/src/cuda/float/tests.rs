@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use mambabyte_core::{Dims, Norm};
 
-use super::FloatModel;
 use super::buffer::{Buffer, Element, from_bf16, to_bf16};
 use super::scan::{Scan, ScanArgs, ScanShape};
+use super::{FloatModel, Values};
 use crate::Model;
-use crate::cuda::bench::{Numbers, random_checkpoint};
-use crate::cuda::{Answer, Device, Precision, Want};
+use crate::cuda::bench::{Numbers, dims, random_checkpoint};
+use crate::cuda::{Answer, CudaError, Device, Precision, Want};
 
 /// Relative error of the scan in f32; in bf16 its output is rounded, its state is not.
 const F32: f64 = 1e-5;
@@ -326,4 +326,31 @@ fn gpu_prefill_in_chunks() {
     gpu.prefill(&[b, &[]], &mut two, Want::Nothing).unwrap();
     assert!(of(&two.read_row(&device, 0).unwrap(), cpu.state()) <= 1e-5);
     assert!(two.read_row(&device, 1).unwrap().iter().all(|&v| v == 0.0));
+}
+
+/// A wait that is given up ends its call with the name of the kernel, and nothing else: other models go on, and so does
+/// this one with a new state.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_a_kernel_that_waits_in_vain_says_so_and_harms_no_other() {
+    let device = Device::open(0).unwrap_or_else(|e| panic!("{e}"));
+    let checkpoint = random_checkpoint(&dims(256, 4), 1);
+    for (precision, kernel) in [(Precision::Bf16, "decode_bf16_8 "), (Precision::I8, "decode_i8_8 ")] {
+        let load = || FloatModel::load(&device, &Values::Plain(&checkpoint), precision).unwrap();
+        let (model, other) = (load(), load());
+        let patience = |polls| model.decoder.as_ref().unwrap().lock().unwrap().be_patient(polls);
+        let expected = model.step(&[65], &mut model.state(1).unwrap()).unwrap();
+        let mut others_state = other.state(1).unwrap();
+        patience(Some(0));
+        for _ in 0..3 {
+            let mut state = model.state(1).unwrap();
+            let error = model.step(&[65], &mut state).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains(kernel) && error.contains("waited in vain for"), "{precision}: {error}");
+            let error = model.verify(&[b"abc"], &mut state).err();
+            assert!(matches!(error, Some(CudaError::GaveUp { .. })), "{precision}: {error:?}");
+        }
+        assert!(other.step(&[65], &mut others_state).unwrap() == expected);
+        patience(None);
+        assert!(model.step(&[65], &mut model.state(1).unwrap()).unwrap() == expected);
+    }
 }

@@ -25,302 +25,16 @@
 // The scale of the norm is one number per column and is applied after in_proj (and the head):
 // W (w * (r - mean)) s + W b = s (W (w r) - mean (W w)) + W b. So blocks send w * r and sums of r and r^2.
 //
-// Every wait is bounded and ends in a trap. Compiled without contraction of products and sums, so that kernels of
+// Every wait is bounded: see `give_up`. Compiled without contraction of products and sums, so that kernels of
 // different widths compute the same. Needs compute capability 9.0 (bulk copies).
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
+#include "decode_weights.cuh"
+
 namespace decode {
 
-typedef unsigned char uint8_t;
-typedef unsigned short uint16_t;
-typedef unsigned int uint32_t;
-typedef unsigned long long uint64_t;
-
-constexpr int WARPS = 8;
-constexpr int THREADS = WARPS * 32;
-constexpr int UNIT = 512;      // bytes that a warp takes at once: 16 per lane
-constexpr uint32_t PIECE = 2048; // bytes of one bulk copy at most
-constexpr int ROWS = 16;       // rows and columns of a tile
-constexpr int TAPS = 3;        // columns of the convolution's history at most
-constexpr int MOST_SLOTS = 14; // of a warp's ring
-constexpr uint32_t PATIENCE = 1u << 23; // polls until the trap: seconds
-
-struct Params {
-    // Shape. k* are numbers of tiles: of d_model, d_inner, dt_rank (rounded up), of the rows of B and C.
-    int d_model, d_inner, d_state, d_conv, n_layer, km, ki, kd, kbc;
-    int layer_norm;
-    float eps;
-    int slots; // of a warp's ring
-    int chunk; // tiles of weights in a slot: 4, 8 or 16
-    // Of a block's vectors of one layer: bytes; floats of a channel tile, and before those of residual and x_proj.
-    int side_bytes, side_channel, side_residual, side_projection;
-    // This launch.
-    int columns, passes, commit;
-    uint32_t epoch;
-    float temperature;
-    unsigned long long seed, position;
-    // Weights.
-    const uint8_t* stream;
-    const unsigned long long* stream_at; // [grid * WARPS + 1], multiples of a slot
-    const uint8_t* side;                 // [grid, n_layer, side_bytes], see `Side`
-    const float* embedding;              // [256, km * 16]
-    const float* norm;                   // [km * 16]: of the first layer
-    const float* head_scale;             // [256]; 1 for bf16
-    const float* head_sum;               // [256]: W w
-    const float* head_bias;              // [256]: W b
-    const float* a;                      // [n_layer, ki * 16, d_state]: -exp(A_log) log2(e); for `accept`
-    // Exchange buffers.
-    uint2* res;    // operand [km]
-    uint4* sums;   // [32, km]: sum and sum of squares of 16 rows
-    uint2* u;      // operand [ki]
-    uint2* dt;     // operand [kd]
-    uint4* bc;     // [32, d_state]: B and C
-    uint2* g;      // operand [ki]
-    uint2* logits; // [256, 32]
-    // Columns.
-    const int* stream_of; // [columns]
-    const int* first_of;  // [columns]: first column of the same stream
-    const uint8_t* bytes; // [columns]
-    // State of each stream and layer, and the distance from one to the next in elements.
-    float* history; // [d_conv - 1, d_inner]
-    float* h;       // [d_inner, d_state]
-    uint64_t history_stream, history_layer, h_stream, h_layer;
-    // What a later accept replays: [n_layer, columns, ..]; null when this launch commits.
-    float* kept_x;     // [ki * 16], before the convolution
-    float* kept_u;     // [ki * 16]
-    float* kept_delta; // [ki * 16]
-    float* kept_b;     // [d_state]
-    // Results.
-    float* out_logits;  // [passes, columns, 256] or null
-    uint8_t* out_bytes; // [passes, columns] or null: then nothing is sampled and passes is 1
-    // For `accept`: [columns], how many of the columns that start here.
-    const int* accepted;
-};
-static_assert(sizeof(Params) == 22 * 4 + 34 * 8, "params.rs has the same fields");
-
-__device__ __forceinline__ uint32_t shared_address(const void* p) {
-    return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
-
-__device__ __forceinline__ float exp2_fast(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
-__device__ __forceinline__ float silu(float x) { return __fdividef(x, 1.0f + exp2_fast(-1.44269504f * x)); }
-
-__device__ __forceinline__ float softplus(float v) { return v > 20.0f ? v : log1pf(exp2_fast(1.44269504f * v)); }
-
-/// One state, one byte. `accept` replays exactly this.
-__device__ __forceinline__ float scan_step(float h, float delta, float a, float dx, float b) {
-    return __fmaf_rn(exp2_fast(__fmul_rn(delta, a)), h, __fmul_rn(dx, b));
-}
-
-// Exchange ------------------------------------------------------------------------------------------------------------
-
-__device__ __forceinline__ void put(uint2* at, uint32_t data, uint32_t epoch) {
-    unsigned long long both = static_cast<unsigned long long>(epoch) << 32 | data;
-    asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(at), "l"(both) : "memory");
-}
-
-__device__ __forceinline__ void put_float(uint2* at, float x, uint32_t epoch) { put(at, __float_as_uint(x), epoch); }
-
-__device__ __forceinline__ unsigned long long look(const uint2* at) {
-    unsigned long long both;
-    asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(both) : "l"(at) : "memory");
-    return both;
-}
-
-__device__ __forceinline__ void look2(const void* at, unsigned long long& a, unsigned long long& b) {
-    asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];" : "=l"(a), "=l"(b) : "l"(at) : "memory");
-}
-
-__device__ __forceinline__ bool is(unsigned long long both, uint32_t epoch) {
-    return static_cast<uint32_t>(both >> 32) == epoch;
-}
-
-__device__ __forceinline__ uint32_t low(unsigned long long both) { return static_cast<uint32_t>(both); }
-
-__device__ __forceinline__ float get_float(const uint2* at, uint32_t epoch) {
-#pragma unroll 1
-    for (uint32_t polls = 0;; polls++) {
-        unsigned long long both = look(at);
-        if (is(both, epoch)) return __uint_as_float(low(both));
-        if (polls > PATIENCE) __trap();
-    }
-}
-
-/// Index of the word of rows `2 * pair` and `2 * pair + 1` of k-tile `tile`, column `n`, in the order in which a lane
-/// needs them as the second operand of `mma.m16n8k16`.
-template <int NT>
-__device__ __forceinline__ int word(int tile, int n, int pair) {
-    return (((tile * NT + n / 8) * 32 + (n % 8) * 4 + pair % 4) << 1) + pair / 4;
-}
-
-/// Two bf16, rounded to nearest even.
-__device__ __forceinline__ uint32_t pack(float low, float high) {
-    uint32_t both;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-    return both;
-}
-
-/// The same number, of which the compiler knows nothing: what follows from it is not kept in registers from one layer
-/// to the next.
-__device__ __forceinline__ int anew(int x) {
-    asm volatile("" : "+r"(x));
-    return x;
-}
-
-// Weights -------------------------------------------------------------------------------------------------------------
-
-__device__ __forceinline__ void wait(uint32_t bar, uint32_t parity) {
-    uint32_t done = 0;
-#pragma unroll 1
-    for (uint32_t polls = 0; !done; polls++) {
-        asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-                     : "=r"(done)
-                     : "r"(bar), "r"(parity)
-                     : "memory");
-        if (polls > PATIENCE) __trap();
-    }
-}
-
-__device__ __forceinline__ void expect(uint32_t bar, uint32_t bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
-}
-
-/// Starts a copy of `bytes` to shared memory, of which `bar` hears.
-__device__ __forceinline__ void copy(uint32_t to, const uint8_t* from, uint32_t bytes, uint32_t bar) {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-                 "l"(from), "r"(bytes), "r"(bar)
-                 : "memory");
-}
-
-/// A warp's weights, in order, through its ring. All lanes hold the same.
-///
-/// A free slot is filled in pieces, one each time that the warp polls: a chunk asked for at once would fill the queues of
-/// the memory, and the words that the block waits for would stand in them.
-struct Stream {
-    const uint8_t *from, *next, *end; // a pass's weights; the next piece
-    uint32_t left;                    // chunks not yet asked for
-    uint32_t fill, filled;            // the slot being filled, and how much of it has been asked for
-    uint32_t free;                    // slots not yet asked for, this one included
-    uint32_t slot, parity;            // where the warp reads
-    uint32_t slots, bytes;            // of the ring; of a chunk
-    uint32_t ring, bars;
-
-    /// Asks for one more piece, if there is room.
-    __device__ __forceinline__ void pump() {
-        if (free == 0 || left == 0) return;
-        uint32_t piece = min(bytes, PIECE);
-        if (threadIdx.x % 32 == 0) {
-            uint32_t bar = bars + 8 * fill;
-            if (filled == 0) expect(bar, bytes);
-            copy(ring + fill * bytes + filled, next, piece, bar);
-        }
-        next += piece;
-        filled += piece;
-        if (filled == bytes) {
-            filled = 0;
-            free--;
-            left--;
-            if (next == end) next = from;
-            if (++fill == slots) fill = 0;
-        }
-    }
-
-    /// The barriers are initialised.
-    __device__ void start(const Params& p, uint32_t bytes_, uint32_t ring_, uint32_t bars_) {
-        const unsigned long long* at = p.stream_at + blockIdx.x * WARPS + threadIdx.x / 32;
-        from = next = p.stream + at[0];
-        end = p.stream + at[1];
-        bytes = bytes_;
-        left = static_cast<uint32_t>((at[1] - at[0]) / bytes) * p.passes;
-        slots = free = p.slots;
-        ring = ring_ + threadIdx.x / 32 * slots * bytes;
-        bars = bars_ + threadIdx.x / 32 * MOST_SLOTS * 8;
-        fill = filled = slot = parity = 0;
-#pragma unroll 1
-        while (free > 0 && left > 0) pump();
-    }
-
-    /// Waits for the next chunk and returns this lane's part of it.
-    __device__ uint32_t arrive() {
-#pragma unroll 1
-        while (free == slots) { // it has not been asked for
-            if (left == 0) __trap();
-            pump();
-        }
-        wait(bars + 8 * slot, parity);
-        return ring + slot * bytes + threadIdx.x % 32 * 16;
-    }
-
-    /// That chunk has been read.
-    __device__ void release() {
-        __syncwarp();
-        free++;
-        if (++slot == slots) {
-            slot = 0;
-            parity ^= 1;
-        }
-#pragma unroll 1
-        do { // one slot at most waits for polls
-            pump();
-        } while (free > 1 && left > 0);
-    }
-};
-
-__device__ __forceinline__ void multiply(float (&c)[4], const uint4& a, uint32_t b0, uint32_t b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
-        "%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
-}
-
-/// Four i8 to four bf16, exactly: 128 + the low seven bits, less 128, or 256 if the sign is set.
-__device__ __forceinline__ void widen(uint32_t w, uint32_t& low, uint32_t& high) {
-    uint32_t p0 = __byte_perm(w, 0, 0x4140), p1 = __byte_perm(w, 0, 0x4342);
-    uint32_t v0 = (p0 & 0x007f007fu) | 0x43004300u, s0 = (p0 & 0x00800080u) | 0x43004300u;
-    uint32_t v1 = (p1 & 0x007f007fu) | 0x43004300u, s1 = (p1 & 0x00800080u) | 0x43004300u;
-    asm("sub.bf16x2 %0, %1, %2;" : "=r"(low) : "r"(v0), "r"(s0));
-    asm("sub.bf16x2 %0, %1, %2;" : "=r"(high) : "r"(v1), "r"(s1));
-}
-
-/// A tile of i8 weights as the first operand in bf16.
-__device__ __forceinline__ uint4 widened(uint32_t w0, uint32_t w1) {
-    uint4 a;
-    widen(w0, a.x, a.y);
-    widen(w1, a.z, a.w);
-    return a;
-}
-
-/// Tile `tile` of the chunk that a lane's `at` points into.
-template <bool I8>
-__device__ __forceinline__ uint4 weights_of(uint32_t at, int tile) {
-    if (I8) {
-        uint32_t a, b;
-        asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(a), "=r"(b) : "r"(at + tile / 2 * UNIT + tile % 2 * 8) : "memory");
-        return widened(a, b);
-    }
-    uint4 w;
-    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(w.x), "=r"(w.y), "=r"(w.z), "=r"(w.w)
-                 : "r"(at + tile * UNIT)
-                 : "memory");
-    return w;
-}
-
-/// A block's vectors of one layer: for each own tile of channels, of the residual stream and of x_proj, floats at
-/// these places. After a channel tile's floats come its units of dt_proj. `pack.rs` writes it.
-struct Side {
-    static constexpr int CONV = 0, CONV_BIAS = 4 * ROWS, IN_SCALE = 5 * ROWS, IN_SUM = 7 * ROWS, IN_BIAS = 9 * ROWS,
-                         DT_SCALE = 11 * ROWS, DT_BIAS = 12 * ROWS, SKIP = 13 * ROWS, A = 14 * ROWS;
-    static constexpr int OUT_SCALE = 0, NEXT_NORM = ROWS, RESIDUAL = 2 * ROWS;
-};
-
-// A block's work ------------------------------------------------------------------------------------------------------
+static_assert(sizeof(Params) == 24 * 4 + 36 * 8, "params.rs has the same fields");
 
 template <int NT>
 struct Sizes {
@@ -436,7 +150,7 @@ struct Block {
 #pragma unroll 1
         for (uint32_t polls = 0; !came(s, from, epoch); polls++) {
             ask(s, from);
-            if (polls > PATIENCE) __trap();
+            if (polls > p.patience) give_up(p, SUMS, C);
         }
     }
 
@@ -455,7 +169,7 @@ struct Block {
                 for (uint32_t polls = 0;; polls++) {
                     look2(p.sums + n * p.km + tile, a, b);
                     if (is(a, epoch) && is(b, epoch)) break;
-                    if (polls > PATIENCE) __trap();
+                    if (polls > p.patience) give_up(p, SUMS, C);
                 }
                 sum += __uint_as_float(low(a));
                 squares += __uint_as_float(low(b));
@@ -493,7 +207,7 @@ struct Block {
                 look2(at[0], v, w);
                 weights.pump(); // while these come
                 if (__all_sync(~0u, is(v, epoch) && is(w, epoch))) break;
-                if (polls > PATIENCE) __trap();
+                if (polls > p.patience) give_up(p, OPERAND, C);
             }
         }
 #pragma unroll
@@ -522,7 +236,7 @@ struct Block {
                     for (int nt = 0; nt < NT; nt++)
                         wrong |= (static_cast<uint32_t>(v[j][nt] >> 32) ^ epoch) | (static_cast<uint32_t>(w[j][nt] >> 32) ^ epoch);
                 if (__all_sync(~0u, wrong == 0)) break;
-                if (polls > PATIENCE) __trap();
+                if (polls > p.patience) give_up(p, OPERAND, C);
             }
 #pragma unroll
             for (int j = 0; j < STEP; j++)
@@ -542,7 +256,7 @@ struct Block {
         constexpr int KT = T / MT, MOST = NT == 1 ? 16 : NT == 2 ? 8 : 4, AT_ONCE = KT < MOST ? KT : MOST;
 #pragma unroll 1
         for (int i0 = 0; i0 < mine; i0 += KT) {
-            uint32_t at = weights.arrive();
+            uint32_t at = weights.arrive(p, C);
             uint4 held[T];
             if (HELD) {
 #pragma unroll
@@ -824,7 +538,7 @@ struct Block {
                 weights.pump(); // while these come
                 bool all = (!a || (is(v[0], epoch) && is(v[1], epoch))) && (!b || (is(v[2], epoch) && is(v[3], epoch)));
                 if (__all_sync(~0u, all)) break;
-                if (polls > PATIENCE) __trap();
+                if (polls > p.patience) give_up(p, SELECTED, C);
             }
             // The shared arrays follow each other as the pieces do.
             reinterpret_cast<uint2*>(dt)[i * 32 + lane()] = make_uint2(low(v[0]), low(v[1]));
@@ -1060,16 +774,7 @@ struct Block {
         }
     }
 
-    /// Uniform in (0, 1), from a counter (splitmix64).
-    __device__ static float uniform(unsigned long long seed, unsigned long long counter) {
-        unsigned long long v = seed + 0x9e3779b97f4a7c15ull * (counter + 1);
-        v = (v ^ (v >> 30)) * 0xbf58476d1ce4e5b9ull;
-        v = (v ^ (v >> 27)) * 0x94d049bb133111ebull;
-        v ^= v >> 31;
-        return (static_cast<float>(v >> 40) + 0.5f) * (1.0f / 16777216.0f);
-    }
-
-    /// The next byte of each column, in every block that needs it: the largest logit, or a draw by Gumbel noise.
+    /// The next byte of each column, in every block that needs it.
     __device__ void sample(int pass, uint32_t epoch) {
         tid = anew(tid);
         if (dirty) __syncthreads();
@@ -1077,34 +782,17 @@ struct Block {
 #pragma unroll 1
         for (int i = thread(); i < 256 * p.columns; i += THREADS) {
             int row = i % 256, n = i / 256;
-            floats(PARTIAL)[n * 256 + row] = get_float(p.logits + row * 32 + n, epoch);
+            floats(PARTIAL)[n * 256 + row] = get_float(p, C, p.logits + row * 32 + n, epoch);
         }
         __syncthreads();
+        Choice how = {p.inverse, p.top_k, p.top_p};
 #pragma unroll 1
         for (int n = warp(); n < p.columns; n += WARPS) {
-            float best = -3.4e38f;
-            int choice = 0;
-#pragma unroll 4
-            for (int row = lane(); row < 256; row += 32) {
-                float v = floats(PARTIAL)[n * 256 + row];
-                if (p.temperature > 0.0f) {
-                    unsigned long long at = ((p.position + pass) * 32 + n) * 256 + row;
-                    v = __fdividef(v, p.temperature) - __logf(-__logf(uniform(p.seed, at)));
-                }
-                if (v > best) {
-                    best = v;
-                    choice = row;
-                }
-            }
+            i32 units[8];
 #pragma unroll
-            for (int d = 16; d > 0; d /= 2) {
-                float v = __shfl_xor_sync(~0u, best, d);
-                int b = __shfl_xor_sync(~0u, choice, d);
-                if (v > best || (v == best && b < choice)) {
-                    best = v;
-                    choice = b;
-                }
-            }
+            for (int r = 0; r < 8; r++) units[r] = logit_unit(floats(PARTIAL)[n * 256 + lane() * 8 + r]);
+            uint64_t rng = how.inverse == 0 ? 0 : p.rng[n] + pass * RNG_STEP;
+            int choice = choose(units, lane(), how, rng, p.tables->exp2);
             if (lane() == 0) {
                 byte(n) = choice;
                 if (blockIdx.x == 0) p.out_bytes[static_cast<uint64_t>(pass) * p.columns + n] = static_cast<uint8_t>(choice);
@@ -1139,7 +827,7 @@ struct Block {
         }
     }
 
-    __device__ void run() {
+    __device__ __forceinline__ void run() {
         start();
         uint32_t turn = 0, turns = p.passes * p.n_layer;
         bool has_channels = static_cast<int>(blockIdx.x) < p.ki;
@@ -1159,7 +847,7 @@ struct Block {
                     fetch_side(turn + 1, layer + 1 < p.n_layer ? layer + 1 : 0);
                 float h[J] = {};
                 if (J == 1 && has_channels) load_state(h, layer, 0, d + thread() / 16); // else registers are short
-                wait(side_bar(turn), turn / 2 % 2);
+                wait(p, C, side_bar(turn), turn / 2 % 2);
                 channels_in(layer, turn, epoch, old);
                 project(layer, turn, epoch);
                 channels_out(layer, turn, epoch, h);
@@ -1198,8 +886,9 @@ DECODE(decode_i8_8_wide, true, 1, 4)
 DECODE(decode_i8_16_wide, true, 2, 4)
 DECODE(decode_i8_32_wide, true, 4, 4)
 
-/// Commits the first `accepted[stream]` columns of a verified draft, by the arithmetic of the verification.
-/// Grid: (channels / 256, n_layer, columns that start a stream); one thread per channel.
+/// Commits the first `accepted[first column]` columns of each verified draft, by the arithmetic of the verification.
+/// Grid: (d_inner / 128, rounded up; n_layer; columns, of which those that do not start a draft have nothing to do); a block
+/// of 128 threads, one per channel.
 extern "C" __global__ void decode_accept(const __grid_constant__ Params p) {
     int d = blockIdx.x * blockDim.x + threadIdx.x, layer = blockIdx.y, from = blockIdx.z;
     if (d >= p.d_inner || p.first_of[from] != from) return;

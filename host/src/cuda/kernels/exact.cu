@@ -5,7 +5,7 @@
 // tokens of a row. Activations are [m, channels]. A row's state is one snapshot payload: per layer d_conv - 1 columns
 // of d_inner channels, then [d_state, d_inner]. Operands of projections have their columns padded with zeros to a
 // multiple of 64.
-#include "exact.cuh"
+#include "sample.cuh"
 
 #define BLOCK_THREADS 256
 
@@ -532,7 +532,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS) exact_surprise(Surpr
     if (threadIdx.x == p.next[blockIdx.x]) p.bits[blockIdx.x] = score_surprise(distance, sum, p.tables->log2);
 }
 
-// ---- Sampling (core/src/sample.rs): a block of 256 threads per row. Writes the byte where the next step reads it.
+// ---- Sampling: a warp per row. Writes the byte where the next step reads it.
 
 struct SampleParams {
     const i32* logits;     // [rows, 256]
@@ -541,54 +541,22 @@ struct SampleParams {
     u8* tokens;            // [rows]
     u8* out;               // [steps, rows]
     u32* step;             // [rows]: steps done
-    u32 temperature, top_k, top_p, rows;
+    u64 inverse;           // as `Choice` has it
+    u32 top_k, top_p, rows, pad;
 };
 
-extern "C" __global__ void __launch_bounds__(256) exact_sample(SampleParams p) {
-    __shared__ i32 logits[256];
-    __shared__ u8 order[256];
-    __shared__ u64 below[256];
-    u32 row = blockIdx.x, me = threadIdx.x;
-    logits[me] = p.logits[(u64)row * 256 + me];
-    __syncthreads();
-    // The place of this byte among all: those with a larger logit first, equals by value.
-    u32 place = 0;
-    for (u32 j = 0; j < 256; j++) place += logits[j] > logits[me] || (logits[j] == logits[me] && j < me);
-    order[place] = (u8)me;
-    __syncthreads();
-    u32 keep = p.top_k == 0 || p.top_k > 256 ? 256 : p.top_k;
-    u64 weight = 0;
-    if (p.temperature != 0 && me < keep) {
-        u64 inverse = (1ull << 32) / p.temperature;
-        u64 distance = (u32)logits[order[0]] - (u32)logits[order[me]];
-        distance = (distance * inverse) >> 16;
-        weight = score_weight(distance < (1ull << 40) ? distance : 1ull << 40, p.tables->exp2) >> 7;
-    }
-    below[me] = weight;
-    __syncthreads();
-    if (me == 0) {
-        u8 byte = order[0];
-        if (p.temperature != 0) {
-            u64 total = 0;
-            for (u32 i = 0; i < keep; i++) total += below[i];
-            u64 goal = (total * (p.top_p < 65536 ? p.top_p : 65536)) >> 16, kept = 0;
-            u32 count = 0;
-            while (count < keep && !(count > 0 && kept >= goal)) kept += below[count++];
-            u64 state = p.rng[row] + 0x9e3779b97f4a7c15ull, z = state;
-            p.rng[row] = state;
-            z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-            z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-            u64 draw = __umul64hi(z ^ (z >> 31), kept), sum = 0;
-            for (u32 i = 0; i < count; i++) {
-                sum += below[i];
-                if (draw < sum) {
-                    byte = order[i];
-                    break;
-                }
-            }
-        }
-        p.tokens[row] = byte;
-        p.out[(u64)p.step[row] * p.rows + row] = byte;
+extern "C" __global__ void __launch_bounds__(32) exact_sample(SampleParams p) {
+    u32 row = blockIdx.x, lane = threadIdx.x;
+    i32 logits[8];
+#pragma unroll
+    for (int r = 0; r < 8; r++) logits[r] = p.logits[(u64)row * 256 + lane * 8 + r];
+    Choice how = {p.inverse, p.top_k, p.top_p};
+    u64 rng = p.rng[row];
+    u32 byte = choose(logits, lane, how, rng, p.tables->exp2);
+    if (lane == 0) {
+        if (how.inverse != 0) p.rng[row] = rng + RNG_STEP;
+        p.tokens[row] = (u8)byte;
+        p.out[(u64)p.step[row] * p.rows + row] = (u8)byte;
         p.step[row] += 1;
     }
 }
@@ -596,5 +564,5 @@ extern "C" __global__ void __launch_bounds__(256) exact_sample(SampleParams p) {
 // The host's structs have these sizes too (exact/launch.rs).
 static_assert(sizeof(EmbedParams) == 56 && sizeof(NormParams) == 72 && sizeof(ProjectParams) == 104, "layout");
 static_assert(sizeof(ConvParams) == 104 && sizeof(ScanParams) == 208 && sizeof(ScanLayer) == 24, "layout");
-static_assert(sizeof(NarrowParams) == 32 && sizeof(SurpriseParams) == 32 && sizeof(SampleParams) == 64, "layout");
+static_assert(sizeof(NarrowParams) == 32 && sizeof(SurpriseParams) == 32 && sizeof(SampleParams) == 72, "layout");
 static_assert(sizeof(Tables) == 2 * (32 + 130 + 130 + 2432 + 514 + 514 + 194), "layout");

@@ -147,7 +147,7 @@ MBB_FN i16 norm_element(i64 centred, u32 down, u32 r, i32 e, i16 weight, i16 bia
     return saturate_i16(round_shift(n * weight, shift) + bias);
 }
 
-// conv1d.rs, behind the exact sum of the taps.
+// conv1d.rs, after the exact sum of the taps.
 MBB_FN i16 conv_silu(i32 acc, u8 code, u32 base, i16 bias, u32 frac, const i16* row_multiplier, const u16* table) {
     return silu(saturate_i16(requantize(acc, code, base, row_multiplier) + bias), frac, table);
 }

@@ -1,6 +1,7 @@
 // The two ends of the model: bytes to the residual stream, logits to log-probabilities.
 
 #include "float.cuh"
+#include "sample.cuh"
 
 // residual[m] = embedding[bytes[m]]; embedding [256, ld] and residual [rows, ld] f32, ld a multiple of 8. A thread owns
 // 4 columns of a row.
@@ -41,8 +42,7 @@ extern "C" __global__ void __launch_bounds__(256) log_prob(const LogProbArgs g) 
     if (lane == 0) g.log_prob[row] = logits[g.next[row]] - most - logf(sum);
 }
 
-// units[i] = round(logits[i] * 65536 / ln 2): natural logits in the units of the sampler of exact.cu, held to the range
-// of i32; NaN is 0. A thread owns an element.
+// units[i] = logit_unit(logits[i]), for the sampler of exact.cu. A thread owns an element.
 struct UnitsArgs {
     const float *logits;
     int *units;
@@ -51,5 +51,5 @@ struct UnitsArgs {
 
 extern "C" __global__ void __launch_bounds__(256) logit_units(const UnitsArgs g) {
     const int i = blockIdx.x * 256 + threadIdx.x;
-    if (i < g.n) g.units[i] = __float2int_rn(g.logits[i] * 94548.4609375f);
+    if (i < g.n) g.units[i] = logit_unit(g.logits[i]);
 }

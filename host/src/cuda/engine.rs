@@ -1,0 +1,135 @@
+//! A model on a GPU as an [`Engine`]: what is computed in integers has the bits of the CPU's engine.
+
+use mambabyte_core::{Dims, Rng, SampleOptions, State};
+
+use super::model::GpuModel;
+use super::state::GpuState;
+use crate::engine::{Answer, Engine, EngineError, Load, Precision, Want, check, check_counts};
+
+/// Texts that are read side by side, and bytes of a call: their logits come back.
+const FULL: Load = Load { rows: 64, bytes: 32_768 };
+
+impl GpuModel {
+    fn own(&self, rows: &GpuState) -> Result<(), EngineError> {
+        if rows.model == self.id() { Ok(()) } else { Err(EngineError::ForeignRows) }
+    }
+
+    fn own_row(&self, rows: &GpuState, row: usize) -> Result<(), EngineError> {
+        self.own(rows)?;
+        let count = rows.positions.len();
+        if row < count { Ok(()) } else { Err(EngineError::NoSuchRow { row, rows: count }) }
+    }
+}
+
+/// After a failure of the GPU itself ([`EngineError::Cuda`]) the states of the rows are lost.
+impl Engine for GpuModel {
+    type Rows = GpuState;
+
+    fn dims(&self) -> &Dims {
+        self.dims()
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision()
+    }
+
+    fn full_load(&self) -> Load {
+        FULL
+    }
+
+    /// At most 256 rows.
+    fn rows(&self, n: usize) -> Result<GpuState, EngineError> {
+        if n == 0 {
+            return Err(EngineError::NoRows);
+        }
+        Ok(self.zero_states(n)?)
+    }
+
+    fn positions<'r>(&self, rows: &'r GpuState) -> &'r [u64] {
+        &rows.positions
+    }
+
+    fn read_into(
+        &self,
+        rows: &mut GpuState,
+        text: &[&[u8]],
+        want: Want<'_>,
+        answer: &mut Answer,
+    ) -> Result<(), EngineError> {
+        check(rows.positions.len(), text, want)?;
+        self.own(rows)?;
+        // A step is one launch; prefill of one byte is many.
+        let is_step = matches!(want, Want::Last | Want::All) && text.iter().all(|text| text.len() == 1);
+        *answer = if is_step { self.step(&text.concat(), rows)? } else { self.prefill(text, rows, want)? };
+        Ok(())
+    }
+
+    fn fork(&self, rows: &mut GpuState, from: usize, to: usize) -> Result<(), EngineError> {
+        self.own_row(rows, from)?;
+        self.own_row(rows, to)?;
+        if from != to {
+            rows.drafted = None;
+            self.copy_row(rows, from, to)?;
+            rows.positions[to] = rows.positions[from];
+        }
+        Ok(())
+    }
+
+    fn reset(&self, rows: &mut GpuState, row: usize) -> Result<(), EngineError> {
+        self.own_row(rows, row)?;
+        rows.drafted = None;
+        self.zero_row(rows, row)?;
+        rows.positions[row] = 0;
+        Ok(())
+    }
+
+    fn state(&self, rows: &mut GpuState, row: usize) -> Result<State<Vec<i16>>, EngineError> {
+        self.own_row(rows, row)?;
+        let position = rows.positions[row];
+        self.read_state(rows, row, position)?.ok_or(EngineError::NotIntegers { precision: self.precision() })
+    }
+
+    fn set_state(&self, rows: &mut GpuState, row: usize, state: &State<Vec<i16>>) -> Result<(), EngineError> {
+        // Of this model, or refused.
+        let mut own = self.state(rows, row)?;
+        own.clone_from(state)?;
+        rows.drafted = None;
+        self.write_state(rows, row, &own)?;
+        rows.positions[row] = own.position();
+        Ok(())
+    }
+
+    fn draft(&self, rows: &mut GpuState, drafts: &[&[u8]], answer: &mut Answer) -> Result<(), EngineError> {
+        check(rows.positions.len(), drafts, Want::All)?;
+        self.own(rows)?;
+        rows.drafted = None;
+        *answer = self.score(drafts, rows)?;
+        rows.drafted = Some(drafts.iter().map(|draft| draft.len()).collect());
+        Ok(())
+    }
+
+    fn accept(&self, rows: &mut GpuState, counts: &[usize]) -> Result<(), EngineError> {
+        self.own(rows)?;
+        let Some(drafted) = &rows.drafted else { return Err(EngineError::NoDraft) };
+        check_counts(drafted.iter().copied(), counts)?;
+        rows.drafted = None;
+        Ok(self.commit(rows, counts)?)
+    }
+
+    /// All of it on the GPU, many bytes a launch.
+    fn generate(
+        &self,
+        rows: &mut GpuState,
+        last: &mut [u8],
+        rngs: &mut [Rng],
+        options: &SampleOptions,
+        count: usize,
+    ) -> Result<Vec<Vec<u8>>, EngineError> {
+        self.own(rows)?;
+        let expected = rows.positions.len();
+        if let Some(found) = [last.len(), rngs.len()].into_iter().find(|&found| found != expected) {
+            return Err(EngineError::Rows { expected, found });
+        }
+        Ok(self.decode(count, last, rngs, options, rows)?)
+    }
+}
