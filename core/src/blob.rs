@@ -206,7 +206,7 @@ impl<'a> Blob<'a> {
     }
 
     /// [`Blob::parse_unsummed`] of bytes whose matrices were put in tiles since they were checked: every one of
-    /// [`tiles::matrices`](crate::tiles::matrices) by [`tiles::tile`](crate::tiles::tile).
+    /// [`matrices`] by [`tiles::tile`](crate::tiles::tile).
     ///
     /// Such a blob is one to run, on a backend that [reads tiles](crate::Backend::reads_tiles). To whoever reads its
     /// matrices in another way they are in disorder, and their checksums do not hold.

@@ -1,7 +1,7 @@
 //! The state: everything that is carried from byte to byte, in memory of the caller.
 //!
 //! Per layer `d_conv - 1` columns of i16 convolution input and i16 `h`; the size depends on the model only, never on
-//! how much was read. [`snapshot`](crate::snapshot) puts it on paper.
+//! how much was read. [`crate::snapshot`] puts it on paper.
 //!
 //! `h` is state-major: the lanes of a vector are channels, so that any `d_state` fills any vector width, and a GPU's
 //! reads coalesce.

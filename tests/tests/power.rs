@@ -338,7 +338,8 @@ fn other_sections_are_refused_by_name() {
             other => panic!("{other:?}"),
         }
     };
-    let cases: [(&dyn Fn(&mut [u8]), StateError, &str); 5] = [
+    type Damage<'d> = &'d dyn Fn(&mut [u8]);
+    let cases: [(Damage<'_>, StateError, &str); 5] = [
         (&|b| b[4..8].copy_from_slice(&[1, 0, 68, 2]), StateError::UnsupportedVersion { found: 1 }, "version 2"),
         (&|b| b[4] = 3, StateError::UnsupportedVersion { found: 3 }, "snapshot version 3"),
         (&|b| b[5] |= 1 << 4, StateError::UnwantedSection { kind: 4 }, "adapter"),

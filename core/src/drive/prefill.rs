@@ -59,7 +59,7 @@ pub struct Prefill<'b, S> {
 impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
     /// Blocks of up to `positions` bytes, on the fastest backend of this machine.
     ///
-    /// * `scratch`: at least [`Dims::prefill_len`] elements, contents irrelevant.
+    /// * `scratch`: at least [`Dims::prefill_len`](crate::Dims::prefill_len) elements, contents irrelevant.
     ///
     /// # Errors
     /// [`StateError::TooSmall`], also if `positions` is 0.

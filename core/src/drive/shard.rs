@@ -1,6 +1,6 @@
 //! One byte on several threads: [`Shard`] computes a [`Share`] of every layer.
 //!
-//! The phases are those of every driver, in [`block`](crate::block); between them the shards of a step meet in an
+//! The phases are those of every driver, in `block`; between them the shards of a step meet in an
 //! [`Exchange`]. The bits are those of [`Decoder::step`](crate::Decoder::step). Threads and their meeting points are the
 //! business of `mambabyte-host`.
 

@@ -36,6 +36,15 @@ use params::Address;
 use plan::{MAX_COLUMNS, Plan, TILE, WARPS};
 use report::{PATIENCE, Report};
 
+/// What the constant parameters of a launch point to.
+struct Constants {
+    _stream: CudaSlice<u8>,
+    _stream_at: CudaSlice<u64>,
+    _side: CudaSlice<u8>,
+    _vectors: Vec<CudaSlice<f32>>,
+    _sampler: CudaSlice<u16>,
+}
+
 /// A model's weights on the device in the order in which the kernel reads them, and its exchange buffers.
 pub(crate) struct Decoder {
     device: Arc<Device>,
@@ -47,8 +56,7 @@ pub(crate) struct Decoder {
     /// Number of the last exchange.
     epoch: u32,
     weight_bytes: usize,
-    /// What `base` points to: weights and vectors, the sampler's tables.
-    _constants: (CudaSlice<u8>, CudaSlice<u64>, CudaSlice<u8>, Vec<CudaSlice<f32>>, CudaSlice<u16>),
+    _constants: Constants,
     exchange: Vec<CudaSlice<u64>>,
     report: Report,
 }
@@ -217,7 +225,13 @@ impl Decoder {
             base,
             epoch: 0,
             weight_bytes: packed.stream.len() + packed.side.len(),
-            _constants: (stream, stream_at, side, vectors, tables),
+            _constants: Constants {
+                _stream: stream,
+                _stream_at: stream_at,
+                _side: side,
+                _vectors: vectors,
+                _sampler: tables,
+            },
             exchange,
             report,
             device: device.clone(),
