@@ -58,11 +58,12 @@ skip() {
     printf '%-7s %s (%s)\n' skipped "$1" "$2"
 }
 
-packages=(qemu-system-arm qemu-system-misc qemu-user rustc-web cargo-web rust-web-src gcc-arm-none-eabi chromium nodejs
+packages=(qemu-system-arm qemu-system-misc qemu-user rustc-web cargo-web rust-web-src rust-web-clippy gcc-arm-none-eabi chromium nodejs
     python3-venv g++)
 install_missing() {
     local program missing=
-    for program in qemu-system-arm qemu-system-riscv32 qemu-aarch64 /usr/bin/rustc arm-none-eabi-gcc chromium node g++; do
+    for program in qemu-system-arm qemu-system-riscv32 qemu-aarch64 /usr/bin/rustc /usr/bin/clippy-driver arm-none-eabi-gcc chromium \
+        node g++; do
         has "$program" || missing="$missing $program"
     done
     [ -n "$missing" ] || return 0

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::qemu;
 use super::select::What;
 use crate::models;
@@ -29,7 +29,7 @@ pub(crate) fn run(root: &Path, what: What) -> Result<()> {
         let kinds: [(&[&str], &str); 2] =
             [(&["uart", "selftest", "log-semihosting"], "defmt"), (&["uart", "selftest"], "plain text")];
         for (features, by) in kinds {
-            let program = Program::new(board, &model, "stream", Profile::Emulate).with_features(features);
+            let program = Program::new(board, &model, "stream").with_features(features);
             let elf = program.build_blob(root, &blob)?;
             let output = qemu::command(board, &elf, &[]).stdin(Stdio::null()).output();
             let output = output.map_err(|error| qemu::missing(board, &error))?;

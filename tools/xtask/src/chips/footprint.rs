@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::figures::{FILE, rows};
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::sizes::sizes;
 use super::{boards, counting, instructions};
 use crate::models;
@@ -89,7 +89,7 @@ fn measure(root: &Path) -> Result<String> {
          |---|---|---|---|---|---|\n",
     );
     for (board, model) in boards.iter().flat_map(|board| board.sized.iter().map(move |model| (board, model))) {
-        let (flash, ram) = sizes(&Program::new(board, model, "stream", Profile::Shipped).build(root)?)?;
+        let (flash, ram) = sizes(&Program::new(board, model, "stream").build(root)?)?;
         let blob = std::fs::metadata(models::file(root, model, "model.mbb"))?.len();
         writeln!(text, "| {} | {} | {model} | {} | {blob} | {ram} |", board.name, board.core, flash - blob)?;
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::arguments::words;
 use super::boards::Board;
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::qemu;
 use super::select::What;
 use crate::models;
@@ -42,7 +42,7 @@ const CASES: [&[&str]; 6] = [
 /// If a board writes another text than the command.
 pub(crate) fn run(root: &Path, what: What) -> Result<()> {
     for (board, model) in what.of_job("generate", &["sensor-pico"])? {
-        compare(root, board, &model, &Program::new(board, &model, "generate", Profile::Emulate).build(root)?)?;
+        compare(root, board, &model, &Program::new(board, &model, "generate").build(root)?)?;
     }
     Ok(())
 }

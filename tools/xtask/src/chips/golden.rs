@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::boards;
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::select::{What, one_of_each_family};
 use super::{qemu, sizes};
 use crate::models;
@@ -44,7 +44,7 @@ pub(crate) fn run(root: &Path, Golden { what, all }: Golden) -> Result<()> {
             continue;
         }
         let golden = models::golden(root, &model)?;
-        let printed = qemu::run(board, &Program::new(board, &model, "selftest", Profile::Emulate).build(root)?)?;
+        let printed = qemu::run(board, &Program::new(board, &model, "selftest").build(root)?)?;
         let checksum = printed.lines().find_map(|l| l.strip_prefix("checksum ")).unwrap_or("none").trim();
         let same = checksum == golden;
         ran += 1;
@@ -64,7 +64,7 @@ pub(crate) fn run(root: &Path, Golden { what, all }: Golden) -> Result<()> {
 /// If one differs.
 pub(crate) fn kernels(root: &Path, what: What) -> Result<()> {
     for (board, model) in what.pairs(&boards::emulated()?, &["sensor-pico"]) {
-        let program = Program::new(board, &model, "kernels", Profile::Emulate);
+        let program = Program::new(board, &model, "kernels");
         print!("{}", qemu::run(board, &program.build(root)?)?);
     }
     Ok(())

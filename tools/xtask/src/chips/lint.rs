@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::boards::Board;
-use super::program::Profile;
+use super::program::PROFILE;
 use super::select::What;
 use crate::models;
 use crate::route::Route;
@@ -42,8 +42,7 @@ pub(crate) fn run(root: &Path, what: What) -> Result<()> {
         }
         for (command, arguments) in checks {
             eprintln!("{} ({}): cargo {command}, {}", board.name, board.target, route.name);
-            let profile = Profile::Emulate.name();
-            let mut cargo = route.cargo(root, command, &board.target, board.cpu.as_deref(), profile);
+            let mut cargo = route.cargo(root, command, &board.target, board.cpu.as_deref(), PROFILE);
             cargo.arg("--locked").args(arguments).current_dir(root.join("firmware"));
             cargo.env("RUSTDOCFLAGS", "-Dwarnings").env("FW_BOARD", &board.name);
             cargo.env("FW_MODEL", models::file(root, &model, "model.mbb")).env("DEFMT_LOG", "info");

@@ -35,7 +35,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Subcommand;
 
-use program::{Profile, Program};
+use program::Program;
 use select::What;
 
 /// The jobs.
@@ -102,7 +102,7 @@ pub(crate) fn run(root: &Path, job: Firmware) -> Result<()> {
         }
         Firmware::Size { what, bin } => {
             for (board, model) in what.of_job("size", &["sensor-pico"])? {
-                sizes::print(board, &model, &Program::new(board, &model, &bin, Profile::Shipped).build(root)?)?;
+                sizes::print(board, &model, &Program::new(board, &model, &bin).build(root)?)?;
             }
             Ok(())
         }

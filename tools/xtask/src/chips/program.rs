@@ -11,24 +11,9 @@ use super::image;
 use crate::models;
 use crate::route::Route;
 
-/// How a program is compiled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Profile {
-    /// As it is shipped: for figures of instructions, of memory and of the stack, and for boards on the table.
-    Shipped,
-    /// Faster to build: where only what the program computes and says is compared.
-    Emulate,
-}
-
-impl Profile {
-    /// Its name in `firmware/Cargo.toml`.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Shipped => "release",
-            Self::Emulate => "emulate",
-        }
-    }
-}
+/// The profile in `firmware/Cargo.toml` that programs are built with, for emulators too: what takes time is `core` for
+/// a target, which a profile of its own would build once more.
+pub(crate) const PROFILE: &str = "release";
 
 /// A program to be built.
 #[derive(Clone, Copy)]
@@ -42,13 +27,12 @@ pub(crate) struct Program<'p> {
     pub(crate) features: &'p [&'p str],
     /// A command line that is built in, for a board that gives a program none.
     pub(crate) words: &'p [OsString],
-    pub(crate) profile: Profile,
 }
 
 impl<'p> Program<'p> {
     /// `bin` with the features that it always has.
-    pub(crate) fn new(board: &'p Board, model: &'p str, bin: &'p str, profile: Profile) -> Self {
-        Self { board, model, bin, features: features(board, bin), words: &[], profile }
+    pub(crate) fn new(board: &'p Board, model: &'p str, bin: &'p str) -> Self {
+        Self { board, model, bin, features: features(board, bin), words: &[] }
     }
 
     /// The same with exactly these features.
@@ -80,7 +64,7 @@ impl<'p> Program<'p> {
         if !cargo.status().context("cargo could not be started")?.success() {
             bail!("{bin} could not be built for {}", board.name);
         }
-        let elf = route.output(root).join(&board.target).join(self.profile.name()).join(bin);
+        let elf = route.output(root).join(&board.target).join(PROFILE).join(bin);
         if board.runner() == ESPTOOL {
             image::write(&elf)?;
         }
@@ -90,11 +74,11 @@ impl<'p> Program<'p> {
     /// The command `cargo COMMAND` for it.
     pub(crate) fn cargo(&self, root: &Path, route: &Route, command: &str, blob: &Path) -> Command {
         let board = self.board;
-        let mut cargo = route.cargo(root, command, &board.target, board.cpu.as_deref(), self.profile.name());
+        let mut cargo = route.cargo(root, command, &board.target, board.cpu.as_deref(), PROFILE);
         cargo.args(["--locked", "--bin", self.bin]).current_dir(root.join("firmware"));
         let features: Vec<&str> = self.features.iter().copied().chain(board.feature.as_deref()).collect();
         cargo.args(["--features", &features.join(",")]);
-        let level = format!("CARGO_PROFILE_{}_OPT_LEVEL", self.profile.name().to_uppercase());
+        let level = format!("CARGO_PROFILE_{}_OPT_LEVEL", PROFILE.to_uppercase());
         cargo.env(level, &board.opt_level);
         cargo.env("FW_BOARD", &board.name).env("FW_MODEL", blob).env_remove("FW_ARGUMENTS");
         if !self.words.is_empty() {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::boards::{self, Board};
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::select::What;
 use super::sizes::{fits, sizes};
 
@@ -54,7 +54,7 @@ pub(crate) fn run(root: &Path, Real { what, all }: Real) -> Result<()> {
         });
         let model = model.with_context(|| format!("{}: no model fits", board.name))?;
         for (bin, features) in programs(board, all) {
-            let elf = Program::new(board, model, bin, Profile::Shipped).with_features(features).build(root)?;
+            let elf = Program::new(board, model, bin).with_features(features).build(root)?;
             let (flash, ram) = sizes(&elf)?;
             println!(
                 "{:10} {:11} {model:13} {bin:9} {:13} built, not run: {flash} bytes of flash, {ram} of RAM",

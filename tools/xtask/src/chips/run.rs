@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::select::What;
 use super::{arguments, qemu, snapshots};
 
@@ -43,7 +43,7 @@ pub(crate) fn run(root: &Path, Run { what, bin, features, serial, flash, argumen
         (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
     };
     for (board, model) in what.of_job("run", &["sensor-pico"])? {
-        let program = Program::new(board, &model, &bin, Profile::Shipped);
+        let program = Program::new(board, &model, &bin);
         let mut all = program.features.to_vec();
         all.extend(features.iter().map(String::as_str));
         if let Some(file) = &flash {

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::boards::Board;
 use super::line::{self, Heard, listen};
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::select::What;
 
 /// Options of the test.
@@ -67,7 +67,7 @@ fn overrun(board: &Board, model: &str, elf: &Path, text: &[u8]) -> Result<()> {
 /// If a byte is lost without being counted, or a record differs from this machine's.
 pub(crate) fn run(root: &Path, soak: Soak) -> Result<()> {
     for (board, model) in soak.what.of_job("soak", &["sensor-pico"])? {
-        let program = Program::new(board, &model, "stream", Profile::Emulate).with_features(&["echo"]);
+        let program = Program::new(board, &model, "stream").with_features(&["echo"]);
         let built = program.build(root)?;
         // This runs for minutes; another build must not replace it meanwhile.
         let elf = built.with_file_name(format!("soak-{}", board.name));

@@ -17,7 +17,7 @@ use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use super::boards::Board;
 use super::line;
-use super::program::{Profile, Program};
+use super::program::{PROFILE, Program};
 use super::select::What;
 use super::snapshots;
 use crate::models::{self, Model};
@@ -61,13 +61,13 @@ impl Function {
 /// Builds `stream` with the compiler's notes about stack.
 fn build(root: &Path, board: &Board, model: &str, features: &[&str]) -> Result<PathBuf> {
     let route = Route::find(&board.target)?;
-    let program = Program::new(board, model, "stream", Profile::Shipped).with_features(features);
+    let program = Program::new(board, model, "stream").with_features(features);
     let mut cargo = program.cargo(root, &route, "rustc", &models::file(root, model, "model.mbb"));
     let script = root.join("tools/xtask/stack-sizes.x");
     cargo.env("RUSTC_BOOTSTRAP", "1");
     cargo.args(["--", "-Zemit-stack-sizes", &format!("-Clink-arg=-T{}", script.display())]);
     ensure!(cargo.status().context("cargo could not be started")?.success(), "stream could not be built");
-    Ok(route.output(root).join(&board.target).join(Profile::Shipped.name()).join("stream"))
+    Ok(route.output(root).join(&board.target).join(PROFILE).join("stream"))
 }
 
 /// The functions of a program by address, with their frames.

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use mambabyte_core::Dims;
 
 use super::boards::Board;
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::{plugin, qemu};
 use crate::models::Model;
 use chains::Chains;
@@ -63,7 +63,7 @@ impl Counts {
 /// # Errors
 /// If it cannot be built or run, or the stages of its instructions cannot be told.
 pub(crate) fn count(root: &Path, board: &Board, model: &str) -> Result<Counts> {
-    let elf = Program::new(board, model, "bench", Profile::Shipped).build(root)?;
+    let elf = Program::new(board, model, "bench").build(root)?;
     let file = elf.with_extension("counts");
     let mut qemu = qemu::command(board, &elf, &[]);
     let plugin = plugin::build(root)?;

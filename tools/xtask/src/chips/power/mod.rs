@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::boards::{self, Board};
-use super::program::{Profile, Program};
+use super::program::Program;
 use super::{plugin, snapshots};
 use crate::models::Model;
 use cuts::{random, sweep};
@@ -85,7 +85,7 @@ pub(crate) fn run(root: &Path, power: Power) -> Result<()> {
     let blob = bytes.blob()?;
     let truth = Truth::new(blob, &text, STREAM_BYTES + 4 * EVERY);
     let program = |feature: &str| -> Result<PathBuf> {
-        let elf = Program::new(board, &model, "power", Profile::Emulate).with_features(&[feature]).build(root)?;
+        let elf = Program::new(board, &model, "power").with_features(&[feature]).build(root)?;
         let own = elf.with_file_name(format!("power-{feature}"));
         std::fs::copy(&elf, &own).with_context(|| own.display().to_string())?;
         Ok(own)
@@ -126,7 +126,7 @@ pub(crate) fn run(root: &Path, power: Power) -> Result<()> {
     if kills > 0
         && let Some(rig) = rigs(&elf).first()
     {
-        let stream = Program::new(board, &model, "stream", Profile::Emulate);
+        let stream = Program::new(board, &model, "stream");
         let stream = stream.with_features(&["uart", "snapshots"]).build(root)?;
         streamed(root, rig, &stream, blob, kills, seed)?;
     }
