@@ -30,21 +30,17 @@
 //! [`flash`](crate::flash) writes the state in pieces between bytes, so the order of bytes there is another one. What
 //! comes after the state are the same sections, byte for byte.
 
+mod error;
 mod section;
 
 use crate::blob::{CRC32, Fingerprint, array_at};
 use crate::cannot::never;
-use crate::state::StateError;
+pub use error::{StateError, VERSION};
 #[cfg(feature = "flash")]
 pub(crate) use section::after_head;
-pub(crate) use section::section_name;
 use section::{Found, parse, write};
-pub use section::{SECTION_HEAD, Section, SectionKind, Sections};
+pub use section::{HEADER, SECTION_HEAD, Section, SectionKind, Sections};
 
-/// Bytes of a snapshot before its sections.
-pub const HEADER: usize = 40;
-/// Version of the format.
-pub const VERSION: u16 = 2;
 const MAGIC: [u8; 4] = *b"MBS\x1a";
 /// Bytes of the header before the checksum.
 const SUMMED: usize = HEADER - 4;

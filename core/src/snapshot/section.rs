@@ -1,16 +1,16 @@
 //! The sections of a snapshot: which there are, how long they are, how one is written and read.
 
+use super::error::{StateError, section_name};
 use crate::cannot::never;
 use crate::dims::Dims;
 use crate::lines::{LineScorer, SAVED};
-use crate::state::StateError;
 
+/// Bytes of a snapshot before its sections.
+pub const HEADER: usize = 40;
 /// Bytes of a section before its data: u16 kind, u16 version, u32 bytes of data.
 pub const SECTION_HEAD: usize = 8;
 /// Version of every kind that is read and written; each kind has its own.
 const VERSION: u16 = 1;
-/// The kind that is kept for an adapter. No build writes it yet, so none takes it.
-const ADAPTER: u16 = 4;
 
 /// What a section holds. Numbers are part of the format; 4 is kept for an adapter that learns from the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +52,6 @@ impl SectionKind {
     }
 }
 
-/// The name of a kind by its number, also of one that is not read here.
-pub(crate) const fn section_name(kind: u16) -> &'static str {
-    match kind {
-        1 => "state",
-        2 => "pending byte",
-        3 => "line scorer",
-        ADAPTER => "adapter",
-        5 => "records of a device",
-        _ => "unknown to this build",
-    }
-}
-
 /// A set of sections. The state is in each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -96,7 +84,7 @@ impl Sections {
     /// assert_eq!(MEMORY.len(), DIMS.snapshot_bytes() + (8 + 1) + (8 + 572));
     /// ```
     pub const fn snapshot_bytes(self, dims: &Dims) -> usize {
-        super::HEADER + SECTION_HEAD + dims.state_bytes() + self.beside_state()
+        HEADER + SECTION_HEAD + dims.state_bytes() + self.beside_state()
     }
 
     /// Bytes of the sections that are not the state: what comes after the state in flash.
