@@ -48,10 +48,13 @@ pub(crate) struct Decoder {
     epoch: u32,
     weight_bytes: usize,
     /// What `base` points to: weights and vectors, the sampler's tables.
-    _constants: (CudaSlice<u8>, CudaSlice<u64>, CudaSlice<u8>, Vec<CudaSlice<f32>>, CudaSlice<u16>),
+    _constants: Constants,
     exchange: Vec<CudaSlice<u64>>,
     report: Report,
 }
+
+/// The weights' bytes and where each warp's begin, vectors by layer and of the whole model, the sampler's tables.
+type Constants = ([CudaSlice<u8>; 2], CudaSlice<u64>, Vec<CudaSlice<f32>>, CudaSlice<u16>);
 
 /// A launch's columns: which stream each belongs to, where this stream's columns start, and the bytes.
 #[derive(Default)]
@@ -217,7 +220,7 @@ impl Decoder {
             base,
             epoch: 0,
             weight_bytes: packed.stream.len() + packed.side.len(),
-            _constants: (stream, stream_at, side, vectors, tables),
+            _constants: ([stream, side], stream_at, vectors, tables),
             exchange,
             report,
             device: device.clone(),
