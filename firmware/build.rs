@@ -1,21 +1,27 @@
 //! Puts the board's memory map and the model where the compiler and the linker look for them.
 //!
-//! `FW_BOARD` is a name in `memory/`; `FW_MODEL` a blob (default: sensor-pico); `FW_EVERY` the bytes between snapshots
+//! `FW_BOARD` is a name in `boards.toml`; `FW_MODEL` a blob (default: sensor-pico); `FW_EVERY` the bytes between snapshots
 //! of `stream` (default: 4096).
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Boards on the table; the others are emulated.
-const REAL: [&str; 7] = ["stm32f407", "stm32f411", "nrf52840", "rp2040", "rp2350", "stm32h743", "esp32c3"];
+use toml::{Table, Value};
+
+mod lengths;
+
+/// The list of boards.
+const BOARDS: &str = "boards.toml";
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let board = env::var("FW_BOARD").unwrap_or_else(|_| "mps2-an386".into());
+    let entry = entry(&board);
     let map = format!("memory/{board}.x");
     let text = fs::read_to_string(&map).unwrap_or_else(|e| panic!("board {board}: {map}: {e}"));
     fs::write(out.join("memory.x"), &text).expect("OUT_DIR can be written");
-    let ram = ram_bytes(&text).unwrap_or_else(|| panic!("{map}: no line `RAM : ORIGIN = .., LENGTH = ..`"));
+    let ram =
+        lengths::region(&text, "RAM").unwrap_or_else(|| panic!("{map}: no line `RAM : ORIGIN = .., LENGTH = ..`"));
 
     let model = env::var("FW_MODEL").unwrap_or_else(|_| "../models/sensor-pico/model.mbb".into());
     fs::copy(&model, out.join("model.mbb")).unwrap_or_else(|e| panic!("FW_MODEL: {model}: {e}"));
@@ -43,14 +49,20 @@ fn main() {
     if env::var_os("CARGO_FEATURE_LOG_SEMIHOSTING").or(env::var_os("CARGO_FEATURE_LOG_RTT")).is_some() {
         println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
     }
-    // Which of `src/uart` and `src/clock` the board has, and whether anybody can be sure to see its semihosting.
+    // Which of `src/uart`, `src/clock` and `src/flash` the board has, and whether anybody can be sure to see its
+    // semihosting.
     println!("cargo:rustc-check-cfg=cfg(board, values(any()))");
     println!("cargo:rustc-cfg=board=\"{board}\"");
+    for (kind, default) in [("uart", "none"), ("clock", "reset"), ("flash", "none")] {
+        let driver = entry.get(kind).and_then(Value::as_str).unwrap_or(default);
+        println!("cargo:rustc-check-cfg=cfg({kind}, values(any()))");
+        println!("cargo:rustc-cfg={kind}=\"{driver}\"");
+    }
     println!("cargo:rustc-check-cfg=cfg(real)");
-    if REAL.contains(&board.as_str()) {
+    if entry.contains_key("runner") {
         println!("cargo:rustc-cfg=real");
     }
-    for input in [Path::new(&map), Path::new(&model)] {
+    for input in [Path::new(&map), Path::new(&model), Path::new(BOARDS)] {
         println!("cargo:rerun-if-changed={}", input.display());
     }
     println!("cargo:rerun-if-env-changed=FW_BOARD");
@@ -59,15 +71,12 @@ fn main() {
     println!("cargo:rerun-if-env-changed=FW_EVERY");
 }
 
-/// The length of the region RAM in bytes.
-fn ram_bytes(map: &str) -> Option<usize> {
-    let line = map.lines().find(|l| l.trim_start().starts_with("RAM "))?;
-    let length = line.split("LENGTH =").nth(1)?.trim();
-    let (number, unit) = length.split_at(length.find(|c: char| !c.is_ascii_digit()).unwrap_or(length.len()));
-    let scale = match unit.trim() {
-        "K" => 1024,
-        "M" => 1024 * 1024,
-        _ => 1,
-    };
-    Some(number.parse::<usize>().ok()? * scale)
+/// What the list says of a board.
+fn entry(board: &str) -> Table {
+    let text = fs::read_to_string(BOARDS).unwrap_or_else(|e| panic!("{BOARDS}: {e}"));
+    let mut list: Table = text.parse().unwrap_or_else(|e| panic!("{BOARDS}: {e}"));
+    let Some(Value::Array(all)) = list.remove("board") else { panic!("{BOARDS}: no list `board`") };
+    let mut tables = all.into_iter().filter_map(|entry| if let Value::Table(t) = entry { Some(t) } else { None });
+    let found = tables.find(|entry| entry.get("name").and_then(Value::as_str) == Some(board));
+    found.unwrap_or_else(|| panic!("FW_BOARD: {BOARDS} has no board {board}"))
 }

@@ -103,12 +103,14 @@ enum mambabyte_status
     MAMBABYTE_STATUS_SNAPSHOT_VERSION = 41,
     // The snapshot was taken with another model.
     MAMBABYTE_STATUS_SNAPSHOT_FOREIGN_MODEL = 42,
-    // The snapshot has another length than this model's.
+    // The snapshot is cut off, or something follows it.
     MAMBABYTE_STATUS_SNAPSHOT_LENGTH = 43,
     // A reserved field of the snapshot is not zero.
     MAMBABYTE_STATUS_SNAPSHOT_RESERVED = 44,
     // Checksum of the snapshot.
     MAMBABYTE_STATUS_SNAPSHOT_CHECKSUM = 45,
+    // A section of the snapshot is missing, unknown, not taken here, or of another length or order.
+    MAMBABYTE_STATUS_SNAPSHOT_SECTION = 46,
     // The snapshot was refused for another reason.
     MAMBABYTE_STATUS_SNAPSHOT_OTHER = 49,
 };
@@ -237,7 +239,7 @@ mambabyte_status mambabyte_position(mambabyte_decoder *decoder, uint64_t *positi
 // As mambabyte_step; fingerprint may be written.
 mambabyte_status mambabyte_fingerprint(mambabyte_decoder *decoder, uint8_t *fingerprint);
 
-// Writes a snapshot: state, position, fingerprint and checksum, the same bytes on every machine.
+// Writes a snapshot of the state: with position, fingerprint and checksum, the same bytes on every machine.
 //
 // * out, len: at least snapshot_bytes of mambabyte_sizes; not in the memory of the decoder.
 // * written: receives the bytes written. May be null.
@@ -252,8 +254,8 @@ mambabyte_status mambabyte_snapshot_save(mambabyte_decoder *decoder, uint8_t *ou
 //
 // * snapshot, len: exactly what mambabyte_snapshot_save wrote, at any address; not in the memory of the decoder.
 //
-// Returns MAMBABYTE_STATUS_OK, or what was refused: a snapshot of another model, a damaged one, one of another length.
-// The state is then as it was before.
+// Returns MAMBABYTE_STATUS_OK, or what was refused: a snapshot of another model, a damaged one, one that was cut off,
+// one with sections beside the state, such as `mambabyte stream --save-state` writes. The state is then as it was before.
 //
 // The caller's part:
 // As mambabyte_step; snapshot points to len readable bytes.

@@ -4,28 +4,27 @@
 //! version, alignment, bounds of every dimension, that the sections tile the file, ranges of shifts, checksums);
 //! afterwards no accessor and no step can fail. Nothing is copied: a [`Blob`] is a set of slices.
 
-use crate::dims::{Dims, Norm, VOCAB};
 use bytemuck::Pod;
+
+use crate::cannot::never;
+use crate::dims::{Dims, Norm, VOCAB};
+use crate::weights::WeightsView;
 
 mod error;
 mod layers;
-mod layout;
+mod params;
+mod section;
+#[cfg(mambabyte_tiles)]
+mod tiled;
 
 pub use error::BlobError;
-pub use layers::{LayerView, Layers};
-use layout::in_range;
-pub use layout::{LayerParams, SECTIONS, Section, align_up, blob_bytes, payload_offset};
+pub use layers::{BlockView, Blocks, LayerView};
+pub use params::LayerParams;
+use params::in_range;
+pub use section::{ALIGN, HEADER, MAGIC, SECTIONS, Section, TABLE_ROW, VERSION, align_up, blob_bytes, payload_offset};
+#[cfg(mambabyte_tiles)]
+pub use tiled::matrices;
 
-/// First bytes of every blob; damaged by text-mode transfers on purpose.
-pub const MAGIC: [u8; 8] = *b"\x89MBB\r\n\x1a\n";
-/// Version of the format.
-pub const VERSION: u16 = 1;
-/// Bytes of the fixed header.
-pub const HEADER: usize = 128;
-/// Bytes of a row of the section table.
-pub const TABLE_ROW: usize = 8;
-/// Sections start at multiples of this; so must the memory that holds a blob.
-pub const ALIGN: usize = 16;
 /// Bytes up to the end of the section table.
 const TABLE_END: usize = HEADER + SECTIONS * TABLE_ROW;
 /// i8 weights, i16 activations, i16 state.
@@ -271,14 +270,14 @@ impl<'a> Blob<'a> {
 
     /// Name given at conversion, at most 24 bytes of UTF-8; empty if there is none.
     pub fn name(&self) -> &'a str {
-        let field = self.bytes.get(96..120).unwrap_or(&[]);
+        let field = self.bytes.get(96..120).unwrap_or_else(|| never("a whole header", &[]));
         let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
         core::str::from_utf8(field.get(..end).unwrap_or(&[])).unwrap_or("")
     }
 
     /// Raw bytes of a section.
     pub fn section(&self, section: Section) -> &'a [u8] {
-        self.sections.get(section as usize).copied().unwrap_or(&[])
+        self.sections.get(section as usize).copied().unwrap_or_else(|| never("every section", &[]))
     }
 
     /// CRC-32 of a section as stored (and checked).
@@ -308,16 +307,16 @@ impl<'a> Blob<'a> {
 
     /// A section as elements.
     fn elements<T: Pod>(&self, section: Section) -> &'a [T] {
-        bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[])
+        bytemuck::try_cast_slice(self.section(section)).unwrap_or_else(|_| never("sections aligned and whole", &[]))
     }
 
-    /// The tensors of layer `index`; empty slices if there is no such layer.
-    pub fn layer(&self, index: usize) -> LayerView<'a> {
-        self.layers().nth(index).unwrap_or(LayerView::EMPTY)
+    /// Layer `index`; one of empty tensors if there is no such layer.
+    pub fn block(&self, index: usize) -> BlockView<'a> {
+        self.blocks().nth(index).unwrap_or(BlockView::Mamba1(LayerView::EMPTY))
     }
 
-    /// The tensors of all layers, in order. Cheaper than [`Blob::layer`] for each.
-    pub fn layers(&self) -> Layers<'a> {
+    /// All layers, in order. Cheaper than [`Blob::block`] for each.
+    pub fn blocks(&self) -> Blocks<'a> {
         let rest = LayerView {
             params: &LayerParams::ZERO,
             norm_weight: self.elements(Section::NormWeight),
@@ -340,7 +339,7 @@ impl<'a> Blob<'a> {
             #[cfg(mambabyte_tiles)]
             tiled: self.tiled,
         };
-        Layers { dims: self.dims, params: self.elements(Section::LayerParams), rest }
+        Blocks { dims: self.dims, params: self.elements(Section::LayerParams), rest }
     }
 
     /// Row codes `[256]` and weights `[256, d_model]` of the embedding.
@@ -357,10 +356,52 @@ impl<'a> Blob<'a> {
         }
     }
 
+    /// The scale of a byte's row of the embedding, and the row `[d_model]`.
+    #[inline(always)]
+    pub(crate) fn embedding_of(&self, byte: u8) -> (u8, &'a [i8]) {
+        let (codes, rows) = self.embedding();
+        let row = rows.chunks_exact(self.dims.d_model.max(1)).nth(byte as usize);
+        let code = codes.get(byte as usize).copied();
+        (
+            code.unwrap_or_else(|| never("a scale for each byte", 0)),
+            row.unwrap_or_else(|| never("a row for each byte", &[])),
+        )
+    }
+
+    /// The head, `[256, d_model]`.
+    #[inline(always)]
+    pub(crate) fn head_weights(&self) -> WeightsView<'a> {
+        let (codes, rows) = self.head();
+        WeightsView::of_rows(rows, codes, self.head.head_shift, self.dims.d_model)
+    }
+
     /// Weight and bias of the last norm.
     pub fn norm_f(&self) -> (&'a [i16], &'a [i16]) {
-        let last = |all: &'a [i16]| all.get(all.len().saturating_sub(self.dims.d_model)..).unwrap_or(&[]);
+        let last = |all: &'a [i16]| {
+            let from = all.len().saturating_sub(self.dims.d_model);
+            all.get(from..).unwrap_or_else(|| never("a last row", &[]))
+        };
         (last(self.elements(Section::NormWeight)), last(self.elements(Section::NormBias)))
+    }
+}
+
+impl Dims {
+    /// The shape of the model in `blob`, for constants: `static` memory is sized by it at compile time.
+    ///
+    /// # Panics
+    /// If `blob` is no blob of this version. In a constant that is a compile error with the same words.
+    /// ```
+    /// # use mambabyte_core::Dims;
+    /// const MODEL: &[u8] = include_bytes!("../../models/sensor-pico/model.mbb");
+    /// const DIMS: Dims = Dims::of_blob(MODEL);
+    /// static STATE: [i16; DIMS.state_len()] = [0; DIMS.state_len()];
+    /// assert_eq!(size_of_val(&STATE), 4224);
+    /// ```
+    pub const fn of_blob(blob: &[u8]) -> Dims {
+        match read_dims(blob) {
+            Ok(dims) => dims,
+            Err(_) => panic!("not a MambaByte blob of this version (see core/FORMAT.md)"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `c[d] = bias[d] + sum_k w[k, d] * x[t - (d_conv - 1) + k, d]`, the last tap multiplies the newest sample;
 //! `x[d] = silu(c[d])`. History and weights are tap-major: vectors run over channels.
 
+use crate::cannot::never;
 use crate::fixed::{requantize, saturate_i16};
 use crate::nonlinear::silu;
 
@@ -12,7 +13,9 @@ use crate::nonlinear::silu;
 #[inline(always)]
 pub fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
     let d_inner = if x.is_empty() { 1 } else { x.len() };
-    let Some((old_taps, newest_tap)) = w.split_at_checked(w.len().saturating_sub(d_inner)) else { return };
+    let Some((old_taps, newest_tap)) = w.split_at_checked(w.len().saturating_sub(d_inner)) else {
+        return never("a tap for every channel", ());
+    };
     let channels = x.iter_mut().zip(newest_tap).zip(code).zip(bias);
     for (d, (((x, &tap), &code), &bias)) in channels.enumerate() {
         let newest = *x;

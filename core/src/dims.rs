@@ -65,24 +65,6 @@ impl Dims {
         None
     }
 
-    /// The shape of the model in `blob`, for constants: `static` memory is sized by it at compile time.
-    ///
-    /// # Panics
-    /// If `blob` is no blob of this version. In a constant that is a compile error with the same words.
-    /// ```
-    /// # use mambabyte_core::Dims;
-    /// const MODEL: &[u8] = include_bytes!("../../models/sensor-pico/model.mbb");
-    /// const DIMS: Dims = Dims::of_blob(MODEL);
-    /// static STATE: [i16; DIMS.state_len()] = [0; DIMS.state_len()];
-    /// assert_eq!(size_of_val(&STATE), 4224);
-    /// ```
-    pub const fn of_blob(blob: &[u8]) -> Dims {
-        match crate::blob::read_dims(blob) {
-            Ok(dims) => dims,
-            Err(_) => panic!("not a MambaByte blob of this version (see core/FORMAT.md)"),
-        }
-    }
-
     /// i16 elements of one layer's convolution history, `[d_conv - 1, d_inner]`, oldest column first.
     pub const fn conv_state_len(&self) -> usize {
         (self.d_conv - 1) * self.d_inner
@@ -108,26 +90,9 @@ impl Dims {
         2 * self.state_len()
     }
 
-    /// Bytes of a snapshot of the state: header and payload.
-    pub const fn snapshot_bytes(&self) -> usize {
-        crate::state::SNAPSHOT_HEADER + self.state_bytes()
-    }
-
     /// Rows of `x_proj`: dt, B, C.
     pub const fn x_proj_rows(&self) -> usize {
         self.dt_rank + 2 * self.d_state
-    }
-
-    /// i32 words of scratch memory, contents irrelevant between steps. See `Scratch` in `step.rs` for the parts.
-    pub const fn scratch_len(&self) -> usize {
-        let halves = even(self.d_model) + even(2 * self.d_inner) + even(self.d_inner) + even(self.x_proj_rows());
-        let scan = 2 * self.d_inner;
-        self.d_model + halves / 2 + if scan > VOCAB { scan } else { VOCAB }
-    }
-
-    /// Bytes of scratch memory.
-    pub const fn scratch_bytes(&self) -> usize {
-        4 * self.scratch_len()
     }
 
     /// Refuses to compile a program whose memory for the model, state and scratch, exceeds `ram` bytes.

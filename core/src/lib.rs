@@ -170,10 +170,13 @@
 //! |---|---|
 //! | [`blob`] | the model file: parse once, then trust |
 //! | [`dims`] | the shape, and all sizes as `const fn` |
-//! | [`state`] | what is carried from byte to byte; snapshots |
+//! | [`state`] | what is carried from byte to byte |
+//! | [`snapshot`] | a stream on paper: the state, and what a scored stream adds, in sections |
+//! | `block` | the phases of a layer, once: over one position or many, all channels or a shard's |
 //! | [`step`] | one byte through all layers: [`Decoder`] |
-//! | [`member`] | one byte on several threads |
+//! | [`shard`] | one byte on several threads: [`Shard`] |
 //! | [`prefill`] | many known bytes, or bytes of many streams, at once: [`Prefill`] |
+//! | [`stage`] | the names of a step's parts |
 //! | [`fixed`] | the rules of rounding and saturation |
 //! | [`linear`] | i8 matrix times i16 vector |
 //! | [`norm`] | RMSNorm and LayerNorm |
@@ -184,7 +187,8 @@
 //! | [`score`] | probability and surprise |
 //! | [`sample`](mod@sample) | choosing the next byte |
 //! | [`lines`] | line scores with a learned threshold |
-//! | `simd` | the same inner loops for particular processors, with the same bits |
+//! | `simd` | the inner loops, one trait of them (`Kernels`); those for particular processors have the same bits |
+//! | `weights` | what a projection kernel gets of a matrix |
 //! | `tiles` | the order of weights that wide vectors read, feature `std` |
 //! | `oracle` | the step in f32, feature `f32` |
 //! | `record` | what a device sends of a stream that it scores, feature `record` |
@@ -201,13 +205,27 @@
 //! * `flash`: the module `flash`, snapshots through the traits of `embedded-storage`.
 //! * `defmt`: `defmt::Format` for errors, shapes and scores.
 //!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | position | a place in a text that a pass reads; a step has one, prefill a block of them |
+//! | block | consecutive positions that go through the layers together |
+//! | run | consecutive positions of a block that belong to one stream |
+//! | shard | the part of every layer that one thread of a team computes |
+//! | row | of a matrix: one output; in `mambabyte-host` also one stream of several |
+//! | column | of a matrix: one input |
+//! | tile | 16 rows by 4 columns of a matrix, 64 bytes in one place |
+//! | panel | tiles of up to 64 rows; or the activations of 16 or 32 positions, arranged for products with them |
+//! | code | the scale of a row or a channel, one byte in steps of `2^(-1/32)` |
+//!
 //! # Where to read next: five files
 //!
 //! 1. `firmware/src/bin/selftest.rs`: a whole program for a chip.
-//! 2. `core/src/step.rs`: the way above as code.
-//! 3. `core/src/fixed.rs`: the arithmetic, 60 lines.
-//! 4. `core/src/selective_scan.rs`: the recurrence, free and tied.
-//! 5. `core/FORMAT.md`: the blob and the snapshot, byte by byte.
+//! 2. `core/src/drive/step.rs`: one byte, from the embedding to the logits.
+//! 3. `core/src/block/mamba1.rs`: the phases of a layer.
+//! 4. `core/src/simd/mod.rs`: the kernels, in scalar code.
+//! 5. `core/src/fixed.rs`: the arithmetic, 60 lines.
 #![no_std]
 #[cfg(any(feature = "std", test, doctest))]
 extern crate std;
@@ -216,20 +234,20 @@ extern crate std;
 compile_error!("blobs, states and snapshots are little-endian views; big-endian targets are not supported");
 
 pub mod blob;
+mod block;
+mod cannot;
 pub mod conv1d;
 pub mod dims;
+mod drive;
 pub mod fixed;
 #[cfg(feature = "flash")]
 pub mod flash;
 pub mod linear;
 pub mod lines;
-pub mod member;
 pub mod nonlinear;
 pub mod norm;
 #[cfg(feature = "f32")]
 pub mod oracle;
-pub mod prefill;
-mod projection;
 #[cfg(feature = "record")]
 pub mod record;
 pub mod sample;
@@ -240,23 +258,29 @@ pub mod selective_scan;
 pub mod simd;
 #[cfg(not(feature = "kernel-check"))]
 mod simd;
+pub mod snapshot;
 mod sort;
+mod span;
+pub mod stage;
 pub mod state;
-pub mod step;
 pub mod tables;
 #[cfg(mambabyte_tiles)]
 pub mod tiles;
+mod weights;
 
 pub use blob::{Blob, BlobError, Fingerprint};
+pub use block::{Exchange, Run, Share};
 pub use dims::{Dims, Norm, VOCAB};
+pub use drive::prefill::{self, Prefill, Want};
+pub use drive::shard::{self, Shard};
+pub use drive::step::{self, Decoder, LOGIT_SCALE, Logits};
 pub use lines::{LineScore, LineScorer, Threshold};
-pub use member::{Member, Share};
-pub use prefill::{Prefill, Run, Stage, Want};
 pub use sample::{Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};
 pub use simd::{Backend, UnknownBackend};
-pub use state::{State, StateError};
-pub use step::{Decoder, LOGIT_SCALE, Logits};
+pub use snapshot::Snapshot;
+pub use stage::Stage;
+pub use state::{ModelId, State, StateError};
 
 /// Bytes aligned as a blob must be, by [`include_blob!`].
 #[repr(C, align(16))]

@@ -3,8 +3,6 @@
 //! `acc[r] = sum_j w[r, j] * x[j]` over blocks of 512 columns: `512 * 128 * 32767 < 2^31`, so a block is exact in i32
 //! whatever the weights are, in any order of summation; blocks add up in i64. No check, no proof per model is needed.
 
-use crate::fixed::{requantize, saturate_i16};
-
 /// Columns whose products always fit an i32.
 pub const BLOCK: usize = 512;
 
@@ -31,14 +29,5 @@ pub fn matvec_i8(w: &[i8], code: &[u8], x: &[i16], mut emit: impl FnMut(usize, i
     let columns = if x.is_empty() { 1 } else { x.len() };
     for (row, (w, &code)) in w.chunks_exact(columns).zip(code).enumerate() {
         emit(row, dot_i8_i16(w, x), code);
-    }
-}
-
-/// Matrix times vector into activations: `y[r] = saturate(requantize(acc[r]))`.
-#[inline(always)]
-pub fn matvec_i8_to_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
-    let columns = if x.is_empty() { 1 } else { x.len() };
-    for ((w, &code), y) in w.chunks_exact(columns).zip(code).zip(y) {
-        *y = saturate_i16(requantize(dot_i8_i16(w, x), code, base));
     }
 }

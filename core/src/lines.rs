@@ -7,6 +7,7 @@
 //! sixteenth of the stream; a burst of up to four bad lines does not move it; a lasting change becomes the new normal.
 //! Nothing is flagged before [`WARM_UP`] lines. Integers only: a chip flags the same lines as a workstation.
 
+use crate::cannot::never;
 use crate::sort::sort;
 
 /// Lines remembered.
@@ -91,7 +92,7 @@ impl LineScorer {
 
     /// Writes everything but the threshold's kind, so that [`LineScorer::load`] continues as if never stopped:
     /// little-endian u64 start, u64 bits, u32 bytes, u32 peak, u32 lines remembered, the last [`PEAK`] surprises, then
-    /// means and peaks of the remembered lines, oldest first, zeros behind them.
+    /// means and peaks of the remembered lines, oldest first, zeros after them.
     pub fn save(&self, out: &mut [u8; SAVED]) {
         let words = [self.bytes, self.peak, self.means.len() as u32];
         let remembered = |history: &History| {
@@ -114,7 +115,7 @@ impl LineScorer {
     /// As [`LineScorer::load`], in place: without a second scorer on the stack. The threshold's kind stays.
     pub fn restore(&mut self, saved: &[u8; SAVED]) {
         let word = |i: usize| {
-            let at = |k: usize| saved.get(4 * i + k).copied().unwrap_or(0);
+            let at = |k: usize| saved.get(4 * i + k).copied().unwrap_or_else(|| never("a word of a saved scorer", 0));
             u32::from_le_bytes([at(0), at(1), at(2), at(3)])
         };
         let long = |i: usize| word(i) as u64 | (word(i + 1) as u64) << 32;
@@ -198,8 +199,9 @@ impl History {
     }
 
     fn write(&mut self, score: u32) {
-        if let Some(slot) = self.scores.get_mut(self.next) {
-            *slot = score;
+        match self.scores.get_mut(self.next) {
+            Some(slot) => *slot = score,
+            None => never("the next score goes into the window", ()),
         }
         self.next = (self.next + 1) % WINDOW;
         self.len = (self.len + 1).min(WINDOW);
@@ -208,7 +210,10 @@ impl History {
     fn oldest_first(&self) -> impl Iterator<Item = u32> {
         // Not full: from the start. Full: from where the next one goes.
         let start = if self.len() < WINDOW { 0 } else { self.next };
-        let at = move |i: usize| self.scores.get((start + i) % WINDOW).copied().unwrap_or(0);
+        let at = move |i: usize| {
+            let score = self.scores.get((start + i) % WINDOW).copied();
+            score.unwrap_or_else(|| never("an index modulo the window lies in it", 0))
+        };
         (0..self.len()).map(at)
     }
 }
@@ -220,10 +225,10 @@ fn learned(history: &History) -> u32 {
         return u32::MAX;
     }
     let mut sorted = [0u32; WINDOW];
-    let sorted = sorted.get_mut(..n).unwrap_or(&mut []);
+    let sorted = sorted.get_mut(..n).unwrap_or_else(|| never("at most a window is remembered", &mut []));
     sorted.iter_mut().zip(history.oldest_first()).for_each(|(s, score)| *s = score);
     sort(sorted, |a, b| a < b);
-    let at = |i: usize| sorted.get(i).copied().unwrap_or(0);
+    let at = |i: usize| sorted.get(i).copied().unwrap_or_else(|| never("a quantile is one of the scores", 0));
     let (median, quantile) = (at(n / 2), at(n - 1 - n / 16));
     quantile.saturating_add(((quantile - median) / 2).max(MARGIN))
 }

@@ -9,11 +9,14 @@
 //! Logs are in octaves, Q10.
 
 use crate::fixed::round_shift;
-#[cfg(mambabyte_dsp)]
-use crate::simd::DECAYS as DECAY;
 #[cfg(not(mambabyte_dsp))]
 use crate::tables::DECAY;
+#[cfg(mambabyte_dsp)]
+use crate::tables::DECAYS as DECAY;
 use crate::tables::{EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
+
+/// The argument of softplus saturates at +-1024, in Q10.
+pub(crate) const SOFTPLUS_LIMIT: i64 = 1 << 20;
 
 /// `2^(fraction / 65536)` in Q15, `32768..=65535`. Relative error at most 3.1e-5 (half a Q15 step).
 #[inline(always)]

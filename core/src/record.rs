@@ -218,6 +218,7 @@ impl Frames {
         if self.length == 0 {
             return None;
         }
+        debug_assert!(self.length <= FRAME, "no byte is counted that has no place");
         let frame = self.frame.get_mut(..self.length).filter(|_| !self.too_long);
         let message = frame.and_then(decode);
         self.bad += (message.is_none() && counts) as u64;

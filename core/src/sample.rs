@@ -1,6 +1,7 @@
 //! Choosing the next byte: greedy, temperature, top-k, top-p, with a seeded generator. Integers only, so a seed names
 //! one text on every machine.
 
+use crate::cannot::never;
 use crate::dims::VOCAB;
 use crate::score::{most_probable, weight};
 use crate::sort::sort;
@@ -100,5 +101,5 @@ pub fn sample(logits: &Logits, options: &SampleOptions, rng: &mut Rng) -> u8 {
             return byte;
         }
     }
-    order[0]
+    never("a draw lies below the sum of the weights", order[0])
 }

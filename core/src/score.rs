@@ -23,7 +23,9 @@ pub fn weight(distance: u64) -> u64 {
 /// Largest logit and `sum_j 2^(logit[j] - largest)` in Q31.
 fn partition(logits: &Logits) -> (i32, u64) {
     let largest = logits.iter().fold(i32::MIN, |m, &l| if l > m { l } else { m });
-    (largest, logits.iter().map(|&l| weight(largest.abs_diff(l) as u64)).sum())
+    let sum = logits.iter().map(|&l| weight(largest.abs_diff(l) as u64)).sum();
+    debug_assert!(sum >= ONE, "the largest logit weighs one");
+    (largest, sum)
 }
 
 /// `-log2 p(byte)` in Q16: the bits that an ideal coder spends on `byte`. Error below 2e-4 bits; the sum over all

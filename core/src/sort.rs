@@ -9,7 +9,7 @@
 pub(crate) fn sort<T: Copy>(items: &mut [T], before: impl Fn(T, T) -> bool) {
     for gap in [132, 57, 23, 10, 4, 1] {
         for start in gap..items.len() {
-            let Some(&item) = items.get(start) else { return };
+            let Some(&item) = items.get(start) else { return crate::cannot::never("an index in the heap", ()) };
             let mut at = start;
             while let Some(previous) = at.checked_sub(gap) {
                 match items.get(previous) {

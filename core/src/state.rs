@@ -1,32 +1,19 @@
 //! The state: everything that is carried from byte to byte, in memory of the caller.
 //!
 //! Per layer `d_conv - 1` columns of i16 convolution input and i16 `h`; the size depends on the model only, never on
-//! how much was read. A *snapshot* is the same memory behind a header (version, fingerprint of the model, byte
-//! position, CRC-32), little-endian, in this layout:
-//!
-//! | offset | type | field |
-//! |---|---|---|
-//! | 0 | `[u8; 4]` | magic `MBS\x1a` |
-//! | 4 | u16 | version, 1 |
-//! | 6 | u16 | zero |
-//! | 8 | `[u8; 16]` | fingerprint of the model |
-//! | 24 | u64 | position: bytes read since the zero state |
-//! | 32 | u32 | bytes of the payload |
-//! | 36 | u32 | CRC-32 of bytes 0..36 and of the payload |
-//! | 40 | `[i16]` | per layer: `[d_conv - 1, d_inner]` columns, oldest first; `[d_state, d_inner]` h |
+//! how much was read. [`snapshot`](crate::snapshot) puts it on paper.
 //!
 //! `h` is state-major: the lanes of a vector are channels, so that any `d_state` fills any vector width, and a GPU's
 //! reads coalesce.
+//!
+//! A [`State`] always has the length of its model's states: only [`Blob::parse`] says which model has which length
+//! ([`ModelId`]), and no constructor takes them apart. So whoever has compared fingerprints need not compare lengths.
 
 use core::ops::DerefMut;
 
-use crate::blob::{Blob, CRC32, Fingerprint, array_at};
-
-/// Bytes of a snapshot before the payload.
-pub const SNAPSHOT_HEADER: usize = 40;
-/// Version of the snapshot format.
-pub const SNAPSHOT_VERSION: u16 = 1;
-const SNAPSHOT_MAGIC: [u8; 4] = *b"MBS\x1a";
+use crate::blob::{Blob, Fingerprint};
+use crate::cannot::never;
+use crate::snapshot::{self, Section, SectionKind, Sections, Snapshot, section_name};
 
 /// Why memory or a snapshot was refused. The state is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +43,7 @@ pub enum StateError {
         /// Version found.
         found: u16,
     },
-    /// The snapshot has another length than its model's.
+    /// Memory or a snapshot has another length than it has to have.
     Length {
         /// Bytes expected.
         expected: usize,
@@ -75,6 +62,42 @@ pub enum StateError {
         /// CRC of the bytes.
         computed: u32,
     },
+    /// A section of a kind or version that this code does not read.
+    UnsupportedSection {
+        /// Its kind.
+        kind: u16,
+        /// Its version.
+        version: u16,
+    },
+    /// A section that the reader does not take; without it the stream would not resume as it was.
+    UnwantedSection {
+        /// Its kind.
+        kind: u16,
+    },
+    /// A section that the reader needs.
+    MissingSection {
+        /// Its kind.
+        kind: u16,
+    },
+    /// A section that is there twice, or after one of a larger kind.
+    SectionOrder {
+        /// Its kind.
+        kind: u16,
+    },
+    /// A section of another length than it has to have.
+    SectionLength {
+        /// Its kind.
+        kind: u16,
+        /// Bytes of data expected.
+        expected: usize,
+        /// Bytes of data found.
+        found: usize,
+    },
+    /// Bytes after the last section that are too few for another one.
+    TrailingBytes {
+        /// How many.
+        bytes: usize,
+    },
 }
 
 impl core::fmt::Display for StateError {
@@ -89,25 +112,67 @@ impl core::fmt::Display for StateError {
             }
             Self::BadMagic => write!(f, "not a MambaByte snapshot"),
             Self::UnsupportedVersion { found } => {
-                write!(f, "snapshot version {found}, this build reads version {SNAPSHOT_VERSION}")
+                write!(f, "snapshot version {found}, this build reads version {}", snapshot::VERSION)
             }
-            Self::Length { expected, found } => write!(f, "snapshot of {found} bytes, this model's have {expected}"),
+            Self::Length { expected, found } => write!(f, "{found} bytes or elements, there have to be {expected}"),
             Self::Reserved { found } => write!(f, "reserved field of the snapshot is {found:#x}, not zero"),
             Self::Checksum { stored, computed } => {
                 write!(f, "snapshot CRC-32 is {computed:08x}, the file says {stored:08x}")
             }
+            Self::UnsupportedSection { kind, version } => {
+                let name = section_name(kind);
+                write!(f, "section {kind} of the snapshot ({name}), version {version}: this build does not read it")
+            }
+            Self::UnwantedSection { kind } => {
+                write!(f, "the snapshot has a section {kind} ({}) that is not taken here", section_name(kind))
+            }
+            Self::MissingSection { kind } => {
+                write!(f, "the snapshot has no section {kind} ({}), which is needed here", section_name(kind))
+            }
+            Self::SectionOrder { kind } => {
+                write!(f, "section {kind} of the snapshot ({}) is there twice or out of order", section_name(kind))
+            }
+            Self::SectionLength { kind, expected, found } => {
+                let name = section_name(kind);
+                write!(f, "section {kind} of the snapshot ({name}) has {found} bytes, there have to be {expected}")
+            }
+            Self::TrailingBytes { bytes } => write!(f, "{bytes} bytes after the last section of the snapshot"),
         }
     }
 }
 
 impl core::error::Error for StateError {}
 
+/// Whose states they are and how long: fingerprint and number of elements, which only a parsed blob joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ModelId {
+    fingerprint: Fingerprint,
+    state_len: usize,
+}
+
+impl ModelId {
+    /// Of the model in `blob`.
+    pub const fn of(blob: &Blob<'_>) -> Self {
+        Self { fingerprint: blob.fingerprint(), state_len: blob.dims().state_len() }
+    }
+
+    /// Fingerprint of the model.
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Elements of a state, `Dims::state_len`.
+    pub const fn state_len(&self) -> usize {
+        self.state_len
+    }
+}
+
 /// The recurrent state of one stream, in caller-owned memory: `&mut [i16]` on a device, a `Vec<i16>` on a host.
 #[derive(Debug)]
 pub struct State<M> {
     memory: M,
-    len: usize,
-    fingerprint: Fingerprint,
+    model: ModelId,
     position: u64,
 }
 
@@ -117,19 +182,27 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
     /// # Errors
     /// [`StateError::TooSmall`].
     pub fn new(blob: &Blob<'_>, memory: M) -> Result<Self, StateError> {
-        let (need, have) = (blob.dims().state_len(), memory.len());
+        let model = ModelId::of(blob);
+        let (need, have) = (model.state_len, memory.len());
         if have < need {
             return Err(StateError::TooSmall { what: "state memory", need, have });
         }
-        let mut state = Self { memory, len: need, fingerprint: blob.fingerprint(), position: 0 };
+        let mut state = Self { memory, model, position: 0 };
         state.reset();
         Ok(state)
     }
 
     /// A state from its parts: for code that runs a model elsewhere, such as on a GPU, and exchanges snapshots with
-    /// this crate. `memory` holds exactly the model's `Dims::state_len` elements.
-    pub fn from_parts(memory: M, fingerprint: Fingerprint, position: u64) -> Self {
-        Self { len: memory.len(), memory, fingerprint, position }
+    /// this crate. `memory` holds exactly the elements of a state of `model`, after `position` bytes.
+    ///
+    /// # Errors
+    /// [`StateError::Length`].
+    pub fn from_parts(model: ModelId, memory: M, position: u64) -> Result<Self, StateError> {
+        let (expected, found) = (model.state_len, memory.len());
+        if found != expected {
+            return Err(StateError::Length { expected, found });
+        }
+        Ok(Self { memory, model, position })
     }
 
     /// Back to the state before the first byte.
@@ -145,16 +218,22 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
 
     /// Fingerprint of the model that this state belongs to.
     pub const fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        self.model.fingerprint
+    }
+
+    /// The model that this state belongs to.
+    pub const fn model(&self) -> ModelId {
+        self.model
     }
 
     /// The raw elements, layer by layer.
     pub fn as_slice(&self) -> &[i16] {
-        self.memory.get(..self.len).unwrap_or(&[])
+        self.memory.get(..self.model.state_len).unwrap_or_else(|| never("a state is as long as its model's", &[]))
     }
 
     pub(crate) fn elements_mut(&mut self) -> &mut [i16] {
-        self.memory.get_mut(..self.len).unwrap_or(&mut [])
+        let elements = self.memory.get_mut(..self.model.state_len);
+        elements.unwrap_or_else(|| never("a state is as long as its model's", &mut []))
     }
 
     /// For a state whose elements were loaded piece by piece.
@@ -171,6 +250,7 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
 
     /// The elements of each layer of `blob`, for code that runs layers itself ([`Prefill::layer`](crate::Prefill)).
     pub fn layers_mut(&mut self, blob: &Blob<'_>) -> core::slice::ChunksExactMut<'_, i16> {
+        debug_assert_eq!(self.model, ModelId::of(blob), "the layers of a state of another model");
         self.elements_mut().chunks_exact_mut(blob.dims().layer_state_len().max(1))
     }
 
@@ -184,79 +264,58 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
     /// # Errors
     /// [`StateError::ForeignModel`] if `other` belongs to another model.
     pub fn clone_from<N: DerefMut<Target = [i16]>>(&mut self, other: &State<N>) -> Result<(), StateError> {
-        if self.fingerprint != other.fingerprint || self.len != other.len {
-            return Err(StateError::ForeignModel { expected: self.fingerprint, found: other.fingerprint });
+        if self.model != other.model {
+            let (expected, found) = (self.fingerprint(), other.fingerprint());
+            return Err(StateError::ForeignModel { expected, found });
         }
         self.elements_mut().copy_from_slice(other.as_slice());
         self.position = other.position;
         Ok(())
     }
 
-    /// Writes a snapshot into `out` and returns its length, `Dims::snapshot_bytes`.
+    /// Writes a snapshot of the state alone into `out` and returns its length, `Dims::snapshot_bytes`.
     ///
     /// # Errors
     /// [`StateError::TooSmall`].
     pub fn snapshot(&self, out: &mut [u8]) -> Result<usize, StateError> {
-        let payload: &[u8] = bytemuck::cast_slice(self.as_slice());
-        let (need, have) = (SNAPSHOT_HEADER + payload.len(), out.len());
-        let error = StateError::TooSmall { what: "snapshot buffer", need, have };
-        let out = out.get_mut(..need).ok_or(error)?;
-        let (header, body) = out.split_first_chunk_mut::<SNAPSHOT_HEADER>().ok_or(error)?;
-        header[..4].copy_from_slice(&SNAPSHOT_MAGIC);
-        header[4..6].copy_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
-        header[6..8].fill(0);
-        header[8..24].copy_from_slice(&self.fingerprint);
-        header[24..32].copy_from_slice(&self.position.to_le_bytes());
-        header[32..36].copy_from_slice(&(payload.len() as u32).to_le_bytes());
-        body.copy_from_slice(payload);
-        let crc = snapshot_crc(header, body);
-        header[36..40].copy_from_slice(&crc.to_le_bytes());
-        Ok(need)
+        self.snapshot_with(&[], out)
     }
 
-    /// Replaces this state by a snapshot. Continuing gives the same bits as never having stopped.
+    /// Writes a snapshot of the state and the sections `beside` it, which come by rising kind, and returns its length:
+    /// [`Sections::snapshot_bytes`].
     ///
     /// # Errors
-    /// Every [`StateError`]: a foreign, truncated, oversized or damaged snapshot is refused, the state is untouched.
+    /// [`StateError::TooSmall`]; [`StateError::SectionOrder`], also for a second state.
+    pub fn snapshot_with(&self, beside: &[Section<'_>], out: &mut [u8]) -> Result<usize, StateError> {
+        snapshot::save(out, self.fingerprint(), self.position, self.as_slice(), beside)
+    }
+
+    /// Replaces this state by a snapshot of a state alone. Continuing gives the same bits as never having stopped.
+    ///
+    /// # Errors
+    /// Every error of [`Snapshot::parse`] and of [`State::load`]: a foreign, truncated, oversized or damaged snapshot is
+    /// refused, and one that holds more than a state. The state is then untouched.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), StateError> {
-        let expected = SNAPSHOT_HEADER + 2 * self.len;
-        let Some((header, body)) = snapshot.split_at_checked(SNAPSHOT_HEADER) else {
-            return Err(StateError::Length { expected, found: snapshot.len() });
-        };
-        if array_at(header, 0) != SNAPSHOT_MAGIC {
-            return Err(StateError::BadMagic);
+        self.load(&Snapshot::parse(snapshot, Sections::STATE)?)
+    }
+
+    /// Replaces this state by that of a snapshot; what else the snapshot holds is the caller's to take.
+    ///
+    /// # Errors
+    /// [`StateError::ForeignModel`], [`StateError::SectionLength`]; the state is then untouched.
+    pub fn load(&mut self, snapshot: &Snapshot<'_>) -> Result<(), StateError> {
+        let (expected, found) = (self.fingerprint(), snapshot.fingerprint());
+        if found != expected {
+            return Err(StateError::ForeignModel { expected, found });
         }
-        let version = u16::from_le_bytes(array_at(header, 4));
-        if version != SNAPSHOT_VERSION {
-            return Err(StateError::UnsupportedVersion { found: version });
+        let elements = snapshot.state()?;
+        let own: &mut [u8] = bytemuck::cast_slice_mut(self.elements_mut());
+        let (kind, expected, found) = (SectionKind::State as u16, own.len(), elements.len());
+        if found != expected {
+            return Err(StateError::SectionLength { kind, expected, found });
         }
-        let found: Fingerprint = array_at(header, 8);
-        if found != self.fingerprint {
-            return Err(StateError::ForeignModel { expected: self.fingerprint, found });
-        }
-        let length = u32::from_le_bytes(array_at(header, 32)) as usize;
-        let payload: &mut [u8] = bytemuck::cast_slice_mut(self.elements_mut());
-        if length != payload.len() || body.len() != payload.len() {
-            return Err(StateError::Length { expected, found: snapshot.len() });
-        }
-        let stored = u32::from_le_bytes(array_at(header, 36));
-        let computed = snapshot_crc(header, body);
-        if stored != computed {
-            return Err(StateError::Checksum { stored, computed });
-        }
-        let reserved = u16::from_le_bytes(array_at(header, 6));
-        if reserved != 0 {
-            return Err(StateError::Reserved { found: reserved });
-        }
-        payload.copy_from_slice(body);
-        self.position = u64::from_le_bytes(array_at(header, 24));
+        own.copy_from_slice(elements);
+        self.position = snapshot.position();
         Ok(())
     }
-}
-
-fn snapshot_crc(header: &[u8], body: &[u8]) -> u32 {
-    let mut digest = CRC32.digest();
-    digest.update(header.get(..36).unwrap_or(&[]));
-    digest.update(body);
-    digest.finalize()
 }

@@ -11,7 +11,7 @@
 //! A panel is one stream of bytes, the whole matrix nearly so. A file has row-major matrices, as chips read them; a host
 //! makes a copy in tiles of what it runs long. Only matrices with [`fits`] columns have the order, others stay as they are.
 
-use crate::blob::{Blob, Section};
+use crate::cannot::never;
 use crate::linear::dot_i8_i16;
 
 /// Rows of a tile.
@@ -35,24 +35,6 @@ pub(crate) const fn panel_rows(left: usize) -> usize {
     if left >= PANEL { PANEL } else { left / ROWS * ROWS }
 }
 
-/// The matrices of a blob that have another order in tiles: the offset of the first byte, rows and columns, by offsets.
-pub fn matrices(blob: &Blob<'_>) -> impl Iterator<Item = (usize, usize, usize)> {
-    let dims = *blob.dims();
-    let begin = blob.as_bytes().as_ptr() as usize;
-    let sections = [
-        // x and z are two matrices, so that each half begins with a panel.
-        (Section::InProj, 2 * dims.n_layer, dims.d_inner, dims.d_model),
-        (Section::XProj, dims.n_layer, dims.x_proj_rows(), dims.d_inner),
-        (Section::DtProj, dims.n_layer, dims.d_inner, dims.dt_rank),
-        (Section::OutProj, dims.n_layer, dims.d_model, dims.d_inner),
-    ];
-    let blob = *blob;
-    sections.into_iter().filter(|&(.., columns)| fits(columns)).flat_map(move |(section, n, rows, columns)| {
-        let first = blob.section(section).as_ptr() as usize - begin;
-        (0..n).map(move |i| (first + i * rows * columns, rows, columns))
-    })
-}
-
 /// Puts a matrix in tiles; both slices have its bytes.
 pub fn tile(from: &[u8], columns: usize, to: &mut [u8]) {
     if !fits(columns) {
@@ -67,7 +49,7 @@ pub fn tile(from: &[u8], columns: usize, to: &mut [u8]) {
         let rows = panel_rows(from.len() / columns);
         let n = rows * columns;
         let (Some((panel, more)), Some((out, rest))) = (from.split_at_checked(n), to.split_at_mut_checked(n)) else {
-            return;
+            return never("panels that tile a matrix", ());
         };
         if rows == 0 {
             let n = more.len().min(rest.len());
@@ -100,7 +82,7 @@ pub(crate) fn matvec_i8(w: &[i8], code: &[u8], x: &[i16], mut emit: impl FnMut(u
         let (Some((panel, more)), Some((codes, rest))) =
             (w.split_at_checked(rows * x.len()), code.split_at_checked(rows))
         else {
-            return;
+            return never("panels that tile a matrix", ());
         };
         for (row, &code) in codes.iter().enumerate() {
             let fours = panel.as_chunks::<COLUMNS>().0.iter().skip(row).step_by(rows);

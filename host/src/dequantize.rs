@@ -4,7 +4,7 @@
 //! lie between two matrices. [`dequantize`] takes the scales that the blob notes for people (and a power of two for the
 //! convolution's input, whose scale is nowhere noted); whichever are taken, the model computes the same.
 
-use mambabyte_core::blob::LayerView;
+use mambabyte_core::blob::{BlockView, LayerView};
 use mambabyte_core::fixed::row_multiplier;
 use mambabyte_core::{Blob, Dims, LOGIT_SCALE};
 
@@ -72,7 +72,7 @@ pub fn dequantize(blob: &Blob<'_>) -> Dequantized {
     let (norm_f_shift, eps) = blob.norm_f_shift_and_eps();
     let mut layers = Vec::with_capacity(dims.n_layer);
     let mut all = RowSteps::default();
-    for layer in blob.layers() {
+    for BlockView::Mamba1(layer) in blob.blocks() {
         let (layer, steps) = dequantize_layer(&dims, &layer, residual);
         layers.push(layer);
         all.layers.push(steps);
@@ -244,7 +244,8 @@ mod tests {
             w.chunks_exact(columns).zip(steps).flat_map(|(r, s)| r.iter().map(move |w| (w / s).round() as i8)).collect()
         };
         let dims = blob.dims();
-        for ((l, s), view) in checkpoint.layers.iter().zip(&steps.layers).zip(blob.layers()) {
+        for ((l, s), view) in checkpoint.layers.iter().zip(&steps.layers).zip(blob.blocks()) {
+            let BlockView::Mamba1(view) = view;
             assert_eq!(again(&l.in_proj, dims.d_model, &s.in_proj), view.in_proj);
             assert_eq!(again(&l.x_proj, dims.d_inner, &s.x_proj), view.x_proj);
             assert_eq!(again(&l.dt_proj, dims.dt_rank, &s.dt_proj), view.dt_proj);

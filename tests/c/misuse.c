@@ -127,6 +127,20 @@ static void pointers_of_a_decoder(void) {
     EXPECT(OK, position == 2 ? MAMBABYTE_STATUS_OK : MAMBABYTE_STATUS_EMPTY);
 }
 
+/* The checksum of a snapshot made right again. */
+static void seal(uint8_t *out, size_t len) {
+    uint32_t crc = UINT32_MAX;
+    for (size_t at = 0; at < len; at += at == 35 ? 5 : 1) {
+        crc ^= out[at];
+        for (int bit = 0; bit < 8; bit++) {
+            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+        }
+    }
+    for (int at = 0; at < 4; at++) {
+        out[36 + at] = (uint8_t)(~crc >> 8 * at);
+    }
+}
+
 static void snapshots(void) {
     uint8_t *out = (uint8_t *)snapshot;
     size_t len = sizes.snapshot_bytes, written = 99;
@@ -157,14 +171,26 @@ static void snapshots(void) {
         out[at] ^= 0x10;
         mambabyte_status expected = at < 4    ? MAMBABYTE_STATUS_SNAPSHOT_MAGIC
                                     : at < 6  ? MAMBABYTE_STATUS_SNAPSHOT_VERSION
-                                    : at < 8  ? MAMBABYTE_STATUS_SNAPSHOT_CHECKSUM
-                                    : at < 24 ? MAMBABYTE_STATUS_SNAPSHOT_FOREIGN_MODEL
                                     : at < 32 ? MAMBABYTE_STATUS_SNAPSHOT_CHECKSUM
                                     : at < 36 ? MAMBABYTE_STATUS_SNAPSHOT_LENGTH
                                               : MAMBABYTE_STATUS_SNAPSHOT_CHECKSUM;
         expect("snapshot with a flipped bit", (int)at, status, expected);
     }
+    /* Damage that the checksum covers: it is the contents that are refused. */
+    struct { size_t at; mambabyte_status status; } sealed[] = {
+        {6, MAMBABYTE_STATUS_SNAPSHOT_RESERVED},  {8, MAMBABYTE_STATUS_SNAPSHOT_FOREIGN_MODEL},
+        {40, MAMBABYTE_STATUS_SNAPSHOT_SECTION},  {42, MAMBABYTE_STATUS_SNAPSHOT_SECTION},
+        {44, MAMBABYTE_STATUS_SNAPSHOT_SECTION},
+    };
+    for (size_t i = 0; i < sizeof sealed / sizeof sealed[0]; i++) {
+        out[sealed[i].at] ^= 4;
+        seal(out, len);
+        expect("sealed snapshot", (int)sealed[i].at, mambabyte_snapshot_load(&decoder, out, len), sealed[i].status);
+        out[sealed[i].at] ^= 4;
+    }
+    seal(out, len);
     EXPECT(OK, sum(state, sizes.state_bytes) == before ? MAMBABYTE_STATUS_OK : MAMBABYTE_STATUS_EMPTY);
+    EXPECT(OK, mambabyte_snapshot_load(&decoder, out, len));
 }
 
 static void logits(void) {

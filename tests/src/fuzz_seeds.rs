@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use mambabyte_core::{Decoder, Norm};
+use mambabyte_core::snapshot::{Section, Sections};
+use mambabyte_core::{Decoder, LineScorer, Norm, Threshold};
 use safetensors::Dtype;
 
 use crate::fuzz_targets::{pickle_tensors, shards, smallest, snapshot_model};
@@ -52,8 +53,11 @@ fn snapshots() -> Vec<Vec<u8>> {
     let snapshot = |n: usize| {
         let mut decoder = Decoder::owned(snapshot_model());
         decoder.prefill(&vec![n as u8 * 31; n * n]);
-        let mut out = vec![0; snapshot_model().dims().snapshot_bytes()];
-        decoder.state().snapshot(&mut out).unwrap();
+        let (takes, scorer) =
+            ([Sections::STATE, Sections::STREAM, Sections::DEVICE][n % 3], LineScorer::new(Threshold::Learned, 7));
+        let beside = [Section::Pending(n as u8), Section::Lines(&scorer), Section::Records(9)];
+        let mut out = vec![0; takes.snapshot_bytes(snapshot_model().dims())];
+        decoder.state().snapshot_with(&beside[..[0, 2, 3][n % 3]], &mut out).unwrap();
         out
     };
     (0..8).map(snapshot).collect()

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mambabyte::formats::{
     FormatError, Loaded, RawTensor, ShardIndex, load, parse_pickle, read_torch_zip, tensors_from_safetensors,
 };
-use mambabyte_core::{Blob, Decoder, Norm, Rng, VOCAB};
+use mambabyte_core::snapshot::Sections;
+use mambabyte_core::{Blob, Decoder, LineScorer, Norm, Rng, Snapshot, Threshold, VOCAB};
 use mambabyte_host::Checkpoint;
 use mambabyte_host::align::AlignedBytes;
 use safetensors::Dtype as Stored;
@@ -63,6 +64,20 @@ pub fn snapshot(bytes: &[u8]) -> bool {
     decoder.prefill(b"before");
     let mut before = vec![0; model.dims().snapshot_bytes()];
     decoder.state().snapshot(&mut before).unwrap();
+    // What a stream or a device would take of it: refused by name, or of this model's length and whole.
+    for takes in [Sections::STREAM, Sections::DEVICE] {
+        match Snapshot::parse(bytes, takes) {
+            Ok(parsed) => {
+                let mut scorer = LineScorer::load(Threshold::Learned, parsed.lines().unwrap());
+                scorer.push(parsed.pending().unwrap(), 1 << 16);
+                assert_eq!(parsed.records().is_ok(), takes == Sections::DEVICE);
+                if Decoder::owned(model).state_mut().load(&parsed).is_ok() {
+                    assert_eq!(bytes.len(), takes.snapshot_bytes(model.dims()));
+                }
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
     let restored = decoder.state_mut().restore(bytes);
     let mut after = before.clone();
     decoder.state().snapshot(&mut after).unwrap();

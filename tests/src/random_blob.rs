@@ -35,8 +35,8 @@ pub fn reseal_snapshot(bytes: &mut [u8], length: bool) {
         return;
     }
     if length {
-        let payload = (bytes.len() - 40) as u32;
-        bytes[32..36].copy_from_slice(&payload.to_le_bytes());
+        let whole = bytes.len() as u32;
+        bytes[32..36].copy_from_slice(&whole.to_le_bytes());
     }
     let mut crc = crc32fast::Hasher::new();
     crc.update(&bytes[..36]);

@@ -1,12 +1,14 @@
 //! What the demonstration promises: the damaged line is found.
 
-use mambabyte::commands::demo::{DAMAGE, MODEL, SAMPLE, damaged_sample};
-use mambabyte::commands::stream::Reader;
-use mambabyte_core::{Blob, Threshold};
+use mambabyte::builtin::{self, DAMAGE, SAMPLE, damaged_sample};
+use mambabyte_core::Threshold;
+use mambabyte_host::cpu::{Cpu, IntEngine};
+use mambabyte_host::stream::Reader;
 
 fn flagged(text: &[u8]) -> Vec<usize> {
-    let mut reader = Reader::new(Blob::parse(MODEL).unwrap(), Threshold::Learned);
-    let scores = text.iter().filter_map(|&byte| reader.read(byte).1);
+    let engine = IntEngine::of(builtin::model().unwrap(), Cpu::single());
+    let mut reader = Reader::new(&engine, Threshold::Learned).unwrap();
+    let scores = text.iter().filter_map(|&byte| reader.read(byte).unwrap().1);
     scores.enumerate().filter(|(_, s)| s.flagged).map(|(i, _)| i).collect()
 }
 

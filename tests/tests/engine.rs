@@ -257,6 +257,11 @@ fn the_float_engine_is_the_session() {
     }
 }
 
+/// What a call says that must fail.
+fn said<T>(result: Result<T, EngineError>) -> String {
+    result.err().map(|error| error.to_string()).unwrap_or_default()
+}
+
 #[test]
 fn every_wrong_call_is_named() {
     let memory = AlignedBytes::new(&random_blob(BlobSpec::small(1)));
@@ -264,15 +269,11 @@ fn every_wrong_call_is_named() {
     let engine = IntEngine::of(Blob::parse(memory.as_slice()).unwrap(), cpu(2));
     let foreign = IntEngine::of(Blob::parse(other.as_slice()).unwrap(), cpu(2));
     let mut rows = engine.rows(2).unwrap();
-    let said = |result: Result<(), EngineError>| result.err().map(|e| e.to_string()).unwrap_or_default();
-    assert_eq!(said(engine.rows(0).map(|_| ())), "0 rows asked for, at least 1 is needed");
-    let read = |engine: &IntEngine<'_>, rows: &mut _, text: &[&[u8]], want: Want<'_>| {
-        said(engine.read(rows, text, want).map(|_| ()))
-    };
-    assert_eq!(read(&engine, &mut rows, &[b"a"], Want::All), "1 rows given, there are 2");
-    let next = read(&engine, &mut rows, &[b"a", b"b"], Want::Surprise(&[b"b", b""]));
+    assert_eq!(said(engine.rows(0)), "0 rows asked for, at least 1 is needed");
+    assert_eq!(said(engine.read(&mut rows, &[b"a"], Want::All)), "1 rows given, there are 2");
+    let next = said(engine.read(&mut rows, &[b"a", b"b"], Want::Surprise(&[b"b", b""])));
     assert_eq!(next, "as many next bytes are needed as bytes are read, in every row");
-    assert!(read(&foreign, &mut rows, &[b"a", b"b"], Want::All).contains("another model"));
+    assert!(said(foreign.read(&mut rows, &[b"a", b"b"], Want::All)).contains("another model"));
     assert!(said(foreign.fork(&mut rows, 0, 1)).contains("another model"));
     for (from, to) in [(0, 2), (2, 0)] {
         assert_eq!(said(engine.fork(&mut rows, from, to)), "row 2: there are 2");
@@ -282,7 +283,7 @@ fn every_wrong_call_is_named() {
     assert!(said(engine.set_state(&mut rows, 0, &state)).contains("state of another model"));
     assert!(said(engine.restore(&mut rows, 0, b"nothing")).len() > 9);
     assert_eq!(said(engine.accept(&mut rows, &[0, 0])).split(':').next(), Some("the rows remember no draft"));
-    assert_eq!(said(engine.verify(&mut rows, &[b"", &[0; 33]]).map(|_| ())), "a draft of 33 bytes, the limit is 32");
+    assert_eq!(said(engine.verify(&mut rows, &[b"", &[0; 33]])), "a draft of 33 bytes, the limit is 32");
     let verified = engine.verify(&mut rows, &[b"ab", b""]).unwrap();
     assert_eq!(said(verified.accept(&[3, 0])), "row 0: 3 bytes accepted, 2 were verified");
     assert_eq!(said(engine.verify(&mut rows, &[b"ab", b""]).unwrap().accept(&[1])), "1 rows given, there are 2");

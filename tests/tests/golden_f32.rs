@@ -5,7 +5,8 @@
 
 use mambabyte_core::VOCAB;
 use mambabyte_host::Model;
-use mambabyte_host::bpb::{self, ByteModel};
+use mambabyte_host::bpb;
+use mambabyte_host::cpu::FloatEngine;
 use mambabyte_tests::{MODELS, data_file, model_file, npy};
 
 /// Largest difference of a logit: f32 sums in another order, through at most eight layers.
@@ -47,14 +48,15 @@ fn logits_and_bits_per_byte_are_the_golden_ones() {
 fn evaluation_is_the_sum_over_the_stream() {
     let (model, input) = model("sensor-pico");
     let mut session = model.session();
-    let mut bits = session.read_scored(0, input[0]);
-    for pair in input.windows(2) {
-        bits += session.read_scored(pair[0], pair[1]);
-    }
-    let score = bpb::evaluate(|| model.session(), &input, None, &|_| ());
+    let before = std::iter::once(&0).chain(&input);
+    let cost = |(&byte, &next)| bpb::surprise_bits(&session.step(byte).map(f64::from), next);
+    let bits: f64 = before.zip(&input).map(cost).sum();
+    let engine = FloatEngine::new(&model, 2);
+    let score = bpb::evaluate(&engine, &input, None, &|_| ()).unwrap();
     assert!((score.bits - bits).abs() < 1e-9 * bits);
+    assert_eq!((score.bytes, score.by_position.iter().map(|b| b.bytes).sum()), (input.len(), input.len()));
 
-    let score = |window| bpb::evaluate(|| model.session(), &input, Some(window), &|_| ());
+    let score = |window| bpb::evaluate(&engine, &input, Some(window), &|_| ()).unwrap();
     let (a, b) = (score(100), score(100));
     assert_eq!((a.bits, &a.by_position), (b.bits, &b.by_position));
     assert!(a.bits > bits, "windows forget, which costs bits");

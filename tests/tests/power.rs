@@ -4,6 +4,8 @@
 //! on bit for bit.
 
 use mambabyte_core::flash::{FlashError, Layout, Progress, STREAM, Slots, load_stream, save_stream};
+use mambabyte_core::lines::SAVED;
+use mambabyte_core::snapshot::Sections;
 use mambabyte_core::{Blob, Decoder, Dims, LineScorer, Rng, StateError, Threshold, surprise};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_tests::model_file;
@@ -25,12 +27,15 @@ struct Device<'b, F> {
 
 impl<'b, F: NorFlash<Error = NorError>> Device<'b, F> {
     fn start(flash: F, blob: Blob<'b>, every: u32) -> Outcome<Self> {
-        let mut slots = Slots::new(flash, &blob, every)?;
+        let mut slots = Slots::new(flash, &blob, Sections::DEVICE, every)?;
         let mut decoder = Decoder::owned(blob);
         let mut saved = [0; STREAM];
         let found = slots.restore(&mut decoder, &mut saved)?;
         let mut scorer = LineScorer::new(Threshold::Learned, 0);
-        let (pending, records) = if found.is_some() { load_stream(&saved, &mut scorer) } else { (0, 0) };
+        let (pending, records) = match found {
+            Some(_) => load_stream(&saved, &mut scorer).map_err(FlashError::State)?,
+            None => (0, 0),
+        };
         assert_eq!(found.unwrap_or(0), decoder.state().position());
         Ok(Self { decoder, scorer, pending, records, slots })
     }
@@ -151,7 +156,7 @@ fn every_cut_of_a_snapshot_leaves_the_newest_complete_one() {
     let blob = Blob::parse(model.as_slice()).unwrap();
     // Words of 4 bytes, sectors of 4 KiB: 2 erasures, then every word of the slot but the unused end of short pieces.
     let (operations, found_new) = every_cut::<4, 4096>(blob, 40, &[Tear::Bits, Tear::None]);
-    assert_eq!(operations, 2 + 8 * (1 + 9 * 16 + 19 + 1) as u64);
+    assert_eq!(operations, 2 + 8 * (1 + 9 * 16 + 20 + 1) as u64);
     assert!(found_new <= 1);
 }
 
@@ -182,7 +187,7 @@ fn random_cuts<const WORD: usize, const SECTOR: usize>(blob: Blob<'_>, every: u3
         flash.power_on();
         // Once in a while from the beginning, so that the text lasts.
         if complete > text.len() / 2 {
-            let mut slots = Slots::<_, STREAM>::new(flash, &blob, every).unwrap();
+            let mut slots = Slots::<_, STREAM>::new(flash, &blob, Sections::DEVICE, every).unwrap();
             slots.clear().unwrap();
             (flash, complete) = (slots.into_flash(), 0);
         }
@@ -263,15 +268,12 @@ fn snapshots_of_another_kind_are_refused_and_kept() {
     let refused = Device::start(flash.clone(), other, 40).map(|_| ());
     assert_eq!(refused, Err(FlashError::State(foreign)));
     assert!(FlashError::<NorError>::State(foreign).to_string().contains("another model"));
-    let mut slots = Slots::<_, 3>::new(flash.clone(), &blob, 40).unwrap();
-    let length = StateError::Length { expected: 3, found: STREAM };
-    assert_eq!(slots.restore(&mut Decoder::owned(blob), &mut [0; 3]), Err(FlashError::State(length)));
-    let mut slots = Slots::<_, STREAM>::new(flash.clone(), &other, 40).unwrap();
+    let mut slots = Slots::<_, STREAM>::new(flash.clone(), &other, Sections::DEVICE, 40).unwrap();
     let foreign = StateError::ForeignModel { expected: other.fingerprint(), found: blob.fingerprint() };
     let mut decoder = Decoder::owned(blob);
     assert_eq!(slots.restore(&mut decoder, &mut [0; STREAM]), Err(FlashError::State(foreign)), "another decoder");
     assert_eq!(Device::start(flash.clone(), blob, 40).unwrap().position(), at, "it is still there");
-    let mut slots = Slots::<_, STREAM>::new(flash, &other, 40).unwrap();
+    let mut slots = Slots::<_, STREAM>::new(flash, &other, Sections::DEVICE, 40).unwrap();
     slots.clear().unwrap();
     assert_eq!(Device::start(slots.into_flash(), other, 40).unwrap().position(), 0);
 }
@@ -281,7 +283,7 @@ fn flash_that_does_not_fit_is_refused() {
     let model = pico();
     let blob = Blob::parse(model.as_slice()).unwrap();
     fn refusal<const W: usize, const S: usize>(blob: &Blob<'_>, sectors: usize, every: u32) -> &'static str {
-        match Slots::<_, STREAM>::new(Nor::<W, S>::new(sectors, 0), blob, every) {
+        match Slots::<_, STREAM>::new(Nor::<W, S>::new(sectors, 0), blob, Sections::DEVICE, every) {
             Err(FlashError::Geometry { what, .. }) => what,
             _ => "taken",
         }
@@ -293,6 +295,75 @@ fn flash_that_does_not_fit_is_refused() {
     // 2 sectors, 9 pieces, the caller's.
     assert_eq!(refusal::<4, 4096>(&blob, 4, 11), "bytes between snapshots");
     assert_eq!(refusal::<4, 4096>(&blob, 4, 12), "taken");
+    let short = Slots::<_, 3>::new(Nor::<4, 4096>::new(4, 0), &blob, Sections::STREAM, 40).map(|_| ());
+    let need = Sections::STREAM.beside_state();
+    assert_eq!(short, Err(FlashError::Geometry { what: "bytes of the sections", need, have: 3 }));
+}
+
+/// Sections and versions that a program does not take are refused by name, and what is in the flash stays.
+#[test]
+fn other_sections_are_refused_by_name() {
+    let model = pico();
+    let blob = Blob::parse(model.as_slice()).unwrap();
+    let text = text();
+    let mut device = Device::start(Nor::<4, 4096>::new(4, 9), blob, 40).unwrap();
+    device.snapshot(&text).unwrap();
+    let flash = device.slots.into_flash();
+    // A program that keeps the state alone would drop the line scorer.
+    let mut slots = Slots::<_, 0>::new(flash.clone(), &blob, Sections::STATE, 40).unwrap();
+    let unwanted = FlashError::State(StateError::UnwantedSection { kind: 2 });
+    assert_eq!(slots.restore(&mut Decoder::owned(blob), &mut []), Err(unwanted));
+    // The other way round, one is missing.
+    let mut slots = Slots::<_, 0>::new(Nor::<4, 4096>::new(4, 9), &blob, Sections::STATE, 40).unwrap();
+    let mut decoder = Decoder::owned(blob);
+    for &byte in &text {
+        decoder.step(byte);
+        if slots.after_step(decoder.state(), byte, true, |_| ()).unwrap() == Progress::Complete {
+            break;
+        }
+    }
+    let missing = FlashError::State(StateError::MissingSection { kind: 2 });
+    assert_eq!(Device::start(slots.into_flash(), blob, 40).map(|_| ()), Err(missing));
+
+    // The first block of the slot that was written: version, sections, blocks of their record; sealed again.
+    let named = |edit: &dyn Fn(&mut [u8])| {
+        let mut flash = flash.clone();
+        let block = &mut flash.bytes_mut()[..32];
+        assert_eq!(block[..8], *b"MBF\x1a\x02\x2e\x14\x00", "version 2; sections 1, 2, 3 and 5; 20 blocks");
+        edit(block);
+        let crc = crc32fast::hash(&block[..28]).to_le_bytes();
+        block[28..].copy_from_slice(&crc);
+        match Device::start(flash, blob, 40).map(|device| device.position()) {
+            Err(FlashError::State(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let cases: [(&dyn Fn(&mut [u8]), StateError, &str); 5] = [
+        (&|b| b[4..8].copy_from_slice(&[1, 0, 68, 2]), StateError::UnsupportedVersion { found: 1 }, "version 2"),
+        (&|b| b[4] = 3, StateError::UnsupportedVersion { found: 3 }, "snapshot version 3"),
+        (&|b| b[5] |= 1 << 4, StateError::UnwantedSection { kind: 4 }, "adapter"),
+        (&|b| b[5] &= !(1 << 3), StateError::MissingSection { kind: 3 }, "line scorer"),
+        (&|b| b[6] += 1, StateError::Length { expected: 640, found: 672 }, "672"),
+    ];
+    for (edit, error, word) in cases {
+        assert_eq!(named(edit), error);
+        assert!(error.to_string().contains(word), "{error}");
+    }
+
+    // Inside the record: a section of a version to come is named too, and the scorer stays what it was.
+    let mut saved = [0; STREAM];
+    save_stream(&mut saved, 7, 9, &LineScorer::new(Threshold::Learned, 5));
+    let mut scorer = LineScorer::new(Threshold::Learned, 0);
+    assert_eq!(load_stream(&saved, &mut scorer), Ok((7, 9)));
+    let mut now = [0; SAVED];
+    scorer.save(&mut now);
+    assert_eq!(now[0], 5, "the start of its line");
+    saved[9 + 2] = 2;
+    saved[9 + 8] = 6;
+    let error = StateError::UnsupportedSection { kind: 3, version: 2 };
+    assert_eq!(load_stream(&saved, &mut scorer), Err(error));
+    scorer.save(&mut now);
+    assert_eq!(now[0], 5, "unchanged");
 }
 
 #[test]
@@ -352,7 +423,7 @@ fn wear_is_even_and_erasures_wait_for_a_quiet_moment() {
     }
     assert_eq!(device.slots.flash().wear(), [5; 12]);
 
-    let mut slots = Slots::<_, 0>::new(Nor::<4, 1024>::new(12, 3), &blob, 40).unwrap();
+    let mut slots = Slots::<_, 0>::new(Nor::<4, 1024>::new(12, 3), &blob, Sections::STATE, 40).unwrap();
     let mut decoder = Decoder::owned(blob);
     let mut seen = Vec::new();
     for (step, &byte) in text.iter().enumerate().take(200) {

@@ -1,5 +1,6 @@
 //! Prefill in blocks: the bits of stepping, on every backend.
 
+use mambabyte_core::blob::matrices;
 use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Prefill, Rng, State, Want, tiles};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_tests::random_blob::{BlobSpec, Contents, random_blob};
@@ -141,7 +142,7 @@ fn a_blob_in_tiles_has_the_bits_of_the_blob_on_every_backend() {
             let blob = Blob::parse(bytes.as_slice()).unwrap();
             let truth = stepped(blob, &text);
             let mut tiled = bytes.as_slice().to_vec();
-            for (at, rows, columns) in tiles::matrices(&blob) {
+            for (at, rows, columns) in matrices(&blob) {
                 let range = at..at + rows * columns;
                 tiles::tile(&bytes.as_slice()[range.clone()], columns, &mut tiled[range]);
             }

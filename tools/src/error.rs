@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mambabyte_core::{BlobError, StateError};
+use mambabyte_host::engine::EngineError;
 use mambabyte_host::model::ModelError;
 use mambabyte_host::quantize::QuantizeError;
 use miette::Diagnostic;
@@ -67,6 +68,9 @@ pub enum CliError {
         /// The path given.
         path: PathBuf,
     },
+    /// An engine that did not do what it was asked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The GPU.
     #[cfg(feature = "cuda")]
     #[error(transparent)]
@@ -108,7 +112,10 @@ impl CliError {
     /// The exit code of the process.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::NeedsBlob { .. } | Self::NoCuda { .. } => 2,
+            Self::Usage(_)
+            | Self::NeedsBlob { .. }
+            | Self::NoCuda { .. }
+            | Self::Engine(EngineError::NotIntegers { .. }) => 2,
             Self::BrokenPipe => 0,
             _ => 1,
         }

@@ -5,14 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use mambabyte_core::{Backend, Blob, Dims};
 use mambabyte_host::Model;
-use mambabyte_host::bpb::{Score, evaluate};
-use mambabyte_host::cpu::{Cpu, Source, Stream, Weights};
+use mambabyte_host::cpu::{Source, Weights};
+use mambabyte_host::engine::Precision;
 
-use crate::backend::{Gpu, PrecisionKind};
-use crate::cli;
 use crate::error::CliError;
 use crate::formats;
-use crate::progress::Progress;
 
 /// A blob in memory: mapped, and as the processor reads it best when it is run there.
 pub struct BlobFile {
@@ -74,28 +71,20 @@ impl BlobFile {
         self.weights.blob()
     }
 
-    /// The memory, for streams on `backend`; prepared once for the first one.
+    /// The memory, for engines on `backend`; prepared once for the first one. If it could not be prepared, that is said
+    /// on standard error.
     ///
     /// # Cost
     /// The first time that of [`Weights::for_backend`].
     pub fn weights(&self, backend: Backend) -> &Weights {
-        self.prepared.get_or_init(|| self.weights.clone().for_backend(backend))
+        self.prepared.get_or_init(|| {
+            let weights = self.weights.clone().for_backend(backend);
+            if let Some(note) = weights.note() {
+                eprintln!("note: {note}");
+            }
+            weights
+        })
     }
-}
-
-/// `--threads` and `--backend`.
-///
-/// # Errors
-/// [`CliError::Usage`] names the option.
-pub fn cpu(args: &cli::Running) -> Result<Cpu, CliError> {
-    let mut cpu = Cpu::default();
-    if let Some(threads) = args.threads {
-        cpu.threads = usize::from(threads);
-    }
-    if let Some(name) = &args.backend {
-        cpu.backend = Backend::by_name(name).map_err(|e| CliError::Usage(format!("--backend {name}: {e}")))?;
-    }
-    Ok(cpu)
 }
 
 /// Either kind of model.
@@ -132,44 +121,11 @@ impl AnyModel {
     }
 
     /// What it is computed in on a CPU.
-    pub const fn precision(&self) -> PrecisionKind {
+    pub const fn precision(&self) -> Precision {
         match self {
-            Self::Blob(_) => PrecisionKind::Exact,
-            Self::Checkpoint(_) => PrecisionKind::F32,
+            Self::Blob(_) => Precision::Exact,
+            Self::Checkpoint(_) => Precision::F32,
         }
-    }
-
-    /// `"int"` or `"f32"`; on a GPU also `"bf16"` or `"i8"`.
-    pub fn kind(&self, gpu: Option<&Gpu>) -> &'static str {
-        match (gpu, self) {
-            (Some(gpu), _) => gpu.kind(),
-            (None, Self::Blob(_)) => "int",
-            (None, Self::Checkpoint(_)) => "f32",
-        }
-    }
-
-    /// Bits per byte of `text`, see [`evaluate`]; on `gpu` if there is one. On the CPU windows are divided among the
-    /// threads, of a single one its blocks.
-    ///
-    /// # Errors
-    /// [`Gpu::evaluate`]'s; [`CliError::Usage`] if so many threads cannot be started.
-    pub fn evaluate(&self, gpu: Option<&Gpu>, text: &[u8], window: Option<usize>, cpu: Cpu) -> Result<Score, CliError> {
-        let progress = Progress::bytes("evaluating", text.len() as u64);
-        let tick = |n| progress.add(n);
-        if let Some(gpu) = gpu {
-            return gpu.evaluate(text, window, &tick);
-        }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(cpu.threads).build();
-        let pool = pool.map_err(|e| CliError::Usage(format!("--threads {}: {e}", cpu.threads)))?;
-        let single = window.is_none_or(|window| window >= text.len());
-        Ok(match self {
-            Self::Blob(file) if single => evaluate(|| Stream::new(file.weights(cpu.backend), cpu), text, window, &tick),
-            Self::Blob(file) => pool.install(|| {
-                let blob = file.weights(cpu.backend).blob_for(cpu.backend);
-                evaluate(|| Stream::of(blob, cpu.backend), text, window, &tick)
-            }),
-            Self::Checkpoint(model) => pool.install(|| evaluate(|| model.session(), text, window, &tick)),
-        })
     }
 }
 

@@ -65,3 +65,8 @@ pub fn bytes(n: u64) -> String {
         _ => format!("{:.2} MiB", n as f64 / 1_048_576.0),
     }
 }
+
+/// A fingerprint as people write it.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

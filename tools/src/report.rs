@@ -6,9 +6,8 @@ use mambabyte_core::Blob;
 use mambabyte_host::quantize::{ActivationReport, Quantized};
 use plotters::prelude::*;
 
-use crate::commands::convert::Measured;
-use crate::commands::inspect::hex;
-use crate::output::{bytes, thousands};
+use crate::measured::Measured;
+use crate::output::{bytes, hex, thousands};
 
 /// What a report is made of.
 pub struct Input<'a> {

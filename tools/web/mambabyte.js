@@ -228,7 +228,7 @@ class Decoder {
     const wasm = this.#library.exports;
     const [, buffer] = this.#result();
     if (snapshot.length !== this.#snapshotBytes)
-      throw new MambabyteError(`the snapshot has ${snapshot.length} bytes, this model's have ${this.#snapshotBytes}`);
+      throw new MambabyteError(`the snapshot has ${snapshot.length} bytes, one of this model's state alone has ${this.#snapshotBytes}`);
     new Uint8Array(wasm.memory.buffer).set(snapshot, buffer);
     this.#library.check(wasm.mambabyte_snapshot_load(this.#at, buffer, snapshot.length), "restore");
     this.#logits = 0;

@@ -292,7 +292,7 @@ pub unsafe extern "C" fn mambabyte_fingerprint(decoder: *mut MambabyteDecoder, f
     go().into()
 }
 
-/// Writes a snapshot: state, position, fingerprint and checksum, the same bytes on every machine.
+/// Writes a snapshot of the state: with position, fingerprint and checksum, the same bytes on every machine.
 ///
 /// * out, len: at least snapshot_bytes of mambabyte_sizes; not in the memory of the decoder.
 /// * written: receives the bytes written. May be null.
@@ -340,8 +340,8 @@ pub unsafe extern "C" fn mambabyte_snapshot_save(
 ///
 /// * snapshot, len: exactly what mambabyte_snapshot_save wrote, at any address; not in the memory of the decoder.
 ///
-/// Returns MAMBABYTE_STATUS_OK, or what was refused: a snapshot of another model, a damaged one, one of another length.
-/// The state is then as it was before.
+/// Returns MAMBABYTE_STATUS_OK, or what was refused: a snapshot of another model, a damaged one, one that was cut off,
+/// one with sections beside the state, such as `mambabyte stream --save-state` writes. The state is then as it was before.
 ///
 /// # Safety
 /// As mambabyte_step; snapshot points to len readable bytes.

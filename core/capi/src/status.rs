@@ -61,19 +61,21 @@ pub enum Status {
     SnapshotVersion = 41,
     /// The snapshot was taken with another model.
     SnapshotForeignModel = 42,
-    /// The snapshot has another length than this model's.
+    /// The snapshot is cut off, or something follows it.
     SnapshotLength = 43,
     /// A reserved field of the snapshot is not zero.
     SnapshotReserved = 44,
     /// Checksum of the snapshot.
     SnapshotChecksum = 45,
+    /// A section of the snapshot is missing, unknown, not taken here, or of another length or order.
+    SnapshotSection = 46,
     /// The snapshot was refused for another reason.
     SnapshotOther = 49,
 }
 
 impl Status {
     /// Every status, for tests and for [`mambabyte_status_message`].
-    pub const ALL: [Status; 30] = {
+    pub const ALL: [Status; 31] = {
         use Status::*;
         [
             Ok,
@@ -105,6 +107,7 @@ impl Status {
             SnapshotLength,
             SnapshotReserved,
             SnapshotChecksum,
+            SnapshotSection,
             SnapshotOther,
         ]
     };
@@ -138,9 +141,10 @@ impl Status {
             Status::SnapshotMagic => c"not a MambaByte snapshot: wrong first bytes",
             Status::SnapshotVersion => c"snapshot version that this library does not read",
             Status::SnapshotForeignModel => c"snapshot of another model",
-            Status::SnapshotLength => c"the snapshot has another length than this model's",
+            Status::SnapshotLength => c"the snapshot is cut off or followed by something",
             Status::SnapshotReserved => c"reserved field of the snapshot that is not zero",
             Status::SnapshotChecksum => c"wrong checksum of the snapshot",
+            Status::SnapshotSection => c"the snapshot has other sections than a state, or a damaged one",
             Status::SnapshotOther => c"the snapshot was refused",
         }
     }
@@ -176,6 +180,12 @@ impl From<StateError> for Status {
             StateError::Length { .. } => Status::SnapshotLength,
             StateError::Reserved { .. } => Status::SnapshotReserved,
             StateError::Checksum { .. } => Status::SnapshotChecksum,
+            StateError::UnsupportedSection { .. }
+            | StateError::UnwantedSection { .. }
+            | StateError::MissingSection { .. }
+            | StateError::SectionOrder { .. }
+            | StateError::SectionLength { .. }
+            | StateError::TrailingBytes { .. } => Status::SnapshotSection,
             _ => Status::SnapshotOther,
         }
     }

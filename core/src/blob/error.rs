@@ -1,6 +1,6 @@
 //! Why a blob was refused.
 
-use crate::blob::{ALIGN, Section, VERSION};
+use super::section::{ALIGN, Section, VERSION};
 
 /// Why a blob was refused. `Copy` and comparable; nothing in it is a guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

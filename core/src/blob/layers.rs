@@ -1,9 +1,16 @@
 //! The tensors of the layers, one after the other.
 
-use crate::blob::layout::LayerParams;
+use super::params::LayerParams;
 use crate::dims::Dims;
 
-/// All sections of one layer.
+/// A layer, by its kind. An enum and no trait object: sizes are constants and a chip has one `match` a layer.
+#[derive(Clone, Copy)]
+pub enum BlockView<'a> {
+    /// A Mamba-1 layer (arXiv 2312.00752), the only kind of format 1.
+    Mamba1(LayerView<'a>),
+}
+
+/// All sections of one Mamba-1 layer.
 #[derive(Clone, Copy)]
 pub struct LayerView<'a> {
     /// Shifts and formats.
@@ -48,6 +55,15 @@ pub struct LayerView<'a> {
 }
 
 impl LayerView<'_> {
+    /// Whether the matrices are in tiles.
+    #[inline(always)]
+    pub(crate) const fn is_tiled(&self) -> bool {
+        #[cfg(mambabyte_tiles)]
+        return self.tiled;
+        #[cfg(not(mambabyte_tiles))]
+        return false;
+    }
+
     /// A layer that is not there.
     pub(super) const EMPTY: Self = LayerView {
         params: &LayerParams::ZERO,
@@ -73,9 +89,9 @@ impl LayerView<'_> {
     };
 }
 
-/// The layers of a blob: [`Blob::layers`](super::Blob::layers).
+/// The layers of a blob: [`Blob::blocks`](super::Blob::blocks).
 #[derive(Clone)]
-pub struct Layers<'a> {
+pub struct Blocks<'a> {
     pub(super) dims: Dims,
     pub(super) params: &'a [LayerParams],
     /// What the layers that are left have of each tensor.
@@ -94,15 +110,15 @@ fn front<'a, T>(rest: &mut &'a [T], n: usize) -> &'a [T] {
     }
 }
 
-impl<'a> Iterator for Layers<'a> {
-    type Item = LayerView<'a>;
+impl<'a> Iterator for Blocks<'a> {
+    type Item = BlockView<'a>;
 
-    fn next(&mut self) -> Option<LayerView<'a>> {
+    fn next(&mut self) -> Option<BlockView<'a>> {
         let (params, more) = self.params.split_first()?;
         self.params = more;
         let (dims, rest) = (&self.dims, &mut self.rest);
         let (d, di, rows) = (dims.d_model, dims.d_inner, dims.x_proj_rows());
-        Some(LayerView {
+        Some(BlockView::Mamba1(LayerView {
             params,
             norm_weight: front(&mut rest.norm_weight, d),
             norm_bias: front(&mut rest.norm_bias, d),
@@ -123,6 +139,6 @@ impl<'a> Iterator for Layers<'a> {
             out_proj: front(&mut rest.out_proj, d * di),
             #[cfg(mambabyte_tiles)]
             tiled: rest.tiled,
-        })
+        }))
     }
 }

@@ -5,12 +5,14 @@ use embedded_storage::nor_flash::NorFlash;
 
 use super::FlashError;
 use crate::blob::{CRC32, Crc32Digest, Fingerprint, array_at};
+use crate::cannot::never;
+use crate::snapshot::{self, Sections};
 use crate::state::StateError;
 
 /// Bytes of a block: the largest flash word there is.
 pub(super) const BLOCK: usize = 32;
-/// Version of the layout.
-const VERSION: u16 = 1;
+/// Version of the layout, in steps with that of [`snapshot`](crate::snapshot).
+const VERSION: u8 = snapshot::VERSION as u8;
 const HEADER: [u8; 4] = *b"MBF\x1a";
 const COMMIT: [u8; 4] = *b"MBF\x06";
 /// Bytes of a record before its data.
@@ -21,13 +23,19 @@ pub(super) const fn record_bytes(data: usize) -> usize {
     (HEAD + data).next_multiple_of(BLOCK)
 }
 
-/// What tells a snapshot from all others: sequence number, model, bytes of the caller. Every checksum covers it.
+/// Blocks of a record with `data` bytes.
+const fn blocks(data: usize) -> u16 {
+    (record_bytes(data) / BLOCK) as u16
+}
+
+/// What tells a snapshot from all others: sequence number, model, sections. Every checksum covers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name([u8; BLOCK - 4]);
 
 impl Name {
-    pub(super) fn new(sequence: u32, fingerprint: Fingerprint, extra: u16) -> Self {
-        let parts = HEADER.into_iter().chain(VERSION.to_le_bytes()).chain(extra.to_le_bytes());
+    /// `beside` bytes hold the sections that are not the state.
+    pub(super) fn new(sequence: u32, fingerprint: Fingerprint, sections: Sections, beside: usize) -> Self {
+        let parts = HEADER.into_iter().chain([VERSION, sections.bits()]).chain(blocks(beside).to_le_bytes());
         let mut name = Self([0; BLOCK - 4]);
         let bytes = parts.chain(sequence.to_le_bytes()).chain(fingerprint);
         name.0.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
@@ -45,18 +53,19 @@ impl Name {
     }
 
     /// Whether the snapshot is one that this program reads.
-    pub(super) fn check(&self, expected: Fingerprint, extra: u16) -> Result<(), StateError> {
-        let version = u16::from_le_bytes(array_at(&self.0, 4));
+    pub(super) fn check(&self, expected: Fingerprint, sections: Sections, beside: usize) -> Result<(), StateError> {
+        let [version, bits] = array_at(&self.0, 4);
         if version != VERSION {
-            return Err(StateError::UnsupportedVersion { found: version });
+            return Err(StateError::UnsupportedVersion { found: version as u16 });
         }
         let found: Fingerprint = array_at(&self.0, 12);
         if found != expected {
             return Err(StateError::ForeignModel { expected, found });
         }
-        let found = u16::from_le_bytes(array_at(&self.0, 6));
-        if found != extra {
-            return Err(StateError::Length { expected: extra as usize, found: found as usize });
+        sections.exactly(bits)?;
+        let (expected, found) = (blocks(beside) as usize * BLOCK, u16::from_le_bytes(array_at(&self.0, 6)));
+        if found as usize * BLOCK != expected {
+            return Err(StateError::Length { expected, found: found as usize * BLOCK });
         }
         Ok(())
     }
@@ -65,8 +74,9 @@ impl Name {
         let mut block = [0; BLOCK];
         let name = magic.into_iter().chain(self.0.into_iter().skip(magic.len()));
         block.iter_mut().zip(name).for_each(|(to, from)| *to = from);
-        let crc = CRC32.checksum(block.get(..BLOCK - 4).unwrap_or(&[])).to_le_bytes();
-        block.iter_mut().skip(BLOCK - 4).zip(crc).for_each(|(to, from)| *to = from);
+        let crc =
+            CRC32.checksum(block.get(..BLOCK - 4).unwrap_or_else(|| never("a block is longer than its name", &[])));
+        block.iter_mut().skip(BLOCK - 4).zip(crc.to_le_bytes()).for_each(|(to, from)| *to = from);
         block
     }
 
@@ -176,7 +186,7 @@ pub(super) fn read_record<F: NorFlash>(
     let mut digest = digest(name, index, head);
     let (mut done, mut skip) = (0, HEAD);
     loop {
-        let rest = block.get(skip..).unwrap_or(&[]);
+        let rest = block.get(skip..).unwrap_or_else(|| never("the head of a record lies in its first block", &[]));
         let part = rest.get(..length - done).unwrap_or(rest);
         digest.update(part);
         out.iter_mut().skip(done).zip(part).for_each(|(to, from)| *to = *from);

@@ -44,12 +44,12 @@ impl Layout {
         2 * self.piece
     }
 
-    /// Bytes of a slot with `extra` bytes of the caller, without the rest of its last sector.
-    pub const fn slot_bytes(&self, extra: usize) -> usize {
-        self.commit(extra) + BLOCK
+    /// Bytes of a slot with `beside` bytes of sections beside the state, without the rest of its last sector.
+    pub const fn slot_bytes(&self, beside: usize) -> usize {
+        self.commit(beside) + BLOCK
     }
 
-    /// The elements of the state that are piece `index`; empty behind the last one.
+    /// The elements of the state that are piece `index`; empty after the last one.
     pub fn elements(&self, index: usize) -> Range<usize> {
         let per_layer = at_least_one(self.per_layer);
         let (layer, part) = (index / per_layer, index % per_layer);
@@ -64,13 +64,14 @@ impl Layout {
     }
 
     /// Where the commit block is.
-    pub(super) const fn commit(&self, extra: usize) -> usize {
-        self.offset(self.pieces()) + record_bytes(extra)
+    pub(super) const fn commit(&self, beside: usize) -> usize {
+        self.offset(self.pieces()) + record_bytes(beside)
     }
 }
 
 /// A divisor. Those here are never 0, as no model's layers are empty; the compiler does not know it.
 const fn at_least_one(n: usize) -> usize {
+    debug_assert!(n > 0, "a layer has elements");
     if n == 0 { 1 } else { n }
 }
 

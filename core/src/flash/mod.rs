@@ -23,8 +23,12 @@
 //! piece 0      W    .    .         .       W: written at this position
 //! piece 1      -    W    .         .       .: follows from the column before, and from the rows above
 //! piece 2      -    -    W         .       -: not needed
-//! extra        -    -    -         W       what the caller adds: exactly at position p+K
+//! sections     -    -    -         W       what the stream adds: exactly at position p+K
 //! ```
+//!
+//! What the stream adds are the [sections](crate::snapshot) of a snapshot that come after the state, byte for byte. The
+//! first block of a slot says which there are and how long they are, so that a program that takes others refuses the
+//! snapshot and names the section.
 //!
 //! # Cost
 //!
@@ -50,6 +54,7 @@
 //! The layout is in `core/FORMAT.md`. No allocation, no panic.
 
 mod blocks;
+mod error;
 mod layout;
 mod stream;
 
@@ -58,50 +63,14 @@ use core::ops::DerefMut;
 use embedded_storage::nor_flash::NorFlash;
 
 use crate::blob::{Blob, Fingerprint};
+use crate::cannot::never;
+use crate::snapshot::Sections;
 use crate::state::{State, StateError};
 use crate::step::Decoder;
 use blocks::{BLOCK, Head, Name, read_record, write_block, write_record};
+pub use error::FlashError;
 pub use layout::Layout;
 pub use stream::{STREAM, load_stream, save_stream};
-
-/// Why a snapshot could not be written, or not be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum FlashError<E> {
-    /// The flash's driver.
-    Driver(E),
-    /// The flash holds a snapshot of another model, or of another version of the format. Nothing is written over it
-    /// unless the caller goes on regardless; [`Slots::clear`] makes room.
-    State(StateError),
-    /// The flash cannot hold two slots.
-    Geometry {
-        /// What is wrong with it.
-        what: &'static str,
-        /// Bytes needed.
-        need: usize,
-        /// Bytes there are.
-        have: usize,
-    },
-    /// What was read back is not what was written.
-    Worn {
-        /// Where.
-        at: u32,
-    },
-}
-
-impl<E: core::fmt::Debug> core::fmt::Display for FlashError<E> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Driver(error) => write!(f, "flash: {error:?}"),
-            Self::State(error) => write!(f, "snapshot in flash: {error}"),
-            Self::Geometry { what, need, have } => write!(f, "flash: {what}: {need} needed, {have} given"),
-            Self::Worn { at } => write!(f, "flash: at {at:#x} there is not what was written"),
-        }
-    }
-}
-
-impl<E: core::fmt::Debug> core::error::Error for FlashError<E> {}
 
 /// What [`Slots::after_step`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,16 +91,18 @@ enum Phase {
     Idle,
     /// The next sector to erase.
     Erase(u32),
-    /// The next piece to write; the one behind the last of the state is the caller's.
+    /// The next piece to write; after the last one of the state come the sections.
     Piece(usize),
 }
 
-/// Two slots in a flash, and the snapshot that is being written. `N` bytes of the caller go with each snapshot.
+/// Two slots in a flash, and the snapshot that is being written. With the state go `N` bytes of sections:
+/// [`Sections::beside_state`].
 #[derive(Debug)]
 pub struct Slots<F, const N: usize> {
     flash: F,
     layout: Layout,
     fingerprint: Fingerprint,
+    sections: Sections,
     /// Bytes of a slot, whole sectors.
     slot: u32,
     /// Where the next snapshot goes.
@@ -144,15 +115,15 @@ pub struct Slots<F, const N: usize> {
 }
 
 impl<F: NorFlash, const N: usize> Slots<F, N> {
-    /// Two slots at the start of `flash` for the model `blob`, one snapshot each `every` bytes.
+    /// Two slots at the start of `flash` for snapshots of the model `blob` with `sections`, one each `every` bytes.
     ///
     /// To be followed by [`Slots::restore`], which finds out which slot is free.
     ///
     /// # Errors
-    /// [`FlashError::Geometry`] if the flash is too small or has words or sectors of an odd size, or if `every` is
-    /// shorter than it takes to write a snapshot.
-    pub fn new(flash: F, blob: &Blob<'_>, every: u32) -> Result<Self, FlashError<F::Error>> {
-        const { assert!(N <= u16::MAX as usize, "at most 65,535 bytes of the caller") };
+    /// [`FlashError::Geometry`] if the flash is too small or has words or sectors of an odd size, if `every` is
+    /// shorter than it takes to write a snapshot, or if `N` is not the length of `sections` beside the state.
+    pub fn new(flash: F, blob: &Blob<'_>, sections: Sections, every: u32) -> Result<Self, FlashError<F::Error>> {
+        const { assert!(N <= 32 * 65_000, "their length in blocks has to fit 16 bits") };
         let layout = Layout::new(blob.dims());
         let geometry = |what, need, have| Err(FlashError::Geometry { what, need, have });
         for (what, size) in [("bytes of a read", F::READ_SIZE), ("bytes of a word", F::WRITE_SIZE)] {
@@ -162,6 +133,9 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         }
         if F::ERASE_SIZE == 0 || !F::ERASE_SIZE.is_multiple_of(BLOCK) {
             return geometry("bytes of a sector", BLOCK, F::ERASE_SIZE);
+        }
+        if N != sections.beside_state() {
+            return geometry("bytes of the sections", sections.beside_state(), N);
         }
         let sectors = layout.slot_bytes(N).div_ceil(F::ERASE_SIZE);
         let (need, have) = (2 * sectors * F::ERASE_SIZE, flash.capacity());
@@ -174,7 +148,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         }
         let slot = (need / 2) as u32;
         let (fingerprint, phase) = (blob.fingerprint(), Phase::Idle);
-        Ok(Self { flash, layout, fingerprint, slot, next: 0, sequence: 0, every, waited: 0, phase })
+        Ok(Self { flash, layout, fingerprint, sections, slot, next: 0, sequence: 0, every, waited: 0, phase })
     }
 
     /// The pieces.
@@ -197,21 +171,21 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         self.flash
     }
 
-    /// Sets `decoder` to the newest complete snapshot and `extra` to what was saved with it, and returns the number of
-    /// bytes read until then, [`State::position`]. `None`, and the zero state, if there is no complete snapshot; what is
-    /// in `extra` then, and after an error, means nothing.
+    /// Sets `decoder` to the newest complete snapshot and `beside` to the sections that were saved with it, and returns
+    /// the number of bytes read until then, [`State::position`]. `None`, and the zero state, if there is no complete
+    /// snapshot; what is in `beside` then, and after an error, means nothing.
     ///
     /// A complete snapshot that has been damaged since is passed over for the other slot's.
     ///
     /// # Errors
-    /// [`FlashError::State`] if a snapshot belongs to another model or has another format;
+    /// [`FlashError::State`] if a snapshot belongs to another model, has another format or other sections;
     /// [`FlashError::Driver`] if the flash cannot be read. The decoder is then at the zero state.
     /// # Cost
     /// One step for each piece.
     pub fn restore<M, S>(
         &mut self,
         decoder: &mut Decoder<'_, M, S>,
-        extra: &mut [u8; N],
+        beside: &mut [u8; N],
     ) -> Result<Option<u64>, FlashError<F::Error>>
     where
         M: DerefMut<Target = [i16]>,
@@ -235,7 +209,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
             if self.sequence == 0 || newer(name.sequence(), self.sequence) {
                 self.sequence = name.sequence();
             }
-            match self.load(index, &name, decoder, extra) {
+            match self.load(index, &name, decoder, beside) {
                 Ok(true) => {
                     self.next = 1 - index;
                     return Ok(Some(decoder.state().position()));
@@ -261,7 +235,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
     }
 
     /// To be called after each step with the byte that was stepped (not the one that is pending): when it is time, does
-    /// the next part of a snapshot. `save` is called when the caller's bytes are written; they belong to this position.
+    /// the next part of a snapshot. `save` is called when the sections are written; they belong to this position.
     ///
     /// `quiet` says that a sector may be erased now. Where the chip stands still meanwhile, the caller first makes sure
     /// that nothing arrives; parts that erase nothing do not ask.
@@ -300,7 +274,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
     }
 
     fn name(&self) -> Name {
-        Name::new(self.sequence, self.fingerprint, N as u16)
+        Name::new(self.sequence, self.fingerprint, self.sections, N)
     }
 
     fn erase(&mut self, sector: u32) -> Result<Progress, FlashError<F::Error>> {
@@ -323,7 +297,8 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         if index == 0 {
             write_block(&mut self.flash, slot, &name.header())?;
         }
-        let elements = state.as_slice().get(self.layout.elements(index)).unwrap_or(&[]);
+        let elements = state.as_slice().get(self.layout.elements(index));
+        let elements = elements.unwrap_or_else(|| never("the pieces tile the state", &[]));
         let head = Head { fed, position: state.position() };
         let at = slot + self.layout.offset(index) as u32;
         write_record(&mut self.flash, at, &name, index as u32, head, bytemuck::cast_slice(elements))?;
@@ -338,11 +313,11 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         fed: u8,
         save: impl FnOnce(&mut [u8; N]),
     ) -> Result<Progress, FlashError<F::Error>> {
-        let mut extra = [0; N];
-        save(&mut extra);
+        let mut beside = [0; N];
+        save(&mut beside);
         let (name, slot, index) = (self.name(), self.next * self.slot, self.layout.pieces());
         let at = slot + self.layout.offset(index) as u32;
-        write_record(&mut self.flash, at, &name, index as u32, Head { fed, position }, &extra)?;
+        write_record(&mut self.flash, at, &name, index as u32, Head { fed, position }, &beside)?;
         write_block(&mut self.flash, slot + self.layout.commit(N) as u32, &name.commit())?;
         self.next = 1 - self.next;
         self.phase = Phase::Idle;
@@ -356,20 +331,20 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         self.flash.read(slot, &mut block).map_err(FlashError::Driver)?;
         let Some(name) = Name::parse(&block) else { return Ok(None) };
         // Of another kind: where its commit block would be is not known, so it is refused whether complete or not.
-        if let Err(error) = name.check(self.fingerprint, N as u16) {
+        if let Err(error) = name.check(self.fingerprint, self.sections, N) {
             return Err(FlashError::State(error));
         }
         self.flash.read(slot + self.layout.commit(N) as u32, &mut block).map_err(FlashError::Driver)?;
         Ok((block == name.commit()).then_some(name))
     }
 
-    /// Whether the snapshot in a slot is whole; the decoder and `extra` then hold it.
+    /// Whether the snapshot in a slot is whole; the decoder and `beside` then hold it.
     fn load<M, S>(
         &mut self,
         index: u32,
         name: &Name,
         decoder: &mut Decoder<'_, M, S>,
-        extra: &mut [u8; N],
+        beside: &mut [u8; N],
     ) -> Result<bool, FlashError<F::Error>>
     where
         M: DerefMut<Target = [i16]>,
@@ -384,8 +359,12 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
                 decoder.feed(head.fed);
             }
             let state = decoder.state_mut();
-            let elements = state.elements_mut().get_mut(self.layout.elements(piece)).unwrap_or(&mut []);
-            let data: &mut [u8] = if piece < pieces { bytemuck::cast_slice_mut(elements) } else { &mut extra[..] };
+            let data: &mut [u8] = if piece < pieces {
+                let elements = state.elements_mut().get_mut(self.layout.elements(piece));
+                bytemuck::cast_slice_mut(elements.unwrap_or_else(|| never("the pieces tile the state", &mut [])))
+            } else {
+                &mut beside[..]
+            };
             let read = read_record(&mut self.flash, at, name, piece as u32, data.len(), data)?;
             if piece == 0 {
                 state.set_position(head.position);

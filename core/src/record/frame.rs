@@ -1,4 +1,4 @@
-//! A message's bytes as a frame: postcard's, a CRC-32 behind them, stuffed by COBS as they come, and a zero.
+//! A message's bytes as a frame: postcard's, a CRC-32 after them, stuffed by COBS as they come, and a zero.
 
 use postcard::ser_flavors::Flavor;
 use postcard::{Error, Result};
@@ -70,6 +70,8 @@ impl<'o> Flavor for Framed<'o> {
         self.put(self.code_at, self.code)?;
         self.put(self.at, 0)?;
         let out: &'o [u8] = self.out;
-        out.get(..=self.at).ok_or(Error::SerializeBufferFull)
+        let frame = out.get(..=self.at).ok_or(Error::SerializeBufferFull);
+        debug_assert!(frame.is_ok(), "its last byte has just been written");
+        frame
     }
 }

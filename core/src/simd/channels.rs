@@ -6,6 +6,7 @@
 
 use super::narrow::{self, Requantizer, with_scale};
 use super::{Gate, rare};
+use crate::cannot::never;
 use crate::fixed::row_multiplier;
 use crate::linear;
 use crate::nonlinear::rsqrt;
@@ -112,11 +113,15 @@ fn conv_four_taps<const LOW: bool>(
     bias: &[i16],
 ) {
     let n = x.len();
-    let Some((h0, rest)) = history.split_at_mut_checked(n) else { return };
-    let Some((h1, h2)) = rest.split_at_mut_checked(n) else { return };
-    let Some((w0, rest)) = w.split_at_checked(n) else { return };
-    let Some((w1, rest)) = rest.split_at_checked(n) else { return };
-    let Some((w2, w3)) = rest.split_at_checked(n) else { return };
+    let Some((h0, rest)) = history.split_at_mut_checked(n) else {
+        return never("rows of the lengths that were compared", ());
+    };
+    let Some((h1, h2)) = rest.split_at_mut_checked(n) else {
+        return never("rows of the lengths that were compared", ());
+    };
+    let Some((w0, rest)) = w.split_at_checked(n) else { return never("rows of the lengths that were compared", ()) };
+    let Some((w1, rest)) = rest.split_at_checked(n) else { return never("rows of the lengths that were compared", ()) };
+    let Some((w2, w3)) = rest.split_at_checked(n) else { return never("rows of the lengths that were compared", ()) };
     let columns = fours_mut(x).zip(fours_mut(h0)).zip(fours_mut(h1)).zip(fours_mut(h2));
     let taps = fours(w0).zip(fours(w1)).zip(fours(w2)).zip(fours(w3));
     for (((((x, h0), h1), h2), (((w0, w1), w2), w3)), (code, bias)) in
@@ -169,7 +174,7 @@ fn short_rows<const N: usize, const LOW: bool>(
     bias: &[i16],
     l: &mut [i16],
 ) {
-    let Some(dt) = dt.first_chunk::<N>() else { return };
+    let Some(dt) = dt.first_chunk::<N>() else { return never("rows of the lengths that were compared", ()) };
     let dt = dt.map(|dt| dt as i32);
     let (w, _) = w.as_chunks::<N>();
     for ((w, l), (&code, &bias)) in w.iter().zip(l).zip(code.iter().zip(bias)) {

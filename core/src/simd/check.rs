@@ -1,25 +1,17 @@
 //! Compares this target's kernels with the scalar code, bit for bit: sizes under, at and over every width, extreme and
 //! random values. For tests, on a host and on chips.
 
-use super::{Backend, Gate, Kernels, Scalar, plain32::Plain32, with_kernels};
+use super::plain32::Plain32;
+use super::{AddToI32, Backend, Gate, Kernels, LogDelta, Scalar, Selected, ToI16, ToI32, gate_shift, with_kernels};
+use crate::span::One;
+use crate::weights::WeightsView;
 
 #[cfg(not(mambabyte_narrow))]
 mod blocks;
+mod cases;
 
-/// What was compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mismatch {
-    /// The backend.
-    pub backend: &'static str,
-    /// The function.
-    pub kernel: &'static str,
-    /// Its number of rows or channels.
-    pub rows: usize,
-    /// Its number of columns or states.
-    pub columns: usize,
-    /// The case, in the order of trial.
-    pub case: usize,
-}
+pub use cases::Mismatch;
+use cases::{BASES, Values, one};
 
 /// Channels and columns tried.
 const LENGTHS: [usize; 20] = [1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 128, 256];
@@ -27,44 +19,6 @@ const LENGTHS: [usize; 20] = [1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 3
 const ROWS: usize = 9;
 const STATES: usize = 16;
 const MOST: usize = 256;
-
-/// A small generator (xorshift); values with many extremes.
-struct Values(u32);
-
-impl Values {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0
-    }
-
-    fn below(&mut self, n: u32) -> u32 {
-        self.next() % n
-    }
-
-    /// An activation.
-    fn i16(&mut self, style: u32) -> i16 {
-        match style % 4 {
-            0 => 32767,
-            1 => -32767,
-            2 => (self.next() % 65535) as i32 as i16 | 1,
-            _ => (self.next() as i16).max(-32767) >> self.below(12),
-        }
-    }
-
-    fn i8(&mut self, style: u32) -> i8 {
-        match style % 4 {
-            0 => -128,
-            1 => 127,
-            _ => self.next() as i8,
-        }
-    }
-
-    fn fill(&mut self, x: &mut [i16], style: u32) {
-        x.iter_mut().for_each(|x| *x = self.i16(style).max(-32767));
-    }
-}
 
 /// Compares all backends of this machine, and the portable code for chips; `done(backend, kernel, cases)` hears of each
 /// kernel.
@@ -99,8 +53,6 @@ fn kernels<K: Kernels>(k: K, done: &mut impl FnMut(&'static str, &'static str, u
     Ok(())
 }
 
-const BASES: [u8; 12] = [1, 9, 12, 13, 14, 15, 16, 17, 18, 22, 40, 54];
-
 #[inline(never)]
 fn matvec<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     let mut random = Values(1);
@@ -126,13 +78,14 @@ fn matvec<K: Kernels>(k: K) -> Result<usize, Mismatch> {
             let (mut want16, mut have16) = ([1i16; ROWS], [1i16; ROWS]);
             let (mut want32, mut have32) = ([1i32; ROWS], [1i32; ROWS]);
             let (mut want_add, mut have_add) = (start, start);
-            Scalar.matvec_i16(w, code, base, x, &mut want16);
-            Scalar.matvec_i32(w, code, base, x, &mut want32);
-            Scalar.matvec_add(w, code, base, x, &mut want_add);
+            let w = WeightsView::of_rows(w, code, base, columns);
+            one(Scalar, w, x, ToI16, &mut want16);
+            one(Scalar, w, x, ToI32, &mut want32);
+            one(Scalar, w, x, AddToI32(&[]), &mut want_add);
             k.pack(x);
-            k.matvec_i16(w, code, base, x, &mut have16);
-            k.matvec_i32(w, code, base, x, &mut have32);
-            k.matvec_add(w, code, base, x, &mut have_add);
+            one(k, w, x, ToI16, &mut have16);
+            one(k, w, x, ToI32, &mut have32);
+            one(k, w, x, AddToI32(&[]), &mut have_add);
             if want16 != have16 || want32 != have32 || want_add != have_add {
                 return Err(Mismatch { backend: K::NAME, kernel: "matvec", rows, columns, case });
             }
@@ -239,14 +192,15 @@ fn delta<K: Kernels>(k: K) -> Result<usize, Mismatch> {
             else {
                 continue;
             };
+            let w = WeightsView::of_rows(w, code, base, rank);
             let dx_base = (random.next() as i32) >> (14 + style);
             let a_base = random.next() as i16;
             let run = |l: &mut [i16], dx: &mut [i16], scalar: bool| {
                 if scalar {
-                    Scalar.log_delta(w, code, base, dt, bias, l);
+                    one(Scalar, w, dt, LogDelta(bias), l);
                     Scalar.delta_x(x, l, dx_base, code, dx);
                 } else {
-                    k.log_delta(w, code, base, dt, bias, l);
+                    one(k, w, dt, LogDelta(bias), l);
                     k.delta_x(x, l, dx_base, code, dx);
                 }
             };
@@ -291,26 +245,32 @@ fn scan<K: Kernels>(k: K) -> Result<usize, Mismatch> {
             }
             for style in 0..4u32 {
                 let (mut h, mut a_log) = ([0i16; CELLS], [0u8; CELLS]);
-                let (mut b, mut c) = ([0i16; STATES], [0i16; STATES]);
+                // dt, which the scan skips, B and C.
+                const RANK: usize = 3;
+                let mut selected = [0i16; RANK + 2 * STATES];
                 let (mut l, mut dx) = ([0i16; CHANNELS], [0i16; CHANNELS]);
                 a_log.iter_mut().for_each(|c| *c = random.next() as u8);
                 random.fill(&mut h, style);
-                random.fill(&mut b, style + 2);
-                random.fill(&mut c, style + 1);
+                let Some(selected) = selected.get_mut(..RANK + 2 * states) else { continue };
+                let Some((b, c)) = selected.split_at_mut_checked(RANK + states) else { continue };
+                random.fill(b, style + 2);
+                random.fill(c, style + 1);
                 random.fill(&mut l, style + 2);
                 random.fill(&mut dx, style);
                 let limit = (65535 / states as i32).min(32767) as i16;
                 c.iter_mut().for_each(|c| *c = (*c).clamp(-limit, limit));
+                let bc = Selected { rows: selected, dt_rank: RANK, d_state: states };
                 let a_base = if style % 2 == 0 { random.next() as i16 } else { 0 };
                 let mut want = h;
                 let (mut y, mut y2, mut powers) = ([7i32; CHANNELS], [7i32; CHANNELS], [0i16; CHANNELS]);
-                let (Some(b), Some(c), Some(dx)) = (b.get(..states), c.get(..states), dx.get(..n)) else { continue };
-                let (Some(a_log), Some(l)) = (a_log.get(..n * states), l.get_mut(..n)) else { continue };
+                let (Some(a_log), Some(l), Some(dx)) = (a_log.get(..n * states), l.get_mut(..n), dx.get(..n)) else {
+                    continue;
+                };
                 if let (Some(h), Some(y)) = (want.get_mut(..n * states), y.get_mut(..n)) {
-                    Scalar.scan_free(h, a_log, a_base, b, c, l, dx, y);
+                    Scalar.scan_free::<One>(h, a_log, a_base, bc, l, dx, y);
                 }
                 if let (Some(h), Some(y)) = (h.get_mut(..n * states), y2.get_mut(..n)) {
-                    k.scan_free(h, a_log, a_base, b, c, l, dx, y);
+                    k.scan_free::<One>(h, a_log, a_base, bc, l, dx, y);
                 }
                 if h != want || y != y2 {
                     return Err(Mismatch { backend: K::NAME, kernel: "scan_free", rows: n, columns: states, case });
@@ -318,10 +278,10 @@ fn scan<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                 // The first decay of a channel is not negative.
                 l.iter_mut().for_each(|r| *r &= 32767);
                 if let (Some(h), Some(y), Some(a)) = (want.get_mut(..n * states), y.get_mut(..n), powers.get_mut(..n)) {
-                    Scalar.scan_tied(h, b, c, l, a, dx, y);
+                    Scalar.scan_tied::<One>(h, bc, l, a, dx, y);
                 }
                 if let (Some(h), Some(y), Some(a)) = (h.get_mut(..n * states), y2.get_mut(..n), powers.get_mut(..n)) {
-                    k.scan_tied(h, b, c, l, a, dx, y);
+                    k.scan_tied::<One>(h, bc, l, a, dx, y);
                 }
                 if h != want || y != y2 {
                     return Err(Mismatch { backend: K::NAME, kernel: "scan_tied", rows: n, columns: states, case });
@@ -355,15 +315,23 @@ fn gate<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                 gate_shift: [1, 9, 10, 16, 17, 54][style as usize % 6],
                 z_frac: 4 + (style % 12) as u8,
             };
-            let (mut y2, mut x2, mut z2) = (y, x, z);
-            let mut down = [0; 2];
+            let start = (y, x, z);
+            let (mut y2, mut x2, mut z2) = start;
+            let mut down = [0; 3];
             if let (Some(x), Some(z)) = (x.get_mut(..n), z.get_mut(..n)) {
                 down[0] = Scalar.gate(&p, &mut y, x, z);
             }
             if let (Some(x), Some(z)) = (x2.get_mut(..n), z2.get_mut(..n)) {
                 down[1] = k.gate(&p, &mut y2, x, z);
             }
-            if x != x2 || down[0] != down[1] {
+            // The same in two halves, as the members of a team do.
+            let (mut y3, mut x3, mut z3) = start;
+            if let (Some(y), Some(x), Some(z)) = (y3.get_mut(..n), x3.get_mut(..n), z3.get_mut(..n)) {
+                let shift = gate_shift(k.gate_wide(&p, y, x, z));
+                k.gate_narrow(y, shift, x);
+                down[2] = shift;
+            }
+            if x != x2 || x != x3 || down[0] != down[1] || down[0] != down[2] {
                 return Err(Mismatch { backend: K::NAME, kernel: "gate", rows: n, columns: style as usize, case });
             }
             case += 1;

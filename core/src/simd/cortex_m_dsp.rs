@@ -34,10 +34,10 @@ mod norm;
 mod scan;
 mod smlad;
 
-#[cfg(mambabyte_dsp)]
-pub(crate) use scan::DECAYS;
-
-use super::{Gate, Kernels, channels};
+use super::output::{Output, Target, each_position};
+use super::{Gate, Kernels, Selected, channels};
+use crate::span::{Activations, Span};
+use crate::weights::WeightsView;
 
 /// The kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,18 +59,13 @@ impl Kernels for Dsp {
     }
 
     #[inline(always)]
-    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
-        smlad::matvec_i16(w, code, base, x, y);
-    }
-
-    #[inline(always)]
-    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        smlad::matvec_i32(w, code, base, x, y);
-    }
-
-    #[inline(always)]
-    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        smlad::matvec_add(w, code, base, x, y);
+    fn project<O: Output, P: Span>(self, w: WeightsView<'_>, x: Activations<'_>, out: O, _: &mut P, y: &mut [O::T]) {
+        each_position::<O, P>(w, x, out, y, |w, x, y| match out.target(y) {
+            Target::I16(y) => smlad::matvec_i16(w.bytes, w.codes, w.shift, x, y),
+            Target::I32(y) => smlad::matvec_i32(w.bytes, w.codes, w.shift, x, y),
+            Target::Add(y) => smlad::matvec_add(w.bytes, w.codes, w.shift, x, y),
+            Target::LogDelta(bias, l) => delta::log_delta(w.bytes, w.codes, w.shift, x, bias, l),
+        });
     }
 
     fn norm(self, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
@@ -80,11 +75,6 @@ impl Kernels for Dsp {
     #[inline(always)]
     fn conv1d_silu(self, x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
         conv::conv1d_silu(x, history, w, code, bias, base, frac);
-    }
-
-    #[inline(always)]
-    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        delta::log_delta(w, code, base, dt, bias, l);
     }
 
     #[inline(always)]
@@ -103,22 +93,23 @@ impl Kernels for Dsp {
 
     #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
-    fn scan_free(
+    fn scan_free<P: Span>(
         self,
         h: &mut [i16],
         a_log: &[u8],
         a_base: i16,
-        b: &[i16],
-        c: &[i16],
+        bc: Selected<'_>,
         log_delta: &[i16],
         dx: &[i16],
         y: &mut [i32],
     ) {
-        scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        bc.each_position::<P>(h.len(), log_delta, dx, y, |b, c, log_delta, dx, y| {
+            scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        });
     }
 
     #[inline(always)]
-    fn scan_tied(self, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
-        scan::scan_tied(h, b, c, r, a, dx, y);
+    fn scan_tied<P: Span>(self, h: &mut [i16], bc: Selected<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+        bc.each_position::<P>(h.len(), r, dx, y, |b, c, r, dx, y| scan::scan_tied(h, b, c, r, a, dx, y));
     }
 }

@@ -3,8 +3,6 @@
 //! A processor with narrower registers takes several for a vector. Every operation is exact, so that the algorithms
 //! above them have the bits of the scalar code by construction.
 
-use super::vector::{self, Output};
-
 /// Entries of a table of [`super::narrow`] with a step to the next one.
 pub(crate) const STEPS: usize = 512;
 
@@ -125,19 +123,4 @@ pub(crate) trait Isa: Copy {
     /// The sums of [`ROWS`] rows of at most 16 columns that begin at `w`; `w` goes on for 16 bytes behind the start of
     /// the last one. `x` is not packed, padded with zeros.
     fn dot_short_rows(self, w: &[i8], columns: usize, x: &[i16; 16]) -> Self::W;
-
-    /// A matrix times many packed vectors, `base - down[position]` in place of `base` where `down` is not empty.
-    #[inline(always)]
-    fn matmul<O: Output>(
-        self,
-        w: &[i8],
-        code: &[u8],
-        base: u8,
-        down: &[u8],
-        x: &[i16],
-        columns: usize,
-        y: &mut [O::T],
-    ) {
-        vector::matmul::<Self, O>(self, w, code, base, down, x, columns, y);
-    }
 }

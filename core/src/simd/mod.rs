@@ -9,12 +9,14 @@
 
 #![allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 
+use crate::cannot::never;
 use crate::conv1d;
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
-use crate::linear;
-use crate::nonlinear::{decay, log2_softplus, silu};
+use crate::nonlinear::{decay, silu};
 use crate::norm;
 use crate::selective_scan;
+use crate::span::{Activations, Span};
+use crate::weights::WeightsView;
 
 mod backend;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
@@ -35,6 +37,7 @@ mod isa;
 mod narrow;
 #[cfg(mambabyte_neon)]
 mod neon;
+mod output;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
 mod plain32;
 #[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
@@ -54,6 +57,10 @@ pub use backend::{Backend, UnknownBackend};
 pub(crate) use backend::{Choice, with_kernels};
 #[cfg(mambabyte_neon)]
 pub(crate) use neon::Neon;
+#[cfg(mambabyte_vector)]
+use output::Target;
+pub(crate) use output::{AddToI32, LogDelta, Output, ToI16, ToI32};
+use output::{each_position, rounded};
 #[cfg(mambabyte_simd128)]
 pub(crate) use wasm::Simd128;
 #[cfg(mambabyte_avx2)]
@@ -62,8 +69,6 @@ pub(crate) use x86_64::avx2::Avx2;
 pub(crate) use x86_64::avx512::Avx512;
 
 /// The only kernels of a chip.
-#[cfg(mambabyte_dsp)]
-pub(crate) use cortex_m_dsp::DECAYS;
 #[cfg(mambabyte_dsp)]
 pub(crate) use cortex_m_dsp::Dsp as Chip;
 #[cfg(mambabyte_mve)]
@@ -81,9 +86,6 @@ pub(crate) static NO_LOGITS: &[i32; 256] = &[0; 256];
 #[cfg(mambabyte_narrow)]
 pub(crate) static NO_LOGITS: &[i32; 256] = &narrow::MULTIPLIER;
 
-/// The argument of softplus saturates at +-1024, in Q10.
-const V_LIMIT: i64 = 1 << 20;
-
 /// What [`Kernels::gate`] reads besides the activations: two rows of the blob and three of its shifts.
 pub(crate) struct Gate<'a> {
     pub(crate) d_skip: &'a [i16],
@@ -99,8 +101,8 @@ pub(crate) trait Kernels: Copy {
     /// As in [`Backend::by_name`].
     const NAME: &'static str;
 
-    /// Whether it is made for weights in tiles. The functions whose names begin so are called on such a backend and on
-    /// [`Scalar`] only.
+    /// Whether it is made for weights in tiles. Such weights come to these backends and to [`Scalar`] only.
+    #[cfg_attr(not(mambabyte_tiles), allow(dead_code, reason = "no backend of this target is"))]
     const TILES: bool = false;
 
     /// `res = saturate_i32(requantize(row))`: a row of the embedding.
@@ -118,29 +120,24 @@ pub(crate) trait Kernels: Copy {
     /// Back to the order of channels.
     fn unpack(self, _x: &mut [i16]) {}
 
-    /// `y[row] = saturate_i16(requantize(sum_j w[row, j] * x[j]))`; `x` is packed.
+    /// A matrix times the activations of every position: `out` says what becomes of the sums.
+    ///
+    /// * `x`: packed, but for [`LogDelta`], whose rows are short. `y`: `[positions, rows]`.
     #[inline(always)]
-    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
-        linear::matvec_i8_to_i16(w, code, base, x, y);
-    }
-
-    /// `y[row] = saturate_i32(requantize(sum_j w[row, j] * x[j]))`; `x` is packed.
-    #[inline(always)]
-    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        linear::matvec_i8(w, code, x, |row, acc, code| {
-            if let Some(y) = y.get_mut(row) {
-                *y = saturate_i32(requantize(acc, code, base));
-            }
-        });
-    }
-
-    /// `y[row] = saturate_i32(y[row] + saturate_i32(requantize(sum_j w[row, j] * x[j])))`; `x` is packed.
-    #[inline(always)]
-    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        linear::matvec_i8(w, code, x, |row, acc, code| {
-            if let Some(y) = y.get_mut(row) {
-                *y = y.saturating_add(saturate_i32(requantize(acc, code, base)));
-            }
+    fn project<O: Output, P: Span>(
+        self,
+        w: WeightsView<'_>,
+        x: Activations<'_>,
+        out: O,
+        _span: &mut P,
+        y: &mut [O::T],
+    ) {
+        each_position::<O, P>(w, x, out, y, |w, x, y| {
+            w.each_row(x, |row, acc, code| {
+                if let Some(y) = y.get_mut(row) {
+                    out.store(row, rounded(acc, code, w.shift), y);
+                }
+            });
         });
     }
 
@@ -154,17 +151,6 @@ pub(crate) trait Kernels: Copy {
     #[inline(always)]
     fn conv1d_silu(self, x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
         conv1d::conv1d_silu(x, history, w, code, bias, base, frac);
-    }
-
-    /// `l = log2(softplus(dt_proj dt + dt_bias))`; `dt` is not packed.
-    #[inline(always)]
-    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        linear::matvec_i8(w, code, dt, |row, acc, code| {
-            if let (Some(l), Some(&bias)) = (l.get_mut(row), bias.get(row)) {
-                let v = requantize(acc, code, base) + bias as i64;
-                *l = saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64);
-            }
-        });
     }
 
     /// [`selective_scan::delta_x`] of all channels.
@@ -183,26 +169,31 @@ pub(crate) trait Kernels: Copy {
         }
     }
 
-    /// [`selective_scan::scan_step_free`].
+    /// [`selective_scan::scan_step_free`] of one stream, from position to position.
+    ///
+    /// * `log_delta`, `dx`, `y`: `[positions, channels]`.
     #[inline(always)]
-    fn scan_free(
+    fn scan_free<P: Span>(
         self,
         h: &mut [i16],
         a_log: &[u8],
         a_base: i16,
-        b: &[i16],
-        c: &[i16],
+        bc: Selected<'_>,
         log_delta: &[i16],
         dx: &[i16],
         y: &mut [i32],
     ) {
-        selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        bc.each_position::<P>(h.len(), log_delta, dx, y, |b, c, log_delta, dx, y| {
+            selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        });
     }
 
-    /// [`selective_scan::scan_step_tied`].
+    /// [`selective_scan::scan_step_tied`] of one stream, from position to position.
+    ///
+    /// * `r`, `dx`, `y`: `[positions, channels]`; `a`: `[channels]`, memory for powers of `r`.
     #[inline(always)]
-    fn scan_tied(self, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
-        selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
+    fn scan_tied<P: Span>(self, h: &mut [i16], bc: Selected<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+        bc.each_position::<P>(h.len(), r, dx, y, |b, c, r, dx, y| selective_scan::scan_step_tied(h, b, c, r, a, dx, y));
     }
 
     /// `x = (y + D * x) * silu(z) * 2^-down`; returns `down`. `y` and `z` are overwritten.
@@ -239,173 +230,6 @@ pub(crate) trait Kernels: Copy {
             *x = if down == 0 { y as i16 } else { saturate_i16(round_shift(y as i64, down as u32)) };
         }
     }
-
-    // Matrices in tiles: `crate::tiles`. The defaults are for packed activations in the order of channels.
-
-    /// [`Kernels::matvec_i16`].
-    #[inline(always)]
-    fn tiled_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
-        tiled(w, code, x, |row, acc, code| {
-            if let Some(y) = y.get_mut(row) {
-                *y = saturate_i16(requantize(acc, code, base));
-            }
-        });
-    }
-
-    /// [`Kernels::matvec_add`].
-    #[inline(always)]
-    fn tiled_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        tiled(w, code, x, |row, acc, code| {
-            if let Some(y) = y.get_mut(row) {
-                *y = y.saturating_add(saturate_i32(requantize(acc, code, base)));
-            }
-        });
-    }
-
-    /// [`Kernels::log_delta`].
-    #[inline(always)]
-    fn tiled_log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        tiled(w, code, dt, |row, acc, code| {
-            if let (Some(l), Some(&bias)) = (l.get_mut(row), bias.get(row)) {
-                let v = requantize(acc, code, base) + bias as i64;
-                *l = saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64);
-            }
-        });
-    }
-
-    /// [`Kernels::matmul_i16`].
-    #[inline(always)]
-    fn tiled_matmul_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) {
-        for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(code.len().max(1))) {
-            self.tiled_i16(w, code, base, x, y);
-        }
-    }
-
-    /// [`Kernels::matmul_add`].
-    #[inline(always)]
-    fn tiled_matmul_add(self, w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) {
-        let positions = x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(code.len().max(1)));
-        for ((x, y), &down) in positions.zip(down) {
-            self.tiled_add(w, code, base.wrapping_sub(down), x, y);
-        }
-    }
-
-    /// [`Kernels::matmul_log_delta`].
-    #[inline(always)]
-    fn tiled_matmul_log_delta(
-        self,
-        w: &[i8],
-        code: &[u8],
-        base: u8,
-        dt: &[i16],
-        rank: usize,
-        stride: usize,
-        bias: &[i16],
-        l: &mut [i16],
-    ) {
-        for (dt, l) in dt.chunks_exact(stride.max(1)).zip(l.chunks_exact_mut(code.len().max(1))) {
-            self.tiled_log_delta(w, code, base, dt.get(..rank).unwrap_or(&[]), bias, l);
-        }
-    }
-
-    // Many positions at once: blocks of a known text, or one byte each of many streams. `x` and `y` are
-    // `[positions, columns]` and `[positions, rows]`, each position of `x` is packed. No function asks for scratch
-    // memory: one that packs a panel does so on its stack, in blocks of columns. The defaults go position by position.
-
-    /// [`Kernels::matvec_i16`] at every position.
-    #[inline(always)]
-    fn matmul_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i16]) {
-        let rows = code.len().max(1);
-        for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows)) {
-            self.matvec_i16(w, code, base, x, y);
-        }
-    }
-
-    /// [`Kernels::matvec_i32`] at every position.
-    #[inline(always)]
-    fn matmul_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], columns: usize, y: &mut [i32]) {
-        let rows = code.len().max(1);
-        for (x, y) in x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows)) {
-            self.matvec_i32(w, code, base, x, y);
-        }
-    }
-
-    /// [`Kernels::matvec_add`] at every position, with `base - down[position]` in place of `base`.
-    #[inline(always)]
-    fn matmul_add(self, w: &[i8], code: &[u8], base: u8, down: &[u8], x: &[i16], columns: usize, y: &mut [i32]) {
-        let rows = code.len().max(1);
-        let positions = x.chunks_exact(columns.max(1)).zip(y.chunks_exact_mut(rows));
-        for ((x, y), &down) in positions.zip(down) {
-            self.matvec_add(w, code, base.wrapping_sub(down), x, y);
-        }
-    }
-
-    /// [`Kernels::log_delta`] at every position. `dt`: the first `rank` of every `stride` elements, not packed.
-    #[inline(always)]
-    fn matmul_log_delta(
-        self,
-        w: &[i8],
-        code: &[u8],
-        base: u8,
-        dt: &[i16],
-        rank: usize,
-        stride: usize,
-        bias: &[i16],
-        l: &mut [i16],
-    ) {
-        let rows = code.len().max(1);
-        for (dt, l) in dt.chunks_exact(stride.max(1)).zip(l.chunks_exact_mut(rows)) {
-            self.log_delta(w, code, base, dt.get(..rank).unwrap_or(&[]), bias, l);
-        }
-    }
-
-    /// [`Kernels::conv1d_silu`] of one stream, from position to position. `x`: `[positions, channels]`.
-    #[inline(always)]
-    fn conv1d_silu_block(
-        self,
-        x: &mut [i16],
-        history: &mut [i16],
-        w: &[i8],
-        code: &[u8],
-        bias: &[i16],
-        base: u8,
-        frac: u8,
-    ) {
-        for x in x.chunks_exact_mut(code.len().max(1)) {
-            self.conv1d_silu(x, history, w, code, bias, base, frac);
-        }
-    }
-
-    /// [`Kernels::scan_free`] of one stream, from position to position. `log_delta`, `dx`, `y`:
-    /// `[positions, channels]`.
-    #[inline(always)]
-    fn scan_free_block(
-        self,
-        h: &mut [i16],
-        a_log: &[u8],
-        a_base: i16,
-        bc: BlockBc<'_>,
-        log_delta: &[i16],
-        dx: &[i16],
-        y: &mut [i32],
-    ) {
-        let channels = (a_log.len() / bc.d_state.max(1)).max(1);
-        let inputs = log_delta.chunks_exact(channels).zip(dx.chunks_exact(channels));
-        for ((b, c), ((log_delta, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(channels))) {
-            self.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
-        }
-    }
-
-    /// [`Kernels::scan_tied`] of one stream, from position to position. `r`, `dx`, `y`: `[positions, channels]`;
-    /// `a`: `[channels]`.
-    #[inline(always)]
-    fn scan_tied_block(self, h: &mut [i16], bc: BlockBc<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
-        let channels = a.len().max(1);
-        let inputs = r.chunks_exact(channels).zip(dx.chunks_exact(channels));
-        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(channels))) {
-            self.scan_tied(h, b, c, r, a, dx, y);
-        }
-    }
 }
 
 /// The least shift after which every channel fits 15 bits, from [`Kernels::gate_wide`]'s result.
@@ -415,36 +239,67 @@ pub(crate) const fn gate_shift(largest: u32) -> u8 {
     if zeros > 17 { 0 } else { (17 - zeros) as u8 }
 }
 
-/// `B` and `C` of a block: the last `2 * d_state` of every `stride` elements.
+/// What a byte selects, dt, B and C, at every position of a stream.
 #[derive(Clone, Copy)]
-pub(crate) struct BlockBc<'a> {
-    pub(crate) x_proj: &'a [i16],
-    pub(crate) stride: usize,
+pub(crate) struct Selected<'a> {
+    /// `[positions, dt_rank + 2 * d_state]`.
+    pub(crate) rows: &'a [i16],
+    pub(crate) dt_rank: usize,
     pub(crate) d_state: usize,
 }
 
-impl<'a> BlockBc<'a> {
-    /// `B`, `C` `[d_state]` of every position, one behind the other.
+impl<'a> Selected<'a> {
+    /// `B` and `C` `[d_state]` of a position.
+    #[inline(always)]
+    fn split(self, row: &'a [i16]) -> (&'a [i16], &'a [i16]) {
+        let bc = row.get(self.dt_rank..).unwrap_or_else(|| never("a row with dt", &[]));
+        bc.split_at_checked(self.d_state).unwrap_or_else(|| never("a row with B and C", (&[], &[])))
+    }
+
+    const fn stride(self) -> usize {
+        self.dt_rank + 2 * self.d_state
+    }
+
+    /// Calls `one(B, C, decay, dx, y)` at every position. `state_len`: elements of the state; `decay`: logarithms of
+    /// step sizes or first decays; `decay`, `dx`, `y`: `[positions, channels]`.
+    #[inline(always)]
+    pub(crate) fn each_position<P: Span>(
+        self,
+        state_len: usize,
+        decay: &[i16],
+        dx: &[i16],
+        y: &mut [i32],
+        mut one: impl FnMut(&[i16], &[i16], &[i16], &[i16], &mut [i32]),
+    ) {
+        let channels = if P::ONE { 0 } else { state_len / self.d_state.max(1) };
+        let inputs = P::rows(decay, channels).zip(P::rows(dx, channels));
+        let rows = P::rows(self.rows, self.stride());
+        for (row, ((decay, dx), y)) in rows.zip(inputs.zip(P::rows_mut(y, channels))) {
+            let (b, c) = self.split(row);
+            one(b, c, decay, dx, y);
+        }
+    }
+
+    /// `B` and `C` of the only position.
     #[cfg(mambabyte_vector)]
     #[inline(always)]
-    pub(crate) fn rows(self) -> impl Iterator<Item = &'a [i16]> {
-        let skipped = self.stride.saturating_sub(2 * self.d_state);
-        self.x_proj.chunks_exact(self.stride.max(1)).map(move |row| row.get(skipped..).unwrap_or(&[]))
+    pub(crate) fn one(self) -> (&'a [i16], &'a [i16]) {
+        self.split(self.rows)
+    }
+
+    /// `B`, `C` `[2 * d_state]` of every position.
+    #[cfg(mambabyte_vector)]
+    #[inline(always)]
+    pub(crate) fn both(self) -> impl Iterator<Item = &'a [i16]> {
+        let rows = self.rows.chunks_exact(self.stride().max(1));
+        rows.map(move |row| row.get(self.dt_rank..).unwrap_or_else(|| never("a row with dt", &[])))
     }
 
     /// So many positions at a time.
     #[cfg(mambabyte_vector)]
     #[inline(always)]
     pub(crate) fn chunks(self, positions: usize) -> impl Iterator<Item = Self> {
-        self.x_proj.chunks((positions * self.stride).max(1)).map(move |x_proj| Self { x_proj, ..self })
-    }
-
-    /// `B`, `C` `[d_state]` of every position.
-    pub(crate) fn positions(self) -> impl Iterator<Item = (&'a [i16], &'a [i16])> {
-        self.x_proj.chunks_exact(self.stride.max(1)).map(move |row| {
-            let bc = row.get(row.len().saturating_sub(2 * self.d_state)..).unwrap_or(&[]);
-            bc.split_at_checked(self.d_state).unwrap_or((&[], &[]))
-        })
+        self.rows.chunks((positions * self.stride()).max(1)).map(move |rows| Self { rows, ..self })
     }
 }
 
@@ -454,13 +309,4 @@ pub(crate) struct Scalar;
 
 impl Kernels for Scalar {
     const NAME: &'static str = "scalar";
-}
-
-/// Matrix in tiles times vector. Where no kernels read tiles there are none.
-#[inline(always)]
-fn tiled(w: &[i8], code: &[u8], x: &[i16], emit: impl FnMut(usize, i64, u8)) {
-    #[cfg(mambabyte_tiles)]
-    crate::tiles::matvec_i8(w, code, x, emit);
-    #[cfg(not(mambabyte_tiles))]
-    let _ = (w, code, x, emit);
 }

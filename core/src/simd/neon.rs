@@ -9,6 +9,7 @@ use core::arch::asm;
 
 use super::isa::{Isa, ROWS, STEPS, Sums};
 use super::narrow::MULTIPLIER;
+use super::vector::project::Products;
 use super::vector::{DECAYS, LAST_DECAY};
 use crate::linear::BLOCK;
 
@@ -568,6 +569,8 @@ impl<const DOT: bool> Isa for Neon<DOT> {
         [four(0), four(4), four(8), four(12)]
     }
 }
+
+impl<const DOTPROD: bool> Products for Neon<DOTPROD> {}
 
 super::instances::kernels_of!(Neon<false>, "neon", "neon");
 super::instances::kernels_of!(Neon<true>, "neon-dotprod", "neon,dotprod");

@@ -2,10 +2,12 @@
 
 #![allow(dead_code, reason = "on cores with loops of their own it is there to be compared")]
 
-use super::channels;
 use super::narrow::{self, Requantizer, with_scale};
-use super::{Gate, Kernels, Scalar, rare};
+use super::output::{AddToI32, Output, Target, ToI16, ToI32, each_position};
+use super::{Gate, Kernels, channels, rare};
 use crate::linear::BLOCK;
+use crate::span::{Activations, Span};
+use crate::weights::WeightsView;
 
 /// The kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,29 +83,14 @@ impl Kernels for Plain32 {
         channels::embed(row, code, base, res);
     }
 
-    #[inline(never)]
-    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
-        if x.len() > BLOCK {
-            return Scalar.matvec_i16(w, code, base, x, y);
-        }
-        let (code, y) = whole(w, code, x, y);
-        with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = narrow::saturate(q)));
-    }
-
-    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        if x.len() > BLOCK {
-            return Scalar.matvec_i32(w, code, base, x, y);
-        }
-        let (code, y) = whole(w, code, x, y);
-        with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = q));
-    }
-
-    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        if x.len() > BLOCK {
-            return Scalar.matvec_add(w, code, base, x, y);
-        }
-        let (code, y) = whole(w, code, x, y);
-        with_scale!(base, |scale| rows(scale, w, code, x, y, |y, q| *y = y.saturating_add(q)));
+    #[inline(always)]
+    fn project<O: Output, P: Span>(self, w: WeightsView<'_>, x: Activations<'_>, out: O, _: &mut P, y: &mut [O::T]) {
+        each_position::<O, P>(w, x, out, y, |w, x, y| match out.target(y) {
+            Target::I16(y) => to_i16(w, x, y),
+            Target::I32(y) => to_i32(w, x, y),
+            Target::Add(y) => add_to_i32(w, x, y),
+            Target::LogDelta(bias, l) => log_delta(w.bytes, w.codes, w.shift, x, bias, l),
+        });
     }
 
     fn norm(self, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
@@ -117,10 +104,6 @@ impl Kernels for Plain32 {
         channels::conv1d_silu(x, history, w, code, bias, base, frac);
     }
 
-    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        channels::log_delta(w, code, base, dt, bias, l);
-    }
-
     fn delta_x(self, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
         channels::delta_x(x, l, base, code, dx);
     }
@@ -128,4 +111,34 @@ impl Kernels for Plain32 {
     fn gate(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
         channels::gate(p, y, x, z)
     }
+}
+
+#[inline(never)]
+fn to_i16(w: WeightsView<'_>, x: &[i16], y: &mut [i16]) {
+    if x.len() > BLOCK {
+        return rare::project(w, x, ToI16, y);
+    }
+    let (code, y) = whole(w.bytes, w.codes, x, y);
+    with_scale!(w.shift, |scale| rows(scale, w.bytes, code, x, y, |y, q| *y = narrow::saturate(q)));
+}
+
+fn to_i32(w: WeightsView<'_>, x: &[i16], y: &mut [i32]) {
+    if x.len() > BLOCK {
+        return rare::project(w, x, ToI32, y);
+    }
+    let (code, y) = whole(w.bytes, w.codes, x, y);
+    with_scale!(w.shift, |scale| rows(scale, w.bytes, code, x, y, |y, q| *y = q));
+}
+
+fn add_to_i32(w: WeightsView<'_>, x: &[i16], y: &mut [i32]) {
+    if x.len() > BLOCK {
+        return rare::project(w, x, AddToI32(&[]), y);
+    }
+    let (code, y) = whole(w.bytes, w.codes, x, y);
+    with_scale!(w.shift, |scale| rows(scale, w.bytes, code, x, y, |y, q| *y = y.saturating_add(q)));
+}
+
+/// `l = log2(softplus(dt_proj dt + bias))`, also for kernels that are plain here.
+pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
+    channels::log_delta(w, code, base, dt, bias, l);
 }

@@ -2,14 +2,25 @@
 
 #![allow(dead_code, reason = "each kind of chip uses a part of it")]
 
-use super::{Gate, Kernels, Scalar, V_LIMIT};
+use super::output::{LogDelta, Output};
+use super::{Gate, Kernels, Scalar};
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
-use crate::nonlinear::log2_softplus;
+use crate::nonlinear::{SOFTPLUS_LIMIT, log2_softplus};
+use crate::selective_scan;
+use crate::span::{Activations, One};
+use crate::weights::WeightsView;
 
 #[cold]
 #[inline(never)]
 pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
     Scalar.norm(x, weight, bias, shift, eps, u);
+}
+
+/// A matrix times one vector.
+#[cold]
+#[inline(never)]
+pub(crate) fn project<O: Output>(w: WeightsView<'_>, x: &[i16], out: O, y: &mut [O::T]) {
+    Scalar.project(w, Activations::new(x, x.len()), out, &mut One, y);
 }
 
 #[cold]
@@ -21,7 +32,7 @@ pub(crate) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
 #[cold]
 #[inline(never)]
 pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-    Scalar.log_delta(w, code, base, dt, bias, l);
+    project(WeightsView::of_rows(w, code, base, dt.len()), dt, LogDelta(bias), l);
 }
 
 /// One channel of [`log_delta`], from its sum.
@@ -29,7 +40,7 @@ pub(crate) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
 #[inline(never)]
 pub(crate) fn log_delta_of(sum: i64, code: u8, base: u8, bias: i16) -> i16 {
     let v = requantize(sum, code, base) + bias as i64;
-    saturate_i16(log2_softplus(v.clamp(-V_LIMIT, V_LIMIT) as i32) as i64)
+    saturate_i16(log2_softplus(v.clamp(-SOFTPLUS_LIMIT, SOFTPLUS_LIMIT) as i32) as i64)
 }
 
 #[cold]
@@ -47,7 +58,7 @@ pub(crate) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
 #[cold]
 #[inline(never)]
 pub(crate) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
-    Scalar.scan_tied(h, b, c, r, a, dx, y);
+    selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
 }
 
 /// One channel of [`Kernels::gate`] before the shift that fits the byte; `silu_z` is SiLU of `z`.

@@ -7,9 +7,12 @@ mod scan;
 
 use matvec::Finish;
 
-use super::plain32::Plain32;
-use super::{Gate, Kernels, Scalar, narrow};
+use super::output::{AddToI32, Output, Target, ToI16, ToI32, each_position};
+use super::plain32::{self, Plain32};
+use super::{Gate, Kernels, Selected, narrow, rare};
 use crate::linear::BLOCK;
+use crate::span::{Activations, Span};
+use crate::weights::WeightsView;
 
 /// The kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,26 +25,14 @@ impl Kernels for Riscv32 {
         Plain32.embed(row, code, base, res);
     }
 
-    #[inline(never)]
-    fn matvec_i16(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
-        if x.len() > BLOCK {
-            return Scalar.matvec_i16(w, code, base, x, y);
-        }
-        matvec::matvec(Finish::I16, w, code, base, x, y, |y, q| *y = narrow::saturate(q));
-    }
-
-    fn matvec_i32(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        if x.len() > BLOCK {
-            return Scalar.matvec_i32(w, code, base, x, y);
-        }
-        matvec::matvec(Finish::I32, w, code, base, x, y, |y, q| *y = q);
-    }
-
-    fn matvec_add(self, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
-        if x.len() > BLOCK {
-            return Scalar.matvec_add(w, code, base, x, y);
-        }
-        matvec::matvec(Finish::Add, w, code, base, x, y, |y, q| *y = y.saturating_add(q));
+    #[inline(always)]
+    fn project<O: Output, P: Span>(self, w: WeightsView<'_>, x: Activations<'_>, out: O, _: &mut P, y: &mut [O::T]) {
+        each_position::<O, P>(w, x, out, y, |w, x, y| match out.target(y) {
+            Target::I16(y) => to_i16(w, x, y),
+            Target::I32(y) => to_i32(w, x, y),
+            Target::Add(y) => add_to_i32(w, x, y),
+            Target::LogDelta(bias, l) => plain32::log_delta(w.bytes, w.codes, w.shift, x, bias, l),
+        });
     }
 
     fn norm(self, x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {
@@ -50,10 +41,6 @@ impl Kernels for Riscv32 {
 
     fn conv1d_silu(self, x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
         Plain32.conv1d_silu(x, history, w, code, bias, base, frac);
-    }
-
-    fn log_delta(self, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-        Plain32.log_delta(w, code, base, dt, bias, l);
     }
 
     fn delta_x(self, x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i16]) {
@@ -65,21 +52,44 @@ impl Kernels for Riscv32 {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
-    fn scan_free(
+    fn scan_free<P: Span>(
         self,
         h: &mut [i16],
         a_log: &[u8],
         a_base: i16,
-        b: &[i16],
-        c: &[i16],
+        bc: Selected<'_>,
         log_delta: &[i16],
         dx: &[i16],
         y: &mut [i32],
     ) {
-        scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        bc.each_position::<P>(h.len(), log_delta, dx, y, |b, c, log_delta, dx, y| {
+            scan::scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        });
     }
 
-    fn scan_tied(self, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
-        scan::scan_tied(h, b, c, r, a, dx, y);
+    fn scan_tied<P: Span>(self, h: &mut [i16], bc: Selected<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
+        bc.each_position::<P>(h.len(), r, dx, y, |b, c, r, dx, y| scan::scan_tied(h, b, c, r, a, dx, y));
     }
+}
+
+#[inline(never)]
+fn to_i16(w: WeightsView<'_>, x: &[i16], y: &mut [i16]) {
+    if x.len() > BLOCK {
+        return rare::project(w, x, ToI16, y);
+    }
+    matvec::matvec(Finish::I16, w.bytes, w.codes, w.shift, x, y, |y, q| *y = narrow::saturate(q));
+}
+
+fn to_i32(w: WeightsView<'_>, x: &[i16], y: &mut [i32]) {
+    if x.len() > BLOCK {
+        return rare::project(w, x, ToI32, y);
+    }
+    matvec::matvec(Finish::I32, w.bytes, w.codes, w.shift, x, y, |y, q| *y = q);
+}
+
+fn add_to_i32(w: WeightsView<'_>, x: &[i16], y: &mut [i32]) {
+    if x.len() > BLOCK {
+        return rare::project(w, x, AddToI32(&[]), y);
+    }
+    matvec::matvec(Finish::Add, w.bytes, w.codes, w.shift, x, y, |y, q| *y = y.saturating_add(q));
 }

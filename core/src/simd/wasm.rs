@@ -8,6 +8,7 @@ use core::arch::wasm32::*;
 
 use super::isa::{Isa, STEPS, Sums};
 use super::narrow::MULTIPLIER;
+use super::vector::project::Products;
 use super::vector::{DECAYS, LAST_DECAY};
 
 mod dot;
@@ -372,5 +373,7 @@ impl Isa for Simd128 {
         dot::short_rows(w, columns, x)
     }
 }
+
+impl Products for Simd128 {}
 
 super::instances::kernels_of!(Simd128, "simd128", "simd128");

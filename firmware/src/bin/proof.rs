@@ -15,6 +15,7 @@ use core::panic::PanicInfo;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use mambabyte_core::flash::{STREAM, Slots, load_stream, save_stream};
 use mambabyte_core::lines::SAVED;
+use mambabyte_core::snapshot::{Section, Sections, Snapshot};
 use mambabyte_core::{
     Blob, Decoder, LineScorer, Rng, SampleOptions, StateError, Threshold, most_probable, probability, sample, surprise,
 };
@@ -23,14 +24,14 @@ use static_cell::StaticCell;
 
 static STATE: StaticCell<[i16; DIMS.state_len()]> = StaticCell::new();
 static SCRATCH: StaticCell<[i32; DIMS.scratch_len()]> = StaticCell::new();
-static SNAPSHOT: StaticCell<[u8; DIMS.snapshot_bytes()]> = StaticCell::new();
+static SNAPSHOT: StaticCell<[u8; Sections::STREAM.snapshot_bytes(&DIMS)]> = StaticCell::new();
 
 start!(main);
 
 fn main() -> ! {
     let state = STATE.try_init([0; DIMS.state_len()]);
     let scratch = SCRATCH.try_init([0; DIMS.scratch_len()]);
-    let snapshot = SNAPSHOT.try_init([0; DIMS.snapshot_bytes()]);
+    let snapshot = SNAPSHOT.try_init([0; Sections::STREAM.snapshot_bytes(&DIMS)]);
     if let (Some(state), Some(scratch), Some(snapshot)) = (state, scratch, snapshot)
         && let Ok(blob) = Blob::parse(black_box(MODEL))
         && let Ok(mut decoder) = Decoder::new(blob, black_box(&mut state[..]), black_box(&mut scratch[..]))
@@ -64,6 +65,12 @@ fn use_all(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, snapshot: &mut [u8
     black_box(decoder.state().position());
     let bytes = decoder.state().snapshot(snapshot)?;
     decoder.state_mut().restore(snapshot.get(..black_box(bytes)).unwrap_or(&[]))?;
+    let beside = [Section::Pending(black_box(5)), Section::Lines(&scorer)];
+    let bytes = decoder.state().snapshot_with(black_box(&beside), snapshot)?;
+    let saved = Snapshot::parse(snapshot.get(..black_box(bytes)).unwrap_or(&[]), black_box(Sections::STREAM))?;
+    decoder.state_mut().load(&saved)?;
+    black_box((saved.pending()?, saved.records().is_ok()));
+    scorer.restore(saved.lines()?);
     decoder.state_mut().reset();
     use_flash(decoder, &mut scorer);
     #[cfg(feature = "proof-panic")]
@@ -111,10 +118,12 @@ impl NorFlash for Unknown {
 /// Everything that a program does with snapshots in flash.
 #[inline(never)]
 fn use_flash(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, scorer: &mut LineScorer) {
-    let Ok(mut slots) = Slots::<_, STREAM>::new(Unknown, decoder.blob(), black_box(4096)) else { return };
+    let Ok(mut slots) = Slots::<_, STREAM>::new(Unknown, decoder.blob(), Sections::DEVICE, black_box(4096)) else {
+        return;
+    };
     let mut saved = [0; STREAM];
     if let Ok(Some(position)) = slots.restore(decoder, &mut saved) {
-        black_box((position, load_stream(black_box(&saved), scorer)));
+        black_box((position, load_stream(black_box(&saved), scorer).is_ok()));
     }
     let (fed, quiet) = (black_box(1), black_box(true));
     let save = |out: &mut _| save_stream(out, black_box(2), black_box(3), scorer);

@@ -18,6 +18,8 @@ use static_cell::ConstStaticCell;
 #[cfg(feature = "snapshots")]
 use mambabyte_core::flash::{FlashError, Progress, STREAM, Slots, load_stream, save_stream};
 #[cfg(feature = "snapshots")]
+use mambabyte_core::snapshot::Sections;
+#[cfg(feature = "snapshots")]
 use mambabyte_firmware::flash::{EVERY, Flash, STALLS};
 
 #[cfg(feature = "snapshots")]
@@ -137,10 +139,14 @@ impl Sender {
 #[inline(never)]
 fn restore(slots: &mut Snapshots, decoder: &mut Model, scorer: &mut LineScorer) -> (u8, u32) {
     let mut saved = [0; STREAM];
-    match slots.restore(decoder, &mut saved) {
-        Ok(None) => (0, 0),
-        Ok(Some(_)) => load_stream(&saved, scorer),
-        Err(FlashError::State(_)) => panic!("the flash has snapshots of another model: erase them"),
+    let found = slots.restore(decoder, &mut saved);
+    let loaded = found.and_then(|position| match position {
+        Some(_) => load_stream(&saved, scorer).map_err(FlashError::State),
+        None => Ok((0, 0)),
+    });
+    match loaded {
+        Ok(loaded) => loaded,
+        Err(FlashError::State(_)) => panic!("the flash has snapshots of another model or format: erase them"),
         Err(_) => panic!("the flash cannot be read"),
     }
 }
@@ -188,7 +194,9 @@ fn main() -> ! {
     let mut slots = {
         // SAFETY: the only one.
         let flash = unsafe { Flash::take() };
-        let Ok(slots) = Slots::new(flash, &blob, EVERY) else { panic!("the flash does not hold two snapshots") };
+        let Ok(slots) = Slots::new(flash, &blob, Sections::DEVICE, EVERY) else {
+            panic!("the flash does not hold two snapshots")
+        };
         slots
     };
     #[cfg(feature = "snapshots")]

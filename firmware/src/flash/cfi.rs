@@ -1,18 +1,11 @@
 //! CFI flash with the Intel command set, as QEMU's machine `virt` has it: two chips of 16 bits side by side, sectors of
 //! 256 KiB. The first bank may hold a program; the second has the snapshots.
-//!
-//! QEMU lets a program turn zeros into ones; real flash does not, so a word that is not erased is refused here.
 
-use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
-
-use super::{Error, sectors, words};
+use super::nor::{Chip, Error};
 use crate::registers::Registers;
 
-/// The chip does not stand still during an erasure: the program is elsewhere.
-pub const STALLS: bool = false;
 const BASE: usize = 0x2200_0000;
 const SECTOR: usize = 256 * 1024;
-const CAPACITY: usize = 2 * SECTOR;
 
 // Commands, for both chips at once.
 const ARRAY: u32 = 0x00ff_00ff;
@@ -26,11 +19,11 @@ const FAILED: u32 = 0x003a_003a;
 
 /// The flash.
 #[derive(Debug)]
-pub struct Flash {
+pub struct Driver {
     bank: Registers,
 }
 
-impl Flash {
+impl Driver {
     /// The flash.
     ///
     /// # Safety
@@ -39,9 +32,6 @@ impl Flash {
         // SAFETY: the second bank of the machine's flash; all offsets are in its first two sectors.
         Self { bank: unsafe { Registers::at(BASE) } }
     }
-
-    /// There is no memory here that would keep it.
-    pub fn witness(&self, _position: u32) {}
 
     /// Sends two commands and waits; the bank can then be read again.
     fn command(&self, at: usize, first: u32, second: u32) -> Result<(), Error> {
@@ -59,41 +49,21 @@ impl Flash {
     }
 }
 
-impl ErrorType for Flash {
-    type Error = Error;
-}
+impl Chip for Driver {
+    // The program is elsewhere.
+    const STALLS: bool = false;
+    const SECTOR: usize = SECTOR;
+    const CAPACITY: usize = 2 * SECTOR;
 
-impl ReadNorFlash for Flash {
-    const READ_SIZE: usize = 4;
-
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        for (at, word) in words(offset, bytes.len(), CAPACITY)?.zip(bytes.chunks_exact_mut(4)) {
-            word.copy_from_slice(&self.bank.read(at).to_le_bytes());
-        }
-        Ok(())
+    fn word(&self, at: usize) -> u32 {
+        self.bank.read(at)
     }
 
-    fn capacity(&self) -> usize {
-        CAPACITY
-    }
-}
-
-impl NorFlash for Flash {
-    const WRITE_SIZE: usize = 4;
-    const ERASE_SIZE: usize = SECTOR;
-
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        sectors(from, to, SECTOR, CAPACITY)?;
-        (from as usize..to as usize).step_by(SECTOR).try_for_each(|at| self.command(at, ERASE, CONFIRM))
+    fn erase_sector(&mut self, at: usize) -> Result<(), Error> {
+        self.command(at, ERASE, CONFIRM)
     }
 
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
-        for (at, word) in words(offset, bytes.len(), CAPACITY)?.zip(bytes.as_chunks().0) {
-            if self.bank.read(at) != u32::MAX {
-                return Err(Error::NotErased);
-            }
-            self.command(at, PROGRAM, u32::from_le_bytes(*word))?;
-        }
-        Ok(())
+    fn program(&mut self, at: usize, word: u32) -> Result<(), Error> {
+        self.command(at, PROGRAM, word)
     }
 }

@@ -1,25 +1,18 @@
 //! The PSRAM of the MPS2 boards, used by the rules of NOR flash: programming only clears bits, and only of erased words;
 //! erasing sets whole sectors. Under QEMU the PSRAM can be a file that outlives the emulator.
 
-use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
-
-use super::{Error, sectors, words};
+use super::nor::{Chip, Error};
 use crate::registers::Registers;
 
-/// The chip does not stand still during an erasure.
-pub const STALLS: bool = false;
 const BASE: usize = 0x2100_0000;
-const CAPACITY: usize = 256 * 1024;
-const SECTOR: usize = 1024;
-const ERASED: u32 = u32::MAX;
 
 /// The flash.
 #[derive(Debug)]
-pub struct Flash {
+pub struct Driver {
     memory: Registers,
 }
 
-impl Flash {
+impl Driver {
     /// The flash.
     ///
     /// # Safety
@@ -28,51 +21,29 @@ impl Flash {
         // SAFETY: PSRAM that the linker script does not use; all offsets are below its 16 MiB.
         Self { memory: unsafe { Registers::at(BASE) } }
     }
+}
 
-    /// Notes outside of the flash, in the same file, how far a program came: a witness for tests.
-    pub fn witness(&self, position: u32) {
-        self.memory.write(CAPACITY, position);
+impl Chip for Driver {
+    const STALLS: bool = false;
+    const SECTOR: usize = 1024;
+    const CAPACITY: usize = 256 * 1024;
+
+    fn word(&self, at: usize) -> u32 {
+        self.memory.read(at)
     }
-}
 
-impl ErrorType for Flash {
-    type Error = Error;
-}
-
-impl ReadNorFlash for Flash {
-    const READ_SIZE: usize = 4;
-
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        for (at, word) in words(offset, bytes.len(), CAPACITY)?.zip(bytes.chunks_exact_mut(4)) {
-            word.copy_from_slice(&self.memory.read(at).to_le_bytes());
-        }
+    fn erase_sector(&mut self, at: usize) -> Result<(), Error> {
+        (at..at + Self::SECTOR).step_by(4).for_each(|at| self.memory.write(at, u32::MAX));
         Ok(())
     }
 
-    fn capacity(&self) -> usize {
-        CAPACITY
-    }
-}
-
-impl NorFlash for Flash {
-    const WRITE_SIZE: usize = 4;
-    const ERASE_SIZE: usize = SECTOR;
-
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        sectors(from, to, SECTOR, CAPACITY)?;
-        for at in words(from, (to - from) as usize, CAPACITY)? {
-            self.memory.write(at, ERASED);
-        }
+    fn program(&mut self, at: usize, word: u32) -> Result<(), Error> {
+        self.memory.write(at, word);
         Ok(())
     }
 
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
-        for (at, word) in words(offset, bytes.len(), CAPACITY)?.zip(bytes.as_chunks().0) {
-            if self.memory.read(at) != ERASED {
-                return Err(Error::NotErased);
-            }
-            self.memory.write(at, u32::from_le_bytes(*word));
-        }
-        Ok(())
+    /// In the same file, after the flash.
+    fn witness(&self, position: u32) {
+        self.memory.write(Self::CAPACITY, position);
     }
 }

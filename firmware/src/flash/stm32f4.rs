@@ -5,15 +5,10 @@
 
 use core::ptr::addr_of;
 
-use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
-
-use super::{Error, sectors, words};
+use super::nor::{Chip, Error};
 use crate::registers::Registers;
 
-/// The chip stands still during an erasure.
-pub const STALLS: bool = true;
 const SECTOR: usize = 128 * 1024;
-const CAPACITY: usize = 2 * SECTOR;
 /// Sector 10.
 const BASE: usize = 0x080c_0000;
 const FIRST: u32 = 10;
@@ -46,12 +41,12 @@ unsafe extern "C" {
 
 /// The flash.
 #[derive(Debug)]
-pub struct Flash {
+pub struct Driver {
     controller: Registers,
     memory: Registers,
 }
 
-impl Flash {
+impl Driver {
     /// The flash.
     ///
     /// # Safety
@@ -67,9 +62,6 @@ impl Flash {
         let [controller, memory] = unsafe { [Registers::at(0x4002_3c00), Registers::at(BASE)] };
         Self { controller, memory }
     }
-
-    /// There is no memory here that would keep it.
-    pub fn witness(&self, _position: u32) {}
 
     /// Unlocks, lets `operation` start, waits, locks.
     fn run(&self, control: u32, operation: impl FnOnce()) -> Result<(), Error> {
@@ -93,44 +85,20 @@ impl Flash {
     }
 }
 
-impl ErrorType for Flash {
-    type Error = Error;
-}
+impl Chip for Driver {
+    const STALLS: bool = true;
+    const SECTOR: usize = SECTOR;
 
-impl ReadNorFlash for Flash {
-    const READ_SIZE: usize = 4;
-
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        for (at, word) in words(offset, bytes.len(), CAPACITY)?.zip(bytes.chunks_exact_mut(4)) {
-            word.copy_from_slice(&self.memory.read(at).to_le_bytes());
-        }
-        Ok(())
+    fn word(&self, at: usize) -> u32 {
+        self.memory.read(at)
     }
 
-    fn capacity(&self) -> usize {
-        CAPACITY
-    }
-}
-
-impl NorFlash for Flash {
-    const WRITE_SIZE: usize = 4;
-    const ERASE_SIZE: usize = SECTOR;
-
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        sectors(from, to, SECTOR, CAPACITY)?;
-        (from / SECTOR as u32..to / SECTOR as u32).try_for_each(|sector| {
-            let control = ERASE | WORDS | (FIRST + sector) << SECTOR_AT;
-            self.run(control, || self.controller.set(CR, START))
-        })
+    fn erase_sector(&mut self, at: usize) -> Result<(), Error> {
+        let control = ERASE | WORDS | (FIRST + (at / SECTOR) as u32) << SECTOR_AT;
+        self.run(control, || self.controller.set(CR, START))
     }
 
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
-        for (at, word) in words(offset, bytes.len(), CAPACITY)?.zip(bytes.as_chunks().0) {
-            if self.memory.read(at) != u32::MAX {
-                return Err(Error::NotErased);
-            }
-            self.run(PROGRAM | WORDS, || self.memory.write(at, u32::from_le_bytes(*word)))?;
-        }
-        Ok(())
+    fn program(&mut self, at: usize, word: u32) -> Result<(), Error> {
+        self.run(PROGRAM | WORDS, || self.memory.write(at, word))
     }
 }

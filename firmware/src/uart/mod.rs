@@ -4,36 +4,30 @@
 //! driver has met its silicon; under QEMU ran those for boards that it emulates: CMSDK, NS16550, the nRF51's, PL011 of the
 //! Stellaris, STM32F4.
 
-#[cfg(any(
-    board = "mps2-an385",
-    board = "mps2-an386",
-    board = "mps2-an500",
-    board = "mps2-an505",
-    board = "mps3-an547"
-))]
+#[cfg(uart = "cmsdk")]
 #[path = "cmsdk.rs"]
 mod driver;
-#[cfg(board = "esp32c3")]
+#[cfg(uart = "esp32c3")]
 #[path = "esp32c3.rs"]
 mod driver;
-#[cfg(any(board = "microbit", board = "nrf52840"))]
+#[cfg(uart = "nrf")]
 #[path = "nrf.rs"]
 mod driver;
-#[cfg(any(board = "virt-rv32imc", board = "virt-rv32imac"))]
+#[cfg(uart = "ns16550")]
 #[path = "ns16550.rs"]
 mod driver;
-#[cfg(any(board = "lm3s6965evb", board = "rp2040", board = "rp2350"))]
+#[cfg(uart = "pl011")]
 #[path = "pl011.rs"]
 mod driver;
-#[cfg(any(board = "netduinoplus2", board = "stm32f407", board = "stm32f411"))]
+#[cfg(uart = "stm32f4")]
 #[path = "stm32f4.rs"]
 mod driver;
-#[cfg(board = "stm32h743")]
+#[cfg(uart = "stm32h7")]
 #[path = "stm32h7.rs"]
 mod driver;
 
-#[cfg(board = "user-aarch64")]
-compile_error!("the feature uart: a process has no serial line");
+#[cfg(uart = "none")]
+compile_error!("the feature uart: boards.toml has no serial line for this board");
 
 pub use driver::Line;
 

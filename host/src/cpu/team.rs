@@ -1,25 +1,27 @@
-//! Decode on several threads: a team of [`Member`]s that meet four times a layer.
+//! Decode on several threads: a team of [`Shard`]s that meet four times a layer.
 //!
-//! Every member keeps its own channels of the state between steps. What a member computed goes through a box of its
+//! Every shard keeps its own channels of the state between steps. What a shard computed goes through a box of its
 //! own, which the others copy from after a meeting; a box is written again three meetings later at the earliest, so
 //! nobody ever waits for a lock. Between steps the threads spin for a moment and then sleep.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use mambabyte_core::{Backend, Blob, Logits, Member, Share, State, VOCAB};
+use mambabyte_core::{Backend, Blob, Exchange, Logits, Shard, Share, State, VOCAB};
 
 use super::memory::Weights;
 use super::turn::{Alive, Turn};
 
-/// What one member hands to the others, a box for each kind.
+/// What one shard hands to the others, a box for each kind.
 #[derive(Default)]
 struct Boxes {
     x: RwLock<Vec<i16>>,
     selected: RwLock<Vec<i16>>,
-    gated: RwLock<(Vec<i32>, u32)>,
+    gated: RwLock<Vec<i32>>,
+    /// The bits of the magnitudes of the gated output.
+    bits: AtomicU32,
     residual: RwLock<Vec<i32>>,
     logits: RwLock<Vec<i32>>,
 }
@@ -28,7 +30,7 @@ struct Boxes {
 struct Shared {
     shares: Vec<Share>,
     boxes: Vec<Boxes>,
-    /// The own channels of every member's state, layer by layer.
+    /// The own channels of every shard's state, layer by layer.
     states: Vec<Mutex<Vec<i16>>>,
     /// Steps asked for; the byte of the last one.
     asked: Turn,
@@ -41,33 +43,6 @@ struct Shared {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    /// Waits until all members have come `meetings` times.
-    fn meet(&self, meetings: &mut usize) -> bool {
-        *meetings += 1;
-        self.arrivals.increment();
-        self.arrivals.wait(*meetings * self.shares.len(), &self.alive)
-    }
-}
-
-/// Copies the parts of all other members into `all`.
-fn collect<T: Copy>(
-    all: &mut [T],
-    index: usize,
-    shared: &Shared,
-    range: impl Fn(&Share) -> Range<usize>,
-    part: impl Fn(&Boxes, &mut [T]),
-) {
-    for (other, (share, boxes)) in shared.shares.iter().zip(&shared.boxes).enumerate() {
-        if other == index {
-            continue;
-        }
-        if let Some(place) = all.get_mut(range(share)) {
-            part(boxes, place);
-        }
-    }
 }
 
 /// Puts `values` into a box.
@@ -85,13 +60,71 @@ fn get<T: Copy>(place: &RwLock<Vec<T>>, out: &mut [T]) {
     }
 }
 
-/// One member with what it needs between steps.
+/// Where the shards of a step exchange what they computed.
+struct Meeting<'m> {
+    shared: &'m Shared,
+    index: usize,
+    /// Meetings so far.
+    meetings: usize,
+}
+
+impl Meeting<'_> {
+    /// Waits until all have come as often as this one.
+    fn meet(&mut self) -> Option<()> {
+        self.meetings += 1;
+        self.shared.arrivals.increment();
+        self.shared.arrivals.wait(self.meetings * self.shared.shares.len(), &self.shared.alive).then_some(())
+    }
+
+    /// Hands the own part of `all` over and copies those of the others in.
+    fn exchange<T: Copy>(
+        &mut self,
+        all: &mut [T],
+        part: impl Fn(&Share) -> Range<usize>,
+        place: impl Fn(&Boxes) -> &RwLock<Vec<T>>,
+    ) -> Option<()> {
+        let shared = self.shared;
+        let (own, boxes) = (shared.shares.get(self.index)?, shared.boxes.get(self.index)?);
+        put(place(boxes), all.get(part(own))?);
+        self.meet()?;
+        for (other, (share, boxes)) in shared.shares.iter().zip(&shared.boxes).enumerate() {
+            if other != self.index {
+                get(place(boxes), all.get_mut(part(share))?);
+            }
+        }
+        Some(())
+    }
+}
+
+impl Exchange for Meeting<'_> {
+    fn x(&mut self, x: &mut [i16]) -> Option<()> {
+        self.exchange(x, |s| s.channels.clone(), |b| &b.x)
+    }
+
+    fn selected(&mut self, selected: &mut [i16]) -> Option<()> {
+        self.exchange(selected, |s| s.select.clone(), |b| &b.selected)
+    }
+
+    fn gated(&mut self, gated: &mut [i32], bits: u32) -> Option<u32> {
+        let shared = self.shared;
+        shared.boxes.get(self.index)?.bits.store(bits, Ordering::Release);
+        self.exchange(gated, |s| s.channels.clone(), |b| &b.gated)?;
+        Some(shared.boxes.iter().fold(0, |all, b| all | b.bits.load(Ordering::Acquire)))
+    }
+
+    fn residual(&mut self, residual: &mut [i32]) -> Option<()> {
+        self.exchange(residual, |s| s.output.clone(), |b| &b.residual)
+    }
+}
+
+/// One shard with what it needs between steps.
 struct Worker<'b> {
     blob: Blob<'b>,
     index: usize,
-    member: Member<'b, Vec<i32>>,
+    shard: Shard<'b, Vec<i32>>,
     /// Per layer: convolution weights and `a_log` of the own channels.
     strided: Vec<u8>,
+    /// Meetings so far.
     meetings: usize,
 }
 
@@ -100,64 +133,28 @@ impl<'b> Worker<'b> {
         let dims = *blob.dims();
         let n = share.strided_len(&dims);
         let mut strided = vec![0; dims.n_layer * n];
-        for (layer, own) in strided.chunks_exact_mut(n.max(1)).enumerate() {
-            share.take_strided(&dims, &blob.layer(layer), own);
+        for (layer, own) in blob.blocks().zip(strided.chunks_exact_mut(n.max(1))) {
+            share.take_strided(&dims, &layer, own);
         }
-        let member = Member::new(blob, backend, share.clone(), vec![0; dims.member_len()]);
-        // The memory has just been sized by the function that `Member::new` checks.
-        let member = member.unwrap_or_else(|_| unreachable!());
-        Self { blob, index, member, strided, meetings: 0 }
+        let shard = Shard::new(blob, backend, share.clone(), vec![0; dims.shard_len()]);
+        // The memory has just been sized by the function that `Shard::new` checks.
+        let shard = shard.unwrap_or_else(|_| unreachable!());
+        Self { blob, index, shard, strided, meetings: 0 }
     }
 
-    /// One byte; `None` if another member died.
+    /// One byte; `None` if another thread died.
     fn step(&mut self, shared: &Shared, byte: u8) -> Option<()> {
-        let (index, member) = (self.index, &mut self.member);
-        let share = member.share().clone();
-        let boxes = shared.boxes.get(index)?;
-        let mut state = lock(shared.states.get(index)?);
-        let dims = *self.blob.dims();
-        let state_len = share.layer_state_len(&dims);
-        let strided_len = share.strided_len(&dims);
-        let mut meet = || shared.meet(&mut self.meetings).then_some(());
-        member.embed(byte);
-        for layer in 0..dims.n_layer {
-            let view = self.blob.layer(layer);
-            let own = state.get_mut(layer * state_len..(layer + 1) * state_len)?;
-            let strided = self.strided.get(layer * strided_len..(layer + 1) * strided_len)?;
-            member.input(&view, own, strided);
-            put(&boxes.x, member.x().get(share.channels.clone())?);
-            meet()?;
-            collect(member.x(), index, shared, |s| s.channels.clone(), |b, place| get(&b.x, place));
-            member.select(&view);
-            put(&boxes.selected, member.selected().get(share.select.clone())?);
-            meet()?;
-            collect(member.selected(), index, shared, |s| s.select.clone(), |b, place| get(&b.selected, place));
-            let mut largest = member.scan(&view, own, strided);
-            {
-                let mut gated = boxes.gated.write().unwrap_or_else(PoisonError::into_inner);
-                gated.0.clear();
-                gated.0.extend_from_slice(member.gated().get(share.channels.clone())?);
-                gated.1 = largest;
-            }
-            meet()?;
-            for (other, (s, b)) in shared.shares.iter().zip(&shared.boxes).enumerate() {
-                if other != index {
-                    let gated = b.gated.read().unwrap_or_else(PoisonError::into_inner);
-                    member.gated().get_mut(s.channels.clone())?.copy_from_slice(&gated.0);
-                    largest |= gated.1;
-                }
-            }
-            member.output(&view, largest);
-            put(&boxes.residual, member.residual().get(share.output.clone())?);
-            meet()?;
-            collect(member.residual(), index, shared, |s| s.output.clone(), |b, place| get(&b.residual, place));
-        }
-        put(&boxes.logits, member.head());
-        meet()
+        let mut state = lock(shared.states.get(self.index)?);
+        let mut meeting = Meeting { shared, index: self.index, meetings: self.meetings };
+        let logits = self.shard.step(byte, &mut state, &self.strided, &mut meeting)?;
+        put(&shared.boxes.get(self.index)?.logits, logits);
+        meeting.meet()?;
+        self.meetings = meeting.meetings;
+        Some(())
     }
 }
 
-/// The threads, and the member that runs on the caller's.
+/// The threads, and the shard that runs on the caller's.
 pub(super) struct Team<'b> {
     shared: Arc<Shared>,
     lead: Worker<'b>,

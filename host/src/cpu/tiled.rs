@@ -7,6 +7,7 @@
 use std::io;
 use std::ops::Range;
 
+use mambabyte_core::blob::matrices;
 use mambabyte_core::{Blob, tiles};
 use memmap2::{MmapMut, MmapOptions};
 use rayon::prelude::*;
@@ -47,7 +48,7 @@ impl TiledCopy {
         let mut map = MmapOptions::new().len(len + HUGE_PAGE).map_anon()?;
         let page = map.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE - LINE);
         // The largest matrix begins with a line of the cache: a tile on two lines is two reads.
-        let first = tiles::matrices(blob).next().map_or(0, |(at, ..)| at);
+        let first = matrices(blob).next().map_or(0, |(at, ..)| at);
         let start = page + first.wrapping_neg() % LINE;
         // Whole pages only: half of the last one would be memory for nothing. A system without huge pages says no, and
         // the copy is as good without them.
@@ -99,7 +100,7 @@ fn pieces<'a>(blob: &Blob<'_>, mut to: &'a mut [u8]) -> Vec<Piece<'a>> {
         }
     };
     let mut end = 0;
-    for (at, rows, columns) in tiles::matrices(blob) {
+    for (at, rows, columns) in matrices(blob) {
         let matrix = at..at + rows * columns;
         add(end..at, 0);
         end = matrix.end;
@@ -165,13 +166,13 @@ mod tests {
             let blob = Blob::parse(source.as_ref()).unwrap();
             let copy = TiledCopy::new(&source, &blob).unwrap();
             let mut want = bytes.clone();
-            let mut matrices = 0;
-            for (at, rows, columns) in tiles::matrices(&blob) {
+            let mut seen = 0;
+            for (at, rows, columns) in matrices(&blob) {
                 let range = at..at + rows * columns;
                 tiles::tile(&bytes[range.clone()], columns, &mut want[range]);
-                matrices += 1;
+                seen += 1;
             }
-            assert_eq!(matrices, 3 * if dt_rank == 3 { 4 } else { 5 });
+            assert_eq!(seen, 3 * if dt_rank == 3 { 4 } else { 5 });
             assert!(copy.bytes() == want);
             assert!(want != bytes);
             assert_eq!(source.1.load(Ordering::Relaxed), 2);

@@ -110,7 +110,7 @@ impl GpuModel {
     /// Names the blob, if the model is one in integers.
     pub const fn fingerprint(&self) -> Option<Fingerprint> {
         match &self.weights {
-            Weights::Exact(weights) => Some(weights.fingerprint),
+            Weights::Exact(weights) => Some(weights.model.fingerprint()),
             Weights::Float(_) => None,
         }
     }

@@ -1,7 +1,7 @@
 //! A stream that is scored line by line: [`Reader`].
 
-use mambabyte_core::lines::SAVED;
-use mambabyte_core::{LineScore, LineScorer, StateError, Threshold};
+use mambabyte_core::snapshot::{Section, Sections, Snapshot};
+use mambabyte_core::{LineScore, LineScorer, Threshold};
 
 use super::Passage;
 use crate::engine::{Engine, EngineError};
@@ -11,9 +11,6 @@ pub struct Reader<'e, E: Engine> {
     passage: Passage<'e, E>,
     scorer: LineScorer,
 }
-
-/// Bytes after the snapshot in a saved stream: the pending byte, the line scorer, CRC-32 of both.
-const TRAILER: usize = 1 + SAVED + 4;
 
 impl<'e, E: Engine> Reader<'e, E> {
     /// At the zero state; a 0x00 byte is pending, as in training windows.
@@ -65,19 +62,14 @@ impl<'e, E: Engine> Reader<'e, E> {
         self.scorer.finish()
     }
 
-    /// State, pending byte and line history.
+    /// A snapshot of the stream: state, pending byte, line scorer.
     ///
     /// # Errors
     /// [`EngineError::NotIntegers`] of a float engine.
     pub fn save(&mut self) -> Result<Vec<u8>, EngineError> {
-        let mut out = vec![0; self.passage.engine().dims().snapshot_bytes()];
-        self.passage.state()?.snapshot(&mut out)?;
-        let mut scorer = [0; SAVED];
-        self.scorer.save(&mut scorer);
-        let mut trailer = vec![self.passage.pending()];
-        trailer.extend_from_slice(&scorer);
-        trailer.extend_from_slice(&crc32fast::hash(&trailer).to_le_bytes());
-        out.extend(trailer);
+        let mut out = vec![0; Sections::STREAM.snapshot_bytes(self.passage.engine().dims())];
+        let beside = [Section::Pending(self.passage.pending()), Section::Lines(&self.scorer)];
+        self.passage.state()?.snapshot_with(&beside, &mut out)?;
         Ok(out)
     }
 
@@ -87,24 +79,12 @@ impl<'e, E: Engine> Reader<'e, E> {
     /// [`EngineError::State`] for anything but a whole, undamaged save of the same model, [`EngineError::NotIntegers`];
     /// nothing has changed then.
     pub fn load(&mut self, saved: &[u8], threshold: Threshold) -> Result<(), EngineError> {
-        let snapshot = self.passage.engine().dims().snapshot_bytes();
-        // A wrong magic or model is a better answer than a wrong length, so the snapshot part is judged first.
-        let head = saved.get(..snapshot).unwrap_or(saved);
+        let saved = Snapshot::parse(saved, Sections::STREAM)?;
+        let (pending, scorer) = (saved.pending()?, LineScorer::load(threshold, saved.lines()?));
         let mut state = self.passage.state()?;
-        state.restore(head)?;
-        let length = StateError::Length { expected: snapshot + TRAILER, found: saved.len() };
-        let Some(trailer) = saved.get(snapshot..).filter(|t| t.len() == TRAILER) else { return Err(length.into()) };
-        let (body, crc) = trailer.split_at(TRAILER - 4);
-        let stored = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
-        let computed = crc32fast::hash(body);
-        if stored != computed {
-            return Err(StateError::Checksum { stored, computed }.into());
-        }
-        let Some((&pending, Ok(scorer))) = body.split_first().map(|(p, s)| (p, s.try_into())) else {
-            return Err(length.into());
-        };
+        state.load(&saved)?;
         self.passage.resume(&state, pending)?;
-        self.scorer = LineScorer::load(threshold, scorer);
+        self.scorer = scorer;
         Ok(())
     }
 }

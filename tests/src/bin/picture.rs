@@ -4,9 +4,11 @@
 
 use std::fmt::Write;
 
-use mambabyte::commands::demo::{DAMAGE, MODEL, damaged_sample};
-use mambabyte::commands::stream::{Reader, bits};
-use mambabyte_core::{Blob, Threshold};
+use mambabyte::builtin::{self, DAMAGE, damaged_sample};
+use mambabyte::paint::bits;
+use mambabyte_core::Threshold;
+use mambabyte_host::cpu::{Cpu, IntEngine};
+use mambabyte_host::stream::Reader;
 
 /// Width and height of a character cell.
 const CELL: (f64, f64) = (8.4, 19.0);
@@ -26,11 +28,11 @@ fn shade(surprise: u32) -> Option<&'static str> {
 }
 
 fn main() {
-    let blob = Blob::parse(MODEL).expect("built-in model");
-    let mut reader = Reader::new(blob, Threshold::Learned);
+    let engine = IntEngine::of(builtin::model().expect("built-in model"), Cpu::single());
+    let mut reader = Reader::new(&engine, Threshold::Learned).expect("one stream");
     let (mut line, mut number, mut shown, mut body) = (Vec::new(), 0usize, 0usize, String::new());
     for byte in damaged_sample() {
-        let (surprise, score) = reader.read(byte);
+        let (surprise, score) = reader.read(byte).expect("on a CPU");
         line.push((byte, surprise));
         let Some(score) = score else { continue };
         if number.abs_diff(DAMAGE.0) <= 5 {

@@ -1,50 +1,65 @@
 //! `mambabyte convert`: checkpoint in, blob and the price of it out.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use mambabyte_core::{Blob, Decoder};
+use mambabyte_core::Blob;
 use mambabyte_host::Model;
 use mambabyte_host::align::AlignedBytes;
-use mambabyte_host::bpb::{Score, evaluate};
 use mambabyte_host::quantize::{Options, Quantized, Schedule, quantize};
 use serde_json::json;
 
-use super::inspect::hex;
-use crate::calibration_text::split;
-use crate::cli;
+use crate::calibration_text::{Mixture, split};
 use crate::error::CliError;
 use crate::formats;
+use crate::measured::Measured;
 use crate::model::read_text;
-use crate::output::{bytes, print, print_json, thousands, write_whole};
+use crate::output::{bytes, hex, print, print_json, thousands, write_whole};
 use crate::progress::Progress;
 use crate::report;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder with config.json and weights, or a weight file (safetensors, index of shards, PyTorch .bin).
+    pub checkpoint: PathBuf,
+    /// The blob to write.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Text like the model's input, to choose scales by; may be repeated. Default: a small built-in mixture.
+    #[arg(long, value_name = "TEXT")]
+    pub calibrate: Vec<PathBuf>,
+    /// Which built-in text to use when no --calibrate is given.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "calibrate")]
+    pub mixture: Mixture,
+    /// Updates that choose all integers together, by distillation; 0 rounds each matrix for itself. Default: 400 up to
+    /// a million parameters, 0 above.
+    #[arg(long, value_name = "UPDATES")]
+    pub refine: Option<usize>,
+    /// Write nothing and fail if the integer model costs more than this many bits per byte over f32.
+    #[arg(long, value_name = "BPB", allow_negative_numbers = true)]
+    pub max_delta: Option<f64>,
+    /// Also write a report with plots, one self-contained HTML file.
+    #[arg(long, value_name = "OUT.html")]
+    pub report: Option<PathBuf>,
+    /// Name stored in the blob. Default: the name of the checkpoint's folder or file.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Calibration reads at most this much of a text.
 const CALIBRATION_BYTES: usize = 64 << 10;
 /// Models up to this size are refined unless told otherwise.
 const REFINED_PARAMETERS: usize = 1 << 20;
 
-/// f32 and integer bits per byte on the hold-out.
-pub struct Measured {
-    /// Of the checkpoint.
-    pub f32: Score,
-    /// Of the blob.
-    pub int: Score,
-}
-
-impl Measured {
-    /// What the integers cost.
-    pub fn delta(&self) -> f64 {
-        self.int.bits_per_byte() - self.f32.bits_per_byte()
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// [`CliError`]; nothing is written then.
-pub fn run(args: &cli::Convert) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let loaded = formats::load(&args.checkpoint)?;
     let mut notes = loaded.notes;
     let model = Model::new(loaded.checkpoint)?;
@@ -71,7 +86,7 @@ pub fn run(args: &cli::Convert) -> Result<(), CliError> {
     let aligned = AlignedBytes::new(&quantized.blob);
     let blob =
         Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path: args.output.clone(), source })?;
-    let measured = measure(&model, blob, &holdout);
+    let measured = Measured::of(&model, blob, &holdout)?;
     if let Some(allowed) = args.max_delta.filter(|&allowed| measured.delta() > allowed) {
         return Err(CliError::TooMuchLoss { delta: measured.delta(), allowed });
     }
@@ -109,7 +124,7 @@ fn default_name(path: &Path) -> String {
 }
 
 /// Calibration texts, cut to [`CALIBRATION_BYTES`], with their names.
-fn texts(args: &cli::Convert) -> Result<(Vec<String>, Vec<Vec<u8>>), CliError> {
+fn texts(args: &Args) -> Result<(Vec<String>, Vec<Vec<u8>>), CliError> {
     if args.calibrate.is_empty() {
         return Ok(args.mixture.parts().map(|(n, t)| (format!("built-in {n}"), t.to_vec())).unzip());
     }
@@ -126,26 +141,8 @@ fn texts(args: &cli::Convert) -> Result<(Vec<String>, Vec<Vec<u8>>), CliError> {
     Ok(out)
 }
 
-/// Scores the hold-outs, each as one stream.
-pub fn measure(model: &Model, blob: Blob<'_>, holdout: &[&[u8]]) -> Measured {
-    let total: usize = holdout.iter().map(|t| t.len()).sum();
-    let bar = Progress::bytes("comparing", 2 * total as u64);
-    let tick = |n| bar.add(n);
-    use rayon::prelude::*;
-    let pairs: Vec<(Score, Score)> = holdout
-        .par_iter()
-        .map(|t| (evaluate(|| model.session(), t, None, &tick), evaluate(|| Decoder::owned(blob), t, None, &tick)))
-        .collect();
-    let mut measured = Measured { f32: Score::empty(), int: Score::empty() };
-    for (f, i) in &pairs {
-        measured.f32.merge(f);
-        measured.int.merge(i);
-    }
-    measured
-}
-
 fn summary(
-    args: &cli::Convert,
+    args: &Args,
     q: &Quantized,
     measured: &Measured,
     parameters: usize,

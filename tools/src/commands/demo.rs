@@ -4,31 +4,17 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Instant;
 
-use mambabyte_core::{Blob, Threshold, include_blob};
+use mambabyte_core::Threshold;
+use mambabyte_host::cpu::{Cpu, IntEngine};
+use mambabyte_host::stream::Reader;
 
-use super::stream::{Reader, bits, painted};
+use crate::builtin::{self, DAMAGE, MODEL, damaged_sample};
 use crate::error::CliError;
 use crate::output::{bytes, print};
+use crate::paint::{bits, painted};
 
-/// The model of the demonstration: sensor-nano.
-pub const MODEL: &[u8] = include_blob!("../../../models/sensor-nano/model.mbb");
-/// A GPS receiver's output, see `models/text/README.md`.
-pub const SAMPLE: &[u8] = include_bytes!("../../../models/text/gnss-sample.nmea");
-/// The line that is damaged for the show, and the byte in it: one flipped bit.
-pub const DAMAGE: (usize, usize, u8) = (100, 19, 0x10);
 /// Lines shown before and after the damaged one.
 const CONTEXT: usize = 5;
-
-/// The sample with one bit flipped.
-pub fn damaged_sample() -> Vec<u8> {
-    let (line, column, mask) = DAMAGE;
-    let mut sample = SAMPLE.to_vec();
-    let start = sample.split_inclusive(|&b| b == b'\n').take(line).map(<[u8]>::len).sum::<usize>();
-    if let Some(byte) = sample.get_mut(start + column) {
-        *byte ^= mask;
-    }
-    sample
-}
 
 fn gzip_bits(text: &[u8]) -> f64 {
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -49,7 +35,7 @@ fn xz_bits(text: &[u8]) -> f64 {
 /// # Errors
 /// [`CliError`] if standard output fails.
 pub fn run() -> Result<(), CliError> {
-    let blob = Blob::parse(MODEL).map_err(|source| CliError::Blob { path: "built-in model".into(), source })?;
+    let blob = builtin::model()?;
     let dims = *blob.dims();
     let sample = damaged_sample();
     let mut out = format!(
@@ -62,10 +48,11 @@ pub fn run() -> Result<(), CliError> {
         DAMAGE.0 + 1
     );
     let start = Instant::now();
-    let mut reader = Reader::new(blob, Threshold::Learned);
+    let engine = IntEngine::of(blob, Cpu::single());
+    let mut reader = Reader::new(&engine, Threshold::Learned)?;
     let (mut line, mut number, mut total, mut flagged) = (Vec::new(), 0usize, 0.0, Vec::new());
     for &byte in &sample {
-        let (surprise, score) = reader.read(byte);
+        let (surprise, score) = reader.read(byte)?;
         line.push((byte, surprise));
         total += bits(surprise);
         if let Some(score) = score {
@@ -93,7 +80,7 @@ pub fn run() -> Result<(), CliError> {
          mambabyte generate models/prose-small/model.mbb --prompt \"It was \" --temperature 0.7\n  \
          mambabyte convert models/sensor-pico -o my.mbb --report my.html\n  \
          mambabyte fit models/sensor-nano/model.mbb\n  \
-         mambabyte --help\n\n(`cargo run --release --` in place of `mambabyte` from the source folder)\n",
+         mambabyte --help\n\n(`cargo run --release --` instead of `mambabyte` from the source folder)\n",
         sample.len(),
         if verdict.is_empty() { "none".to_owned() } else { verdict.join(", ") },
         total / sample.len() as f64,

@@ -1,24 +1,52 @@
 //! `mambabyte eval`: bits per byte.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
-use mambabyte_host::bpb::Score;
+use mambabyte_host::bpb::{Score, evaluate};
+use mambabyte_host::engine::Engine;
 use serde_json::json;
 
-use crate::backend::Gpu;
-use crate::cli;
+use crate::computing::{Computing, Running};
 use crate::error::CliError;
-use crate::model::{AnyModel, cpu, read_text};
+use crate::model::{AnyModel, read_text};
 use crate::output::{print, print_json, thousands};
+use crate::progress::Progress;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Blob or checkpoint.
+    pub model: PathBuf,
+    /// Texts; `-` is standard input.
+    #[arg(required = true)]
+    pub texts: Vec<PathBuf>,
+    /// Start anew from the zero state every N bytes. Default: one unbroken stream per text.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub window: Option<u64>,
+    /// Read only the first N bytes of each text.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Where to compute, and in what.
+    #[command(flatten)]
+    pub computing: Computing,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// What to run on.
+    #[command(flatten)]
+    pub running: Running,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run(args: &cli::Eval) -> Result<(), CliError> {
-    let cpu = cpu(&args.running)?;
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let cpu = args.running.cpu()?;
     let model = AnyModel::open(&args.model)?;
-    let gpu = Gpu::open(args.computing, &model)?;
+    let engine = args.computing.engine(&model, cpu)?;
+    let arithmetic = engine.precision().arithmetic();
     let window = args.window.map(|w| w as usize);
     let (mut total, mut files) = (Score::empty(), Vec::new());
     for path in &args.texts {
@@ -27,7 +55,8 @@ pub fn run(args: &cli::Eval) -> Result<(), CliError> {
         if text.is_empty() {
             return Err(CliError::Usage(format!("{}: the text is empty", path.display())));
         }
-        let score = model.evaluate(gpu.as_ref(), &text, window, cpu)?;
+        let bar = Progress::bytes("evaluating", text.len() as u64);
+        let score = evaluate(&engine, &text, window, &|n| bar.add(n))?;
         total.merge(&score);
         files.push((path, score));
     }
@@ -45,13 +74,12 @@ pub fn run(args: &cli::Eval) -> Result<(), CliError> {
             .map(|(path, s)| json!({ "text": path, "bits_per_byte": s.bits_per_byte(), "bytes": s.bytes }))
             .collect();
         return print_json(&json!({
-            "arithmetic": model.kind(gpu.as_ref()), "bits_per_byte": total.bits_per_byte(), "bytes": total.bytes,
+            "arithmetic": arithmetic, "bits_per_byte": total.bits_per_byte(), "bytes": total.bytes,
             "bytes_per_second": speed(&total), "window": window, "by_position": by_position(&total), "texts": texts,
         }));
     }
     let mut out = String::new();
-    let _ =
-        writeln!(out, "{:>9}  {:>12}  {:>10}  text ({})", "bits/byte", "bytes", "bytes/s", model.kind(gpu.as_ref()));
+    let _ = writeln!(out, "{:>9}  {:>12}  {:>10}  text ({arithmetic})", "bits/byte", "bytes", "bytes/s");
     let mut row = |s: &Score, name: &str| {
         let _ =
             writeln!(out, "{:>9.5}  {:>12}  {:>10.0}  {name}", s.bits_per_byte(), thousands(s.bytes as u64), speed(s));

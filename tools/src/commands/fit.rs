@@ -1,18 +1,53 @@
 //! `mambabyte fit`: does it fit which chip, and how fast would it be there?
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use mambabyte_core::{Dims, Norm};
 use serde_json::json;
 
 use crate::chips::{CHIPS, Chip, Need, PROGRAM_FLASH, PROGRAM_RAM};
-use crate::cli;
 use crate::error::CliError;
 use crate::model::AnyModel;
 use crate::output::{bytes, print, print_json};
 use crate::speed;
 
-fn dims(args: &cli::Fit) -> Result<Dims, CliError> {
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A blob; or give the dimensions.
+    #[arg(required_unless_present = "d_model", conflicts_with_all = ["d_model", "layers"])]
+    pub model: Option<PathBuf>,
+    /// Width of the residual stream.
+    #[arg(long, requires = "layers")]
+    pub d_model: Option<usize>,
+    /// Number of blocks.
+    #[arg(long, requires = "d_model")]
+    pub layers: Option<usize>,
+    /// Width inside a block. Default: twice d_model.
+    #[arg(long)]
+    pub d_inner: Option<usize>,
+    /// States per channel.
+    #[arg(long, default_value_t = 8)]
+    pub d_state: usize,
+    /// Taps of the convolution.
+    #[arg(long, default_value_t = 4)]
+    pub d_conv: usize,
+    /// Rank of the delta projection. Default: d_model / 16, rounded up.
+    #[arg(long)]
+    pub dt_rank: Option<usize>,
+    /// The decays of a channel are free instead of powers of one number.
+    #[arg(long)]
+    pub free_decays: bool,
+    /// Only this chip (part of its name suffices); exits with 1 if the model does not fit.
+    #[arg(long)]
+    pub chip: Option<String>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn dims(args: &Args) -> Result<Dims, CliError> {
     if let Some(path) = &args.model {
         return Ok(AnyModel::open(path)?.dims());
     }
@@ -72,7 +107,7 @@ fn estimate(chip: &Chip, dims: &Dims) -> serde_json::Value {
 ///
 /// # Errors
 /// [`CliError::Usage`] for impossible dimensions or an unknown chip; exit 1 if the chip asked for is too small.
-pub fn run(args: &cli::Fit) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let dims = dims(args)?;
     let need = Need::of(&dims);
     let wanted = args.chip.as_ref().map(|c| c.to_lowercase());

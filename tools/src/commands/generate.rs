@@ -1,84 +1,79 @@
 //! `mambabyte generate`: bytes that the model finds likely.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use mambabyte_core::{Logits, Rng, SampleOptions, Want, sample};
-use mambabyte_host::cpu::Stream;
-use mambabyte_host::model::logit_units;
+use mambabyte_core::Rng;
+use mambabyte_host::engine::{Engine, Want};
 
-use crate::backend::Gpu;
-use crate::cli;
+use crate::computing::{Computing, Running};
 use crate::error::CliError;
-use crate::model::{AnyModel, cpu, read_text};
+use crate::model::{AnyModel, read_text};
+use crate::sampling::Sampling;
 
-/// Checks the options and puts them into the integers that the sampler uses.
-///
-/// # Errors
-/// [`CliError::Usage`] names the option.
-pub fn options(args: &cli::Generate) -> Result<SampleOptions, CliError> {
-    if !(0.0..=100.0).contains(&args.temperature) {
-        return Err(CliError::Usage(format!("--temperature {}: between 0 and 100", args.temperature)));
-    }
-    if !(args.top_p > 0.0 && args.top_p <= 1.0) {
-        return Err(CliError::Usage(format!("--top-p {}: above 0, at most 1", args.top_p)));
-    }
-    if args.top_k > 256 {
-        return Err(CliError::Usage(format!("--top-k {}: there are 256 bytes", args.top_k)));
-    }
-    let temperature = (args.temperature * 65_536.0).round() as u32;
-    Ok(SampleOptions {
-        temperature: if args.temperature > 0.0 { temperature.max(1) } else { 0 },
-        top_k: args.top_k,
-        top_p: (args.top_p * 65_536.0).round() as u32,
-    })
+/// Most bytes that are written at once.
+const AT_ONCE: u64 = 64;
+/// A time that nobody waits for.
+const SOON: Duration = Duration::from_millis(20);
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Blob or checkpoint.
+    pub model: PathBuf,
+    /// Text to begin with; `-` reads it from standard input. It is not repeated in the output.
+    #[arg(long, default_value = "")]
+    pub prompt: String,
+    /// Bytes to write.
+    #[arg(short = 'n', long, default_value_t = 256)]
+    pub bytes: u64,
+    /// How the next byte is chosen.
+    #[command(flatten)]
+    pub sampling: Sampling,
+    /// Where to compute, and in what.
+    #[command(flatten)]
+    pub computing: Computing,
+    /// Equal seeds give equal text; in integers, on every machine.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// What to run on.
+    #[command(flatten)]
+    pub running: Running,
 }
 
 /// Runs the command. One 0x00 byte is read before the prompt, as in training windows.
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run(args: &cli::Generate) -> Result<(), CliError> {
-    let options = options(args)?;
-    let cpu = cpu(&args.running)?;
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let options = args.sampling.options()?;
+    let cpu = args.running.cpu()?;
     let model = AnyModel::open(&args.model)?;
+    let engine = args.computing.engine(&model, cpu)?;
     let prompt = match args.prompt.as_str() {
         "-" => read_text(Path::new("-"))?,
         text => text.as_bytes().to_vec(),
     };
-    let mut out = std::io::stdout().lock();
-    if let Some(gpu) = Gpu::open(args.computing, &model)? {
-        return gpu.generate(&prompt, args.bytes, (&options, args.seed), &mut |text| {
-            out.write_all(text).and_then(|()| out.flush()).map_err(CliError::stdout)
-        });
+    let (mut rows, mut rngs, mut last) = (engine.rows(1)?, [Rng::new(args.seed)], [0]);
+    // The last byte that is known is read when the next one is sampled.
+    if let Some((&newest, head)) = prompt.split_last() {
+        engine.read(&mut rows, &[&[&[0], head].concat()], Want::Nothing)?;
+        last = [newest];
     }
-    let mut rng = Rng::new(args.seed);
-    // Bytes before the last one that is known, and that one.
-    let (known, mut last) = match prompt.split_last() {
-        Some((&last, head)) => (std::iter::once(0).chain(head.iter().copied()).collect(), last),
-        None => (Vec::new(), 0),
-    };
-    let mut write = |step: &mut dyn FnMut(u8) -> Logits| {
-        for _ in 0..args.bytes {
-            last = sample(&step(last), &options, &mut rng);
-            out.write_all(&[last]).map_err(CliError::stdout)?;
-            if last == b'\n' {
-                out.flush().map_err(CliError::stdout)?;
-            }
+    let mut out = std::io::stdout().lock();
+    let (mut left, mut now) = (args.bytes, 1);
+    while left > 0 {
+        let start = Instant::now();
+        let count = left.min(now);
+        let text = engine.generate(&mut rows, &mut last, &mut rngs, &options, count as usize)?.concat();
+        out.write_all(&text).map_err(CliError::stdout)?;
+        if count > 1 || text.contains(&b'\n') {
+            out.flush().map_err(CliError::stdout)?;
         }
-        Ok::<_, CliError>(())
-    };
-    match &model {
-        AnyModel::Blob(file) => {
-            let mut stream = Stream::new(file.weights(cpu.backend), cpu);
-            stream.prefill(&known, Want::Nothing, |_, _| (), |()| ());
-            write(&mut |byte| *stream.step(byte))?;
-        }
-        AnyModel::Checkpoint(model) => {
-            let mut session = model.session();
-            known.iter().for_each(|&byte| _ = session.step(byte));
-            write(&mut |byte| logit_units(session.step(byte)))?;
-        }
+        left -= count;
+        // As many bytes at once as nobody waits for.
+        now = if start.elapsed() < SOON { (2 * now).min(AT_ONCE) } else { now };
     }
     out.flush().map_err(CliError::stdout)
 }

@@ -1,29 +1,34 @@
 //! `mambabyte inspect`: what a blob holds.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
-use mambabyte_core::blob::{HEADER, SECTIONS, Section, TABLE_ROW, VERSION};
+use mambabyte_core::blob::{BlockView, HEADER, LayerView, SECTIONS, Section, TABLE_ROW, VERSION};
 use mambabyte_core::{Blob, Norm};
 use mambabyte_host::quantize::writer::fingerprint;
 use serde_json::json;
 
 use crate::chips::Need;
-use crate::cli;
 use crate::error::CliError;
 use crate::model::BlobFile;
-use crate::output::{bytes, print, print_json, thousands};
+use crate::output::{bytes, hex, print, print_json, thousands};
 
-/// A fingerprint as people write it.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The blob.
+    pub model: PathBuf,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Upper bound of the step's own stack: the arguments and locals of the deepest call path, x86-64 and Thumb alike.
 /// Sampling needs 1.5 KiB, which the step does not.
-pub const STEP_STACK: u64 = 1024;
+const STEP_STACK: u64 = 1024;
 
 /// Parameters that a blob stands for (its i8, i16 and a_log elements; row codes are not parameters).
-pub fn parameters(blob: &Blob<'_>) -> u64 {
+fn parameters(blob: &Blob<'_>) -> u64 {
     let counted = Section::ALL.iter().filter(|s| {
         !matches!(
             s,
@@ -45,7 +50,7 @@ pub fn parameters(blob: &Blob<'_>) -> u64 {
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let file = BlobFile::open(&args.model)?;
     let blob = file.blob();
     let (dims, need) = (*blob.dims(), Need::of(blob.dims()));
@@ -60,7 +65,7 @@ pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
             .collect();
         let layers: Vec<_> = (0..dims.n_layer)
             .map(|l| {
-                let p = blob.layer(l).params;
+                let BlockView::Mamba1(LayerView { params: p, .. }) = blob.block(l);
                 let names = ["u", "dt", "B", "C", "y", "gated"];
                 let scales: serde_json::Map<_, _> =
                     names.iter().zip(p.scale_log2).map(|(n, s)| ((*n).to_owned(), json!(scale(s)))).collect();
@@ -118,7 +123,7 @@ pub fn run(args: &cli::Inspect) -> Result<(), CliError> {
         "layer", "u", "dt", "B", "C", "y", "gated", "x", "z"
     );
     for l in 0..dims.n_layer {
-        let p = blob.layer(l).params;
+        let BlockView::Mamba1(LayerView { params: p, .. }) = blob.block(l);
         let s = p.scale_log2.map(scale);
         let _ = writeln!(
             out,

@@ -1,14 +1,31 @@
 //! `mambabyte logits`: what the model says after every byte, for NumPy.
 
-use mambabyte_core::{Decoder, VOCAB};
-use mambabyte_host::bpb::ByteModel;
+use std::path::PathBuf;
 
-use crate::backend::Gpu;
-use crate::cli;
+use mambabyte_core::VOCAB;
+use mambabyte_host::cpu::Cpu;
+use mambabyte_host::engine::{Answer, Engine, Want};
+
+use crate::computing::Computing;
 use crate::error::CliError;
 use crate::model::{AnyModel, read_text};
 use crate::output::write_whole;
 use crate::progress::Progress;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Blob or checkpoint.
+    pub model: PathBuf,
+    /// The text; row t of the result is the prediction after byte t.
+    pub text: PathBuf,
+    /// Where to compute, and in what.
+    #[command(flatten)]
+    pub computing: Computing,
+    /// The file to write: float32 [bytes, 256], natural logits.
+    #[arg(long)]
+    pub npy: PathBuf,
+}
 
 /// A version 1.0 `.npy` header for float32 `[rows, 256]`, padded to 64 bytes.
 fn header(rows: usize) -> Vec<u8> {
@@ -27,27 +44,17 @@ fn header(rows: usize) -> Vec<u8> {
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run(args: &cli::Logits) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let model = AnyModel::open(&args.model)?;
+    let engine = args.computing.engine(&model, Cpu::default())?;
     let text = read_text(&args.text)?;
     let mut out = header(text.len());
     let bar = Progress::bytes("logits", text.len() as u64);
-    if let Some(gpu) = Gpu::open(args.computing, &model)? {
-        gpu.natural_logits(&text, &mut |logits| {
-            out.extend(logits.iter().flat_map(|&l| (l as f32).to_le_bytes()));
-            bar.add(1);
-        })?;
-        return write_whole(&args.npy, &out);
-    }
-    let mut read = |stream: &mut dyn ByteModel| {
-        for &byte in &text {
-            stream.read(byte, &mut |logits| out.extend(logits.iter().flat_map(|&l| (l as f32).to_le_bytes())));
-            bar.add(1);
-        }
-    };
-    match &model {
-        AnyModel::Blob(file) => read(&mut Decoder::owned(file.blob())),
-        AnyModel::Checkpoint(model) => read(&mut model.session()),
+    let (mut rows, mut answer) = (engine.rows(1)?, Answer::Nothing);
+    for part in text.chunks(engine.full_load().bytes.max(1)) {
+        engine.read_into(&mut rows, &[part], Want::All, &mut answer)?;
+        out.extend(answer.natural_logits().as_flattened().iter().flat_map(|&l| (l as f32).to_le_bytes()));
+        bar.add(part.len());
     }
     write_whole(&args.npy, &out)
 }

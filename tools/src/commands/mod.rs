@@ -1,4 +1,5 @@
-//! One file per command.
+//! One file per command: its arguments and what it does. A new command is a file, a variant of [`Command`] and a line of
+//! [`run`].
 
 pub mod bench;
 pub mod checksum;
@@ -11,3 +12,54 @@ pub mod inspect;
 pub mod logits;
 pub mod monitor;
 pub mod stream;
+
+use crate::error::CliError;
+
+/// The commands.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Quantise a trained checkpoint into a blob and measure what that costs.
+    Convert(convert::Args),
+    /// Show what a blob holds and what memory it needs.
+    Inspect(inspect::Args),
+    /// Say which chips a model fits, and what remains.
+    Fit(fit::Args),
+    /// Bits per byte of texts under a blob or a checkpoint.
+    Eval(eval::Args),
+    /// Write the logits after every byte of a text as a NumPy file.
+    Logits(logits::Args),
+    /// One CRC-32 over all integer logits of a text: equal on every machine.
+    Checksum(checksum::Args),
+    /// Pass a byte stream through, with the surprise of every line, and flag odd lines.
+    Stream(stream::Args),
+    /// Watch a device that scores a stream: the firmware's program `stream`, on a board or emulated.
+    Monitor(monitor::Args),
+    /// Write bytes that the model finds likely.
+    Generate(generate::Args),
+    /// Measure speed and memory on this machine.
+    Bench(bench::Args),
+    /// One model of `bench`, in a process of its own.
+    #[command(hide = true)]
+    BenchOne(bench::OneArgs),
+}
+
+/// Runs a command; without one, the demonstration.
+///
+/// # Errors
+/// [`CliError`].
+pub fn run(command: Option<Command>) -> Result<(), CliError> {
+    match command {
+        None => demo::run(),
+        Some(Command::Convert(args)) => convert::run(&args),
+        Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Fit(args)) => fit::run(&args),
+        Some(Command::Eval(args)) => eval::run(&args),
+        Some(Command::Logits(args)) => logits::run(&args),
+        Some(Command::Checksum(args)) => checksum::run(&args),
+        Some(Command::Stream(args)) => stream::run(&args),
+        Some(Command::Monitor(args)) => monitor::run(&args),
+        Some(Command::Generate(args)) => generate::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::BenchOne(args)) => bench::run_one(&args),
+    }
+}

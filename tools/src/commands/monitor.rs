@@ -6,6 +6,7 @@ mod seen;
 mod view;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -13,12 +14,40 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stream::bits;
-use crate::cli;
 use crate::error::CliError;
 use crate::model::read_text;
+use crate::paint::bits;
 use connection::{Event, Source};
 use seen::Seen;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Serial port of the device, or tcp:HOST:PORT. If it is unplugged, the command waits for its return.
+    #[arg(required_unless_present = "qemu", conflicts_with = "qemu")]
+    pub port: Option<String>,
+    /// Emulate this board instead of a port (`cargo xtask firmware boards` lists them) and send it --input. In the
+    /// source folder only.
+    #[arg(long, value_name = "BOARD", requires = "input")]
+    pub qemu: Option<String>,
+    /// A text to send to the device as it can take it; `-` is standard input. A newline is added if the last line has
+    /// none. A device that starts anew gets it again from the byte on that it asks for: the first, or the one after its
+    /// last snapshot. The command ends when all is scored.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The emulated board's model, a folder in `models`.
+    #[arg(long, value_name = "NAME", default_value = "sensor-pico", requires = "qemu")]
+    pub model: String,
+    /// Bits per second of a serial port.
+    #[arg(long, default_value_t = 115_200)]
+    pub baud: u32,
+    /// End after so many lines.
+    #[arg(long, value_name = "N")]
+    pub lines: Option<u64>,
+    /// Print one JSON object per event instead of the live view.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// How long the loops wait for something to happen.
 const TICK: Duration = Duration::from_millis(50);
@@ -27,7 +56,7 @@ const TICK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// [`CliError::Io`] names the port or the board.
-pub fn run(args: &cli::Monitor) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let mut text = match &args.input {
         Some(file) => Some(read_text(file)?),
         None => None,
@@ -61,7 +90,7 @@ pub fn run(args: &cli::Monitor) -> Result<(), CliError> {
 }
 
 /// Lines on standard output: JSON, or text with the news of the connection on standard error.
-fn print(events: &Receiver<Event>, name: &str, args: &cli::Monitor, stop: &AtomicBool) -> Result<(), CliError> {
+fn print(events: &Receiver<Event>, name: &str, args: &Args, stop: &AtomicBool) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     let mut seen = Seen::new(name);
     while !stop.load(Ordering::SeqCst) && !seen.enough(args.lines) {

@@ -2,137 +2,54 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use mambabyte_core::lines::{MAX_LINE, SAVED};
-use mambabyte_core::{Backend, Blob, LineScore, LineScorer, Logits, State, StateError, Threshold, Want, surprise};
-use mambabyte_host::cpu::Stream;
+use mambabyte_core::lines::MAX_LINE;
+use mambabyte_core::{LineScore, Threshold};
+use mambabyte_host::engine::{AnyEngine, Engine, EngineError, Precision};
+use mambabyte_host::stream::Reader;
 use serde_json::json;
 
-use crate::cli;
+use crate::computing::{Computing, Running};
 use crate::error::CliError;
-use crate::model::{BlobFile, cpu};
+use crate::model::AnyModel;
 use crate::output::write_whole;
+use crate::paint::{bits, painted};
 
-/// A model that reads a stream: the state has read all bytes but the last, which is pending.
-pub struct Reader<'b> {
-    stream: Stream<'b>,
-    /// The state before the block that is being read.
-    before: State<Vec<i16>>,
-    scorer: LineScorer,
-    pending: u8,
-}
-
-/// Bytes behind the snapshot in a saved stream: the pending byte, the line scorer, CRC-32 of both.
-const TRAILER: usize = 1 + SAVED + 4;
-
-impl<'b> Reader<'b> {
-    /// At the zero state; a 0x00 byte is pending, as in training windows.
-    pub fn new(blob: Blob<'b>, threshold: Threshold) -> Self {
-        Self::on(Stream::of(blob, Backend::detect()), threshold)
-    }
-
-    /// [`Reader::new`] on a stream at the zero state.
-    pub fn on(stream: Stream<'b>, threshold: Threshold) -> Self {
-        let before = State::new(stream.blob(), vec![0; stream.blob().dims().state_len()]);
-        // The memory has just been sized by the function that `State::new` checks.
-        let before = before.unwrap_or_else(|_| unreachable!());
-        Self { stream, before, scorer: LineScorer::new(threshold, 0), pending: 0 }
-    }
-
-    /// Reads a byte: its surprise in Q16 bits, and the score of the line that it ends.
-    pub fn read(&mut self, byte: u8) -> (u32, Option<LineScore>) {
-        let bits = surprise(self.stream.step(self.pending), byte);
-        self.pending = byte;
-        (bits, self.scorer.push(byte, bits))
-    }
-
-    /// Reads `bytes` as blocks, which is faster than one by one; `see(byte, surprise, score)` hears of each. If it fails,
-    /// the bytes after that one have not been read.
-    ///
-    /// # Errors
-    /// What `see` returns.
-    pub fn read_all<E>(
-        &mut self,
-        bytes: &[u8],
-        mut see: impl FnMut(u8, u32, Option<LineScore>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let Some((_, head)) = bytes.split_last() else { return Ok(()) };
-        let input: Vec<u8> = std::iter::once(self.pending).chain(head.iter().copied()).collect();
-        // Both states are of one model.
-        let _ = self.before.clone_from(self.stream.state());
-        let mut costs = Vec::with_capacity(bytes.len());
-        let map = |first: usize, logits: &[Logits]| -> Vec<u32> {
-            let next = bytes.get(first..).unwrap_or(&[]);
-            logits.iter().zip(next).map(|(logits, &next)| surprise(logits, next)).collect()
-        };
-        self.stream.prefill(&input, Want::All, map, |part| costs.extend(part));
-        for (index, (&byte, &bits)) in bytes.iter().zip(&costs).enumerate() {
-            self.pending = byte;
-            let score = self.scorer.push(byte, bits);
-            if let Err(error) = see(byte, bits, score) {
-                // Back to before the block, then as far as was seen.
-                let _ = self.stream.state_mut().clone_from(&self.before);
-                let seen = input.get(..=index).unwrap_or(&[]);
-                self.stream.prefill(seen, Want::Nothing, |_, _| (), |()| ());
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the line that is open at the end of the stream.
-    pub fn finish(&mut self) -> Option<LineScore> {
-        self.scorer.finish()
-    }
-
-    /// State, pending byte and line history.
-    ///
-    /// # Errors
-    /// None in practice: the buffer is sized by the same function.
-    pub fn save(&mut self) -> Result<Vec<u8>, StateError> {
-        let mut out = vec![0; self.stream.blob().dims().snapshot_bytes()];
-        self.stream.state().snapshot(&mut out)?;
-        let mut scorer = [0; SAVED];
-        self.scorer.save(&mut scorer);
-        let mut trailer = vec![self.pending];
-        trailer.extend_from_slice(&scorer);
-        trailer.extend_from_slice(&crc32fast::hash(&trailer).to_le_bytes());
-        out.extend(trailer);
-        Ok(out)
-    }
-
-    /// Continues where [`Reader::save`] stopped.
-    ///
-    /// # Errors
-    /// [`StateError`] for anything but a whole, undamaged save of the same model; nothing has changed then.
-    pub fn load(&mut self, saved: &[u8], threshold: Threshold) -> Result<(), StateError> {
-        let snapshot = self.stream.blob().dims().snapshot_bytes();
-        // A wrong magic or model is a better answer than a wrong length, so the snapshot part is judged first.
-        let head = saved.get(..snapshot).unwrap_or(saved);
-        let mut state = State::new(self.stream.blob(), vec![0; self.stream.blob().dims().state_len()])?;
-        state.restore(head)?;
-        let length = StateError::Length { expected: snapshot + TRAILER, found: saved.len() };
-        let Some(trailer) = saved.get(snapshot..).filter(|t| t.len() == TRAILER) else { return Err(length) };
-        let (body, crc) = trailer.split_at(TRAILER - 4);
-        let stored = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
-        let computed = crc32fast::hash(body);
-        if stored != computed {
-            return Err(StateError::Checksum { stored, computed });
-        }
-        let (Some((&pending, scorer)), true) = (body.split_first(), body.len() == 1 + SAVED) else {
-            return Err(length);
-        };
-        let Ok(scorer) = scorer.try_into() else { return Err(length) };
-        self.stream.state_mut().clone_from(&state)?;
-        self.pending = pending;
-        self.scorer = LineScorer::load(threshold, scorer);
-        Ok(())
-    }
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Blob or checkpoint.
+    pub model: PathBuf,
+    /// The stream; `-` or nothing is standard input.
+    pub file: Option<PathBuf>,
+    /// Paint every byte by its surprise.
+    #[arg(long)]
+    pub color: bool,
+    /// Flag lines above this many bits per byte. `auto` learns it from the last 64 lines, for
+    /// the mean and for the worst 8 bytes: 15th 16-quantile and half of its distance from the median; after 16
+    /// lines.
+    #[arg(long, default_value = "auto", value_name = "BITS|auto")]
+    pub threshold: String,
+    /// Write the model's state here at the end (also at Ctrl-C).
+    #[arg(long, value_name = "FILE")]
+    pub save_state: Option<PathBuf>,
+    /// Continue from a saved state, bit for bit as if never stopped.
+    #[arg(long, value_name = "FILE")]
+    pub load_state: Option<PathBuf>,
+    /// Print one JSON object per line of the stream instead of the stream itself.
+    #[arg(long, conflicts_with = "color")]
+    pub json: bool,
+    /// Where to compute, and in what. Only a blob in its integers has states to save.
+    #[command(flatten)]
+    pub computing: Computing,
+    /// What to run on.
+    #[command(flatten)]
+    pub running: Running,
 }
 
 /// `--threshold`.
@@ -167,25 +84,6 @@ fn chunks(mut source: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>
     receive
 }
 
-/// The 256-colour background of a surprise in Q16 bits: none below 1 bit, then blue to red.
-pub const fn color(bits: u32) -> Option<u8> {
-    match bits >> 16 {
-        0 => None,
-        1 => Some(17),
-        2 => Some(18),
-        3 => Some(54),
-        4 | 5 => Some(90),
-        6 | 7 => Some(125),
-        8..=10 => Some(160),
-        _ => Some(196),
-    }
-}
-
-/// Q16 bits as a number.
-pub fn bits(q16: u32) -> f64 {
-    f64::from(q16) / 65_536.0
-}
-
 /// Bytes that each thread reads before Ctrl-C is looked for.
 const PIECE: usize = 64;
 
@@ -197,27 +95,6 @@ enum Show {
     Color(Box<heapless::Vec<(u8, u32), { MAX_LINE as usize }>>),
     /// A JSON object per line on standard output.
     Json,
-}
-
-/// A line, painted: score, flag, bytes with their surprise as background; control bytes as `.`.
-pub fn painted(score: &LineScore, line: &[(u8, u32)]) -> String {
-    use std::fmt::Write as _;
-    let flag = if score.flagged { "\x1b[1;31m!\x1b[0m" } else { " " };
-    let mut out = format!("{:6.3} {flag} ", bits(score.mean()));
-    let mut current = None;
-    for &(byte, surprise) in line.iter().filter(|(b, _)| !matches!(b, b'\n' | b'\r')) {
-        let want = color(surprise);
-        if want != current {
-            match want {
-                Some(c) => _ = write!(out, "\x1b[38;5;231;48;5;{c}m"),
-                None => out.push_str("\x1b[0m"),
-            }
-            current = want;
-        }
-        out.push(if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '.' });
-    }
-    out.push_str("\x1b[0m\n");
-    out
 }
 
 impl Show {
@@ -257,14 +134,20 @@ impl Show {
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run(args: &cli::Stream) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let threshold = threshold(&args.threshold)?;
-    let cpu = cpu(&args.running)?;
-    let file = BlobFile::open(&args.model)?;
-    let mut reader = Reader::on(Stream::new(file.weights(cpu.backend), cpu), threshold);
+    let cpu = args.running.cpu()?;
+    let model = AnyModel::open(&args.model)?;
+    let engine = args.computing.engine(&model, cpu)?;
+    let precision = engine.precision();
+    if precision != Precision::Exact && (args.save_state.is_some() || args.load_state.is_some()) {
+        // Better now than at the end of the stream.
+        return Err(EngineError::NotIntegers { precision }.into());
+    }
+    let mut reader = Reader::new(&engine, threshold)?;
     if let Some(path) = &args.load_state {
         let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
-        reader.load(&saved, threshold).map_err(|source| CliError::State { path: path.clone(), source })?;
+        reader.load(&saved, threshold).map_err(|error| of_state(path, error))?;
     }
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -286,19 +169,27 @@ pub fn run(args: &cli::Stream) -> Result<(), CliError> {
     };
     let outcome = pass(&mut reader, &input, &stop, &mut show, args, PIECE * cpu.threads);
     if let Some(path) = &args.save_state {
-        let saved = reader.save().map_err(|source| CliError::State { path: path.clone(), source })?;
+        let saved = reader.save().map_err(|error| of_state(path, error))?;
         write_whole(path, &saved)?;
     }
     outcome
 }
 
+/// Names the file of a saved state.
+fn of_state(path: &Path, error: EngineError) -> CliError {
+    match error {
+        EngineError::State(source) => CliError::State { path: path.to_owned(), source },
+        other => other.into(),
+    }
+}
+
 /// The loop: until the input ends, the output closes or Ctrl-C comes.
 fn pass(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, AnyEngine<'_>>,
     input: &Receiver<io::Result<Vec<u8>>>,
     stop: &AtomicBool,
     show: &mut Show,
-    args: &cli::Stream,
+    args: &Args,
     piece: usize,
 ) -> Result<(), CliError> {
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -316,22 +207,20 @@ fn pass(
                 break;
             }
             // A byte counts as read when it is passed on: a closed output loses none from the state.
-            reader
-                .read_all(piece, |byte, bits, score| {
-                    match show {
-                        Show::Plain => out.write_all(&[byte])?,
-                        Show::Color(line) => _ = line.push((byte, bits)),
-                        Show::Json => {}
+            reader.read_all(piece, |byte, bits, score| {
+                match show {
+                    Show::Plain => out.write_all(&[byte]).map_err(CliError::stdout)?,
+                    Show::Color(line) => _ = line.push((byte, bits)),
+                    Show::Json => {}
+                }
+                match score {
+                    Some(score) => {
+                        number += 1;
+                        show.line(&score, number, &mut out).map_err(CliError::stdout)
                     }
-                    match score {
-                        Some(score) => {
-                            number += 1;
-                            show.line(&score, number, &mut out)
-                        }
-                        None => Ok(()),
-                    }
-                })
-                .map_err(CliError::stdout)?;
+                    None => Ok(()),
+                }
+            })?;
         }
         out.flush().map_err(CliError::stdout)?;
     }

@@ -1,7 +1,9 @@
 //! What chips do not have: long rows, many rows, many positions.
 
-use super::{BASES, Mismatch, Values};
-use crate::simd::{BlockBc, Kernels, Scalar};
+use super::cases::{BASES, Mismatch, Values, one};
+use crate::simd::{AddToI32, Kernels, LogDelta, Output, Scalar, Selected, ToI16, ToI32};
+use crate::span::{Activations, Many, PANEL_LEN};
+use crate::weights::WeightsView;
 
 /// Rows of a matrix under, at and over the 16 and 64 that are finished together.
 const ROWS: [usize; 8] = [1, 4, 15, 16, 17, 35, 64, 70];
@@ -9,6 +11,13 @@ const ROWS: [usize; 8] = [1, 4, 15, 16, 17, 35, 64, 70];
 const COLUMNS: [usize; 12] = [63, 64, 65, 127, 511, 512, 513, 1030, 2047, 2048, 2049, 4100];
 const MOST_ROWS: usize = 70;
 const MOST_COLUMNS: usize = 4100;
+
+/// A matrix times the activations of many positions, in memory for a panel that is not aligned.
+fn many<K: Kernels, O: Output>(k: K, w: WeightsView<'_>, x: &[i16], columns: usize, out: O, y: &mut [O::T]) {
+    let mut panel = [0; PANEL_LEN + 31];
+    let panel = panel.get_mut(15..).unwrap_or(&mut []);
+    k.project(w, Activations::new(x, columns), out, &mut Many { panel }, y);
+}
 
 /// Matrices larger than those of chips.
 #[inline(never)]
@@ -35,14 +44,15 @@ pub(super) fn matvec<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                 let (mut want16, mut have16) = ([1i16; MOST_ROWS], [1i16; MOST_ROWS]);
                 let (mut want32, mut have32) = ([1i32; MOST_ROWS], [1i32; MOST_ROWS]);
                 let (mut want_add, mut have_add) = (start, start);
-                Scalar.matvec_i16(w, code, base, x, &mut want16);
-                Scalar.matvec_i32(w, code, base, x, &mut want32);
-                Scalar.matvec_add(w, code, base, x, &mut want_add);
+                let w = WeightsView::of_rows(w, code, base, columns);
+                one(Scalar, w, x, ToI16, &mut want16);
+                one(Scalar, w, x, ToI32, &mut want32);
+                one(Scalar, w, x, AddToI32(&[]), &mut want_add);
                 let plain = *x.first_chunk::<63>().unwrap_or(&[0; 63]);
                 k.pack(x);
-                k.matvec_i16(w, code, base, x, &mut have16);
-                k.matvec_i32(w, code, base, x, &mut have32);
-                k.matvec_add(w, code, base, x, &mut have_add);
+                one(k, w, x, ToI16, &mut have16);
+                one(k, w, x, ToI32, &mut have32);
+                one(k, w, x, AddToI32(&[]), &mut have_add);
                 k.unpack(x);
                 let unpacked = x.first_chunk() == Some(&plain);
                 if want16 != have16 || want32 != have32 || want_add != have_add || !unpacked {
@@ -91,13 +101,14 @@ pub(super) fn matmul<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                 let (Some(want_add), Some(have_add)) = (want_add.get_mut(..n), have_add.get_mut(..n)) else { continue };
                 let (Some(want32), Some(have32)) = (want32.get_mut(..n), have32.get_mut(..n)) else { continue };
                 let (Some(want16), Some(have16)) = (want16.get_mut(..n), have16.get_mut(..n)) else { continue };
-                Scalar.matmul_i16(w, code, base, x, columns, want16);
-                Scalar.matmul_i32(w, code, base, x, columns, want32);
-                Scalar.matmul_add(w, code, base, down, x, columns, want_add);
+                let w = WeightsView::of_rows(w, code, base, columns);
+                many(Scalar, w, x, columns, ToI16, want16);
+                many(Scalar, w, x, columns, ToI32, want32);
+                many(Scalar, w, x, columns, AddToI32(down), want_add);
                 x.chunks_exact_mut(columns).for_each(|x| k.pack(x));
-                k.matmul_i16(w, code, base, x, columns, have16);
-                k.matmul_i32(w, code, base, x, columns, have32);
-                k.matmul_add(w, code, base, down, x, columns, have_add);
+                many(k, w, x, columns, ToI16, have16);
+                many(k, w, x, columns, ToI32, have32);
+                many(k, w, x, columns, AddToI32(down), have_add);
                 if want16 != have16 || want32 != have32 || want_add != have_add {
                     return Err(Mismatch { backend: K::NAME, kernel: "matmul", rows: positions, columns, case });
                 }
@@ -142,25 +153,27 @@ pub(super) fn tiles<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                 let (mut want_add, mut have_add) = (start.clone(), start);
                 let (mut want, mut have) = (std::vec![1i16; positions * rows], std::vec![1i16; positions * rows]);
                 let (mut want_l, mut have_l) = (want.clone(), want.clone());
-                Scalar.matmul_i16(&w, &code, base, &x, columns, &mut want);
-                Scalar.matmul_add(&w, &code, base, &down, &x, columns, &mut want_add);
-                Scalar.matmul_log_delta(&w, &code, base, &x, columns, columns, &bias, &mut want_l);
-                k.tiled_matmul_log_delta(&tiled, &code, base, &x, columns, columns, &bias, &mut have_l);
+                let rows = WeightsView::of_rows(&w, &code, base, columns);
+                let tiles = WeightsView::of_rows(&tiled, &code, base, columns).in_tiles_if(true);
+                many(Scalar, rows, &x, columns, ToI16, &mut want);
+                many(Scalar, rows, &x, columns, AddToI32(&down), &mut want_add);
+                many(Scalar, rows, &x, columns, LogDelta(&bias), &mut want_l);
+                many(k, tiles, &x, columns, LogDelta(&bias), &mut have_l);
                 x.chunks_exact_mut(columns).for_each(|x| k.pack(x));
-                k.tiled_matmul_i16(&tiled, &code, base, &x, columns, &mut have);
-                k.tiled_matmul_add(&tiled, &code, base, &down, &x, columns, &mut have_add);
+                many(k, tiles, &x, columns, ToI16, &mut have);
+                many(k, tiles, &x, columns, AddToI32(&down), &mut have_add);
                 let mut same = want == have && want_add == have_add && want_l == have_l;
-                if let (1, Some(&down)) = (positions, down.first()) {
+                if positions == 1 {
                     have_add.fill(5);
                     want_add.fill(5);
-                    k.tiled_i16(&tiled, &code, base, &x, &mut have);
-                    k.tiled_add(&tiled, &code, base.wrapping_sub(down), &x, &mut have_add);
+                    one(k, tiles, &x, ToI16, &mut have);
+                    one(k, tiles, &x, AddToI32(&down), &mut have_add);
                     k.unpack(&mut x);
-                    Scalar.matvec_add(&w, &code, base.wrapping_sub(down), &x, &mut want_add);
+                    one(Scalar, rows, &x, AddToI32(&down), &mut want_add);
                     same &= want == have && want_add == have_add;
                 }
                 if !same {
-                    return Err(Mismatch { backend: K::NAME, kernel: "tiles", rows, columns, case });
+                    return Err(Mismatch { backend: K::NAME, kernel: "tiles", rows: code.len(), columns, case });
                 }
                 case += 1;
             }
@@ -196,7 +209,7 @@ pub(super) fn scans<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                     (h, [7i32; POSITIONS * 100], [7i32; POSITIONS * 100], [0; 100]);
                 let all = positions * n;
                 let Some(x_proj) = x_proj.get(..positions * stride) else { continue };
-                let bc = BlockBc { x_proj, stride, d_state: states };
+                let bc = Selected { rows: x_proj, dt_rank: stride - 2 * states, d_state: states };
                 let (Some(a_log), Some(dx), Some(l)) = (a_log.get(..n * states), dx.get(..all), l.get_mut(..all))
                 else {
                     continue;
@@ -206,13 +219,13 @@ pub(super) fn scans<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                     continue;
                 };
                 if let (Some(h), Some(h2)) = (h.get_mut(..n * states), h2.get_mut(..n * states)) {
-                    Scalar.scan_free_block(h, a_log, a_base, bc, l, dx, y);
-                    k.scan_free_block(h2, a_log, a_base, bc, l, dx, y2);
+                    Scalar.scan_free::<Many<'_>>(h, a_log, a_base, bc, l, dx, y);
+                    k.scan_free::<Many<'_>>(h2, a_log, a_base, bc, l, dx, y2);
                 }
                 if h != h2 || y != y2 {
                     return Err(Mismatch {
                         backend: K::NAME,
-                        kernel: "scan_free_block",
+                        kernel: "scan_free, many positions",
                         rows: n,
                         columns: states,
                         case,
@@ -220,13 +233,13 @@ pub(super) fn scans<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                 }
                 l.iter_mut().for_each(|r| *r &= 32767);
                 if let (Some(h), Some(h2)) = (h.get_mut(..n * states), h2.get_mut(..n * states)) {
-                    Scalar.scan_tied_block(h, bc, l, powers, dx, y);
-                    k.scan_tied_block(h2, bc, l, powers, dx, y2);
+                    Scalar.scan_tied::<Many<'_>>(h, bc, l, powers, dx, y);
+                    k.scan_tied::<Many<'_>>(h2, bc, l, powers, dx, y2);
                 }
                 if h != h2 || y != y2 {
                     return Err(Mismatch {
                         backend: K::NAME,
-                        kernel: "scan_tied_block",
+                        kernel: "scan_tied, many positions",
                         rows: n,
                         columns: states,
                         case,
@@ -258,8 +271,9 @@ pub(super) fn log_delta<K: Kernels>(k: K) -> Result<usize, Mismatch> {
                 let (Some(w), Some(dt)) = (w.get(..rank * n), dt.get(..rank)) else { continue };
                 let (Some(code), Some(bias)) = (code.get(..n), bias.get(..n)) else { continue };
                 if let (Some(l), Some(l2)) = (l.get_mut(..n), l2.get_mut(..n)) {
-                    Scalar.log_delta(w, code, base, dt, bias, l);
-                    k.log_delta(w, code, base, dt, bias, l2);
+                    let w = WeightsView::of_rows(w, code, base, rank);
+                    one(Scalar, w, dt, LogDelta(bias), l);
+                    one(k, w, dt, LogDelta(bias), l2);
                 }
                 if l != l2 {
                     return Err(Mismatch { backend: K::NAME, kernel: "log_delta", rows: n, columns: rank, case });

@@ -6,7 +6,7 @@ use core::arch::{asm, naked_asm};
 use crate::linear;
 use crate::simd::narrow::MULTIPLIER;
 use crate::simd::rare;
-use crate::tables::{EXP2, LOG2_SOFTPLUS};
+use crate::tables::{DECAYS, EXP2, LOG2_SOFTPLUS};
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
@@ -274,7 +274,7 @@ pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
             l = inout(reg) ends.start => _,
             end = in(reg) ends.end,
             a_log = inout(reg) a_log.as_ptr() => _,
-            table = in(reg) super::DECAYS.as_ptr(),
+            table = in(reg) DECAYS.as_ptr(),
             base = in(reg) base,
             above = const ABOVE,
             t = out(reg) _,

@@ -4,6 +4,7 @@
 use core::arch::{asm, naked_asm};
 
 use super::conv::silu;
+use crate::cannot::never;
 use crate::simd::narrow::{self, MULTIPLIER};
 use crate::simd::{Gate, rare};
 
@@ -82,7 +83,7 @@ unsafe extern "C" fn gate_loop(_pass: &mut Pass) {
 /// [`gate`](crate::simd::Kernels::gate).
 pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
     let n = x.len();
-    let Some(y) = y.get_mut(..n) else { return 0 };
+    let Some(y) = y.get_mut(..n) else { return never("as many sums as channels", 0) };
     let whole = z.len() == n && p.d_skip.len() == n && p.state_code.len() == n && n % 2 == 0;
     let fits = whole && p.y_shift <= 16 && p.gate_shift <= 16 && p.d_shift <= 31;
     silu(z, p.z_frac);

@@ -15,28 +15,14 @@ use core::arch::naked_asm;
 use crate::fixed::mul_q15;
 use crate::selective_scan::update;
 use crate::simd::rare;
-use crate::tables::DECAY;
+use crate::tables::longer_decays;
 
 /// States that one pass takes.
 const STATES: usize = 8;
 
-/// [`DECAY`], and zeros behind it.
-const fn longer<const N: usize>() -> [i16; N] {
-    let mut table = [0; N];
-    let mut i = 0;
-    while i < DECAY.len() {
-        table[i] = DECAY[i];
-        i += 1;
-    }
-    table
-}
-
-/// For first decays: a zero behind the last one.
-pub(crate) static DECAYS: [i16; DECAY.len() + 1] = longer();
-
 /// For free decays: channels have indices of `0..=2047`, and a byte adds up to `4 * 255`. A program has this table or
 /// the other one, if the compiler knows the model.
-static FREE_DECAYS: [i16; 2048 + 4 * 255] = longer();
+static FREE_DECAYS: [i16; 2048 + 4 * 255] = longer_decays();
 
 /// What is added to a logarithm of delta so that an eighth of the sum is its index: `l + a_base + 15 * 1024 + 4`, as in
 /// [`decay`](crate::nonlinear::decay).

@@ -10,6 +10,7 @@
 use core::arch::{asm, naked_asm};
 
 use super::finish::{Kind, Rows, far_add, far_i16, far_i32, near_add, near_i16, near_i32, up_add, up_i32};
+use crate::cannot::never;
 use crate::linear::{self, BLOCK};
 use crate::simd::narrow::{self, MULTIPLIER, Requantizer};
 use crate::simd::rare;
@@ -293,7 +294,7 @@ pub(super) fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i1
 fn rows_i16(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
     let kind = Kind { up: None, checks: false, near: near_i16, far: far_i16 };
     let done = blocks(sums, kind, w, code, base, x, y.as_mut_ptr().cast(), (y.len(), 2));
-    let Some((w, code, y)) = after(done, w, code, x, y) else { return };
+    let Some((w, code, y)) = after(done, w, code, x, y) else { return never("the rows that are left", ()) };
     singly(w, code, base, x, y.iter_mut(), |y, q| *y = narrow::saturate(q));
 }
 
@@ -307,7 +308,7 @@ pub(super) fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i3
 fn rows_i32(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
     let kind = Kind { up: Some(up_i32), checks: false, near: near_i32, far: far_i32 };
     let done = blocks(sums, kind, w, code, base, x, y.as_mut_ptr().cast(), (y.len(), 4));
-    let Some((w, code, y)) = after(done, w, code, x, y) else { return };
+    let Some((w, code, y)) = after(done, w, code, x, y) else { return never("the rows that are left", ()) };
     singly(w, code, base, x, y.iter_mut(), |y, q| *y = q);
 }
 
@@ -324,7 +325,9 @@ fn rows_add(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &
     while !y.is_empty() {
         let done = blocks(sums, kind, w, code, base, x, y.as_mut_ptr().cast(), (y.len(), 4));
         // Four rows one of which has no room for the shift up, or the rest.
-        let Some((w_left, code_left, y_left)) = after(done, w, code, x, y) else { return };
+        let Some((w_left, code_left, y_left)) = after(done, w, code, x, y) else {
+            return never("the rows that are left", ());
+        };
         let done = singly(w_left, code_left, base, x, y_left.iter_mut().take(4), |y, q| *y = y.saturating_add(q));
         let Some(left) = after(done.max(1), w_left, code_left, x, y_left) else { return };
         (w, code, y) = left;

@@ -5,7 +5,7 @@ use core::arch::naked_asm;
 
 use crate::simd::Kernels;
 use crate::simd::narrow::{self, EXP2_Q10, MULTIPLIER, with_scale};
-use crate::simd::plain32::Plain32;
+use crate::simd::plain32::{self, Plain32};
 use crate::tables::LOG2_SOFTPLUS;
 
 /// What the loop reads and keeps, in the order of its loads.
@@ -93,7 +93,7 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
     let (n, rank) = (l.len(), dt.len());
     let whole = code.len() == n && bias.len() == n && w.len() == n * rank;
     if base < 17 || !whole || n == 0 || n % 4 != 0 || rank == 0 || rank > 512 {
-        return Plain32.log_delta(w, code, base, dt, bias, l);
+        return plain32::log_delta(w, code, base, dt, bias, l);
     }
     let mut from = 0;
     while from < n {

@@ -7,6 +7,7 @@
 use core::arch::naked_asm;
 
 use crate::nonlinear::decay;
+use crate::selective_scan;
 use crate::simd::decays::{DECAYS, index_base};
 use crate::simd::{Kernels, Scalar};
 
@@ -256,7 +257,7 @@ pub(super) fn scan_free(
     let (n, states) = (y.len(), b.len());
     let whole = log_delta.len() == n && dx.len() == n && h.len() == n * states && a_log.len() == h.len();
     let (Some(base), true) = (base(a_base), whole && c.len() == states && fits(n, states)) else {
-        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        return selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
     };
     let mut pass = Pass {
         h: h.as_mut_ptr(),
@@ -281,7 +282,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
     let (n, states) = (y.len(), b.len());
     let whole = r.len() == n && dx.len() == n && h.len() == n * states;
     if !whole || c.len() != states || !fits(n, states) {
-        return Scalar.scan_tied(h, b, c, r, a, dx, y);
+        return selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
     let mut pass = Pass {
         h: h.as_mut_ptr(),

@@ -3,8 +3,8 @@
 
 use core::arch::naked_asm;
 
+use crate::selective_scan;
 use crate::simd::decays::{DECAYS, index_base};
-use crate::simd::{Kernels, Scalar};
 
 /// What the loop over channels reads, in the order of its loads.
 #[repr(C)]
@@ -146,7 +146,7 @@ pub(super) fn scan_free(
     let (n, states) = (y.len(), b.len());
     let whole = log_delta.len() == n && dx.len() == n && h.len() == n * states && a_log.len() == h.len();
     if !whole || c.len() != states || n == 0 || states == 0 || states % 4 != 0 {
-        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        return selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
     let ends = y.as_mut_ptr_range();
     let pass = Pass {
@@ -173,7 +173,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
     let (n, states) = (y.len(), b.len());
     let whole = r.len() == n && dx.len() == n && h.len() == n * states;
     if !whole || c.len() != states || n == 0 || states == 0 || states % 4 != 0 {
-        return Scalar.scan_tied(h, b, c, r, a, dx, y);
+        return selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
     let ends = y.as_mut_ptr_range();
     let pass = Pass {

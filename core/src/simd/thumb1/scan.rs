@@ -3,8 +3,8 @@
 
 use core::arch::naked_asm;
 
+use crate::selective_scan;
 use crate::simd::decays::{DECAYS, index_base};
-use crate::simd::{Kernels, Scalar};
 
 /// B and C of one state.
 #[repr(C)]
@@ -160,7 +160,7 @@ pub(super) fn scan_free(
     let (all, states) = selected(b, c);
     let rows = log_delta.len() == n && dx.len() == n && h.len() == n * b.len() && a_log.len() == h.len();
     if !rows || b.len() != c.len() || states != b.len() || states == 0 || states % 4 != 0 || n == 0 {
-        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        return selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
     let base = index_base(a_base);
     for (y, &l) in y.iter_mut().zip(log_delta) {
@@ -183,7 +183,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
     let (all, states) = selected(b, c);
     let rows = r.len() == n && dx.len() == n && h.len() == n * b.len();
     if !rows || b.len() != c.len() || states != b.len() || states == 0 || states % 4 != 0 || n == 0 {
-        return Scalar.scan_tied(h, b, c, r, a, dx, y);
+        return selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
     y.iter_mut().zip(r).for_each(|(y, &r)| *y = r as i32);
     let (ends, selected) = (y.as_mut_ptr_range(), all.as_ptr());

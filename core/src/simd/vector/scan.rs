@@ -1,10 +1,13 @@
 //! The selective scan in vectors, at one position and at a block of them.
 
-use super::index_base;
+use super::tables::index_base;
+use crate::cannot::never;
 use crate::fixed::mul_q15;
 use crate::nonlinear;
+use crate::selective_scan;
+use crate::simd::Selected;
 use crate::simd::isa::Isa;
-use crate::simd::{BlockBc, Kernels, Scalar};
+use crate::span::{Many, Span};
 
 /// How many channels ahead the scan's rows are fetched.
 const FETCHED_CHANNELS: usize = 4 * 32;
@@ -64,7 +67,9 @@ fn free_32<I: Isa>(
     dx: &[i16; 32],
     y: &mut [i32; 32],
 ) {
-    let Some([first, last]) = log_delta.as_chunks::<16>().0.first_chunk() else { return };
+    let Some([first, last]) = log_delta.as_chunks::<16>().0.first_chunk() else {
+        return never("32 channels in each row that was measured", ());
+    };
     let first = isa.shr(isa.add(isa.load_i16(first), isa.splat(base)), 3);
     let last = isa.shr(isa.add(isa.load_i16(last), isa.splat(base)), 3);
     let (rates, dx) = (isa.rates(isa.narrow(first, last)), isa.load_h(dx));
@@ -72,17 +77,21 @@ fn free_32<I: Isa>(
     for (b, c) in pairs(b, c) {
         fetch_rows(isa, h, at, n);
         fetch_rows(isa, a_log, at, n);
-        let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else { return };
+        let (Some(first), Some(second)) = (at_row(a_log, at), at_row(a_log, at + n)) else {
+            return never("32 channels in each row that was measured", ());
+        };
         let (a0, a1) = (isa.decays_h(rates, isa.factors(first)), isa.decays_h(rates, isa.factors(second)));
-        let Some(row) = at_row_mut(h, at) else { return };
+        let Some(row) = at_row_mut(h, at) else { return never("32 channels in each row that was measured", ()) };
         let h0 = update(isa, row, a0, dx, b[0]);
-        let Some(row) = at_row_mut(h, at + n) else { return };
+        let Some(row) = at_row_mut(h, at + n) else { return never("32 channels in each row that was measured", ()) };
         let h1 = update(isa, row, a1, dx, b[1]);
         sums = isa.add_products(sums, h0, h1, *c);
         at += 2 * n;
     }
     if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
-        let (Some(code), Some(row)) = (at_row(a_log, at), at_row_mut(h, at)) else { return };
+        let (Some(code), Some(row)) = (at_row(a_log, at), at_row_mut(h, at)) else {
+            return never("32 channels in each row that was measured", ());
+        };
         let h0 = update(isa, row, isa.decays_h(rates, isa.factors(code)), dx, b);
         sums = isa.add_products(sums, h0, h0, [c, 0]);
     }
@@ -107,26 +116,65 @@ fn tied_32<I: Isa>(
     let mut sums = isa.no_sums();
     for (b, c) in pairs(b, c) {
         fetch_rows(isa, h, at, n);
-        let Some(row) = at_row_mut(h, at) else { return };
+        let Some(row) = at_row_mut(h, at) else { return never("32 channels in each row that was measured", ()) };
         let h0 = update(isa, row, a, dx, b[0]);
         a = isa.mul_q15(a, r);
-        let Some(row) = at_row_mut(h, at + n) else { return };
+        let Some(row) = at_row_mut(h, at + n) else { return never("32 channels in each row that was measured", ()) };
         let h1 = update(isa, row, a, dx, b[1]);
         a = isa.mul_q15(a, r);
         sums = isa.add_products(sums, h0, h1, *c);
         at += 2 * n;
     }
     if let (1, Some(&b), Some(&c)) = (b.len() % 2, b.last(), c.last()) {
-        let Some(row) = at_row_mut(h, at) else { return };
+        let Some(row) = at_row_mut(h, at) else { return never("32 channels in each row that was measured", ()) };
         let h0 = update(isa, row, a, dx, b);
         sums = isa.add_products(sums, h0, h0, [c, 0]);
     }
     isa.store_sums(sums, y);
 }
 
-/// [`Kernels::scan_free`].
+/// [`Kernels::scan_free`](crate::simd::Kernels::scan_free).
 #[inline(always)]
-pub(crate) fn scan_free<I: Isa>(
+pub(crate) fn scan_free<I: Isa, P: Span>(
+    isa: I,
+    h: &mut [i16],
+    a_log: &[u8],
+    a_base: i16,
+    bc: Selected<'_>,
+    log_delta: &[i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    if P::ONE {
+        let (b, c) = bc.one();
+        one_free(isa, h, a_log, a_base, b, c, log_delta, dx, y);
+    } else {
+        many_free(isa, h, a_log, a_base, bc, log_delta, dx, y);
+    }
+}
+
+/// [`Kernels::scan_tied`](crate::simd::Kernels::scan_tied).
+#[inline(always)]
+pub(crate) fn scan_tied<I: Isa, P: Span>(
+    isa: I,
+    h: &mut [i16],
+    bc: Selected<'_>,
+    r: &[i16],
+    a: &mut [i16],
+    dx: &[i16],
+    y: &mut [i32],
+) {
+    if P::ONE {
+        let (b, c) = bc.one();
+        one_tied(isa, h, b, c, r, a, dx, y);
+    } else {
+        many_tied(isa, h, bc, r, a, dx, y);
+    }
+}
+
+/// Free decays at one position.
+#[inline(always)]
+fn one_free<I: Isa>(
     isa: I,
     h: &mut [i16],
     a_log: &[u8],
@@ -140,7 +188,7 @@ pub(crate) fn scan_free<I: Isa>(
     let n = y.len();
     let whole = h.len() == n * b.len() && a_log.len() == h.len() && c.len() == b.len();
     if !whole || log_delta.len() != n || dx.len() != n {
-        return Scalar.scan_free(h, a_log, a_base, b, c, log_delta, dx, y);
+        return selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
     let base = index_base(a_base);
     let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(log_delta.as_chunks().0);
@@ -157,21 +205,12 @@ pub(crate) fn scan_free<I: Isa>(
     }
 }
 
-/// [`Kernels::scan_tied`].
+/// Tied decays at one position.
 #[inline(always)]
-pub(crate) fn scan_tied<I: Isa>(
-    isa: I,
-    h: &mut [i16],
-    b: &[i16],
-    c: &[i16],
-    r: &[i16],
-    a: &mut [i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
+fn one_tied<I: Isa>(isa: I, h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
     let n = y.len();
     if h.len() != n * b.len() || c.len() != b.len() || r.len() != n || dx.len() != n {
-        return Scalar.scan_tied(h, b, c, r, a, dx, y);
+        return selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
     let blocks = y.as_chunks_mut().0.iter_mut().zip(dx.as_chunks().0).zip(r.as_chunks().0);
     for (d, ((y, dx), r)) in (0..n).step_by(32).zip(blocks) {
@@ -202,7 +241,7 @@ struct Position<I: Isa, A> {
 /// `B` and `C` of a position at states `s` and `s + 1`; the second ones are 0 if there is no such state.
 #[inline(always)]
 fn pair_at(bc: &[i16], d_state: usize, s: usize) -> [[i16; 2]; 2] {
-    let at = |i: usize| bc.get(i).map_or(0, |&b| b);
+    let at = |i: usize| bc.get(i).copied().unwrap_or_else(|| never("B and C of every state", 0));
     if s + 1 < d_state {
         [[at(s), at(s + 1)], [at(d_state + s), at(d_state + s + 1)]]
     } else {
@@ -217,21 +256,23 @@ fn free_block<I: Isa>(
     isa: I,
     h: &mut [i16],
     a_log: &[u8],
-    bc: BlockBc<'_>,
+    bc: Selected<'_>,
     n: usize,
     d: usize,
     positions: &mut [Position<I, I::Rates>],
 ) {
     for s in (0..bc.d_state).step_by(2) {
         let at = s * n + d;
-        let (Some(code), Some(row)) = (at_row(a_log, at), at_row(h, at)) else { return };
+        let (Some(code), Some(row)) = (at_row(a_log, at), at_row(h, at)) else {
+            return never("32 channels in each row that was measured", ());
+        };
         let (f0, mut h0) = (isa.factors(code), isa.load_h(row));
         // A missing partner is a copy of this state whose B and C are 0, and is not stored.
         let (f1, mut h1) = match (at_row(a_log, at + n), at_row(h, at + n)) {
             (Some(code), Some(row)) => (isa.factors(code), isa.load_h(row)),
             _ => (f0, h0),
         };
-        for (p, bc_row) in positions.iter_mut().zip(bc.rows()) {
+        for (p, bc_row) in positions.iter_mut().zip(bc.both()) {
             let [b, c] = pair_at(bc_row, bc.d_state, s);
             h0 = next(isa, h0, isa.decays_h(p.decay, f0), p.dx, b[0]);
             h1 = next(isa, h1, isa.decays_h(p.decay, f1), p.dx, b[1]);
@@ -251,17 +292,17 @@ fn free_block<I: Isa>(
 fn tied_block<I: Isa>(
     isa: I,
     h: &mut [i16],
-    bc: BlockBc<'_>,
+    bc: Selected<'_>,
     n: usize,
     d: usize,
     positions: &mut [Position<I, [I::H; 2]>],
 ) {
     for s in (0..bc.d_state).step_by(2) {
         let at = s * n + d;
-        let Some(row) = at_row(h, at) else { return };
+        let Some(row) = at_row(h, at) else { return never("32 channels in each row that was measured", ()) };
         let mut h0 = isa.load_h(row);
         let mut h1 = at_row(h, at + n).map_or(h0, |row| isa.load_h(row));
-        for (p, bc_row) in positions.iter_mut().zip(bc.rows()) {
+        for (p, bc_row) in positions.iter_mut().zip(bc.both()) {
             let [b, c] = pair_at(bc_row, bc.d_state, s);
             let [a, r] = p.decay;
             h0 = next(isa, h0, a, p.dx, b[0]);
@@ -279,14 +320,14 @@ fn tied_block<I: Isa>(
     }
 }
 
-/// [`Kernels::scan_free_block`]: 32 channels through [`POSITIONS`] at a time.
+/// Free decays, 32 channels through [`POSITIONS`] at a time.
 #[inline(always)]
-pub(crate) fn scan_free_block<I: Isa>(
+fn many_free<I: Isa>(
     isa: I,
     h: &mut [i16],
     a_log: &[u8],
     a_base: i16,
-    bc: BlockBc<'_>,
+    bc: Selected<'_>,
     log_delta: &[i16],
     dx: &[i16],
     y: &mut [i32],
@@ -294,11 +335,9 @@ pub(crate) fn scan_free_block<I: Isa>(
     let n = (a_log.len() / bc.d_state.max(1)).max(1);
     let whole = h.len() == n * bc.d_state && a_log.len() == h.len() && n.is_multiple_of(32);
     if !whole {
-        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
-        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
-            scan_free(isa, h, a_log, a_base, b, c, l, dx, y);
-        }
-        return;
+        return bc.each_position::<Many<'_>>(h.len(), log_delta, dx, y, |b, c, l, dx, y| {
+            one_free(isa, h, a_log, a_base, b, c, l, dx, y);
+        });
     }
     let base = isa.splat(index_base(a_base));
     let some = Position { decay: isa.rates(isa.splat_h(0)), dx: isa.splat_h(0), sums: isa.no_sums() };
@@ -308,42 +347,36 @@ pub(crate) fn scan_free_block<I: Isa>(
         for (((l, dx), y), bc) in inputs.zip(bc.chunks(POSITIONS)) {
             let mut positions = 0;
             for (p, (l, dx)) in all.iter_mut().zip(l.chunks_exact(n).zip(dx.chunks_exact(n))) {
-                let (Some(l), Some(dx)) = (at_row(l, d), at_row(dx, d)) else { return };
-                let Some([first, last]) = l.as_chunks::<16>().0.first_chunk() else { return };
+                let (Some(l), Some(dx)) = (at_row(l, d), at_row(dx, d)) else {
+                    return never("32 channels in each row that was measured", ());
+                };
+                let Some([first, last]) = l.as_chunks::<16>().0.first_chunk() else {
+                    return never("32 channels in each row that was measured", ());
+                };
                 let first = isa.shr(isa.add(isa.load_i16(first), base), 3);
                 let last = isa.shr(isa.add(isa.load_i16(last), base), 3);
                 *p = Position { decay: isa.rates(isa.narrow(first, last)), dx: isa.load_h(dx), ..some };
                 positions += 1;
             }
-            let Some(all) = all.get_mut(..positions) else { return };
+            let Some(all) = all.get_mut(..positions) else {
+                return never("32 channels in each row that was measured", ());
+            };
             free_block(isa, h, a_log, bc, n, d, all);
             for (p, y) in all.iter().zip(y.chunks_exact_mut(n)) {
-                let Some(y) = at_row_mut(y, d) else { return };
+                let Some(y) = at_row_mut(y, d) else { return never("32 channels in each row that was measured", ()) };
                 isa.store_sums(p.sums, y);
             }
         }
     }
 }
 
-/// [`Kernels::scan_tied_block`].
+/// Tied decays in the same way.
 #[inline(always)]
-pub(crate) fn scan_tied_block<I: Isa>(
-    isa: I,
-    h: &mut [i16],
-    bc: BlockBc<'_>,
-    r: &[i16],
-    a: &mut [i16],
-    dx: &[i16],
-    y: &mut [i32],
-) {
+fn many_tied<I: Isa>(isa: I, h: &mut [i16], bc: Selected<'_>, r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
     let n = a.len().max(1);
     let whole = h.len() == n * bc.d_state && n.is_multiple_of(32);
     if !whole {
-        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
-        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
-            scan_tied(isa, h, b, c, r, a, dx, y);
-        }
-        return;
+        return bc.each_position::<Many<'_>>(h.len(), r, dx, y, |b, c, r, dx, y| one_tied(isa, h, b, c, r, a, dx, y));
     }
     let some = Position { decay: [isa.splat_h(0); 2], dx: isa.splat_h(0), sums: isa.no_sums() };
     let mut all = [some; POSITIONS];
@@ -352,14 +385,18 @@ pub(crate) fn scan_tied_block<I: Isa>(
         for (((r, dx), y), bc) in inputs.zip(bc.chunks(POSITIONS)) {
             let mut positions = 0;
             for (p, (r, dx)) in all.iter_mut().zip(r.chunks_exact(n).zip(dx.chunks_exact(n))) {
-                let (Some(r), Some(dx)) = (at_row(r, d), at_row(dx, d)) else { return };
+                let (Some(r), Some(dx)) = (at_row(r, d), at_row(dx, d)) else {
+                    return never("32 channels in each row that was measured", ());
+                };
                 *p = Position { decay: [isa.load_h(r); 2], dx: isa.load_h(dx), ..some };
                 positions += 1;
             }
-            let Some(all) = all.get_mut(..positions) else { return };
+            let Some(all) = all.get_mut(..positions) else {
+                return never("32 channels in each row that was measured", ());
+            };
             tied_block(isa, h, bc, n, d, all);
             for (p, y) in all.iter().zip(y.chunks_exact_mut(n)) {
-                let Some(y) = at_row_mut(y, d) else { return };
+                let Some(y) = at_row_mut(y, d) else { return never("32 channels in each row that was measured", ()) };
                 isa.store_sums(p.sums, y);
             }
         }

@@ -9,6 +9,7 @@ use core::arch::x86_64::*;
 use crate::linear::BLOCK;
 use crate::simd::isa::{Isa, ROWS, STEPS, Sums};
 use crate::simd::narrow::MULTIPLIER;
+use crate::simd::vector::project::Products;
 use crate::simd::vector::{DECAYS, LAST_DECAY};
 
 /// The proof that the processor has AVX2.
@@ -593,5 +594,7 @@ impl Isa for Avx2 {
         [self.sum_8(quads[0], quads[1]), self.sum_8(quads[2], quads[3])]
     }
 }
+
+impl Products for Avx2 {}
 
 crate::simd::instances::kernels_of!(Avx2, "avx2", "avx2");

@@ -7,6 +7,7 @@
 #![no_main]
 
 use mambabyte_core::flash::{Progress, STREAM, Slots, load_stream, save_stream};
+use mambabyte_core::snapshot::Sections;
 use mambabyte_core::{Blob, Decoder, LineScorer, Threshold, surprise};
 use mambabyte_firmware::flash::Flash;
 use mambabyte_firmware::{COMMAND_LINE, DIMS, MODEL, entry, marker};
@@ -46,12 +47,15 @@ fn main() -> ! {
     let flash = unsafe { Flash::take() };
     #[cfg(feature = "one-slot")]
     let flash = one_slot::OneSlot(flash);
-    let mut slots = Slots::new(flash, &blob, every).expect("flash for two slots");
+    let mut slots = Slots::new(flash, &blob, Sections::DEVICE, every).expect("flash for two slots");
 
     let mut saved = [0; STREAM];
     let found = slots.restore(&mut decoder, &mut saved).expect("flash of this model");
     let mut scorer = LineScorer::new(Threshold::Learned, 0);
-    let (mut pending, mut records) = if found.is_some() { load_stream(&saved, &mut scorer) } else { (0, 0) };
+    let (mut pending, mut records) = match found {
+        Some(_) => load_stream(&saved, &mut scorer).expect("sections of this program"),
+        None => (0, 0),
+    };
     println!("restored {} {:08x}", decoder.state().position(), checksum(&decoder, pending, records, &scorer));
     let mut surprises = CRC.digest();
     while decoder.state().position() < end as u64 {

@@ -64,7 +64,7 @@ impl ExactState {
         let len = weights.dims.state_len();
         let elements = device.stream().clone_dtoh(&self.memory.slice(row * len..(row + 1) * len))?;
         device.synchronize()?;
-        Ok(State::from_parts(elements, weights.fingerprint, position))
+        Ok(State::from_parts(weights.model, elements, position)?)
     }
 
     /// Sets row `row`; `state` is of this model.

@@ -1,8 +1,8 @@
 //! A blob in GPU memory: matrices with padded columns and rows, everything else as it is.
 
 use cudarc::driver::CudaSlice;
-use mambabyte_core::blob::LayerParams;
-use mambabyte_core::{Blob, Dims, Fingerprint, tables};
+use mambabyte_core::blob::{BlockView, LayerParams};
+use mambabyte_core::{Blob, Dims, ModelId, tables};
 
 use super::launch::{Kernels, ScanLayer};
 use crate::cuda::device::Device;
@@ -70,7 +70,7 @@ pub(super) struct Layer {
 /// A whole blob.
 pub(crate) struct ExactWeights {
     pub(super) dims: Dims,
-    pub(crate) fingerprint: Fingerprint,
+    pub(crate) model: ModelId,
     pub(super) kernels: Kernels,
     pub(super) tables: CudaSlice<u16>,
     pub(super) embedding: Matrix,
@@ -112,7 +112,7 @@ impl ExactWeights {
         let bias = |bias: &[i16]| if bias.is_empty() { Ok(None) } else { device.upload(what, bias).map(Some) };
         let mut layers = Vec::new();
         for index in 0..dims.n_layer {
-            let l = blob.layer(index);
+            let BlockView::Mamba1(l) = blob.block(index);
             layers.push(Layer {
                 params: *l.params,
                 norm_weight: device.upload(what, l.norm_weight)?,
@@ -139,7 +139,7 @@ impl ExactWeights {
         let head = if dims.tied_head { None } else { Some(Matrix::new(device, what, head, head_code, dims.d_model)?) };
         Ok(Self {
             dims,
-            fingerprint: blob.fingerprint(),
+            model: ModelId::of(blob),
             kernels: Kernels::load(device)?,
             tables: device.upload(what, &table_words())?,
             embedding: Matrix::new(device, what, embedding, embedding_code, dims.d_model)?,

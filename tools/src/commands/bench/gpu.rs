@@ -9,15 +9,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use mambabyte_core::{Blob, VOCAB};
+use mambabyte_host::checksum::checksum;
+use mambabyte_host::cpu::{Cpu, FloatEngine, IntEngine};
 use mambabyte_host::cuda::bench::{self, Numbers};
-use mambabyte_host::cuda::{Answer, CudaError, Device, GpuModel, Precision, Want};
+use mambabyte_host::cuda::{CudaError, Device, GpuModel};
+use mambabyte_host::engine::{Engine, Precision, Want};
 use mambabyte_host::{Checkpoint, Model};
 use serde_json::{Value, json};
 
-use crate::cli;
-use crate::commands::checksum::checksum;
-use crate::commands::demo::{MODEL, SAMPLE};
+use crate::builtin::{self, SAMPLE};
 use crate::error::CliError;
 use crate::output::{print, print_json};
 
@@ -95,7 +95,7 @@ impl Rates {
 ///
 /// # Errors
 /// [`CliError::Cuda`].
-pub(super) fn run(args: &cli::BenchGpu) -> Result<(), CliError> {
+pub(super) fn run(args: &super::GpuArgs) -> Result<(), CliError> {
     let device = Device::open(0)?;
     let rates = Rates {
         copy: bench::copy_rate(&device)?,
@@ -218,21 +218,20 @@ fn model(
 }
 
 /// Errors of prefill against the f32 model on the CPU, in relation to the norm of the logits.
-fn errors(device: &Arc<Device>, figures: &mut Vec<Figure>) -> Result<(), CudaError> {
+fn errors(device: &Arc<Device>, figures: &mut Vec<Figure>) -> Result<(), CliError> {
     eprintln!("measuring errors");
     let model = Model::new(bench::random_checkpoint(&bench::dims(256, 8), 3))?;
     let mut random = Numbers::new(9);
     let text: Vec<u8> = (0..256).map(|_| random.next_u64() as u8).collect();
-    let mut session = model.session();
-    let expected: Vec<[f32; VOCAB]> = text.iter().map(|&byte| *session.step(byte)).collect();
+    let engine = FloatEngine::new(&model, 1);
+    let expected = engine.read(&mut engine.rows(1)?, &[&text], Want::All)?.natural_logits();
     for (precision, bar) in [(Precision::F32, 1e-5), (Precision::Bf16, 4e-3)] {
         let gpu = GpuModel::load(device, model.checkpoint(), precision)?;
-        let answer = gpu.prefill(&[&text], &mut gpu.state(1)?, Want::All)?;
-        let found = if let Answer::FloatLogits(found) = answer { found } else { Vec::new() };
+        let found = gpu.read(&mut gpu.rows(1)?, &[&text], Want::All)?.natural_logits();
         let (mut error, mut norm) = (0.0f64, 0.0f64);
         for (&found, &expected) in found.as_flattened().iter().zip(expected.as_flattened()) {
-            error += (f64::from(found) - f64::from(expected)).powi(2);
-            norm += f64::from(expected).powi(2);
+            error += (found - expected).powi(2);
+            norm += expected.powi(2);
         }
         let name = format!("prefill 3.6 M {precision}, 256 bytes");
         let table = "error of logits against stepping in f32 on the CPU";
@@ -243,14 +242,10 @@ fn errors(device: &Arc<Device>, figures: &mut Vec<Figure>) -> Result<(), CudaErr
 
 /// CRC-32 over the integer logits of the built-in text by the built-in model: CPU, GPU.
 fn checksums(device: &Arc<Device>) -> Result<(u32, u32), CliError> {
-    let blob = Blob::parse(MODEL).map_err(|source| CliError::Blob { path: "built-in model".into(), source })?;
+    let blob = builtin::model()?;
     let text = &SAMPLE[..SAMPLE.len().min(4096)];
     let gpu = GpuModel::load(device, blob, Precision::Exact)?;
-    let mut crc = crc32fast::Hasher::new();
-    if let Answer::Logits(all) = gpu.prefill(&[text], &mut gpu.state(1)?, Want::All)? {
-        all.as_flattened().iter().for_each(|logit| crc.update(&logit.to_le_bytes()));
-    }
-    Ok((checksum(blob, text, |_| ()), crc.finalize()))
+    Ok((checksum(&IntEngine::of(blob, Cpu::default()), text, |_| ())?, checksum(&gpu, text, |_| ())?))
 }
 
 /// Times mamba-ssm and puts its figures beside ours; else why not, in one line.

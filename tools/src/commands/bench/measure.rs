@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use mambabyte_core::{Backend, Blob, Decoder, Prefill, Rng, Run, Stage, State, most_probable};
-use mambabyte_host::cpu::{Cpu, Stream, block_positions};
+use mambabyte_host::cpu::{Cpu, IntEngine, IntRows, block_positions};
+use mambabyte_host::engine::{Answer, Engine, EngineError, Want};
 use serde_json::{Map, Value, json};
 
-use crate::cli;
 use crate::error::CliError;
 use crate::model::BlobFile;
 
@@ -23,7 +23,7 @@ struct Samples {
 }
 
 /// Measures; the figures as JSON.
-pub(super) fn one(args: &cli::BenchOne, backend: Backend) -> Result<Value, CliError> {
+pub(super) fn one(args: &super::OneArgs, backend: Backend) -> Result<Value, CliError> {
     let start = Instant::now();
     let file = BlobFile::open(&args.model)?;
     let load_ms = 1e3 * start.elapsed().as_secs_f64();
@@ -53,9 +53,12 @@ pub(super) fn one(args: &cli::BenchOne, backend: Backend) -> Result<Value, CliEr
                 continue;
             };
             let threads = usize::from(threads);
-            let stream = stream.get_or_insert_with(|| Stream::new(memory, Cpu { threads, backend }));
-            samples.decode.push(decode(stream, args.seconds));
-            samples.prefill.push(prefill(stream, &prompt, args.seconds));
+            let stream = match stream {
+                Some(stream) => stream,
+                None => stream.insert(Stream::new(IntEngine::new(memory, Cpu { threads, backend }))?),
+            };
+            samples.decode.push(stream.decode(args.seconds)?);
+            samples.prefill.push(stream.prefill(&prompt, args.seconds)?);
             peak = peak.or_else(peak_rss);
             samples.read.push(read(weights, threads, args.seconds / 2.0));
         }
@@ -107,43 +110,69 @@ fn peak_rss() -> Option<u64> {
 }
 
 /// Calls `work`, which says how much it did, until `seconds` are over; how much per second.
-fn rate(seconds: f64, mut work: impl FnMut() -> f64) -> f64 {
+fn rate<E>(seconds: f64, mut work: impl FnMut() -> Result<f64, E>) -> Result<f64, E> {
     let (start, mut done) = (Instant::now(), 0.0);
     loop {
-        done += work();
+        done += work()?;
         let elapsed = start.elapsed().as_secs_f64();
         if elapsed >= seconds {
-            return done / elapsed;
+            return Ok(done / elapsed);
         }
     }
 }
 
-/// Greedy decode, bytes per second.
-fn decode(stream: &mut Stream<'_>, seconds: f64) -> f64 {
-    let mut byte = b'a';
-    for _ in 0..4 {
-        byte = most_probable(stream.step(byte));
+/// [`rate`] of what cannot fail.
+fn sure_rate(seconds: f64, mut work: impl FnMut() -> f64) -> f64 {
+    match rate(seconds, || Ok::<_, std::convert::Infallible>(work())) {
+        Ok(rate) => rate,
     }
-    rate(seconds, || {
-        for _ in 0..4 {
-            byte = most_probable(stream.step(byte));
-        }
-        4.0
-    })
 }
 
-/// Prefill of a prompt to the logits after it, bytes per second.
-fn prefill(stream: &mut Stream<'_>, prompt: &[u8], seconds: f64) -> f64 {
-    rate(seconds, || {
-        black_box(stream.prefill_last(prompt));
-        prompt.len() as f64
-    })
+/// A stream to measure.
+struct Stream<'m> {
+    engine: IntEngine<'m>,
+    rows: IntRows<'m>,
+    answer: Answer,
+}
+
+impl<'m> Stream<'m> {
+    fn new(engine: IntEngine<'m>) -> Result<Self, EngineError> {
+        Ok(Self { rows: engine.rows(1)?, engine, answer: Answer::Nothing })
+    }
+
+    /// Reads `text` to the logits after it.
+    fn read(&mut self, text: &[u8]) -> Result<(), EngineError> {
+        self.engine.read_into(&mut self.rows, &[text], Want::Last, &mut self.answer)
+    }
+
+    /// Greedy decode, bytes per second.
+    fn decode(&mut self, seconds: f64) -> Result<f64, EngineError> {
+        let mut byte = b'a';
+        let mut four = || {
+            for _ in 0..4 {
+                self.read(&[byte])?;
+                byte = self.answer.logits().first().map_or(byte, most_probable);
+            }
+            Ok(4.0)
+        };
+        four()?;
+        rate(seconds, four)
+    }
+
+    /// Prefill of a prompt to the logits after it, bytes per second.
+    fn prefill(&mut self, prompt: &[u8], seconds: f64) -> Result<f64, EngineError> {
+        rate(seconds, || {
+            self.read(prompt)?;
+            black_box(&self.answer);
+            Ok(prompt.len() as f64)
+        })
+    }
 }
 
 /// Reads the weights and does nothing else, GB/s.
 fn read(weights: &[u8], threads: usize, seconds: f64) -> f64 {
     let part = weights.len().div_ceil(threads);
-    rate(seconds, || {
+    sure_rate(seconds, || {
         // Small models are read often enough that starting threads does not count.
         let repeats = ((64 << 20) / weights.len()).max(1);
         std::thread::scope(|scope| {
@@ -200,7 +229,7 @@ impl Clock {
 fn decode_stages(blob: Blob<'_>, backend: Backend, text: &[u8], seconds: f64) -> Value {
     let mut decoder = Decoder::owned(blob).with_backend(backend);
     let mut clock = Clock::new();
-    rate(seconds, || {
+    sure_rate(seconds, || {
         for &byte in text.iter().take(8) {
             clock.last = Instant::now();
             black_box(decoder.step_timed(byte, &mut |stage| clock.done(stage)));
@@ -220,7 +249,7 @@ fn prefill_stages(blob: Blob<'_>, backend: Backend, text: &[u8], seconds: f64) -
     let (Ok(prefill), Ok(mut state)) = memory else { return Value::Null };
     let mut prefill = prefill.with_backend(backend);
     let mut clock = Clock::new();
-    rate(seconds, || {
+    sure_rate(seconds, || {
         let mut done = 0;
         for block in text.chunks(positions) {
             clock.last = Instant::now();

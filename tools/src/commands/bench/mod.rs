@@ -4,6 +4,7 @@
 //! plain read of the same weights follow each other; figures are medians over rounds, so a disturbed machine shifts all
 //! of them alike.
 
+mod args;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod measure;
@@ -17,10 +18,11 @@ use mambabyte_core::{Backend, Dims, Norm};
 use mambabyte_host::random_blob::{BlobSpec, Contents, random_blob};
 use serde_json::{Value, json};
 
-use super::demo::MODEL;
-use crate::cli::{self, Running, Size};
+pub use args::{Args, GpuArgs, OneArgs, Other, Size};
+
+use crate::builtin::MODEL;
+use crate::computing::Running;
 use crate::error::CliError;
-use crate::model::cpu;
 use crate::output::{bytes, print, print_json, write_whole};
 
 impl Size {
@@ -64,18 +66,18 @@ impl Size {
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run(args: &cli::Bench) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         None => {}
         #[cfg(feature = "cuda")]
-        Some(cli::BenchCommand::Gpu(args)) => return gpu::run(args),
+        Some(Other::Gpu(args)) => return gpu::run(args),
         #[cfg(not(feature = "cuda"))]
-        Some(cli::BenchCommand::Gpu(_)) => return Err(CliError::NoCuda { asked: "bench gpu" }),
+        Some(Other::Gpu(_)) => return Err(CliError::NoCuda { asked: "bench gpu" }),
     }
     if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
         return Err(CliError::Usage(format!("--seconds {}: above 0, at most 3600", args.seconds)));
     }
-    let backend = cpu(&Running { threads: None, backend: args.backend.clone() })?.backend;
+    let backend = Running { threads: None, backend: args.backend.clone() }.cpu()?.backend;
     let folder = tempfile::tempdir().map_err(|e| CliError::io("temporary folder", e))?;
     let mut models = Vec::new();
     for path in &args.model {
@@ -110,7 +112,7 @@ pub fn run(args: &cli::Bench) -> Result<(), CliError> {
 }
 
 /// Measures the blob at `path` in another process.
-fn measure_model(name: &str, path: &Path, backend: Backend, args: &cli::Bench) -> Result<Value, CliError> {
+fn measure_model(name: &str, path: &Path, backend: Backend, args: &Args) -> Result<Value, CliError> {
     eprintln!("measuring {name}");
     let threads: Vec<String> = args.threads.iter().map(u16::to_string).collect();
     let program = std::env::current_exe().map_err(|e| CliError::io("this program", e))?;
@@ -131,8 +133,8 @@ fn measure_model(name: &str, path: &Path, backend: Backend, args: &cli::Bench) -
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run_one(args: &cli::BenchOne) -> Result<(), CliError> {
-    let cpu = cpu(&Running { threads: None, backend: Some(args.backend.clone()) })?;
+pub fn run_one(args: &OneArgs) -> Result<(), CliError> {
+    let cpu = Running { threads: None, backend: Some(args.backend.clone()) }.cpu()?;
     print_json(&measure::one(args, cpu.backend)?)
 }
 

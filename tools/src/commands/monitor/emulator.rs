@@ -12,7 +12,7 @@ use crate::error::CliError;
 /// The source folder that the current folder is in.
 fn checkout() -> io::Result<PathBuf> {
     let here = std::env::current_dir()?;
-    let found = here.ancestors().find(|folder| folder.join("firmware/xtask/Cargo.toml").is_file());
+    let found = here.ancestors().find(|folder| folder.join("tools/xtask/Cargo.toml").is_file());
     found.map(Path::to_owned).ok_or_else(|| {
         io::Error::new(
             ErrorKind::NotFound,

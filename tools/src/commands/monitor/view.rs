@@ -12,8 +12,8 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, SparklineBar, Table};
 use super::connection::Event;
 use super::seen::Seen;
 use super::{TICK, hex};
-use crate::commands::stream::bits;
 use crate::error::CliError;
+use crate::paint::bits;
 
 /// Shows what comes until `q` is pressed, the source fails, or `lines` records have come.
 ///

@@ -8,7 +8,7 @@
 
 use core::arch::x86_64::*;
 
-use super::Avx512;
+use super::token::Avx512;
 
 /// `2^(i / 128)`, f32.
 #[rustfmt::skip]

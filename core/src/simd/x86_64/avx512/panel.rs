@@ -10,140 +10,127 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::{Avx512, first_bytes, tiles as one_position};
+use super::tiles as one_position;
+use super::token::{Avx512, first_bytes};
+use crate::cannot::never;
 use crate::linear::BLOCK;
+use crate::simd::Output;
 use crate::simd::isa::{Isa, ROWS, Sums};
-use crate::simd::vector::{self, Output, codes_of, finish};
+use crate::simd::vector::project::{self, codes_of, finish};
+use crate::span::PANEL_COLUMNS;
 use crate::tiles;
+use crate::weights::WeightsView;
 
 /// Positions of a vector.
 const LANES: usize = 16;
-/// Most columns of a panel: 128 KiB of stack. Wider matrices are multiplied by one position after the other.
-const COLUMNS: usize = 2048;
-/// Vectors of a panel: two halves, `GROUPS` times.
-const VECTORS: usize = COLUMNS / 4 * 2 * GROUPS;
 /// Most vectors of positions at a time.
 const GROUPS: usize = 2;
-/// [`Kernels::tiled_matmul_i16`].
+
+/// The vectors that a panel has room for in `memory`.
 #[inline(always)]
-pub(super) fn tiled_plain<O: Output>(
-    isa: Avx512,
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    x: &[i16],
-    columns: usize,
-    y: &mut [O::T],
-) {
-    tiled::<O>(isa, w, code, base, &[], x, columns, y);
+fn vectors(memory: &mut [i32]) -> &mut [MaybeUninit<__m512i>] {
+    // SAFETY: any bits are a vector of integers, written or not.
+    let (_, vectors, _) = unsafe { memory.align_to_mut() };
+    vectors
 }
 
-/// [`Kernels::tiled_matmul_i16`] and [`Kernels::tiled_matmul_add`].
-#[inline(always)]
-pub(super) fn tiled<O: Output>(
-    isa: Avx512,
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    down: &[u8],
-    x: &[i16],
-    columns: usize,
-    y: &mut [O::T],
-) {
-    let rows = code.len();
-    let positions = x.len() / columns.max(1);
-    if rows == 0 || !tiles::fits(columns) || w.len() < rows * columns {
-        return;
-    }
-    if columns <= COLUMNS && positions >= LANES / 2 {
-        return blocks::<O, true>(isa, w, code, base, down, x, columns, y);
-    }
-    // A panel of tiles is a matrix of its own, and stays in the second cache for all positions.
-    for first in (0..rows).step_by(tiles::PANEL) {
-        let end = rows.min(first + tiles::PANEL);
-        let (Some(w), Some(code)) = (w.get(first * columns..end * columns), code.get(first..end)) else { return };
-        let mut downs = down.iter();
-        for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)) {
-            let base = base.wrapping_sub(downs.next().copied().unwrap_or(0));
-            let Some(y) = y.get_mut(first..end) else { return };
-            one_position::matvec::<O>(isa, w, code, base, x, y);
-        }
-    }
-}
-
-/// [`Isa::matmul`].
+/// [`Products::matmul`](crate::simd::vector::project::Products::matmul). `memory`: for the panel.
 #[inline(always)]
 pub(super) fn matmul<O: Output>(
     isa: Avx512,
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    down: &[u8],
+    w: WeightsView<'_>,
     x: &[i16],
-    columns: usize,
+    out: O,
+    memory: &mut [i32],
     y: &mut [O::T],
 ) {
-    let rows = code.len();
-    let positions = x.len() / columns.max(1);
-    if columns > COLUMNS || columns == 0 || rows == 0 || w.len() < rows * columns || positions < LANES / 2 {
-        return vector::matmul::<_, O>(isa, w, code, base, down, x, columns, y);
+    let (rows, columns) = (w.rows(), w.columns);
+    if rows == 0 || columns == 0 {
+        return;
     }
-    blocks::<O, false>(isa, w, code, base, down, x, columns, y);
+    if w.bytes.len() < rows * columns {
+        return never("as many weights as rows and columns", ());
+    }
+    let positions = x.len() / columns;
+    let panel = vectors(memory);
+    let room = panel.len() >= columns.div_ceil(4) * 2 * GROUPS;
+    match (columns <= PANEL_COLUMNS && room && positions >= LANES / 2, w.is_tiled()) {
+        (true, true) => blocks::<O, true>(isa, panel, w, x, out, y),
+        (true, false) => blocks::<O, false>(isa, panel, w, x, out, y),
+        (false, false) => project::matmul(isa, w, x, out, y),
+        (false, true) => {
+            // A panel of tiles is a matrix of its own, and stays in the second cache for all positions.
+            for first in (0..rows).step_by(tiles::PANEL) {
+                let range = first..rows.min(first + tiles::PANEL);
+                let part = w.part(&range);
+                for (position, (x, y)) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)).enumerate() {
+                    let part = WeightsView { shift: w.shift.wrapping_sub(out.down(position)), ..part };
+                    let Some(y) = y.get_mut(range.clone()) else {
+                        return never("the positions and rows that were counted", ());
+                    };
+                    one_position::matvec_from(isa, part, x, out, first, y);
+                }
+            }
+        }
+    }
 }
 
 /// All positions, 32 or 16 at a time; `TILED`: the order of the weights.
 #[inline(always)]
 fn blocks<O: Output, const TILED: bool>(
     isa: Avx512,
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    down: &[u8],
+    panel: &mut [MaybeUninit<__m512i>],
+    w: WeightsView<'_>,
     x: &[i16],
-    columns: usize,
+    out: O,
     y: &mut [O::T],
 ) {
-    let (rows, positions) = (code.len(), x.len() / columns);
-    let mut panel = [const { MaybeUninit::<__m512i>::uninit() }; VECTORS];
+    let (rows, columns) = (w.rows(), w.columns);
+    let positions = x.len() / columns;
     let mut from = 0;
     while from < positions {
         let wide = positions - from > LANES;
         let to = (from + if wide { GROUPS * LANES } else { LANES }).min(positions);
         let (Some(x), Some(y)) = (x.get(from * columns..to * columns), y.get_mut(from * rows..to * rows)) else {
-            return;
+            return never("the positions and rows that were counted", ());
         };
-        let down = down.get(from..to).unwrap_or(&[]);
         if wide {
-            block::<O, GROUPS, TILED>(isa, &mut panel, w, code, base, down, x, columns, y);
+            block::<O, GROUPS, TILED>(isa, panel, w, x, (out, from), y);
         } else {
-            block::<O, 1, TILED>(isa, &mut panel, w, code, base, down, x, columns, y);
+            block::<O, 1, TILED>(isa, panel, w, x, (out, from), y);
         }
         from = to;
     }
 }
 
-/// Up to `16 * G` positions.
+/// Up to `16 * G` positions, of which the first is `from`.
 #[inline(always)]
 fn block<O: Output, const G: usize, const TILED: bool>(
     isa: Avx512,
-    panel: &mut [MaybeUninit<__m512i>; VECTORS],
-    w: &[i8],
-    code: &[u8],
-    base: u8,
-    down: &[u8],
+    panel: &mut [MaybeUninit<__m512i>],
+    w: WeightsView<'_>,
     x: &[i16],
-    columns: usize,
+    (out, from): (O, usize),
     y: &mut [O::T],
 ) {
+    let (rows, columns, base) = (w.rows(), w.columns, w.shift as u32 + 7);
+    let (w, code) = (w.bytes, w.codes);
     for group in 0..G {
-        fill::<G>(isa, panel, group, x.get(group * LANES * columns..).unwrap_or(&[]), columns);
+        fill::<G>(
+            isa,
+            panel,
+            group,
+            x.get(group * LANES * columns..).unwrap_or_else(|| never("positions of the group", &[])),
+            columns,
+        );
     }
-    let rows = code.len();
     for (first, code) in code.chunks(ROWS).enumerate() {
         let codes = codes_of(code);
         let last = code.len() - 1;
         let order = Order::new::<TILED>(first, rows, columns);
-        let Some(w) = w.get(order.at..).filter(|w| w.len() >= order.len(code.len(), columns)) else { return };
+        let Some(w) = w.get(order.at..).filter(|w| w.len() >= order.len(code.len(), columns)) else {
+            return never("the positions and rows that were counted", ());
+        };
         let start = start_of(isa, w, &order, code.len(), columns);
         let zero = isa.splat(0);
         let (mut high, mut low) = ([[zero; ROWS]; G], [[zero; ROWS]; G]);
@@ -196,10 +183,11 @@ fn block<O: Output, const G: usize, const TILED: bool>(
             let positions = y.chunks_exact_mut(rows).skip(group * LANES).zip(0..LANES);
             for (y, position) in positions {
                 let (high, low) = (high[position], low[position]);
-                let down = down.get(group * LANES + position).map_or(0, |&down| down as u32);
-                let shift = (base as u32 + 7).wrapping_sub(down);
-                let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else { return };
-                finish::<_, O>(isa, Sums { high, low }, width, &codes, shift, y);
+                let shift = base.wrapping_sub(out.down(from + group * LANES + position) as u32);
+                let Some(y) = y.get_mut(first * ROWS..).and_then(|y| y.get_mut(..code.len())) else {
+                    return never("the positions and rows that were counted", ());
+                };
+                finish(isa, out, first * ROWS, Sums { high, low }, width, &codes, shift, y);
             }
         }
     }
@@ -208,7 +196,7 @@ fn block<O: Output, const G: usize, const TILED: bool>(
 /// `low = 256 * high + low` where that is below `2^31` for sure; whether it is. Lower halves sum up to `2^26` at most.
 #[inline(always)]
 fn join_halves(isa: Avx512, high: &[__m512i; ROWS], low: &mut [__m512i; ROWS]) -> bool {
-    const _: () = assert!(COLUMNS * 255 * 128 <= 1 << 26);
+    const _: () = assert!(PANEL_COLUMNS * 255 * 128 <= 1 << 26);
     let mut bits = isa.splat(0);
     for &high in high {
         bits = isa.or(bits, isa.abs(high));
@@ -264,13 +252,7 @@ impl Order {
 
 /// Writes the vectors of a group of positions; those that are missing are zero.
 #[inline(always)]
-fn fill<const G: usize>(
-    isa: Avx512,
-    panel: &mut [MaybeUninit<__m512i>; VECTORS],
-    group: usize,
-    x: &[i16],
-    columns: usize,
-) {
+fn fill<const G: usize>(isa: Avx512, panel: &mut [MaybeUninit<__m512i>], group: usize, x: &[i16], columns: usize) {
     let mut at = 0;
     while at < columns {
         let n = (columns - at).min(64);
@@ -278,7 +260,7 @@ fn fill<const G: usize>(
         let bias = avx512!(_mm512_set1_epi8(-128));
         let (mut highs, mut lows) = ([bias; LANES], [isa.splat(0); LANES]);
         for ((high, low), x) in highs.iter_mut().zip(&mut lows).zip(x.chunks_exact(columns)) {
-            let Some(x) = x.get(at..at + n) else { return };
+            let Some(x) = x.get(at..at + n) else { return never("the positions and rows that were counted", ()) };
             let x = x.as_ptr().cast::<i8>();
             // SAFETY: `n` bytes of each plane are in the slice; the token stands for the instructions.
             unsafe {

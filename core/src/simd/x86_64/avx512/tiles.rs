@@ -7,12 +7,14 @@ use core::arch::x86_64::*;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use super::{Avx512, first_bytes};
+use super::token::{Avx512, first_bytes};
+use crate::cannot::never;
 use crate::linear::BLOCK;
+use crate::simd::Output;
 use crate::simd::isa::{Isa, Sums};
-use crate::simd::vector::{self, Output, codes_of, finish};
-use crate::simd::{Kernels, Scalar};
+use crate::simd::vector::project::{codes_of, finish};
 use crate::tiles::{COLUMNS, MOST_COLUMNS, ROWS, fits, panel_rows};
+use crate::weights::WeightsView;
 
 /// Memory for the planes of up to `N` activations.
 type Memory<const N: usize> = [[MaybeUninit<u8>; N]; 3];
@@ -117,77 +119,43 @@ fn whole<const T: usize>(isa: Avx512, columns: usize, sums: [[__m512i; 2]; T]) -
     all
 }
 
-/// [`Kernels::tiled_i16`] and [`Kernels::tiled_add`].
+/// A matrix in tiles times packed activations.
 #[inline(always)]
-pub(super) fn matvec<O: Output>(isa: Avx512, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [O::T]) {
+pub(super) fn matvec<O: Output>(isa: Avx512, w: WeightsView<'_>, x: &[i16], out: O, y: &mut [O::T]) {
+    matvec_from(isa, w, x, out, 0, y);
+}
+
+/// The rows from `row` on of a whole matrix.
+#[inline(always)]
+pub(super) fn matvec_from<O: Output>(isa: Avx512, w: WeightsView<'_>, x: &[i16], out: O, row: usize, y: &mut [O::T]) {
     let columns = x.len();
-    let rows = code.len().min(y.len());
-    if !fits(columns) || w.len() < rows * columns {
-        return;
+    let rows = w.rows().min(y.len());
+    if !fits(columns) || w.bytes.len() < rows * columns {
+        return never("a matrix in tiles of as many columns as there are activations", ());
     }
+    let (bytes, codes, shift) = (w.bytes, w.codes, w.shift as u32 + 7);
     let mut memory: Memory<MOST_COLUMNS> = [[MaybeUninit::uninit(); _]; 3];
     let planes = Planes::new(isa, &mut memory, x);
-    let shift = base as u32 + 7;
     let mut first = 0;
     while panel_rows(rows - first) != 0 {
         let n = panel_rows(rows - first);
-        let (Some(w), Some(code), Some(y)) =
-            (w.get(first * columns..(first + n) * columns), code.get(first..first + n), y.get_mut(first..first + n))
-        else {
-            return;
+        let (Some(w), Some(code), Some(y)) = (
+            bytes.get(first * columns..(first + n) * columns),
+            codes.get(first..first + n),
+            y.get_mut(first..first + n),
+        ) else {
+            return never("as many rows as were counted", ());
         };
         let tiles = code.as_chunks::<ROWS>().0.iter().zip(y.as_chunks_mut::<ROWS>().0);
-        for (sums, (code, y)) in planes.sums(isa, w).into_iter().zip(tiles) {
-            finish::<_, O>(isa, sums, columns, code, shift, y);
+        for (i, (sums, (code, y))) in (row + first..).step_by(ROWS).zip(planes.sums(isa, w).into_iter().zip(tiles)) {
+            finish(isa, out, i, sums, columns, code, shift, y);
         }
         first += n;
     }
     if let (Some(w), Some(code @ [_, ..]), Some(y)) =
-        (w.get(first * columns..rows * columns), code.get(first..rows), y.get_mut(first..rows))
+        (bytes.get(first * columns..rows * columns), codes.get(first..rows), y.get_mut(first..rows))
     {
         let sums = isa.dot_rows(w, x, isa.start(x));
-        finish::<_, O>(isa, sums, columns, &codes_of(code), shift, y);
-    }
-}
-
-/// Wider ranks take the scalar function.
-const MOST_RANK: usize = 512;
-
-/// [`Kernels::tiled_log_delta`].
-#[inline(always)]
-pub(super) fn log_delta(isa: Avx512, w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-    let rank = dt.len();
-    let rows = code.len().min(bias.len()).min(l.len());
-    if rank > MOST_RANK || !fits(rank) || w.len() < rows * rank {
-        return Scalar.tiled_log_delta(w, code, base, dt, bias, l);
-    }
-    let mut packed = [0; MOST_RANK];
-    let Some(packed) = packed.get_mut(..rank) else { return };
-    packed.copy_from_slice(dt);
-    Isa::pack(isa, packed);
-    let mut memory: Memory<MOST_RANK> = [[MaybeUninit::uninit(); _]; 3];
-    let planes = Planes::new(isa, &mut memory, packed);
-    let shift = base as u32 + 7;
-    let mut first = 0;
-    while panel_rows(rows - first) != 0 {
-        let n = panel_rows(rows - first);
-        let (Some(w), Some(code), Some(bias), Some(l)) = (
-            w.get(first * rank..(first + n) * rank),
-            code.get(first..first + n),
-            bias.get(first..first + n),
-            l.get_mut(first..first + n),
-        ) else {
-            return;
-        };
-        let tiles = code.as_chunks::<ROWS>().0.iter().zip(bias.as_chunks().0).zip(l.as_chunks_mut().0);
-        for (sums, ((code, bias), l)) in planes.sums(isa, w).into_iter().zip(tiles) {
-            vector::log_delta_of(isa, sums, rank, code, shift, bias, l);
-        }
-        first += n;
-    }
-    if let (Some(w), Some(code), Some(bias), Some(l)) =
-        (w.get(first * rank..rows * rank), code.get(first..rows), bias.get(first..rows), l.get_mut(first..rows))
-    {
-        Scalar.log_delta(w, code, base, dt, bias, l);
+        finish(isa, out, row + first, sums, columns, &codes_of(code), shift, y);
     }
 }

@@ -1,0 +1,94 @@
+//! The command lines of `bench`.
+
+use std::path::PathBuf;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    /// What else to measure.
+    #[command(subcommand)]
+    pub command: Option<Other>,
+    /// Sizes with random weights (width x layers): S 256 x 8, S-tied, M 512 x 16, L 1024 x 24, P 1024 x 53; nano is the
+    /// built-in model.
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Size::Nano, Size::S, Size::STied, Size::M, Size::L, Size::P])]
+    pub size: Vec<Size>,
+    /// Also measure this blob; may be repeated.
+    #[arg(long, value_name = "BLOB")]
+    pub model: Vec<PathBuf>,
+    /// Numbers of threads to measure with.
+    #[arg(long, value_delimiter = ',', value_name = "N", default_values_t = [1, 2], value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Vec<u16>,
+    /// Kernels, by name. Default: the fastest.
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
+    /// Rounds; every figure is the median over them.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Seconds for each figure in a round.
+    #[arg(long, value_name = "S", default_value_t = 0.5)]
+    pub seconds: f64,
+    /// Write all figures, one JSON object.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a plot.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+}
+
+/// Measurements of `bench` that are not of this machine's CPU.
+#[derive(Debug, clap::Subcommand)]
+pub enum Other {
+    /// Times on the first NVIDIA GPU, beside what they must be, the peer's, and what the GPU could do.
+    Gpu(GpuArgs),
+}
+
+/// The arguments of `bench gpu`.
+#[derive(Debug, clap::Args)]
+pub struct GpuArgs {
+    /// A Python that has PyTorch, mamba-ssm and causal-conv1d: it is timed in the same run.
+    #[arg(long, value_name = "PATH_TO_PYTHON")]
+    pub peer: Option<PathBuf>,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A model with random weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "verbatim")]
+pub enum Size {
+    /// sensor-nano, the built-in model.
+    #[value(name = "nano")]
+    Nano,
+    /// 256 x 8.
+    S,
+    /// 256 x 8, tied decays.
+    #[value(name = "S-tied")]
+    STied,
+    /// 512 x 16.
+    M,
+    /// 1024 x 24.
+    L,
+    /// 1024 x 53.
+    P,
+}
+
+/// The arguments of `bench-one`.
+#[derive(Debug, clap::Args)]
+pub struct OneArgs {
+    /// The blob.
+    pub model: PathBuf,
+    /// Numbers of threads.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Vec<u16>,
+    /// Kernels, by name.
+    #[arg(long)]
+    pub backend: String,
+    /// Rounds.
+    #[arg(long)]
+    pub rounds: u16,
+    /// Seconds.
+    #[arg(long)]
+    pub seconds: f64,
+}

@@ -1,0 +1,26 @@
+//! `cargo xtask firmware core`: the core crate with all features, where there are no atomics and where there is no chip.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::route::Route;
+
+const TARGETS: [&str; 3] = ["thumbv6m-none-eabi", "riscv32imc-unknown-none-elf", "wasm32-unknown-unknown"];
+
+/// Builds it for all targets.
+///
+/// # Errors
+/// If it cannot be built.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    for target in TARGETS {
+        let route = Route::find(target)?;
+        eprintln!("mambabyte-core with all features: {target}, {}", route.name);
+        let mut cargo = route.cargo(root, "build", target, None, "release");
+        cargo.args(["--locked", "-p", "mambabyte-core", "--features", "f32,defmt"]).current_dir(root);
+        if !cargo.status().context("cargo could not be started")?.success() {
+            bail!("mambabyte-core could not be built for {target}");
+        }
+    }
+    Ok(())
+}

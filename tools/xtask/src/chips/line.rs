@@ -1,0 +1,181 @@
+//! The serial line of an emulated board: started at the other end of a local connection, a text sent each way, all that
+//! the board says compared with what this machine has.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use mambabyte::device::Device;
+use mambabyte_core::record::{Message, Record, Status};
+use mambabyte_core::{Blob, Rng, Threshold};
+use mambabyte_host::cpu::{Cpu, IntEngine};
+use mambabyte_host::stream::Reader;
+
+use super::boards::Board;
+use super::qemu;
+use crate::models::Model;
+
+/// A board that is silent for this long has stopped.
+pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+
+/// A running emulator; ends with its owner.
+pub(crate) struct Emulator(Child);
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts `elf`, with its flash for snapshots in a file if there is one, and connects to its serial line.
+pub(crate) fn start(board: &Board, elf: &Path, flash: Option<&Path>) -> Result<(Emulator, Device<TcpStream>)> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let serial = format!("tcp:{},nodelay=on", listener.local_addr()?);
+    let mut command = qemu::command_of(board, elf, &[], &serial, flash);
+    let child = command.stdin(Stdio::null()).spawn().map_err(|error| qemu::missing(board, &error))?;
+    let mut emulator = Emulator(child);
+    listener.set_nonblocking(true)?;
+    let begin = Instant::now();
+    let link = loop {
+        match listener.accept() {
+            Ok((link, _)) => break link,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e.into()),
+        }
+        if let Some(status) = emulator.0.try_wait()? {
+            bail!("{}: the emulator ended with {status}", board.name);
+        }
+        ensure!(begin.elapsed() < SILENCE, "{}: the emulator does not connect its serial line", board.name);
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    link.set_nonblocking(false)?;
+    link.set_nodelay(true)?;
+    link.set_read_timeout(Some(Duration::from_millis(20)))?;
+    Ok((emulator, Device::new(link)))
+}
+
+/// Text of every kind that is shipped, and noise with every byte value; `bytes` of it, the last one a newline.
+pub(crate) fn text(root: &Path, bytes: usize) -> Result<Vec<u8>> {
+    let mut one = Vec::new();
+    for file in ["gnss-sample.nmea", "golden-4096.txt"] {
+        let path = root.join("models/text").join(file);
+        one.extend(std::fs::read(&path).with_context(|| path.display().to_string())?);
+    }
+    let (mut rng, mut all) = (Rng::new(1), Vec::new());
+    while all.len() < bytes {
+        all.extend(&one);
+        all.extend((0..1000).map(|_| rng.next_u64() as u8));
+    }
+    all.truncate(bytes);
+    if let Some(last) = all.last_mut() {
+        *last = b'\n';
+    }
+    Ok(all)
+}
+
+/// The records that this machine makes of `text`.
+///
+/// # Errors
+/// None in practice: one stream on a CPU.
+pub(crate) fn expected(blob: Blob<'_>, text: &[u8]) -> Result<Vec<Record>> {
+    let engine = IntEngine::of(blob, Cpu::single());
+    let mut reader = Reader::new(&engine, Threshold::Learned)?;
+    let mut records = Vec::new();
+    for &byte in text {
+        if let (_, Some(score)) = reader.read(byte)? {
+            records.push(Record::new(&score, records.len() as u32, 0, 0));
+        }
+    }
+    Ok(records)
+}
+
+/// What a board has said.
+#[derive(Default)]
+pub(crate) struct Heard {
+    pub(crate) records: Vec<Record>,
+    text: Vec<u8>,
+    status: Option<Status>,
+    pub(crate) starts: u32,
+    wrong: Option<String>,
+}
+
+impl Heard {
+    fn take(&mut self, message: &Message<'_>) {
+        match *message {
+            Message::Start(_) => self.starts += 1,
+            Message::Line(record) => self.records.push(record),
+            Message::Credit(_) => {}
+            Message::Status(status) => self.status = Some(status),
+            Message::Text(at, bytes) => {
+                if at != self.text.len() as u64 {
+                    self.wrong = Some(format!("echo of byte {at} where {} is next", self.text.len()));
+                }
+                self.text.extend_from_slice(bytes);
+            }
+        }
+    }
+}
+
+/// Polls once.
+///
+/// # Errors
+/// Those of the line; that the board has been silent for too long.
+pub(crate) fn listen<L: Read + Write>(
+    board: &Board,
+    device: &mut Device<L>,
+    heard: &mut Heard,
+    last: &mut Instant,
+) -> Result<()> {
+    if device.poll(|message| heard.take(message)).with_context(|| format!("{}: serial line", board.name))? {
+        *last = Instant::now();
+    }
+    let (sent, records) = (device.sent(), heard.records.len());
+    ensure!(last.elapsed() < SILENCE, "{}: silent after {sent} bytes and {records} records", board.name);
+    Ok(())
+}
+
+/// The long text, with flow control.
+fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8]) -> Result<Status> {
+    let expected = expected(blob, text)?;
+    let (_emulator, mut device) = start(board, elf, None)?;
+    let (mut heard, mut sent, begin) = (Heard::default(), 0, Instant::now());
+    let mut last = begin;
+    while heard.text.len() < text.len() || heard.records.len() < expected.len() {
+        sent += device.feed(text.get(sent..).unwrap_or_default())?;
+        listen(board, &mut device, &mut heard, &mut last)?;
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let name = &board.name;
+    ensure!(heard.starts == 1, "{name}: started {} times", heard.starts);
+    ensure!(device.bad() == 0, "{name}: {} damaged frames", device.bad());
+    if let Some(wrong) = heard.wrong {
+        bail!("{name}: {wrong}");
+    }
+    ensure!(heard.text == text, "{name}: the text that came back is another one");
+    if let Some((got, want)) = heard.records.iter().zip(&expected).find(|(got, want)| got != want) {
+        bail!("{name}: record {got:?}, this machine has {want:?}");
+    }
+    ensure!(heard.records.len() == expected.len(), "{name}: {} records too many", heard.records.len() - expected.len());
+    let flagged = expected.iter().filter(|r| r.flagged).count();
+    let status = heard.status.unwrap_or_default();
+    let Status { stack_used, stack_watched, waiting, capacity } = status;
+    println!(
+        "{name:14} {model}: {} bytes each way in {seconds:.0} s, 0 lost; {} records equal, {flagged} flagged; \
+         stack {stack_used} of {stack_watched} bytes, at most {waiting} of {capacity} bytes waited",
+        text.len(),
+        expected.len()
+    );
+    Ok(status)
+}
+
+/// Sends `bytes` of text through `elf`, which echoes; returns what the board last said of itself.
+///
+/// # Errors
+/// If a byte is lost, or a record differs from this machine's.
+pub(crate) fn echo(root: &Path, board: &Board, model: &str, elf: &Path, bytes: usize) -> Result<Status> {
+    each_way(board, model, elf, Model::read(root, model)?.blob()?, &text(root, bytes)?)
+}

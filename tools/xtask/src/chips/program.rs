@@ -1,0 +1,119 @@
+//! Builds a program of the firmware for a board.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::boards::{Board, ESPTOOL};
+use super::image;
+use crate::models;
+use crate::route::Route;
+
+/// How a program is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As it is shipped: for figures of instructions, of memory and of the stack, and for boards on the table.
+    Shipped,
+    /// Faster to build: where only what the program computes and says is compared.
+    Emulate,
+}
+
+impl Profile {
+    /// Its name in `firmware/Cargo.toml`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Shipped => "release",
+            Self::Emulate => "emulate",
+        }
+    }
+}
+
+/// A program to be built.
+#[derive(Clone, Copy)]
+pub(crate) struct Program<'p> {
+    pub(crate) board: &'p Board,
+    /// A model's name, for messages.
+    pub(crate) model: &'p str,
+    /// The name of the binary.
+    pub(crate) bin: &'p str,
+    /// Features of the firmware beside the board's.
+    pub(crate) features: &'p [&'p str],
+    /// A command line that is built in, for a board that gives a program none.
+    pub(crate) words: &'p [OsString],
+    pub(crate) profile: Profile,
+}
+
+impl<'p> Program<'p> {
+    /// `bin` with the features that it always has.
+    pub(crate) fn new(board: &'p Board, model: &'p str, bin: &'p str, profile: Profile) -> Self {
+        Self { board, model, bin, features: features(board, bin), words: &[], profile }
+    }
+
+    /// The same with exactly these features.
+    pub(crate) fn with_features(self, features: &'p [&'p str]) -> Self {
+        Self { features, ..self }
+    }
+
+    /// Builds it and returns the file.
+    ///
+    /// # Errors
+    /// If there is no such model or toolchain, or the program cannot be built.
+    pub(crate) fn build(&self, root: &Path) -> Result<PathBuf> {
+        let blob = models::blob_file(root, self.model)?;
+        if !blob.exists() {
+            bail!("--model {}: there is no {}", self.model, blob.display());
+        }
+        self.build_blob(root, &blob)
+    }
+
+    /// As [`Program::build`], with the model in the file `blob`.
+    ///
+    /// # Errors
+    /// As [`Program::build`].
+    pub(crate) fn build_blob(&self, root: &Path, blob: &Path) -> Result<PathBuf> {
+        let (board, bin) = (self.board, self.bin);
+        let route = Route::find(&board.target)?;
+        eprintln!("{} ({}), {}: {}, {}", board.name, board.core, self.model, board.target, route.name);
+        let mut cargo = self.cargo(root, &route, "build", blob);
+        if !cargo.status().context("cargo could not be started")?.success() {
+            bail!("{bin} could not be built for {}", board.name);
+        }
+        let elf = route.output(root).join(&board.target).join(self.profile.name()).join(bin);
+        if board.runner() == ESPTOOL {
+            image::write(&elf)?;
+        }
+        Ok(elf)
+    }
+
+    /// The command `cargo COMMAND` for it.
+    pub(crate) fn cargo(&self, root: &Path, route: &Route, command: &str, blob: &Path) -> Command {
+        let board = self.board;
+        let mut cargo = route.cargo(root, command, &board.target, board.cpu.as_deref(), self.profile.name());
+        cargo.args(["--locked", "--bin", self.bin]).current_dir(root.join("firmware"));
+        let features: Vec<&str> = self.features.iter().copied().chain(board.feature.as_deref()).collect();
+        cargo.args(["--features", &features.join(",")]);
+        let level = format!("CARGO_PROFILE_{}_OPT_LEVEL", self.profile.name().to_uppercase());
+        cargo.env(level, &board.opt_level);
+        cargo.env("FW_BOARD", &board.name).env("FW_MODEL", blob).env_remove("FW_ARGUMENTS");
+        if !self.words.is_empty() {
+            cargo.env("FW_ARGUMENTS", self.words.join(OsStr::new(" ")));
+        }
+        // Without a level defmt logs errors only.
+        if std::env::var_os("DEFMT_LOG").is_none() {
+            cargo.env("DEFMT_LOG", "info");
+        }
+        cargo
+    }
+}
+
+/// What `bin` is always built with: `stream` has the serial line, on a board on the table also logs for the debugger.
+fn features(board: &Board, bin: &str) -> &'static [&'static str] {
+    match bin {
+        "stream" if board.real() => &["uart", "log-rtt"],
+        "stream" => &["uart"],
+        "kernels" => &["kernel-check"],
+        _ => &[],
+    }
+}
