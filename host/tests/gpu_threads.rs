@@ -9,6 +9,7 @@ use gpu_models::{checkpoint, dims};
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mambabyte_core::{Blob, Rng, SampleOptions};
 use mambabyte_host::align::AlignedBytes;
@@ -130,4 +131,34 @@ fn gpu_two_threads_give_the_results_of_one() {
         let at = differs.map(|at| (at, &found[at]));
         assert_eq!(at, None, "thread {thread}: the first call with another result");
     }
+}
+
+/// Models come and go in one thread while another captures a graph for each new state: the graphs are whole.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_models_are_loaded_and_dropped_beside_captures() {
+    let device = Device::open(0).unwrap_or_else(|e| panic!("{e}"));
+    let source = checkpoint(dims(64, 2, 128, 16, 4, 4), 3);
+    let model = GpuModel::load(&device, &source, Precision::F32).unwrap();
+    let first = |model: &GpuModel| model.step(b"a", &mut model.rows(1).unwrap()).map_err(|e| e.to_string());
+    let expected = first(&model);
+    assert!(expected.is_ok());
+    let done = AtomicBool::new(false);
+    let loaded = std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut loaded = 0;
+            while !done.load(Ordering::Relaxed) {
+                // A device of its own: the context is the same.
+                let device = Device::open(0).unwrap_or_else(|e| panic!("{e}"));
+                drop(GpuModel::load(&device, &source, Precision::F32).unwrap());
+                loaded += 1;
+            }
+            loaded
+        });
+        let differs = (0..1000).find(|_| first(&model) != expected);
+        done.store(true, Ordering::Relaxed);
+        (other.join().unwrap(), differs)
+    });
+    assert!(loaded.0 > 10, "{loaded:?}");
+    assert_eq!(loaded.1, None, "a state whose first step differs");
 }

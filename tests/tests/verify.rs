@@ -89,14 +89,15 @@ fn with_drafts(
     (written, rounds, taken)
 }
 
-/// 64 KiB of NMEA read as prompts, 64 KiB written after them.
+/// 64 KiB of NMEA read as prompts, 32 KiB written after them.
 #[test]
 fn a_small_model_writes_ahead_for_a_larger_one() {
-    const PART: usize = 4096;
+    const PROMPT: usize = 4096;
+    const PART: usize = 2048;
     let sample = std::fs::read(model_file("text", "gnss-sample.nmea")).unwrap();
     // Each prompt begins in another place of the sample, so that each text is another one.
     let prompts: Vec<Vec<u8>> =
-        (0..16).map(|i| sample.iter().cycle().skip(i * 557).take(PART).copied().collect()).collect();
+        (0..16).map(|i| sample.iter().cycle().skip(i * 557).take(PROMPT).copied().collect()).collect();
     let prompts = slices(&prompts);
     let (micro, nano) = (shipped("sensor-micro"), shipped("sensor-nano"));
     let (micro, nano) = (IntEngine::new(&micro, cpu(2)), IntEngine::new(&nano, cpu(2)));

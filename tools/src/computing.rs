@@ -180,7 +180,7 @@ mod tests {
             let open = |device, precision| Computing { device, precision }.engine(model, Cpu::default());
             assert!(is_on_cpu(&open(DeviceKind::Cpu, None)));
             if Device::open(0).is_ok() {
-                continue; // the suite of the host crate goes on from here
+                continue; // what a GPU does is the host crate's suite
             }
             let refused = said(open(DeviceKind::Cuda, None));
             assert!(refused.contains("NVIDIA") && !refused.contains('\n'), "{refused}");

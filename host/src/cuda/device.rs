@@ -3,12 +3,13 @@
 //! Models and their device are `Sync`: threads may call them at the same time. What each launches, copies, allocates and
 //! frees (also by dropping a state) goes to the one stream, in the order of the calls of the driver, which is thread-safe.
 //! A stream that captures a graph is the exception: it would record what other threads send to it meanwhile, and refuse
-//! their waits. So a capture has a stream of its own, that only the capturing thread knows, and its graph is then launched on
-//! the one stream as all other work is. A lock around the calls of a model would not do instead: states are freed when they
-//! are dropped, outside of any call.
+//! their waits. So captures have a stream of their own, that one thread at a time uses, and a graph is then launched on the
+//! one stream as all other work is. A lock around the calls of a model would not do instead: states are freed when they are
+//! dropped, outside of any call. What waits for a whole context spoils the captures of every stream in it, and all devices
+//! of one GPU share a context: so [`between_captures`] keeps cuBLASLt's start and end, which do that, apart from captures.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::{
     CudaContext, CudaGraph, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, ValidAsZeroBits, sys,
@@ -24,6 +25,8 @@ const DRIVER: i32 = 13_000;
 pub struct Device {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
+    /// Of captures, one at a time: see [`between_captures`].
+    captures: Arc<CudaStream>,
     modules: Arc<Mutex<HashMap<&'static str, Arc<CudaModule>>>>,
     name: Arc<str>,
     sms: u32,
@@ -33,6 +36,13 @@ impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Device({}, {} SMs)", self.name, self.sms)
     }
+}
+
+/// Waits until no thread captures, and keeps all from it until the guard is dropped. Of the whole process, as GPU contexts
+/// are.
+pub(crate) fn between_captures() -> MutexGuard<'static, ()> {
+    static CAPTURES: Mutex<()> = Mutex::new(());
+    CAPTURES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Looks for a driver that the kernels can run on, before the first call of it: cudarc panics without one.
@@ -94,8 +104,9 @@ impl Device {
         // between streams. Events would also spoil the capture of graphs.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream()?;
+        let captures = context.new_stream()?;
         let sms = context.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
-        Ok(Arc::new(Self { context, stream, modules: Arc::default(), name: name.into(), sms }))
+        Ok(Arc::new(Self { context, stream, captures, modules: Arc::default(), name: name.into(), sms }))
     }
 
     /// What the driver calls it.
@@ -215,11 +226,13 @@ impl Device {
     /// # Errors
     /// Those of `enqueue`, the driver's.
     pub(crate) fn capture(&self, enqueue: impl FnOnce(&Self) -> Result<(), CudaError>) -> Result<Graph, CudaError> {
-        let stream = self.context.new_stream()?;
+        let _alone = between_captures();
+        let stream = &self.captures;
         stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
         let capturing = Self {
             context: self.context.clone(),
             stream: stream.clone(),
+            captures: self.captures.clone(),
             modules: self.modules.clone(),
             name: self.name.clone(),
             sms: self.sms,

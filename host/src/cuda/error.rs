@@ -2,6 +2,7 @@
 
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::CUresult;
+use mambabyte_core::StateError;
 
 /// Why the GPU was not used, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +147,9 @@ pub enum CudaError {
     /// The state belongs to another model or another precision.
     #[error("the state belongs to another model or precision")]
     ForeignState,
+    /// A state that does not fit the model.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 impl From<DriverError> for CudaError {

@@ -278,7 +278,8 @@ impl GpuModel {
     ///
     /// The bytes are those of [`mambabyte_core::sample()`] and `rngs` go on, whatever the precision: float logits are rounded
     /// to its units ([`crate::model::logit_units`]). A row draws by its own generator and nothing else, so its text does not
-    /// depend on its neighbours, nor on how many bytes a call writes.
+    /// depend on its neighbours, nor on how many bytes a call writes. (Only where the persistent kernel does not run may the
+    /// logits themselves be rounded otherwise for another number of rows, since cuBLASLt chooses products by shape.)
     ///
     /// # Errors
     /// As [`GpuModel::prefill`].

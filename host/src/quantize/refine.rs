@@ -95,7 +95,7 @@ impl Shadow {
         }
     }
 
-    /// One update of Adam; `done` is the share of updates behind.
+    /// One update of Adam; `done` is the share of updates that have been made.
     fn update(&mut self, grad: &[f32], update: usize, done: f64) {
         let rate = self.rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
         let correct = BETA.map(|b| 1.0 - b.powi(update as i32 + 1));

@@ -26,12 +26,12 @@ pub struct Args {
     /// Serial port of the device, or tcp:HOST:PORT. If it is unplugged, the command waits for its return.
     #[arg(required_unless_present = "qemu", conflicts_with = "qemu")]
     pub port: Option<String>,
-    /// Emulate this board in place of a port (`cargo xtask firmware boards` lists them) and send it --input. In the
+    /// Emulate this board instead of a port (`cargo xtask firmware boards` lists them) and send it --input. In the
     /// source folder only.
     #[arg(long, value_name = "BOARD", requires = "input")]
     pub qemu: Option<String>,
     /// A text to send to the device as it can take it; `-` is standard input. A newline is added if the last line has
-    /// none. A device that starts anew gets it again from the byte on that it asks for: the first, or the one behind its
+    /// none. A device that starts anew gets it again from the byte on that it asks for: the first, or the one after its
     /// last snapshot. The command ends when all is scored.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct Args {
     /// End after so many lines.
     #[arg(long, value_name = "N")]
     pub lines: Option<u64>,
-    /// Print one JSON object per event in place of the live view.
+    /// Print one JSON object per event instead of the live view.
     #[arg(long)]
     pub json: bool,
 }

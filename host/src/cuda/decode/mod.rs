@@ -36,15 +36,6 @@ use params::Address;
 use plan::{MAX_COLUMNS, Plan, TILE, WARPS};
 use report::{PATIENCE, Report};
 
-/// What the constant parameters of a launch point to.
-struct Constants {
-    _stream: CudaSlice<u8>,
-    _stream_at: CudaSlice<u64>,
-    _side: CudaSlice<u8>,
-    _vectors: Vec<CudaSlice<f32>>,
-    _sampler: CudaSlice<u16>,
-}
-
 /// A model's weights on the device in the order in which the kernel reads them, and its exchange buffers.
 pub(crate) struct Decoder {
     device: Arc<Device>,
@@ -56,10 +47,14 @@ pub(crate) struct Decoder {
     /// Number of the last exchange.
     epoch: u32,
     weight_bytes: usize,
+    /// What `base` points to: weights and vectors, the sampler's tables.
     _constants: Constants,
     exchange: Vec<CudaSlice<u64>>,
     report: Report,
 }
+
+/// The weights' bytes and where each warp's begin, vectors by layer and of the whole model, the sampler's tables.
+type Constants = ([CudaSlice<u8>; 2], CudaSlice<u64>, Vec<CudaSlice<f32>>, CudaSlice<u16>);
 
 /// A launch's columns: which stream each belongs to, where this stream's columns start, and the bytes.
 #[derive(Default)]
@@ -225,13 +220,7 @@ impl Decoder {
             base,
             epoch: 0,
             weight_bytes: packed.stream.len() + packed.side.len(),
-            _constants: Constants {
-                _stream: stream,
-                _stream_at: stream_at,
-                _side: side,
-                _vectors: vectors,
-                _sampler: tables,
-            },
+            _constants: ([stream, side], stream_at, vectors, tables),
             exchange,
             report,
             device: device.clone(),

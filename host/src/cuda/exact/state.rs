@@ -64,8 +64,7 @@ impl ExactState {
         let len = weights.dims.state_len();
         let elements = device.stream().clone_dtoh(&self.memory.slice(row * len..(row + 1) * len))?;
         device.synchronize()?;
-        // The row has just been read with the length that is asked for.
-        Ok(State::from_parts(weights.model, elements, position).unwrap_or_else(|_| unreachable!()))
+        Ok(State::from_parts(weights.model, elements, position)?)
     }
 
     /// Sets row `row`; `state` is of this model.

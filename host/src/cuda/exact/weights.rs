@@ -39,7 +39,7 @@ impl Matrix {
     }
 }
 
-/// `[rows, columns]` with zeros behind each row and below the last.
+/// `[rows, columns]` with zeros after each row and below the last.
 fn pad(w: &[i8], rows: usize, columns: usize) -> Vec<i8> {
     let stride = padded(columns);
     let mut out = vec![0; rows.next_multiple_of(ROWS) * stride];

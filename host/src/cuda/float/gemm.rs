@@ -12,7 +12,7 @@ use cudarc::cublaslt::sys;
 use cudarc::driver::CudaSlice;
 
 use super::buffer::Element;
-use crate::cuda::device::{Device, probe_cublaslt};
+use crate::cuda::device::{Device, between_captures, probe_cublaslt};
 use crate::cuda::error::CudaError;
 
 /// Memory that the library may use. Hopper's kernels ask for up to 32 MiB.
@@ -87,6 +87,7 @@ impl Blas {
     pub(crate) fn new(device: &Device) -> Result<Self, CudaError> {
         probe_cublaslt()?;
         let workspace = device.zeros("workspace of cuBLASLt", WORKSPACE)?;
+        let _guard = between_captures();
         let handle =
             result::create_handle().map_err(|e| CudaError::Blas { what: "start".into(), reason: e.to_string() })?;
         Ok(Self { handle, workspace, plans: Mutex::default() })
@@ -195,6 +196,7 @@ impl Drop for Blas {
                 let _ = result::destroy_matrix_layout(plan.y);
             }
         }
+        let _guard = between_captures();
         // SAFETY: made by `new`, destroyed once; work in flight has its own references.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }

@@ -126,7 +126,7 @@ fn scan(device: &Arc<Device>, case: &Case, seed: u64) -> Outcome {
             }
             expected_h.extend(s.iter().enumerate().map(|(n, &s)| (h[at + n], s)));
         }
-        // What lies behind a row's end is left alone.
+        // What lies after a row's end is left alone.
         let end = (row * seq_len + case.len[row]) * d_inner;
         assert!(out[end..(row + 1) * seq_len * d_inner].iter().all(|v| v.is_nan()));
     }

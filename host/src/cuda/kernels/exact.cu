@@ -97,9 +97,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS) exact_norm(NormParam
 enum Mode : u32 { ACTIVATION = 0, X_PROJ = 1, LOG_DELTA = 2, RESIDUAL = 3, LOGITS = 4 };
 
 struct ProjectParams {
-    const i8* w;           // [rows, columns], zeros behind the model's columns; rows padded to a multiple of 128
+    const i8* w;           // [rows, columns], zeros after the model's columns; rows padded to a multiple of 128
     const u8* code;        // [rows]
-    const i16* x;          // [m, x_stride], zeros behind the model's columns
+    const i16* x;          // [m, x_stride], zeros after the model's columns
     void* y;               // i16 or i32 [m, y_stride]
     i16* bc;               // X_PROJ: [m, 2 * d_state]
     const i16* bias;       // LOG_DELTA: [rows]

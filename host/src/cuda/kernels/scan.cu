@@ -20,7 +20,7 @@
 // same address.
 //
 // Steps past a row's length become the identity: delta and delta * u are 0 (decay 1), B and C are 0. So the last state is
-// that of the last real step, whatever the memory behind it holds.
+// that of the last real step, whatever the memory after it holds.
 //
 // Time split (phase > 0): launch 1 runs segment 0 whole and segments 1..k-2 from zero without output, leaving the last
 // state and the sum of delta; launch 2 starts segments 1..k-1 from the states chained in order.

@@ -175,7 +175,7 @@ fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &Sender<Event>, stop:
         let mut events = Vec::new();
         device.poll(|message| match *message {
             Message::Start(start) => {
-                // A device that goes on from a snapshot has read the beginning before.
+                // A device that resumes at a snapshot has read the beginning before.
                 fed = usize::try_from(start.position).unwrap_or(usize::MAX).min(text.len());
                 scored = start.position;
                 events.push(Event::Start(start));
