@@ -12,13 +12,15 @@ mod memory;
 mod out;
 mod pipeline;
 mod pool;
+mod source;
 mod team;
 mod tiled;
 mod turn;
 
 pub use float::{FloatEngine, FloatRows};
 pub use int::{IntEngine, IntRows};
-pub use memory::{Source, Weights};
+pub use memory::Weights;
+pub use source::Source;
 
 use mambabyte_core::{Backend, Dims};
 

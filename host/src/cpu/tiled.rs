@@ -12,7 +12,7 @@ use mambabyte_core::{Blob, tiles};
 use memmap2::{MmapMut, MmapOptions};
 use rayon::prelude::*;
 
-use super::memory::Source;
+use super::source::Source;
 
 const HUGE_PAGE: usize = 2 << 20;
 /// Bytes from which on huge pages are asked for: less is in the nearest caches.

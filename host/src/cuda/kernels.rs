@@ -58,7 +58,7 @@ impl KernelFile {
 
     /// Compiles the file in `folder` by NVRTC.
     pub(crate) fn compile(&self, folder: &Path, (major, minor): (i32, i32)) -> Result<Ptx, CudaError> {
-        super::device::probe_nvrtc()?;
+        super::probe::probe_nvrtc()?;
         let failed = |reason: String| CudaError::Kernel { file: self.name, reason };
         let path = folder.join(self.name).with_extension("cu");
         let source = std::fs::read_to_string(&path).map_err(|e| failed(format!("{}: {e}", path.display())))?;

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod batch;
 pub mod bench;
 mod decode;
 mod device;
@@ -29,12 +30,14 @@ mod float;
 mod kernels;
 mod layout;
 mod model;
+mod probe;
 mod state;
 
-pub use device::{Device, probe, probe_cublaslt, probe_nvrtc};
+use batch::Batch;
+pub use device::Device;
 pub use error::CudaError;
 pub use model::{GpuModel, Source};
-use state::Batch;
+pub use probe::{probe, probe_cublaslt, probe_nvrtc};
 pub use state::GpuState;
 
 use crate::engine::{Answer, Precision, Want};

@@ -2,7 +2,8 @@
 
 use mambabyte_core::Dims;
 
-use super::{NormPass, matrix};
+use super::matrix;
+use super::norm::NormPass;
 use crate::Layer;
 
 /// Activations of one block over a window; `[bytes, width]` each.

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::model::read_text;
+use crate::output::hex;
 use crate::paint::bits;
 use connection::{Event, Source};
 use seen::Seen;
@@ -48,9 +48,6 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 }
-
-/// How long the loops wait for something to happen.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Runs the command.
 ///
@@ -94,7 +91,7 @@ fn print(events: &Receiver<Event>, name: &str, args: &Args, stop: &AtomicBool) -
     let mut out = io::stdout().lock();
     let mut seen = Seen::new(name);
     while !stop.load(Ordering::SeqCst) && !seen.enough(args.lines) {
-        let event = match events.recv_timeout(TICK) {
+        let event = match events.recv_timeout(view::TICK) {
             Ok(event) => event,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
@@ -117,10 +114,6 @@ fn print(events: &Receiver<Event>, name: &str, args: &Args, stop: &AtomicBool) -
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn as_json(event: &Event, port: &str) -> Value {

@@ -11,7 +11,7 @@ use mambabyte_host::{Checkpoint, Layer};
 
 use super::config::{Config, Facts};
 use super::error::{FormatError, Mismatch, TensorTable};
-use super::pickle::shorten;
+use super::shorten::shorten;
 use super::tensor::RawTensor;
 
 /// Deepest model accepted.

@@ -7,7 +7,7 @@ use mambabyte_core::{Dims, Norm, VOCAB};
 use serde_json::{Map, Value};
 
 use super::error::FormatError;
-use super::pickle::shorten;
+use super::shorten::shorten;
 
 /// Epsilon of the norms of every published Mamba.
 pub(super) const DEFAULT_EPS: f32 = 1e-5;

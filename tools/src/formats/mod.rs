@@ -14,6 +14,7 @@ mod config;
 mod error;
 mod pickle;
 mod safetensors;
+mod shorten;
 mod tensor;
 mod torch;
 

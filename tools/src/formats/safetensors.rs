@@ -9,7 +9,7 @@ use std::path::{Component, Path};
 use ::safetensors::{SafeTensorError, SafeTensors};
 use thiserror::Error;
 
-use super::pickle::shorten;
+use super::shorten::shorten;
 use super::tensor::{Dtype, RawTensor, ViewError};
 
 /// Why a safetensors file or index was refused.

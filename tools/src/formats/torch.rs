@@ -10,7 +10,8 @@ use thiserror::Error;
 use zip::CompressionMethod;
 use zip::result::ZipError;
 
-use super::pickle::{MAX_PICKLE_BYTES, PickleError, parse_pickle, shorten};
+use super::pickle::{MAX_PICKLE_BYTES, PickleError, parse_pickle};
+use super::shorten::shorten;
 use super::tensor::{RawTensor, ViewError};
 
 /// Why a PyTorch file was refused.

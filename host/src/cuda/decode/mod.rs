@@ -24,6 +24,7 @@ use super::kernels::{DECODE, Kernel, Launch};
 use crate::Checkpoint;
 use crate::dequantize::RowSteps;
 
+mod form;
 mod pack;
 mod params;
 mod plan;
@@ -31,7 +32,8 @@ mod report;
 
 pub(crate) use params::Params;
 
-use pack::{Form, Packed};
+use form::Form;
+use pack::Packed;
 use params::Address;
 use plan::{MAX_COLUMNS, Plan, TILE, WARPS};
 use report::{PATIENCE, Report};

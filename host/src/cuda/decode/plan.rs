@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use mambabyte_core::Dims;
 
-use super::pack::Form;
+use super::form::Form;
 
 /// Warps of a block; they share the columns of a row of tiles.
 pub(super) const WARPS: usize = 8;

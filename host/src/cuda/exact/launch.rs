@@ -2,7 +2,6 @@
 
 use mambabyte_core::{Dims, SampleOptions};
 
-use super::weights::Layer;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::kernels::{EXACT, Kernel, Launch};
@@ -84,17 +83,6 @@ kernel_struct! {
 
 // SAFETY: integers; zeros are values of all of them.
 unsafe impl cudarc::driver::ValidAsZeroBits for ScanLayer {}
-
-impl ScanLayer {
-    pub(super) fn new(device: &Device, layer: &Layer) -> Self {
-        Self {
-            a_log: device.address(&layer.a_log),
-            state_code: device.address(&layer.state_code),
-            a_base: layer.params.a_base.into(),
-            dx_base: layer.params.dx_base,
-        }
-    }
-}
 
 impl Sample {
     /// The fields that say how to choose; the rest is zero.

@@ -67,6 +67,17 @@ pub(super) struct Layer {
     pub(super) out_proj: Matrix,
 }
 
+impl ScanLayer {
+    fn new(device: &Device, layer: &Layer) -> Self {
+        Self {
+            a_log: device.address(&layer.a_log),
+            state_code: device.address(&layer.state_code),
+            a_base: layer.params.a_base.into(),
+            dx_base: layer.params.dx_base,
+        }
+    }
+}
+
 /// A whole blob.
 pub(crate) struct ExactWeights {
     pub(super) dims: Dims,

@@ -12,8 +12,9 @@ use cudarc::cublaslt::sys;
 use cudarc::driver::CudaSlice;
 
 use super::buffer::Element;
-use crate::cuda::device::{Device, between_captures, probe_cublaslt};
+use crate::cuda::device::{Device, between_captures};
 use crate::cuda::error::CudaError;
+use crate::cuda::probe::probe_cublaslt;
 
 /// Memory that the library may use. Hopper's kernels ask for up to 32 MiB.
 const WORKSPACE: usize = 32 << 20;

@@ -7,6 +7,7 @@
 mod args;
 #[cfg(feature = "cuda")]
 mod gpu;
+mod json;
 mod measure;
 mod plot;
 
@@ -14,6 +15,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use self::json::{number, rows};
 use mambabyte_core::{Backend, Dims, Norm};
 use mambabyte_host::random_blob::{BlobSpec, Contents, random_blob};
 use serde_json::{Value, json};
@@ -143,14 +145,6 @@ fn cpu_name() -> String {
     let text = std::fs::read_to_string(PathBuf::from("/proc/cpuinfo")).unwrap_or_default();
     let name = text.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split(':').nth(1));
     name.map_or_else(|| std::env::consts::ARCH.to_owned(), |name| name.trim().to_owned())
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(0.0)
-}
-
-fn rows(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// What people read.

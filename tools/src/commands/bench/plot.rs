@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use serde_json::Value;
 
-use super::{number, rows};
+use super::json::{number, rows};
 use crate::error::CliError;
 
 /// Decode and prefill of every model at every number of threads, on a logarithmic scale.

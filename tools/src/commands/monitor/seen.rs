@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use mambabyte_core::record::{Record, Start, Status};
 
 use super::connection::Event;
-use super::hex;
+use crate::output::hex;
 
 /// Records kept for the view.
 const KEPT: usize = 1000;

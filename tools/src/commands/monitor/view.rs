@@ -1,6 +1,7 @@
 //! The live view: the connection, a sparkline of surprise, the last lines.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
@@ -11,9 +12,12 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, SparklineBar, Table};
 
 use super::connection::Event;
 use super::seen::Seen;
-use super::{TICK, hex};
 use crate::error::CliError;
+use crate::output::hex;
 use crate::paint::bits;
+
+/// How long the loops wait for something to happen.
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// Shows what comes until `q` is pressed, the source fails, or `lines` records have come.
 ///

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use super::{PickleError, PickledTensor, shorten};
+use super::outcome::{PickleError, PickledTensor};
+use crate::formats::shorten::shorten;
 use crate::formats::tensor::Dtype;
 
 /// Most tensors read; the deepest accepted model has 12,292.
