@@ -1,7 +1,7 @@
 //! Puts the board's memory map and the model where the compiler and the linker look for them.
 //!
-//! `FW_BOARD` is a name in `boards.toml`; `FW_MODEL` a blob (default: sensor-pico); `FW_EVERY` the bytes between snapshots
-//! of `stream` (default: 4096).
+//! `FW_BOARD` is a name in `boards.toml`; `FW_MODEL` a blob (default: sensor-pico); `FW_EVERY` the bytes between
+//! snapshots of `stream` (default: 4096).
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};

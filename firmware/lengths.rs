@@ -1,7 +1,7 @@
 //! Lengths in linker scripts: one parser, for `build.rs` and for `cargo xtask firmware`.
 
-/// Bytes of the region `name` of a memory map: the number after its `LENGTH =`, in decimal or after `0x`, of which `K`
-/// and `M` behind it make 1024 and 1024 * 1024 as many.
+/// Bytes of the region `name` of a memory map: the number after its `LENGTH =`, in decimal or after `0x`; a `K` or an
+/// `M` after it means times 1024 or times 1024 * 1024.
 pub(crate) fn region(map: &str, name: &str) -> Option<u64> {
     let line = map.lines().map(str::trim).find(|line| line.split([' ', '(', ':']).next() == Some(name))?;
     let (_, length) = line.split_once("LENGTH")?;

@@ -62,7 +62,7 @@ pub(crate) struct HeadParams {
     pub(crate) norm_eps: u64,
 }
 
-/// `N` bytes at `at`; zeros if the slice ends before. No panic path, also in constants.
+/// `N` bytes at `at`; zeros if the slice ends before. No panic path, not even in constants.
 pub(crate) const fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     match bytes.split_at_checked(at) {
         Some((_, rest)) => match rest.first_chunk() {
@@ -147,17 +147,17 @@ impl<'a> Blob<'a> {
     /// [`Blob::parse`] without the checksums of the sections: the caller computes them, faster or later, and gives them
     /// to [`Blob::check_sum`].
     ///
-    /// Until then such a blob is safe to run, as every other, but a damaged one gives wrong numbers.
+    /// Until then such a blob is as safe to run as any other, but a damaged one gives wrong numbers.
     ///
     /// # Errors
-    /// [`BlobError`], but [`BlobError::SectionChecksum`] of the layer parameters only.
+    /// Every [`BlobError`], except that [`BlobError::SectionChecksum`] is found in the layer parameters only.
     /// # Cost
     /// One pass over header, table and layer parameters; weights are not touched.
     pub fn parse_unsummed(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
         Self::parse_parts::<false>(bytes)
     }
 
-    /// Either of the two; with `SUMS` the sections are checked where they are found.
+    /// Either of the two: with `SUMS` the checksums of all sections are checked.
     #[inline(always)]
     fn parse_parts<const SUMS: bool>(bytes: &'a [u8]) -> Result<Blob<'a>, BlobError> {
         let dims = read_dims(bytes)?;
@@ -205,11 +205,11 @@ impl<'a> Blob<'a> {
         Ok(blob)
     }
 
-    /// [`Blob::parse_unsummed`] of bytes whose matrices were put in tiles since they were checked: every one of
+    /// [`Blob::parse_unsummed`] of bytes that were checked and whose matrices were then put in tiles: every one of
     /// [`matrices`] by [`tiles::tile`](crate::tiles::tile).
     ///
-    /// Such a blob is one to run, on a backend that [reads tiles](crate::Backend::reads_tiles). To whoever reads its
-    /// matrices in another way they are in disorder, and their checksums do not hold.
+    /// Such a blob is only for running, on a backend that [reads tiles](crate::Backend::reads_tiles). For any other
+    /// reader its matrices are in disorder, and their checksums do not hold.
     ///
     /// # Errors
     /// As [`Blob::parse_unsummed`].
@@ -263,7 +263,7 @@ impl<'a> Blob<'a> {
         self.fingerprint
     }
 
-    /// The whole file; of a blob in tiles its copy.
+    /// The whole file; the copy of it if the blob is in tiles.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -310,7 +310,7 @@ impl<'a> Blob<'a> {
         bytemuck::try_cast_slice(self.section(section)).unwrap_or_else(|_| never("sections aligned and whole", &[]))
     }
 
-    /// Layer `index`; one of empty tensors if there is no such layer.
+    /// Layer `index`; a layer of empty tensors if there is no such layer.
     pub fn block(&self, index: usize) -> BlockView<'a> {
         self.blocks().nth(index).unwrap_or(BlockView::Mamba1(LayerView::EMPTY))
     }
@@ -389,7 +389,7 @@ impl Dims {
     /// The shape of the model in `blob`, for constants: `static` memory is sized by it at compile time.
     ///
     /// # Panics
-    /// If `blob` is no blob of this version. In a constant that is a compile error with the same words.
+    /// If `blob` is not a blob of this version. In a constant that is a compile error with the same words.
     /// ```
     /// # use mambabyte_core::Dims;
     /// const MODEL: &[u8] = include_bytes!("../../models/sensor-pico/model.mbb");
@@ -405,8 +405,8 @@ impl Dims {
     }
 }
 
-/// Walks the section table: offsets tile the file, padding is zero, checksums hold: with `SUMS` all, else of the layer
-/// parameters.
+/// Walks the section table: offsets tile the file, padding is zero, checksums hold (with `SUMS` all of them, else that
+/// of the layer parameters).
 fn parse_sections<'a, const SUMS: bool>(bytes: &'a [u8], dims: &Dims) -> Result<[&'a [u8]; SECTIONS], BlobError> {
     let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
     // `parse` has checked that the file is as long as all sections together: no part is missing.

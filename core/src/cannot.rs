@@ -1,8 +1,8 @@
 //! What cannot happen: loud in debug builds, harmless in release builds.
 //!
-//! No panic can be reached from the step, which linking proves. So a slice that is always long enough is still asked
-//! for by `get`, and something has to be said for the case that it is not. In a debug build that case is a mistake in
-//! this crate and panics here; in a release build it is the harmless value that the caller names.
+//! No panic can be reached from the step, which linking proves. So code still uses `get` on a slice that is always long
+//! enough, and needs an answer for the case that it is not. In a debug build that case is a mistake in this crate and
+//! panics here; in a release build it is the harmless value that the caller names.
 //!
 //! ```text
 //! let Some(row) = rows.get(i) else { return never("a row of the matrix", ()) };

@@ -6,7 +6,7 @@
 /// Number of byte values; the only vocabulary there is.
 pub const VOCAB: usize = 256;
 
-/// How the residual stream is normalised before each block and before the head.
+/// How the residual stream is normalised before each layer and before the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Norm {
@@ -22,9 +22,9 @@ pub enum Norm {
 pub struct Dims {
     /// Width of the residual stream.
     pub d_model: usize,
-    /// Number of blocks.
+    /// Number of layers.
     pub n_layer: usize,
-    /// Width inside a block, `expand * d_model`.
+    /// Width inside a layer, `expand * d_model`.
     pub d_inner: usize,
     /// States per channel (`N`).
     pub d_state: usize,

@@ -1,10 +1,10 @@
 //! MambaByte in integers: one byte in, 256 logits out, the same bits on every machine.
 //!
 //! A byte-level Mamba model ([MambaByte](https://arxiv.org/abs/2401.13660), [Mamba](https://arxiv.org/abs/2312.00752))
-//! reads a stream byte by byte. It keeps a *state* of fixed size and gives after each byte a probability for each
-//! value of the next one. This crate computes that step for a trained model that was quantised to a flat file, the
-//! *blob*. It is `no_std` and does not allocate. `unsafe` is in the loops for particular processors alone. The model lies in flash or in a memory
-//! map, the state and the scratch memory belong to the caller.
+//! reads a stream byte by byte. It keeps a *state* of fixed size and gives after each byte a probability for each value
+//! of the next one. This crate computes that step for a trained model that was quantised to a flat file, the *blob*. It
+//! is `no_std` and does not allocate. Only the loops for particular processors have `unsafe`. The model lies in flash
+//! or in a memory map, the state and the scratch memory belong to the caller.
 //!
 //! ```
 //! use mambabyte_core::{Blob, Decoder, Dims, include_blob, most_probable, surprise};
@@ -14,7 +14,7 @@
 //! const MODEL: &[u8] = include_blob!("../../models/sensor-pico/model.mbb");
 //! const DIMS: Dims = Dims::of_blob(MODEL); // read at compile time
 //! const _: () = DIMS.assert_fits(8 * 1024); // a model that needs more RAM does not compile
-//! // Memory of the right size at compile time. A chip has `static_cell::StaticCell` in place of `Mutex`.
+//! // Memory of the right size at compile time. A chip has `static_cell::StaticCell` instead of `Mutex`.
 //! static STATE: Mutex<[i16; DIMS.state_len()]> = Mutex::new([0; DIMS.state_len()]);
 //! static SCRATCH: Mutex<[i32; DIMS.scratch_len()]> = Mutex::new([0; DIMS.scratch_len()]);
 //!
@@ -37,7 +37,7 @@
 //! mul_q15(a, b)    = (a * b + 2^14) >> 15                      i16 times i16 to i16
 //! ```
 //!
-//! `sat16` holds a value to `-32767..=32767`, `sat32` to the range of i32. "Qn" is an integer with n fractional bits.
+//! `sat16` clamps a value to `-32767..=32767`, `sat32` to the range of i32. "Qn" is an integer with n fractional bits.
 //! Each row `r` of a matrix has a code `c[r]` of 8 bits (its scale, in steps of `2^(-1/32)`), each matrix a shift `s`.
 //! The shifts and codes are in the blob. The converter chose them, so that no scale is computed here.
 //!
@@ -61,8 +61,8 @@
 //! u    = sat16(round(n * weight, norm_shift) + bias)                   weight, bias, u i16
 //! ```
 //!
-//! **3. Input projection** ([`linear`]). `x` goes on, `z` is the gate. The accumulator is exact: i32 over 512 columns,
-//! i64 over all.
+//! **3. Input projection** ([`linear`]). `x` goes through the layer, `z` is the gate. The accumulator is exact: i32
+//! over 512 columns, i64 over all.
 //!
 //! ```text
 //! x, z = split(W_in u)
@@ -139,7 +139,7 @@
 //! surprise(b) = (largest - logit[b]) + log2(sum_j w[j])                u32, Q16
 //! ```
 //!
-//! [`lines`] adds the surprises of a line up and flags odd lines.
+//! [`lines`] adds up the surprises of a line and flags odd lines.
 //!
 //! **12. Sampling** ([`sample`](mod@sample)). `2^((logit[j] - largest) / temperature)` in Q24, cut by `top_k` and
 //! `top_p`, then one draw of a seeded 64-bit generator. Temperature is Q16.
@@ -171,7 +171,7 @@
 //! | [`blob`] | the model file: parse once, then trust |
 //! | [`dims`] | the shape, and all sizes as `const fn` |
 //! | [`state`] | what is carried from byte to byte |
-//! | [`snapshot`] | a stream on paper: the state, and what a scored stream adds, in sections |
+//! | [`snapshot`] | a stream saved as bytes: the state, and what a scored stream adds, in sections |
 //! | `block` | the phases of a layer, once: over one position or many, all channels or a shard's |
 //! | [`step`] | one byte through all layers: [`Decoder`] |
 //! | [`shard`] | one byte on several threads: [`Shard`] |
@@ -198,7 +198,7 @@
 //!
 //! None is on by default, none changes a bit of the integer path.
 //!
-//! * `std`: links the standard library. The [`Backend`] is chosen by what the processor has, in place of what the target
+//! * `std`: links the standard library. The [`Backend`] is chosen by what the processor has, instead of what the target
 //!   was built for. Adds `Decoder::owned` (memory in `Vec`s); the oracle takes the platform's `exp`.
 //! * `f32`: the module `oracle`, the f32 step that the integer path is compared with. Without `std` through `libm`.
 //! * `record`: the module `record`, the messages of a device that scores a stream.

@@ -1,7 +1,8 @@
 //! Projections: i8 weights by i16 activations, exact.
 //!
 //! `acc[r] = sum_j w[r, j] * x[j]` over blocks of 512 columns: `512 * 128 * 32767 < 2^31`, so a block is exact in i32
-//! whatever the weights are, in any order of summation; blocks add up in i64. No check, no proof per model is needed.
+//! whatever the weights are, in any order of summation; blocks add up in i64. No check and no proof per model is
+//! needed.
 
 /// Columns whose products always fit an i32.
 pub const BLOCK: usize = 512;

@@ -90,7 +90,7 @@ impl LineScorer {
         }
     }
 
-    /// Writes everything but the threshold's kind, so that [`LineScorer::load`] continues as if never stopped:
+    /// Writes everything but the [`Threshold`], so that [`LineScorer::load`] continues as if never stopped:
     /// little-endian u64 start, u64 bits, u32 bytes, u32 peak, u32 lines remembered, the last [`PEAK`] surprises, then
     /// means and peaks of the remembered lines, oldest first, zeros after them.
     pub fn save(&self, out: &mut [u8; SAVED]) {
@@ -112,7 +112,7 @@ impl LineScorer {
         scorer
     }
 
-    /// As [`LineScorer::load`], in place: without a second scorer on the stack. The threshold's kind stays.
+    /// As [`LineScorer::load`], in place: without a second scorer on the stack. The threshold stays.
     pub fn restore(&mut self, saved: &[u8; SAVED]) {
         let word = |i: usize| {
             let at = |k: usize| saved.get(4 * i + k).copied().unwrap_or_else(|| never("a word of a saved scorer", 0));

@@ -40,7 +40,7 @@ pub fn log2_q16(x: u64) -> u32 {
 }
 
 /// `log2(softplus(v))` in Q10 octaves, `v` in Q10. Exact log-linear tail below -16; above 16 softplus is the identity,
-/// so it never saturates here; the step holds `v` to +-1024. Absolute error at most 1e-3 octaves, 0.07 % of delta, for
+/// so it never saturates here; the step clamps `v` to +-1024. Absolute error at most 1e-3 octaves, 0.07 % of delta, for
 /// `v >= -32`; it grows to 8e-3 octaves at -1024, where the step has long saturated the result at -32 octaves.
 #[cfg_attr(not(mambabyte_dsp), inline(always))]
 #[cfg_attr(mambabyte_dsp, inline(never))]

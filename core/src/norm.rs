@@ -9,7 +9,7 @@ use crate::nonlinear::rsqrt;
 
 /// Normalises `x` `[d_model]` into `u` `[d_model]`.
 ///
-/// * `eps`: `norm_eps * d_model * 2^(2 * residual_frac)`, with that the sum of squares stays an integer.
+/// * `eps`: `norm_eps * d_model * 2^(2 * residual_frac)`, so that the sum of squares stays an integer.
 /// * `weight`, `bias`: i16 `[d_model]`; an empty `bias` means RMSNorm.
 #[inline(always)]
 pub fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64, u: &mut [i16]) {

@@ -63,7 +63,7 @@ pub enum Site {
     Y,
     /// `[d_inner]`, input of `out_proj`.
     Gated,
-    /// `[d_model]`, after the block's addition.
+    /// `[d_model]`, after the layer's addition.
     Residual,
     /// `[d_model]`, input of the head; its layer is `n_layer`.
     HeadIn,
@@ -80,7 +80,7 @@ impl Probe for () {
     fn record(&mut self, _: usize, _: Site, _: &[f32]) {}
 }
 
-/// Tensors of one block, borrowed.
+/// Tensors of one layer, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerF32<'a> {
     /// `[d_model]`.
@@ -116,7 +116,7 @@ pub struct ModelF32<'a> {
     pub norm_eps: f32,
     /// `[256, d_model]`.
     pub embedding: &'a [f32],
-    /// The blocks.
+    /// The layers.
     pub layers: &'a [LayerF32<'a>],
     /// `[d_model]`.
     pub norm_f: &'a [f32],

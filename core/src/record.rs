@@ -1,8 +1,8 @@
 //! What a device sends of a stream that it scores: one record for each line, and what the other end has to know.
 //!
 //! The bytes of the stream go to the device as they are, without any frame. The device answers with *messages*. On the
-//! wire a message is its [postcard](https://postcard.jamesmunns.com/wire-format.html) encoding, CRC-32 of that (ISO-HDLC,
-//! little-endian), both stuffed by COBS, and a zero byte:
+//! wire a message is its [postcard](https://postcard.jamesmunns.com/wire-format.html) encoding, CRC-32 of that
+//! (ISO-HDLC, little-endian), both stuffed by COBS, and a zero byte:
 //!
 //! ```text
 //! COBS( variant of Message, its fields as varints; CRC-32 ) 0x00
@@ -17,7 +17,7 @@
 //!
 //! * Messages: **credit**. [`Start::credit`] and [`Message::Credit`] say how many bytes the other end may have sent in
 //!   all since [`Message::Start`]; it never sends more. The device has memory for all bytes that it gave credit for, so
-//!   nothing is lost, whatever the delay of the line. Frames may hold any byte, also 0x11 and 0x13, so an end that
+//!   nothing is lost, whatever the delay of the line. Frames may hold any byte, even 0x11 and 0x13, so an end that
 //!   reads messages must not interpret these as XON and XOFF.
 //! * Text for people ([`Record`]'s `Display`): **XON/XOFF**. That text holds neither 0x11 nor 0x13; the device sends
 //!   [`XOFF`] when three quarters of its memory are full and [`XON`] below a quarter. The stream *to* the device is
@@ -78,7 +78,7 @@ pub struct Start {
     pub version: u8,
     /// The model's fingerprint.
     pub fingerprint: [u8; 16],
-    /// Position of the next byte: 0, or where a saved state continues.
+    /// Position of the next byte: 0, or where a saved state resumes.
     pub position: u64,
     /// The first credit.
     pub credit: u64,
@@ -188,7 +188,7 @@ impl Default for Frames {
 
 impl Frames {
     /// A receiver that has seen nothing yet. What arrives before the first zero may be the rest of a frame, so it is
-    /// not counted if it is none.
+    /// not counted if it is no message.
     pub const fn new() -> Self {
         Self { frame: [0; FRAME], length: 0, complete: false, too_long: false, in_step: false, bad: 0 }
     }
@@ -226,7 +226,7 @@ impl Frames {
     }
 }
 
-/// The checksum of frames, by a table: who receives them has room for it.
+/// The checksum of frames, by a table: a receiver has room for it.
 static CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// The message in a frame without its zero.

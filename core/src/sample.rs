@@ -26,7 +26,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// What to pass to [`Rng::new`] to go on from here: part of a saved session.
+    /// What to pass to [`Rng::new`] to resume here: part of a saved session.
     pub const fn state(&self) -> u64 {
         self.0
     }

@@ -1,4 +1,4 @@
-//! Probabilities from logits, in integers: what a byte was worth, on every machine the same.
+//! Probabilities from logits, in integers: what a byte was worth, the same on every machine.
 //!
 //! Logits are in log2 units, so `p(byte) = 2^(logit[byte] - log2(sum_j 2^logit[j]))` needs no change of base, and the
 //! surprise `-log2 p` is a difference.

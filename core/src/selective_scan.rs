@@ -1,4 +1,4 @@
-//! The selective scan, one byte: the recurrent heart of a Mamba block.
+//! The selective scan of one byte: the recurrent heart of a Mamba layer.
 //!
 //! ```text
 //! h[n, d] = a[n, d] * h[n, d] + (delta[d] * x[d]) * B[n]        a = exp(-delta[d] * exp(A_log[d, n]))
@@ -10,16 +10,18 @@
 //! is in units of `h`. Rounding holds small values: `h` stays where it is if `|h| * (32768 - a) < 2^14` and nothing is
 //! added. The sum over `n` is exact in i32 since `C` is limited to `65535 / d_state`.
 //!
-//! Loops run over states outside and channels inside, so that LLVM (and every SIMD backend) vectorises over channels.
+//! The outer loops run over states and the inner ones over channels, so that LLVM (and every SIMD backend) vectorises
+//! over channels.
 
 use crate::fixed::{mul_q15, round_shift, saturate_i16};
 use crate::nonlinear::{decay, exp2_fraction};
 
 /// `delta * x` in the channel's units: `x * 2^((log_delta + base + 32 * code) / 1024)`, rounded and saturated.
 ///
-/// The factor is a Q15 mantissa and a shift that is held to `1..=40`. A tiny factor gives 0 with and without that
-/// bound. A factor of `2^15` or more is held in the octave from `2^14` to `2^15`, its mantissa stays. All but `x = +-1`
-/// saturate with that one too; `x = +-1` gives the mantissa halved, `+-16384..=32767`, where 32767 would be nearer.
+/// The factor is a Q15 mantissa and a shift that is clamped to `1..=40`. A tiny factor gives 0 with and without that
+/// bound. A factor of `2^15` or more is moved to the octave from `2^14` to `2^15`; its mantissa stays. All values of
+/// `x` but `+-1` saturate with that one too; `x = +-1` gives the mantissa halved, `+-16384..=32767`, where 32767 would
+/// be nearer.
 #[inline(always)]
 pub fn delta_x(x: i16, log_delta: i32, base: i32, code: u8) -> i16 {
     let exponent = log_delta + base + 32 * code as i32;

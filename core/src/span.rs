@@ -23,8 +23,8 @@ pub(crate) trait Span {
 /// Most columns of a panel. Wider matrices are multiplied by one position after the other.
 pub(crate) const PANEL_COLUMNS: usize = 2048;
 
-/// i32 words of the memory in which a kernel rearranges the activations of many positions: those of 32, where there
-/// is such a kernel.
+/// i32 words of the memory in which a kernel rearranges the activations of many positions: of 32, where there is such a
+/// kernel.
 pub(crate) const PANEL_LEN: usize = if cfg!(mambabyte_avx512) { PANEL_COLUMNS * 32 / 2 } else { 0 };
 
 /// One position.

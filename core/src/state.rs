@@ -1,13 +1,14 @@
 //! The state: everything that is carried from byte to byte, in memory of the caller.
 //!
 //! Per layer `d_conv - 1` columns of i16 convolution input and i16 `h`; the size depends on the model only, never on
-//! how much was read. [`crate::snapshot`] puts it on paper.
+//! how much was read. [`crate::snapshot`] saves it as bytes.
 //!
 //! `h` is state-major: the lanes of a vector are channels, so that any `d_state` fills any vector width, and a GPU's
 //! reads coalesce.
 //!
 //! A [`State`] always has the length of its model's states: only [`Blob::parse`] says which model has which length
-//! ([`ModelId`]), and no constructor takes them apart. So whoever has compared fingerprints need not compare lengths.
+//! ([`ModelId`]), and every constructor takes both together. So code that has compared fingerprints need not compare
+//! lengths.
 
 use core::ops::DerefMut;
 
@@ -122,7 +123,8 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
         self.elements_mut()
     }
 
-    /// The elements of each layer of `blob`, for code that runs layers itself ([`Prefill::layer`](crate::Prefill)).
+    /// The elements of each layer of `blob`, for code that runs layers itself
+    /// ([`Prefill::layer`](crate::Prefill::layer)).
     pub fn layers_mut(&mut self, blob: &Blob<'_>) -> core::slice::ChunksExactMut<'_, i16> {
         debug_assert_eq!(self.model, ModelId::of(blob), "the layers of a state of another model");
         self.elements_mut().chunks_exact_mut(blob.dims().layer_state_len().max(1))
@@ -155,8 +157,8 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
         self.snapshot_with(&[], out)
     }
 
-    /// Writes a snapshot of the state and the sections `beside` it, which come by rising kind, and returns its length:
-    /// [`Sections::snapshot_bytes`].
+    /// Writes a snapshot of the state and the sections `beside` it, which come in ascending order of kind, and returns
+    /// its length: [`Sections::snapshot_bytes`].
     ///
     /// # Errors
     /// [`StateError::TooSmall`]; [`StateError::SectionOrder`], also for a second state.
@@ -164,16 +166,17 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
         snapshot::save(out, self.fingerprint(), self.position, self.as_slice(), beside)
     }
 
-    /// Replaces this state by a snapshot of a state alone. Continuing gives the same bits as never having stopped.
+    /// Replaces this state by a snapshot that holds nothing but a state. Continuing gives the same bits as never having
+    /// stopped.
     ///
     /// # Errors
-    /// Every error of [`Snapshot::parse`] and of [`State::load`]: a foreign, truncated, oversized or damaged snapshot is
-    /// refused, and one that holds more than a state. The state is then untouched.
+    /// Every error of [`Snapshot::parse`] and of [`State::load`]: a foreign, truncated, oversized or damaged snapshot
+    /// is refused, and so is one that holds more than a state. The state is then untouched.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), StateError> {
         self.load(&Snapshot::parse(snapshot, Sections::STATE)?)
     }
 
-    /// Replaces this state by that of a snapshot; what else the snapshot holds is the caller's to take.
+    /// Replaces this state by that of a snapshot; the caller takes what else the snapshot holds.
     ///
     /// # Errors
     /// [`StateError::ForeignModel`], [`StateError::SectionLength`]; the state is then untouched.

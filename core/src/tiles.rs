@@ -4,12 +4,13 @@
 //! 16 rows, which stay in the lanes of a vector to the end of the row, so that no sum across lanes is left to do.
 //!
 //! ```text
-//! matrix   panels of 64 rows, then a panel of the whole tiles that are left, then the rows that are left as they are
+//! matrix   panels of 64 rows, then a panel of the whole tiles that are left, then the rows that are left, row by row
 //! panel    columns from left to right, four at a time: the tiles of its rows one after the other
 //! ```
 //!
-//! A panel is one stream of bytes, the whole matrix nearly so. A file has row-major matrices, as chips read them; a host
-//! makes a copy in tiles of what it runs long. Only matrices with [`fits`] columns have the order, others stay as they are.
+//! A panel is one stream of bytes, the whole matrix nearly so. A file has row-major matrices, as chips read them; a
+//! host that runs a model for long makes a copy in tiles. Only matrices whose number of columns [`fits`] have this
+//! order, others stay row-major.
 
 use crate::cannot::never;
 use crate::linear::dot_i8_i16;
@@ -18,19 +19,19 @@ use crate::linear::dot_i8_i16;
 pub const ROWS: usize = 16;
 /// Columns of a tile.
 pub const COLUMNS: usize = 4;
-/// Rows of a whole panel. Every multiple of it begins a matrix of its own.
+/// Rows of a whole panel. At every multiple of it the rest is a matrix of its own.
 pub const PANEL: usize = 4 * ROWS;
-/// Columns of which [`tile`] puts all rows in their places before it goes on.
+/// Columns that [`tile`] moves for all rows before it takes the next ones.
 const LINE: usize = 64;
 /// Most columns: kernels keep as many activations on the stack.
 pub const MOST_COLUMNS: usize = 8192;
 
-/// Whether matrices of so many columns are put in tiles.
+/// Whether matrices with this number of columns are put in tiles.
 pub const fn fits(columns: usize) -> bool {
     columns != 0 && columns.is_multiple_of(COLUMNS) && columns <= MOST_COLUMNS
 }
 
-/// Rows of the panel that begins where `left` rows are left; 0 if these are no tile.
+/// Rows of the panel that begins where `left` rows are left; 0 if these do not fill a tile.
 pub(crate) const fn panel_rows(left: usize) -> usize {
     if left >= PANEL { PANEL } else { left / ROWS * ROWS }
 }
@@ -70,7 +71,7 @@ pub fn tile(from: &[u8], columns: usize, to: &mut [u8]) {
     }
 }
 
-/// [`linear::matvec_i8`](crate::linear::matvec_i8) of a matrix in tiles: the meaning of the order, not a fast way.
+/// [`linear::matvec_i8`](crate::linear::matvec_i8) of a matrix in tiles: it shows what the order means and is not fast.
 pub(crate) fn matvec_i8(w: &[i8], code: &[u8], x: &[i16], mut emit: impl FnMut(usize, i64, u8)) {
     let mut first = 0;
     let (mut w, mut code) = (w, code);

@@ -5,8 +5,8 @@ use crate::linear;
 
 /// A matrix, or some of its rows: weights in an order that kernels know, and the scales of rows.
 ///
-/// Rows begin at a multiple of [`tiles::PANEL`](crate::tiles::PANEL) and end at one or at the last row if the order is
-/// not the plain one.
+/// If the order is not row by row, the rows begin at a multiple of [`tiles::PANEL`](crate::tiles::PANEL) and end at one
+/// or at the last row.
 #[derive(Clone, Copy)]
 pub(crate) struct WeightsView<'a> {
     /// i8 `[rows, columns]` in `order`.
@@ -46,7 +46,7 @@ impl<'a> WeightsView<'a> {
         }
     }
 
-    /// The same in tiles, if `tiled` and if matrices of so many columns are put in tiles.
+    /// The same in tiles, if `tiled` and if matrices of this width are put in tiles.
     #[inline(always)]
     pub(crate) const fn in_tiles_if(self, tiled: bool) -> Self {
         #[cfg(mambabyte_tiles)]

@@ -1,20 +1,21 @@
 //! What the ROMs of some chips want to find before they start a program.
 
-/// Sets the flash up for reading at full speed; the ROM of the RP2040 runs it first. For the W25Q080 family of the Pico.
+/// Sets the flash up for reading at full speed; the ROM of the RP2040 runs it first. For the W25Q080 family of the
+/// Pico.
 #[cfg(board = "rp2040")]
 #[unsafe(link_section = ".boot2")]
 #[unsafe(no_mangle)]
 pub static BOOT2: [u8; 256] = rp2040_boot2::BOOT_LOADER_W25Q080;
 
-/// "An Arm program for the secure state" (RP2350 datasheet, 5.9): start of a block, type of the image, end of the list of
-/// items, no other block, end of the block.
+/// "An Arm program for the secure state" (RP2350 datasheet, 5.9): start of a block, type of the image, end of the list
+/// of items, no other block, end of the block.
 #[cfg(board = "rp2350")]
 #[unsafe(link_section = ".start_block")]
 #[unsafe(no_mangle)]
 pub static IMAGE_DEFINITION: [u32; 5] = [0xffff_ded3, 0x1021_0142, 0x0000_01ff, 0, 0xab12_3579];
 
-// The ESP32-C3 jumps into a table at every trap, one entry for each of its 31 interrupts and the first for exceptions. All
-// lead to the one place that asks for the cause.
+// The ESP32-C3 jumps into a table at every trap, one entry for each of its 31 interrupts and the first for exceptions.
+// All lead to the one place that asks for the cause.
 #[cfg(board = "esp32c3")]
 core::arch::global_asm!(
     ".section .trap.vector, \"ax\"",
@@ -29,7 +30,7 @@ core::arch::global_asm!(
     ".option pop",
 );
 
-/// In place of the start-up code's own, which would name one address without a table.
+/// Instead of the start-up code's own, which would name one address without a table.
 #[cfg(board = "esp32c3")]
 #[riscv_rt::setup_interrupts]
 fn setup_interrupts(_hart: usize) {
@@ -41,7 +42,7 @@ fn setup_interrupts(_hart: usize) {
     unsafe { mtvec::write(Mtvec::new(core::ptr::addr_of!(trap_table) as usize, TrapMode::Vectored)) };
 }
 
-/// A fault ends a program that nobody looks at by a new start; a debugger that is attached sees it before this runs.
+/// A fault restarts a board that no debugger watches; a debugger that is attached sees the fault before this runs.
 #[cfg(all(real, target_arch = "arm"))]
 #[cortex_m_rt::exception]
 unsafe fn HardFault(_frame: &cortex_m_rt::ExceptionFrame) -> ! {

@@ -1,8 +1,8 @@
 //! Interrupts without a chip's own crate: letting them in, sleeping until one comes, and the handler.
 //!
 //! On Arm all device interrupts arrive at `DefaultHandler`, which the start-up code puts into every place of the vector
-//! table that nothing else takes. On RISC-V they arrive at `MachineExternal`,
-//! through the PLIC or the controller of the ESP32-C3.
+//! table that nothing else takes. On RISC-V they arrive at `MachineExternal`, through the PLIC or the controller of the
+//! ESP32-C3.
 
 #[cfg(target_arch = "arm")]
 pub use cortex_m_rt::exception;
@@ -116,8 +116,8 @@ mod arch {
         }
     }
 
-    /// The ESP32-C3 leads every source to one of 31 lines (technical reference manual, chapter 8). Line 11 has the number
-    /// of RISC-V's external interrupt, so that the same handler is reached.
+    /// The ESP32-C3 leads every source to one of 31 lines (technical reference manual, chapter 8). Line 11 has the
+    /// number of RISC-V's external interrupt, so that the same handler is reached.
     #[cfg(board = "esp32c3")]
     mod matrix {
         use super::Registers;

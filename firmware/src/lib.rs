@@ -51,8 +51,8 @@ pub const COMMAND_LINE: usize = 1200;
 // A model that does not fit the board is a compile error, with the numbers.
 const _: () = DIMS.assert_fits(RAM - RAM_RESERVE);
 
-/// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes. A
-/// chip's clocks are set up first.
+/// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes.
+/// A chip's clocks are set up first.
 #[cfg(any(target_arch = "arm", target_arch = "riscv32"))]
 #[macro_export]
 macro_rules! start {

@@ -1,7 +1,8 @@
-//! Markers around a region whose instructions the QEMU plugin counts or cuts off (`firmware/plugin`).
+//! Markers around a region whose instructions the QEMU plugin counts, or at one of which it cuts the power
+//! (`firmware/plugin`).
 //!
 //! They are instructions that do nothing, and that no compiler emits. A chip executes one instruction for each; without
-//! the plugin nothing else happens. The compiler may move work of a few registers across them, memory accesses not.
+//! the plugin nothing else happens. The compiler may move work on a few registers across them, but no memory accesses.
 
 use core::arch::asm;
 

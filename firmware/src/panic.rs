@@ -1,5 +1,5 @@
-//! The end of a program that has met a bug: it says where, then ends with a status that is not 0. On a board that no
-//! debugger looks at that is a fault, and a fault starts the board anew (`boot`).
+//! The end of a program that has met a bug: it says where, then ends with a status that is not 0. On a board without a
+//! debugger that is a fault, and a fault restarts the board (`boot`).
 
 use core::panic::PanicInfo;
 
@@ -52,7 +52,8 @@ fn end() -> ! {
     cortex_m::asm::udf();
     #[cfg(target_arch = "riscv32")]
     loop {
-        // SAFETY: it hands over to the debugger or to the handler of exceptions; nothing follows that could be disturbed.
+        // SAFETY: control goes to the debugger or to the handler of exceptions; nothing follows that could be
+        // disturbed.
         unsafe { riscv::asm::ebreak() };
     }
 }

@@ -17,9 +17,9 @@ use crate::uart::{Line, Uart};
 pub const RECEIVE: usize = 511;
 /// Bytes that may wait to be sent.
 pub const SEND: usize = 255;
-/// From here on the other end is held back, as far as the line can do that.
+/// From this many on, the other end is held back, if the line can do that.
 const HIGH: usize = RECEIVE * 3 / 4;
-/// From here on it may send again.
+/// Below this many it may send again.
 const LOW: usize = RECEIVE / 4;
 
 static RECEIVED: ConstStaticCell<Queue<u8, { RECEIVE + 1 }>> = ConstStaticCell::new(Queue::new());
@@ -129,7 +129,8 @@ impl Port {
         loop {
             if let Some(byte) = self.received.dequeue() {
                 self.taken += 1;
-                // Below this the other end may have to be told; above it cannot be.
+                // Here the other end may have to be told that it may send again; at other counts there is nothing to
+                // tell.
                 if self.received.len() + 1 == LOW {
                     interrupted();
                 }

@@ -9,7 +9,7 @@ const MARGIN: usize = 256;
 const PAINT: u32 = 0xa5a5_5aa5;
 
 unsafe extern "C" {
-    /// First address behind the stack, which grows down.
+    /// First address after the stack, which grows down.
     static _stack_start: u8;
     /// Lowest address of the stack.
     #[cfg_attr(target_arch = "riscv32", link_name = "__estack")]

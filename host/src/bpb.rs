@@ -95,7 +95,7 @@ impl Tally {
     }
 }
 
-/// Edges of the position bins: 16 to each doubling are too many, one is enough.
+/// Edges of the bin that holds `position`: the first 64 positions, then one bin for each doubling.
 fn bin_of(position: usize) -> (usize, usize) {
     if position < 64 { (0, 64) } else { (1 << position.ilog2(), 2 << position.ilog2()) }
 }
@@ -114,8 +114,8 @@ fn merge_bins(into: &mut Vec<PositionBin>, from: &[PositionBin]) {
 }
 
 /// Scores `text` in windows of `window` bytes (`None`: one unbroken stream), each from the zero state with one 0x00
-/// byte read first, so that every byte of the text is predicted. Windows are read side by side; sums have a fixed order,
-/// so an engine in integers gives the same number everywhere, to the last bit.
+/// byte read first, so that every byte of the text is predicted. Windows are read side by side; sums have a fixed
+/// order, so an engine in integers gives the same number everywhere, to the last bit.
 ///
 /// `progress` is told bytes as they are read.
 ///
@@ -168,7 +168,7 @@ pub fn evaluate_all<E: Engine>(engine: &E, texts: &[&[u8]], progress: &dyn Fn(us
     Ok(score)
 }
 
-/// What each of `next` costs under the logits of an answer, in f64 from what was computed: finer than Q16.
+/// What each byte of `next` costs under the logits of an answer, in f64 from the logits as computed: finer than Q16.
 fn costs(answer: &Answer, next: &[u8]) -> Vec<f64> {
     match answer {
         Answer::Logits(all) => all.par_iter().zip(next).map(|(l, &next)| surprise_bits(&natural(l), next)).collect(),

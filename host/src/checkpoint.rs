@@ -5,10 +5,10 @@
 
 use mambabyte_core::Dims;
 
-/// Weights of one block.
+/// Weights of one layer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer {
-    /// `[d_model]`, scale of the norm before the block.
+    /// `[d_model]`, scale of the norm before the layer.
     pub norm: Vec<f32>,
     /// `[d_model]`, LayerNorm only; else empty.
     pub norm_bias: Vec<f32>,
@@ -41,7 +41,7 @@ pub struct Checkpoint {
     pub norm_eps: f32,
     /// `[256, d_model]`.
     pub embedding: Vec<f32>,
-    /// The blocks, first to last.
+    /// The layers, first to last.
     pub layers: Vec<Layer>,
     /// `[d_model]`, scale of the last norm.
     pub norm_f: Vec<f32>,

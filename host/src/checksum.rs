@@ -2,8 +2,8 @@
 
 use crate::engine::{Answer, Engine, EngineError, Precision, Want};
 
-/// CRC-32 (as in zip) over the 256 little-endian i32 logits after each byte of `text`, from the zero state. `progress` is
-/// told bytes as they are read.
+/// CRC-32 (as in zip) over the 256 little-endian i32 logits after each byte of `text`, from the zero state. `progress`
+/// is told bytes as they are read.
 ///
 /// # Errors
 /// [`EngineError::NotIntegers`] of a float engine; those of [`Engine::read_into`].

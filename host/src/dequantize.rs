@@ -1,8 +1,9 @@
 //! i8 weights in f32: those of a blob, or those of a checkpoint rounded by rows.
 //!
-//! A blob's integers stand for real numbers, up to scales that the converter was free to choose: of the activations that
-//! lie between two matrices. [`dequantize`] takes the scales that the blob notes for people (and a power of two for the
-//! convolution's input, whose scale is nowhere noted); whichever are taken, the model computes the same.
+//! A blob's integers stand for real numbers, up to scales that the converter was free to choose: those of the
+//! activations between two matrices. [`dequantize`] takes the scales that the blob notes for people (and a power of two
+//! for the convolution's input, whose scale is not noted anywhere). Whichever scales are taken, the model computes the
+//! same.
 
 use mambabyte_core::blob::{BlockView, LayerView};
 use mambabyte_core::fixed::row_multiplier;
@@ -115,7 +116,7 @@ fn dequantize_layer(dims: &Dims, l: &LayerView<'_>, residual: f64) -> (Layer, La
     let frac = |frac: u8| (-f64::from(frac)).exp2();
     let (x, z) = (frac(p.x_frac), frac(p.z_frac));
     // Real value of a step of y. That of h differs between channels, by the code that leads from h to y: it cancels,
-    // but for the rounding of multipliers to 14 bits.
+    // except for the rounding of multipliers to 14 bits.
     let of_y = l.state_code.iter().map(|&code| {
         let h = x * b * 32768.0 * (-(f64::from(p.dx_base) + 32.0 * f64::from(code)) / 1024.0).exp2();
         (c * h / multiplier(code, p.y_shift)).log2()
@@ -171,7 +172,7 @@ fn dequantize_layer(dims: &Dims, l: &LayerView<'_>, residual: f64) -> (Layer, La
 }
 
 /// A checkpoint with its large matrices rounded to the nearest of 255 steps by row, the row's largest magnitude being
-/// the last step. The convolution, the decays, all vectors and an untied embedding stay as they are.
+/// the last step. The convolution, the decays, all vectors and an untied embedding are not rounded.
 pub fn round_rows(checkpoint: &Checkpoint) -> Dequantized {
     let mut checkpoint = checkpoint.clone();
     let dims = checkpoint.dims;

@@ -6,8 +6,8 @@
 //! * [`train`]: gradients of the f32 model.
 //! * [`engine`]: a model that reads bytes, whatever computes it.
 //! * [`cpu`]: engines on workstations, on all threads.
-//! * [`bpb`], [`mod@checksum`], [`stream`]: what is done with an engine: bits per byte of a text, one number over its logits,
-//!   jobs on a stream.
+//! * [`bpb`], [`mod@checksum`], [`stream`]: what is done with an engine: bits per byte of a text, one number over its
+//!   logits, jobs on a stream.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod align;

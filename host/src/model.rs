@@ -149,7 +149,7 @@ impl<'a> Session<'a> {
         self.model
     }
 
-    /// Takes the state of another stream of the same model over.
+    /// Takes over the state of another stream of the same model.
     pub(crate) fn copy_state(&mut self, other: &Self) {
         self.state.copy_from_slice(&other.state);
     }
@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
     /// As [`Session::step`], showing activations to `probe`.
     pub fn step_probed(&mut self, byte: u8, probe: &mut impl Probe) -> &[f32; VOCAB] {
         let view = view(&self.model.checkpoint, &self.layers);
-        // `Model::new` has made this very step once, so every length is right.
+        // `Model::new` has made the same step once, so every length is right.
         if let Ok(mut step) = StepF32::new(view, &mut self.state, &mut self.scratch) {
             step.step_probed(byte, &mut self.logits, probe);
         }
@@ -174,7 +174,7 @@ impl<'a> Session<'a> {
         self.state.fill(0.0);
     }
 
-    /// The state: per layer convolution input, then h.
+    /// The state: for each layer the convolution's input, then h.
     pub fn state(&self) -> &[f32] {
         &self.state
     }

@@ -11,7 +11,7 @@ use crate::quantize::writer::BlobParts;
 pub enum Contents {
     /// Pseudo-random, with shifts that keep activations in range most of the time.
     Sane,
-    /// As sane ones, with step sizes as trained models have them (delta from 1e-3 to 15): for measurements of speed.
+    /// As [`Contents::Sane`], with the step sizes of trained models (delta from 1e-3 to 15): for measurements of speed.
     Typical,
     /// Pseudo-random, with pseudo-random shifts: saturates everywhere.
     Wild,

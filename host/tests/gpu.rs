@@ -108,7 +108,7 @@ fn gpu_golden_checksums() {
     }
 }
 
-/// Shapes in which every value of every dimension occurs, with both norms, heads and kinds of decay.
+/// Shapes with every listed value of every dimension, with both norms, heads and kinds of decay.
 fn shapes() -> Vec<Dims> {
     let mut shapes: Vec<Dims> = (0..48usize)
         .map(|i| Dims {
@@ -145,7 +145,8 @@ fn gpu_random_blobs_of_many_shapes() {
             let mut rng = Rng::new(seed as u64 ^ 0x5eed);
             let mut cpus: Vec<_> = (0..5).map(|_| Decoder::owned(blob)).collect();
             let mut state = gpu.rows(5).unwrap();
-            // Sums of dp2a, then tiles of the tensor cores; none, one and fewer bytes than the convolution has taps.
+            // Sums of dp2a, then tiles of the tensor cores; no byte, one, and fewer bytes than the convolution has
+            // taps.
             for lengths in [[3, 0, 1, 2, 1], [0, 0, 0, 1, 0], [17, 0, 33, 5, 1], [40, 41, 0, 39, 20]] {
                 let rows: Vec<_> = lengths.iter().map(|&n| bytes(&mut rng, n)).collect();
                 compare_prefill(&gpu, &mut state, &mut cpus, &rows, &what);

@@ -1,5 +1,5 @@
-//! The engine on a GPU against those of the CPU: `cargo test -p mambabyte-host --features cuda -- --ignored gpu`, on a machine
-//! with a GPU.
+//! The engine on a GPU against those of the CPU: `cargo test -p mambabyte-host --features cuda -- --ignored gpu`, on a
+//! machine with a GPU.
 #![cfg(feature = "cuda")]
 
 #[allow(dead_code, reason = "the other suites use the rest")]
@@ -60,7 +60,7 @@ fn run<E: Engine>(engine: &E, seed: u64) -> Seen {
                 verified.accept(&counts).unwrap();
             }
             4 => {
-                // Rejected; and one whose rows have moved cannot be accepted.
+                // A draft that is rejected; once the rows have moved it cannot be accepted.
                 let verified = engine.verify(&mut rows, &short).unwrap();
                 seen.answers.push(verified.answer().clone());
                 drop(verified);
@@ -106,7 +106,7 @@ fn gpu_engine_in_integers_is_that_of_the_cpu() {
         let bits = |score: bpb::Score| (score.bits.to_bits(), score.by_position);
         let found = bpb::evaluate(&gpu, &text, Some(1000), &|_| ()).unwrap();
         assert_eq!(bits(found), bits(bpb::evaluate(&cpu, &text, Some(1000), &|_| ()).unwrap()), "{name}");
-        // Rows of one are no rows of the other.
+        // The rows of one model are foreign to another.
         let other = GpuModel::load(&device, blob, Precision::Exact).unwrap();
         let mut rows = gpu.rows(2).unwrap();
         assert!(matches!(other.fork(&mut rows, 0, 1), Err(EngineError::ForeignRows)));

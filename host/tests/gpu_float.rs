@@ -1,5 +1,5 @@
-//! The float model on a GPU against the f32 model on the CPU. `cargo test -p mambabyte-host --features cuda -- --ignored
-//! gpu`, on a machine with a GPU.
+//! The float model on a GPU against the f32 model on the CPU. `cargo test -p mambabyte-host --features cuda --
+//! --ignored gpu`, on a machine with a GPU.
 #![cfg(feature = "cuda")]
 
 mod gpu_models;
@@ -19,7 +19,7 @@ use mambabyte_host::{Checkpoint, bpb};
 
 const FLOATS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::I8];
 
-/// Error of logits and states in relation to their norm. bf16 activations are rounded in every layer: 2^-9 each time.
+/// Error of logits and states relative to their norm. bf16 activations are rounded in every layer: 2^-9 each time.
 fn bound(precision: Precision) -> f64 {
     if precision == Precision::F32 { 1e-5 } else { 3e-2 }
 }
@@ -113,7 +113,7 @@ impl Cpus<'_> {
     }
 }
 
-/// One state through every call, in an order that hands it from prefill to decoding and back, rows of different lengths.
+/// One state through every call, from prefill to decode and back; the rows have different lengths.
 #[test]
 #[ignore = "needs a GPU"]
 fn gpu_float_states_are_handed_over() {
@@ -187,7 +187,7 @@ fn gpu_float_surprise_is_that_of_the_logits() {
     }
 }
 
-/// Every kind of launch once and little of it, which compute-sanitizer can go through.
+/// Every kind of launch, few of each: short enough for compute-sanitizer.
 #[test]
 #[ignore = "needs a GPU"]
 fn gpu_float_short() {
@@ -349,7 +349,7 @@ fn gpu_float_decoding_writes_the_samplers_text() {
     }
 }
 
-/// Draws are the same however many bytes a call writes, others by seed; their frequencies.
+/// Draws do not depend on how many bytes a call writes, but on the seed; and their frequencies are right.
 #[test]
 #[ignore = "needs a GPU"]
 fn gpu_float_draws_repeat_themselves() {
@@ -390,8 +390,8 @@ fn gpu_float_draws_repeat_themselves() {
     }
 }
 
-/// A row's text is that of its own generator: alone, or beside 39 others, or among other ones. To keep all 256 is to cut
-/// nothing.
+/// A row's text is that of its own generator: alone, beside 39 others, or with the rows in another order. A `top_k` of
+/// 256 cuts nothing.
 #[test]
 #[ignore = "needs a GPU"]
 fn gpu_float_text_of_a_row_does_not_depend_on_its_neighbours() {
@@ -464,7 +464,7 @@ fn gpu_float_a_million_bytes_in_bounded_memory() {
     let mut state = gpu.rows(1).unwrap();
     gpu.prefill(&[&long], &mut state, Want::Nothing).unwrap();
     let all = before - free();
-    // Weights of the activations: residual, norm, x, z, u, delta, B, C, dt in f32.
+    // Bytes of the activations: residual, norm, x, z, u, delta, B, C, dt in f32.
     let most = CHUNK * (2 + 4 * (2 * 32 + 4 * 64 + 24)) + (64 << 20);
     println!("a chunk takes {chunk} bytes of GPU memory, a million bytes {all}; {most} are allowed");
     assert!(all <= most && all <= chunk + (8 << 20), "{chunk} {all} {most}");

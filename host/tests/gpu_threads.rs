@@ -1,5 +1,5 @@
-//! Two threads on one GPU model: what each reads and writes is what it would alone. `cargo test -p mambabyte-host
-//! --features cuda -- --ignored gpu`, on a machine with a GPU.
+//! Two threads on one GPU model: each reads and writes what it would alone. `cargo test -p mambabyte-host --features
+//! cuda -- --ignored gpu`, on a machine with a GPU.
 #![cfg(feature = "cuda")]
 
 #[allow(dead_code, reason = "the other suites use the rest")]

@@ -1,4 +1,4 @@
-/* Wrong arguments and damaged data: every call is refused with the right status, nothing is touched, nothing crashes. */
+/* Wrong arguments and damaged data: every call is refused with the right status; nothing is touched or crashes. */
 #include <mambabyte.h>
 
 #include "platform.h"
@@ -127,7 +127,7 @@ static void pointers_of_a_decoder(void) {
     EXPECT(OK, position == 2 ? MAMBABYTE_STATUS_OK : MAMBABYTE_STATUS_EMPTY);
 }
 
-/* The checksum of a snapshot made right again. */
+/* Makes the checksum of a snapshot right again. */
 static void seal(uint8_t *out, size_t len) {
     uint32_t crc = UINT32_MAX;
     for (size_t at = 0; at < len; at += at == 35 ? 5 : 1) {

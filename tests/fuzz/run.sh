@@ -1,6 +1,7 @@
 #!/bin/sh
 # tests/fuzz/run.sh SECONDS [TARGET...]: builds the fuzz targets and runs each, or those named, for that long with
-# libFuzzer. Fails if one crashes, hangs or takes too much memory; what did it is then in tests/fuzz/artifacts.
+# libFuzzer. Fails if one crashes, hangs or takes too much memory; the input that did it is then in
+# tests/fuzz/artifacts.
 #
 # tests/fuzz/run.sh seeds FOLDER: the targets that are already built in this folder read their seeds and no more.
 #
@@ -48,7 +49,7 @@ for target in ${*:-$all}; do
     log=$scratch/$target.log
     mkdir -p "$corpus" "$seeds"
     limits="-timeout=10 -max_total_time=$seconds $corpus"
-    # A build for debugging is slow, and the corpus is another test's.
+    # A debug build is slow, so the corpus of longer runs is left out.
     [ "$seconds" = seeds ] && limits="-timeout=60 -runs=0"
     # No timeout(1): -max_total_time ends the run, -timeout one input that hangs.
     # shellcheck disable=SC2086 # words

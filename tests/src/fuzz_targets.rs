@@ -56,8 +56,8 @@ pub fn snapshot_model() -> Blob<'static> {
     Blob::parse(memory.as_slice()).unwrap()
 }
 
-/// Any bytes as a snapshot: refused with the state untouched, or restored to the bit and good to continue from.
-/// True if it was accepted.
+/// Any bytes as a snapshot: refused with the state untouched, or restored to the bit and able to continue. True if it
+/// was accepted.
 pub fn snapshot(bytes: &[u8]) -> bool {
     let model = snapshot_model();
     let mut decoder = Decoder::owned(model);
@@ -262,7 +262,7 @@ fn outcome(result: Result<Loaded, FormatError>) -> Option<Loaded> {
     }
 }
 
-/// Whoever refuses says why, and no source is silent. Always false.
+/// A refusal says why, and so does each of its sources. Always false.
 fn refused(error: &dyn Error) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

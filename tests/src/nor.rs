@@ -1,4 +1,4 @@
-//! NOR flash that keeps the rules, wears, and loses its power at any of its operations.
+//! NOR flash that enforces the rules, wears, and loses its power at any of its operations.
 
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
@@ -48,8 +48,8 @@ impl Tear {
     pub const EVERY: [Self; 5] = [Self::None, Self::All, Self::Bits, Self::Half, Self::Noise];
 }
 
-/// Flash with words of `WORD` bytes and sectors of `SECTOR` bytes. An operation is a word that is programmed or a sector
-/// that is erased.
+/// Flash with words of `WORD` bytes and sectors of `SECTOR` bytes. An operation is a word that is programmed or a
+/// sector that is erased.
 #[derive(Clone, Debug)]
 pub struct Nor<const WORD: usize, const SECTOR: usize> {
     bytes: Vec<u8>,

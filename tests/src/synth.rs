@@ -341,7 +341,7 @@ impl Pickler {
         Self { bytes: vec![0x80, 2], memo: 0 }
     }
 
-    /// Opcodes as they are.
+    /// Opcodes, unchanged.
     pub fn op(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
     }

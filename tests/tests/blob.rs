@@ -1,5 +1,5 @@
 //! Every way in which a blob can be wrong, by the exact error. Crafted from a valid blob, with the checksums made right
-//! again wherever they would hide the check behind them.
+//! again wherever they would hide the check after them.
 
 use mambabyte_core::blob::{
     ALIGN, BlockView, HEADER, LayerParams, SECTIONS, Section, TABLE_ROW, VERSION, align_up, blob_bytes, payload_offset,

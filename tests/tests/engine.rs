@@ -59,7 +59,7 @@ fn weights(bytes: Vec<u8>) -> Weights {
     Weights::new(Arc::new(Bytes(AlignedBytes::new(&bytes)))).unwrap()
 }
 
-/// The same with a copy as the machine's backend reads it best, where there is such an order.
+/// The same with a copy in the order that the machine's backend reads best, if there is one.
 fn prepared(weights: &Weights) -> Weights {
     let backend = Backend::detect();
     let prepared = weights.clone().for_backend(backend);
@@ -91,7 +91,7 @@ fn a_row_on_threads_has_the_bits_of_stepping() {
             let engine = IntEngine::new(weights, cpu(threads));
             let mut rows = engine.rows(1).unwrap();
             let mut answer = Answer::Nothing;
-            // Blocks and steps in turns, so that the state goes over and back.
+            // Blocks and steps alternate, so that the state goes to the team and back.
             let (mut at, mut lengths) = (0, [5, 1, 1, 130, 2, 1, 64, 3].into_iter().cycle());
             while at < text.len() {
                 let end = text.len().min(at + lengths.next().unwrap());

@@ -1,5 +1,5 @@
-//! The fuzz targets on a stable compiler: the same inputs on every machine, from a fixed seed. `FUZZ_INPUTS=1000000 cargo
-//! test -p mambabyte-tests --test fuzz_brief` tries more of each; `tests/fuzz/run.sh` lets libFuzzer search.
+//! The fuzz targets on a stable compiler: the same inputs on every machine, from a fixed seed. `FUZZ_INPUTS=1000000
+//! cargo test -p mambabyte-tests --test fuzz_brief` tries more of each; `tests/fuzz/run.sh` lets libFuzzer search.
 //!
 //! Blobs and snapshots begin with checksums, which plain damage never passes, so half of the inputs are resealed.
 

@@ -1,7 +1,7 @@
 //! The f32 model against logits that the training code computed in PyTorch, for every model in `models/`.
 //!
-//! `golden_input.bin`: 512 bytes, read from the zero state. `data/golden/<model>.npy`: `[512, 256]`, row `t` predicts byte
-//! `t + 1`.
+//! `golden_input.bin`: 512 bytes, read from the zero state. `data/golden/<model>.npy`: `[512, 256]`, row `t` predicts
+//! byte `t + 1`.
 
 use mambabyte_core::VOCAB;
 use mambabyte_host::Model;

@@ -124,7 +124,7 @@ fn decay_everywhere() {
         let (slow, fast) = (exact(octaves - 1.0 / 256.0).min(32767.0), exact(octaves + 1.0 / 256.0).min(32767.0));
         let a = f64::from(a);
         worst.see((a - slow).max(fast - a).max(0.0), l.into());
-        // The rate that the result stands for, if half a Q15 step may be added or taken.
+        // The rate that the result stands for, if half a Q15 step may be added or subtracted.
         let rate = |a: f64| (-(a / 32768.0).log2()).log2();
         if (1.0..=32700.0).contains(&a) {
             let (low, high) = (rate(a + 0.5), rate(a - 0.5));

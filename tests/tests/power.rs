@@ -1,7 +1,7 @@
 //! Snapshots in flash through power cuts: on flash that keeps NOR's rules, tears words and half-erases sectors.
 //!
-//! Always: after a cut the newest complete snapshot is there, never a mix, and with the bytes since then the stream goes
-//! on bit for bit.
+//! Always: after a cut the newest complete snapshot is there, never a mix, and with the bytes since then the stream
+//! continues bit for bit.
 
 use mambabyte_core::flash::{FlashError, Layout, Progress, STREAM, Slots, load_stream, save_stream};
 use mambabyte_core::lines::SAVED;
@@ -231,7 +231,7 @@ fn a_stream_through_random_cuts_loses_nothing() {
     }
 }
 
-/// The same cuts must find a store out that writes over its only snapshot.
+/// The same cuts must catch a store that writes over its only snapshot.
 #[test]
 fn a_store_with_one_slot_fails() {
     let model = pico();
@@ -351,7 +351,7 @@ fn other_sections_are_refused_by_name() {
         assert!(error.to_string().contains(word), "{error}");
     }
 
-    // Inside the record: a section of a version to come is named too, and the scorer stays what it was.
+    // Inside the record: a section of a later version is named too, and the scorer stays what it was.
     let mut saved = [0; STREAM];
     save_stream(&mut saved, 7, 9, &LineScorer::new(Threshold::Learned, 5));
     let mut scorer = LineScorer::new(Threshold::Learned, 0);
@@ -380,7 +380,8 @@ fn worn_flash_is_noticed_and_damage_costs_one_snapshot() {
     let slot = flash.bytes_len() / 2;
     let length = Layout::new(blob.dims()).slot_bytes(STREAM);
 
-    // The newest is in the second slot. Any byte of it damaged: the one before counts, and it goes on from there.
+    // The newest is in the second slot. If any byte of it is damaged, the one before counts, and the device resumes
+    // there.
     let mut rng = Rng::new(1);
     let mut passed_over = 0;
     for _ in 0..300 {
@@ -411,8 +412,8 @@ fn worn_flash_is_noticed_and_damage_costs_one_snapshot() {
     assert!(worn > 10, "{worn}");
 }
 
-/// Each snapshot erases one slot's sectors once, in turns, and no word of a slot is written twice (the mock refuses
-/// that). A caller that cannot bear an erasure now is not starved and starves nobody.
+/// Each snapshot erases one slot's sectors once, the two slots alternately, and no word of a slot is written twice (the
+/// mock refuses that). A caller that cannot bear an erasure now is not starved and starves nobody.
 #[test]
 fn wear_is_even_and_erasures_wait_for_a_quiet_moment() {
     let model = pico();

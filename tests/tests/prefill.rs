@@ -56,7 +56,7 @@ fn stepped(blob: Blob<'_>, text: &[u8]) -> Truth {
 fn blocks_of_every_size_have_the_bits_of_stepping() {
     let text = text(37);
     for (seed, dims) in shapes().into_iter().enumerate() {
-        // Sane ones for every shape, the others in turns.
+        // Sane ones for every shape, the others in turn.
         for contents in [Contents::Sane, all_contents()[1 + seed % 3]] {
             let memory = AlignedBytes::new(&random_blob(BlobSpec { dims, contents, seed: seed as u64 }));
             let blob = Blob::parse(memory.as_slice()).unwrap();

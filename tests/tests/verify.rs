@@ -1,5 +1,5 @@
-//! Drafts: verified as one block with the bits of steps, accepted up to any byte, and worth it: a small model writes ahead
-//! for a larger one.
+//! Drafts: verified as one block with the bits of steps, accepted up to any byte, and worth it: a small model writes
+//! ahead for a larger one.
 
 use mambabyte_core::{Blob, Decoder, Rng, SampleOptions, most_probable};
 use mambabyte_host::Model;

@@ -1,4 +1,4 @@
-// The module in Node: kernels against the scalar code, golden checksums, equal snapshots, refusals, and bytes per second.
+// The module in Node: kernels against the scalar code, golden checksums, equal snapshots, refusals, bytes per second.
 //
 //   node tests/web/node.mjs target/web target/web-kernels.wasm        (`cargo xtask web test` builds and runs it)
 import assert from "node:assert/strict";

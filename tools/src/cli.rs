@@ -1,4 +1,4 @@
-//! The command line, as clap reads it: the program. Every command has its own arguments, in its file.
+//! The command line of the program, as clap reads it. The arguments of a command are in the command's file.
 
 use clap::Parser;
 

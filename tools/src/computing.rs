@@ -20,7 +20,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// The default where an option is not given.
+    /// What the options say, or the default where one is not given.
     ///
     /// # Errors
     /// [`CliError::Usage`] names the option.
@@ -69,8 +69,8 @@ fn precisions() -> impl TypedValueParser<Value = Precision> {
 }
 
 impl Computing {
-    /// The engine for `model`, which may be a blob or a checkpoint. With [`DeviceKind::Auto`] the reason for the CPU goes
-    /// to standard error.
+    /// The engine for `model`, which may be a blob or a checkpoint. With [`DeviceKind::Auto`] the reason for the CPU
+    /// goes to standard error.
     ///
     /// # Errors
     /// [`CliError::Usage`] for what cannot be computed so, [`CliError::NoCuda`] or `CliError::Cuda` without a GPU.

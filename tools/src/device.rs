@@ -1,4 +1,4 @@
-//! The host's end of a device that scores a stream: messages in, bytes of the stream out as far as there is credit.
+//! The host's end of a device that scores a stream: messages in, bytes of the stream out while there is credit.
 
 use std::io::{self, Read, Write};
 
@@ -30,10 +30,10 @@ impl<L: Read + Write> Device<L> {
         self.sent
     }
 
-    /// Reads what has arrived and hands every message to `take`. Returns whether any byte came.
+    /// Reads what has arrived and passes every message to `take`. Returns whether any byte came.
     ///
     /// # Errors
-    /// Those of the link; `UnexpectedEof` if it has ended. Silence is none.
+    /// Those of the link; `UnexpectedEof` if it has ended. Silence is no error.
     pub fn poll(&mut self, mut take: impl FnMut(&Message<'_>)) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         let n = match self.link.read(&mut buffer) {

@@ -22,7 +22,7 @@ pub enum CliError {
         /// The reason.
         source: std::io::Error,
     },
-    /// A blob that is none.
+    /// A file that should be a blob and is not.
     #[error("{}", path.display())]
     #[diagnostic(help("`mambabyte convert` makes blobs; a damaged transfer shows as a checksum"))]
     Blob {

@@ -11,7 +11,7 @@ use mambabyte_host::engine::Precision;
 use crate::error::CliError;
 use crate::formats;
 
-/// A blob in memory: mapped, and as the processor reads it best when it is run there.
+/// A blob in memory: mapped, and, if it runs on the processor, in the order that the processor reads best.
 pub struct BlobFile {
     weights: Weights,
     prepared: OnceLock<Weights>,

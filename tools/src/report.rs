@@ -103,7 +103,7 @@ pub fn page(input: &Input<'_>) -> String {
 
 type Drawn = Result<String, Box<dyn std::error::Error>>;
 
-/// A plot that cannot be drawn is said, it does not stop the conversion.
+/// A plot that cannot be drawn is mentioned; it does not stop the conversion.
 fn or_text(drawn: Drawn) -> String {
     drawn.unwrap_or_else(|e| format!("<p>not drawn: {}</p>", escape(&e.to_string())))
 }

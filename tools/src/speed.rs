@@ -1,10 +1,10 @@
 //! How fast a model would be on a chip: an estimate from instructions that were counted.
 //!
-//! `cargo xtask firmware footprint` counts the instructions of every stage of the step on emulated cores, for the shipped
-//! models; the counts are exact and are in a table that this module holds. A shape that was not counted is put together by
-//! stage: instructions per multiply-add, per element of the scan, per channel, from the counted models of that core whose
-//! widths are next to it. Of the two, the cost per unit is taken to be linear in 1 / `d_model`, which is how work that is
-//! done once for a row shows.
+//! `cargo xtask firmware footprint` counts the instructions of every stage of the step on emulated cores, for the
+//! shipped models; the counts are exact and are in a table that this module holds. A shape that was not counted is put
+//! together by stage: instructions per multiply-add, per element of the scan, per channel, from the counted models of
+//! that core whose widths are next to it. Between the two, the cost per unit is taken to be linear in 1 / `d_model`,
+//! which is how work that is done once for a row shows.
 //!
 //! Instructions are not cycles, and no emulator here knows cycles. [`cycles_per_instruction`] is a range from general
 //! knowledge of the cores, not a measurement.
@@ -128,9 +128,9 @@ fn per_unit(rows: &[Counted], stage: usize, d_model: usize) -> Option<f64> {
     }
 }
 
-/// Cycles per instruction, from and to, without wait states of the flash. General knowledge: cores without dual issue need
-/// a cycle for an instruction, more for loads and taken branches; an M7 issues up to two, a Helium instruction of an M55
-/// takes up to two.
+/// Cycles per instruction, from and to, without wait states of the flash. General knowledge: cores without dual issue
+/// need a cycle for an instruction, more for loads and taken branches; an M7 issues up to two, a Helium instruction of
+/// an M55 takes up to two.
 pub fn cycles_per_instruction(core: &str) -> (f64, f64) {
     match core {
         "Cortex-M0" => (1.2, 2.0),

@@ -157,7 +157,7 @@ fn a_port_in_the_network_ends_after_the_lines_asked_for() {
     assert!(sent.is_empty());
 }
 
-/// A device that starts anew gets the input from the byte on that it asks for.
+/// A device that starts anew gets the input again from the byte that it asks for.
 #[test]
 fn input_is_sent_again_from_where_a_device_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -179,7 +179,7 @@ fn input_is_sent_again_from_where_a_device_goes_on() {
     assert_eq!(got[..], text[..100]);
     monitor.next("start");
     monitor.next("line");
-    // The power was away; a snapshot holds the first 75 bytes, which include line 0.
+    // The power was off; a snapshot holds the first 75 bytes, which include line 0.
     device.write_all(&start(75, 300)).unwrap();
     assert_eq!(monitor.next("start")["position"], 75);
     let mut got = [0; 65];

@@ -6,8 +6,8 @@
 //   decoder.read(0x24);               // logits of the next byte: 256 integers, log2 units with 16 fractional bits
 //   decoder.surprise(0x47) / 65536;   // bits that an ideal coder would spend on "G"
 //
-// The module has no imports and allocates nothing. Each decoder lies in pages of its own: decoder, blob, state, scratch,
-// then a buffer for what is passed in and out. `free` keeps its pages for the next decoder that fits.
+// The module has no imports and allocates nothing. Each decoder lies in pages of its own: decoder, blob, state,
+// scratch, then a buffer for what is passed in and out. `free` keeps its pages for the next decoder that fits.
 
 const PAGE = 65536;
 const DECODER_BYTES = 48 * 8; // MAMBABYTE_DECODER_WORDS on 32 bits
@@ -123,7 +123,7 @@ class Decoder {
     this.stateBytes = sizes.state;
   }
 
-  /** Addresses of a word for results and of the buffer behind it. */
+  /** Addresses of a word for results and of the buffer after it. */
   #result() {
     if (!this.#block) throw new MambabyteError("this decoder was freed");
     return [this.#io, this.#io + 64];
@@ -214,7 +214,7 @@ class Decoder {
     return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
   }
 
-  /** State, position, fingerprint and checksum: the same bytes on every machine. */
+  /** A snapshot of the state, with position, fingerprint and checksum: the same bytes on every machine. */
   snapshot() {
     const wasm = this.#library.exports;
     const [result, buffer] = this.#result();

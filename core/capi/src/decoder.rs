@@ -142,7 +142,7 @@ pub unsafe extern "C" fn mambabyte_init(
     let go = || -> Result<(), Status> {
         let (state, scratch) = (state.cast::<u8>(), scratch.cast::<u8>());
         let own = own_span(decoder)?;
-        // SAFETY: writable as the contract says. A decoder that is started again is none until it is done.
+        // SAFETY: writable as the contract says. A decoder that is started again is not valid until this is done.
         unsafe { (&raw mut (*decoder.cast::<Inner>()).magic).write(0) };
         let model = span(blob, blob_len, 1)?;
         let all_state = span(state, state_bytes, MAMBABYTE_ALIGN)?;
@@ -320,8 +320,8 @@ pub unsafe extern "C" fn mambabyte_snapshot_save(
         if len < need {
             return Err(Status::BufferTooSmall);
         }
-        // SAFETY: the contract of this function. Only the part that is written is borrowed; C may leave it uninitialised,
-        // so it is zeroed before it becomes a slice.
+        // SAFETY: the contract of this function. Only the part that is written is borrowed; C may leave it
+        // uninitialised, so it is zeroed before it becomes a slice.
         let buffer = unsafe {
             out.write_bytes(0, need);
             slice_mut(out, need)?

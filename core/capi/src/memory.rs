@@ -65,7 +65,7 @@ pub(crate) unsafe fn slice<'a, T: Pod>(pointer: *const T, len: usize) -> Result<
 /// # Errors
 /// As [`span`].
 /// # Safety
-/// As [`slice`], and nobody reads it otherwise during `'a`.
+/// As [`slice`], and nobody else reads them during `'a`.
 pub(crate) unsafe fn slice_mut<'a, T: Pod>(pointer: *mut T, len: usize) -> Result<&'a mut [T], Status> {
     span(pointer, len, 1)?;
     // SAFETY: as in `slice`; exclusive as the caller promises.
@@ -80,8 +80,8 @@ pub(crate) unsafe fn slice_mut<'a, T: Pod>(pointer: *mut T, len: usize) -> Resul
 /// If the pointer passes the checks: it may be written.
 pub(crate) unsafe fn put<T>(pointer: *mut T, value: T) -> Result<(), Status> {
     span(pointer, 1, 1)?;
-    // SAFETY: not null and aligned as just checked, writable as the caller promises. The old value is not dropped: it may
-    // be uninitialised.
+    // SAFETY: not null and aligned as just checked, writable as the caller promises. The old value is not dropped: it
+    // may be uninitialised.
     unsafe { pointer.write(value) };
     Ok(())
 }

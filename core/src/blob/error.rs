@@ -14,7 +14,8 @@ pub enum BlobError {
         /// Version in the file.
         found: u16,
     },
-    /// A header field has a value that it may not have; `reserved` (bytes 74..80) and `reserved2` (120..124) must be zero.
+    /// A header field has a value that it may not have; `reserved` (bytes 74..80) and `reserved2` (120..124) must be
+    /// zero.
     BadHeader {
         /// Name of the field.
         field: &'static str,
@@ -60,7 +61,7 @@ pub enum BlobError {
         /// Offset in the table.
         found: u64,
     },
-    /// A non-zero byte in the padding behind a section (or behind the table, then `LayerParams` is named).
+    /// A non-zero byte in the padding after a section (or after the table, then `LayerParams` is named).
     Padding {
         /// The section before the padding.
         section: Section,

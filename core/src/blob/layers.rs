@@ -3,7 +3,7 @@
 use super::params::LayerParams;
 use crate::dims::Dims;
 
-/// A layer, by its kind. An enum and no trait object: sizes are constants and a chip has one `match` a layer.
+/// A layer, by its kind. An enum, not a trait object: sizes are constants and a chip has one `match` a layer.
 #[derive(Clone, Copy)]
 pub enum BlockView<'a> {
     /// A Mamba-1 layer (arXiv 2312.00752), the only kind of format 1.
@@ -98,7 +98,7 @@ pub struct Blocks<'a> {
     pub(super) rest: LayerView<'a>,
 }
 
-/// Takes the first `n` elements off `rest`; none if it is shorter, as that of a tensor that the model lacks.
+/// Takes the first `n` elements off `rest`; none if it is shorter, as it is for a tensor that the model lacks.
 #[inline(always)]
 fn front<'a, T>(rest: &mut &'a [T], n: usize) -> &'a [T] {
     match rest.split_at_checked(n) {

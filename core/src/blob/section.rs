@@ -187,7 +187,7 @@ impl Section {
         }
     }
 
-    /// Bytes of this section, without the padding behind it.
+    /// Bytes of this section, without the padding after it.
     pub const fn bytes(self, dims: &Dims) -> u64 {
         self.len_per_layer(dims) * self.repeats(dims) * self.element_size() as u64
     }

@@ -3,7 +3,8 @@
 use super::{Blob, Section};
 use crate::tiles::fits;
 
-/// The matrices of a blob that have another order in tiles: the offset of the first byte, rows and columns, by offsets.
+/// The matrices of a blob that have another order in tiles: the offset of the first byte, rows and columns, in
+/// ascending order of offsets.
 pub fn matrices(blob: &Blob<'_>) -> impl Iterator<Item = (usize, usize, usize)> {
     let dims = *blob.dims();
     let begin = blob.as_bytes().as_ptr() as usize;

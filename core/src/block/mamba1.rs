@@ -1,4 +1,4 @@
-//! The phases of a Mamba-1 layer. Here and nowhere else in this crate they are spelled out.
+//! The phases of a Mamba-1 layer. Nowhere else in this crate are they spelled out in integers.
 //!
 //! ```text
 //! input    u = norm(res); x, z = in_proj u; x = silu(conv1d(x))    own channels    -> x, all channels to all
@@ -7,9 +7,9 @@
 //! output   res += out_proj g                                       own rows        -> res to all
 //! ```
 //!
-//! After each phase the members of a [`Team`] exchange what they computed. The norm is computed by every member for
-//! itself: it costs less than handing it over. Rows and channels do not depend on each other within a phase, and the shift
-//! of the gated output is that of the largest channel of all, so the bits are those of a pass that is alone.
+//! After each phase the shards of a [`Team`] exchange what they computed. Every shard computes the norm for itself:
+//! that costs less than an exchange. Rows and channels do not depend on each other within a phase, and the shift of the
+//! gated output is that of the largest channel of all, so the bits are those of a pass that computes all of a layer.
 //!
 //! Over many positions the projections are products of matrices, so a weight is read once for all; convolution and scan
 //! go from position to position of each stream.
@@ -25,7 +25,8 @@ use crate::span::{Activations, Span};
 use crate::stage::Stage;
 use crate::weights::WeightsView;
 
-/// A layer as its phases read it: the matrices with all that a kernel must know of them, and per channel the own parts.
+/// A layer as its phases read it: the matrices with all that a kernel must know of them, and its own part of what is
+/// per channel.
 pub(crate) struct Mamba1<'a> {
     params: &'a LayerParams,
     norm_weight: &'a [i16],

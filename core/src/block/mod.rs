@@ -21,7 +21,7 @@ use crate::stage::Stage;
 
 /// Takes the positions in `buffers` through one layer; `done` hears the end of each stage.
 ///
-/// `None` if another member of the team is gone, which never happens to a pass that is [`Alone`].
+/// `None` if another shard of the team is gone, which never happens to a pass that is [`Alone`].
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "the layer, the memory, and who takes part")]
 pub(crate) fn run<'t, K: Kernels, P: Span, T: Team<'t>>(

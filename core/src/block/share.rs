@@ -1,11 +1,11 @@
-//! Which part of every layer a member of a team computes.
+//! Which part of every layer a shard of a team computes.
 
 use core::ops::Range;
 
 use crate::blob::BlockView;
 use crate::dims::{Dims, VOCAB};
 
-/// What one member of a team computes of every layer.
+/// The part of every layer that one shard of a team computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Channels, of `d_inner`. This and all other ranges begin at multiples of 64, and end at one or at the last row.
@@ -19,8 +19,8 @@ pub struct Share {
 }
 
 impl Share {
-    /// The share of member `index` of `members`. Shares tile every range; all but the last end at multiples of 64,
-    /// so that vectors and panels of tiles are full. A share of a small model can be empty.
+    /// The share of shard `index` of `members` shards. Shares tile every range; all but the last end at multiples of
+    /// 64, so that vectors and panels of tiles are full. A share of a small model can be empty.
     pub fn of(dims: &Dims, index: usize, members: usize) -> Self {
         let range = |n: usize, step: usize| {
             let blocks = n.div_ceil(step);
@@ -40,7 +40,7 @@ impl Share {
         (dims.d_conv - 1 + dims.d_state) * self.channels.len()
     }
 
-    /// Copies the own channels of one layer's state (see [`State`](crate::State)) out of it.
+    /// Copies the share's channels of one layer's state (see [`State`](crate::State)) out of it.
     pub fn take_state(&self, dims: &Dims, layer: &[i16], own: &mut [i16]) {
         let (width, n) = (dims.d_inner.max(1), self.channels.len().max(1));
         for (all, own) in layer.chunks_exact(width).zip(own.chunks_exact_mut(n)) {
@@ -50,7 +50,7 @@ impl Share {
         }
     }
 
-    /// The way back of [`Share::take_state`].
+    /// The reverse of [`Share::take_state`].
     pub fn put_state(&self, dims: &Dims, own: &[i16], layer: &mut [i16]) {
         let (width, n) = (dims.d_inner.max(1), self.channels.len().max(1));
         for (all, own) in layer.chunks_exact_mut(width).zip(own.chunks_exact(n)) {
@@ -65,7 +65,8 @@ impl Share {
         (dims.d_conv + dims.a_log_rows()) * self.channels.len()
     }
 
-    /// Copies the own channels of the two tensors in which they do not lie together, convolution weights and `a_log`.
+    /// Copies the share's channels of convolution weights and `a_log`, the two tensors in which they do not lie
+    /// together.
     pub fn take_strided(&self, dims: &Dims, layer: &BlockView<'_>, own: &mut [u8]) {
         let BlockView::Mamba1(layer) = layer;
         let (width, n) = (dims.d_inner.max(1), self.channels.len().max(1));

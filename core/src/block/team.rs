@@ -1,19 +1,19 @@
-//! Who computes a layer: one pass [`Alone`], or a shard of a team whose members exchange what they computed.
+//! Who computes a layer: one pass [`Alone`], or a shard of a team whose shards exchange what they computed.
 
 use super::share::Share;
 use crate::cannot::never;
 
-/// What a member of a team does between the phases of a layer: hands over what it computed and takes in what the others
-/// did. Every member calls each function, in the same order; `None` ends the step, for a member that is gone.
+/// What a shard of a team does between the phases of a layer: it gives the others what it computed and takes what they
+/// computed. Every shard calls each function, in the same order. `None` ends the step: another shard is gone.
 ///
-/// A function gets the whole buffer, in which the own part ([`Share`]) is computed and the others are to be filled in.
+/// A function gets the whole buffer. The shard's own part ([`Share`]) is computed; the function fills in the others.
 pub trait Exchange {
     /// `x` `[d_inner]`; own: [`Share::channels`].
     fn x(&mut self, x: &mut [i16]) -> Option<()>;
     /// dt, B and C `[dt_rank + 2 * d_state]`; own: [`Share::select`].
     fn selected(&mut self, selected: &mut [i16]) -> Option<()>;
-    /// The gated output `[d_inner]`, own: [`Share::channels`], and the bits of its magnitudes, or-ed: returns those of all
-    /// members, or-ed.
+    /// The gated output `[d_inner]`, own: [`Share::channels`], and the bits of its magnitudes, or-ed; returns those of
+    /// all shards, or-ed.
     fn gated(&mut self, gated: &mut [i32], bits: u32) -> Option<u32>;
     /// The residual stream `[d_model]`; own: [`Share::output`].
     fn residual(&mut self, residual: &mut [i32]) -> Option<()>;
@@ -21,16 +21,16 @@ pub trait Exchange {
 
 /// Which part of a layer a pass computes, and how it learns of the rest.
 pub(crate) trait Team<'t> {
-    /// Whether it computes all of it.
+    /// Whether it computes all of the layer.
     const ALONE: bool;
 
-    /// The share, and the own channels of this layer's convolution weights and `a_log`; `None` if it computes all.
+    /// The share, and its channels of this layer's convolution weights and `a_log`; `None` if it computes all.
     fn share(&self) -> Option<(&'t Share, &'t [u8])>;
-    /// The own channels of a buffer `[d_inner]`.
+    /// Its own channels of a buffer `[d_inner]`.
     fn channels<'b, T>(&self, all: &'b mut [T]) -> &'b mut [T];
-    /// The own rows of `x_proj` of a buffer, and the first one's index.
+    /// Its own rows of `x_proj` in a buffer, and the first one's index.
     fn select<'b>(&self, all: &'b mut [i16]) -> (usize, &'b mut [i16]);
-    /// The own rows of the residual stream.
+    /// Its own rows of the residual stream.
     fn output<'b>(&self, all: &'b mut [i32]) -> &'b mut [i32];
     /// See [`Exchange::x`].
     fn x(&mut self, x: &mut [i16]) -> Option<()>;
@@ -93,7 +93,7 @@ impl Team<'static> for Alone {
 pub(crate) struct Sharing<'s, E> {
     /// Which share.
     pub(crate) share: &'s Share,
-    /// The own channels of this layer's convolution weights and `a_log`, which do not lie together in a blob.
+    /// Its channels of this layer's convolution weights and `a_log`, which do not lie together in a blob.
     pub(crate) strided: &'s [u8],
     /// The way to the others.
     pub(crate) exchange: &'s mut E,

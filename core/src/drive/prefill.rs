@@ -85,13 +85,13 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         &self.blob
     }
 
-    /// Most positions of a block.
+    /// The most positions that a block can have.
     pub const fn positions(&self) -> usize {
         self.positions
     }
 
-    /// Reads `bytes` into `state`, block by block. `see(first, logits)` is shown the logits after bytes `first`,
-    /// `first + 1`, ... as far as `want` asks for them.
+    /// Reads `bytes` into `state`, block by block. `see(first, logits)` is shown the logits that `want` asks for: those
+    /// after byte `first` and after the next ones.
     ///
     /// # Errors
     /// [`StateError::ForeignModel`] if `state` belongs to another model; it is unchanged then.
@@ -156,7 +156,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         let (mut buffers, panel) = scratch::positions(&dims, &mut self.scratch, self.filled);
         let mut span = Many { panel };
         with_kernels!(self.backend, |k| {
-            // A pass that is alone always comes through.
+            // A pass that is alone always completes.
             let _ = block::run(k, &mut span, shape, &layer, &mut buffers, runs, &mut Alone, done);
         });
     }
@@ -174,7 +174,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         }
     }
 
-    /// The last norm and the head, from position `first` on.
+    /// The last norm and the head of all positions from `first` on.
     fn head(&mut self, first: usize) -> &[Logits] {
         let dims = *self.blob.dims();
         let (buffers, panel) = scratch::positions(&dims, &mut self.scratch, self.filled);

@@ -1,8 +1,7 @@
 //! One byte on several threads: [`Shard`] computes a [`Share`] of every layer.
 //!
-//! The phases are those of every driver, in `block`; between them the shards of a step meet in an
-//! [`Exchange`]. The bits are those of [`Decoder::step`](crate::Decoder::step). Threads and their meeting points are the
-//! business of `mambabyte-host`.
+//! The phases are those of every driver, in `block`; between them the shards of a step meet in an [`Exchange`]. The
+//! bits are those of [`Decoder::step`](crate::Decoder::step). Threads and their meeting points are in `mambabyte-host`.
 
 use core::ops::DerefMut;
 
@@ -76,9 +75,10 @@ impl<'b, S: DerefMut<Target = [i32]>> Shard<'b, S> {
         &self.share
     }
 
-    /// Reads one byte, with the others; returns the logits of the own rows of the head. `None` if `exchange` says so.
+    /// Reads one byte, with the others; returns the logits of its own rows of the head. `None` if `exchange` ends the
+    /// step.
     ///
-    /// * `state`: the own channels of all layers' states, [`Share::take_state`]; `strided`: [`Share::take_strided`] of
+    /// * `state`: its own channels of all layers' states, [`Share::take_state`]; `strided`: [`Share::take_strided`] of
     ///   all layers.
     pub fn step(
         &mut self,
@@ -96,7 +96,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Shard<'b, S> {
         let strided = strided.chunks_exact(share.strided_len(&dims).max(1));
         with_kernels!(self.backend, |k| {
             k.embed(row, code, blob.head.embedding_shift, buffers.residual);
-            // The share of a small model can be empty: then there is no state, but there are meetings.
+            // The share of a small model can be empty: then there is no state, but the exchanges still happen.
             let (mut states, mut strided) = (states, strided);
             for layer in blob.blocks() {
                 let state = states.next().unwrap_or(&mut []);

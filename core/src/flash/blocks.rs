@@ -1,4 +1,4 @@
-//! Blocks and records, of which a slot consists. All are written in whole blocks, so that any flash word up to a block's
+//! Blocks and records: a slot consists of them. All are written in whole blocks, so that any flash word up to a block's
 //! size fits.
 
 use embedded_storage::nor_flash::NorFlash;
@@ -11,7 +11,7 @@ use crate::state::StateError;
 
 /// Bytes of a block: the largest flash word there is.
 pub(super) const BLOCK: usize = 32;
-/// Version of the layout, in steps with that of [`snapshot`](crate::snapshot).
+/// Version of the layout, always that of [`snapshot`](crate::snapshot).
 const VERSION: u8 = snapshot::VERSION as u8;
 const HEADER: [u8; 4] = *b"MBF\x1a";
 const COMMIT: [u8; 4] = *b"MBF\x06";
@@ -42,7 +42,7 @@ impl Name {
         name
     }
 
-    /// The name in a block, if it holds one whole.
+    /// The name in a block, if the block holds a whole one.
     pub(super) fn parse(block: &[u8; BLOCK]) -> Option<Self> {
         let name = Self(array_at(block, 0));
         (array_at(block, 0) == HEADER && name.header() == *block).then_some(name)
@@ -101,7 +101,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Without a check; [`read_record`] has it.
+    /// Without a check; [`read_record`] checks it.
     fn parse(block: &[u8; BLOCK]) -> Self {
         let [fed] = array_at(block, 4);
         Self { fed, position: u64::from_le_bytes(array_at(block, 8)) }

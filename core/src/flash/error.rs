@@ -10,7 +10,7 @@ pub enum FlashError<E> {
     /// The flash's driver.
     Driver(E),
     /// The flash holds a snapshot of another model, or of another version of the format. Nothing is written over it
-    /// unless the caller goes on regardless; [`Slots::clear`](super::Slots::clear) makes room.
+    /// unless the caller continues regardless; [`Slots::clear`](super::Slots::clear) makes room.
     State(StateError),
     /// The flash cannot hold two slots.
     Geometry {

@@ -28,7 +28,7 @@ impl Layout {
     pub const fn new(dims: &Dims) -> Self {
         let (layer, columns) = (dims.layer_state_len(), dims.conv_state_len());
         let least = if columns > LEAST { columns } else { LEAST };
-        // As equal as the columns allow.
+        // Pieces as equal in size as the columns allow.
         let equal = layer.div_ceil(at_least_one(layer.div_ceil(least)));
         let piece = at_least_one(if columns > equal { columns } else { equal });
         Self { layer, layers: dims.n_layer, piece, per_layer: layer.div_ceil(piece) }
@@ -39,7 +39,7 @@ impl Layout {
         self.layers * self.per_layer
     }
 
-    /// Bytes of the largest piece: what is written to flash after one byte of the stream, but for the head of a record.
+    /// Bytes of the largest piece: what is written to flash after one byte of the stream, without the head of a record.
     pub const fn piece_bytes(&self) -> usize {
         2 * self.piece
     }

@@ -6,17 +6,17 @@
 //!
 //! # A snapshot of a state that moves on
 //!
-//! A copy of the state, or a stop of the stream until all of it is written, would be easy and is too dear: a chip has no
-//! second state's RAM, and flash takes 10 to 40 us for a word. Instead the state is written in *pieces*, one after each
-//! byte, in the order of its memory: piece 0 as it is at position `p`, piece 1 at `p + 1`, and so on. With each piece
-//! goes the byte that the model read just before.
+//! It would be easy to copy the state, or to stop the stream until all of it is written, but both cost too much: a chip
+//! has no RAM for a second state, and flash takes 10 to 40 us for a word. Instead the state is written in *pieces*, one
+//! after each byte, in the order of its memory: piece 0 as it is at position `p`, piece 1 at `p + 1`, and so on. With
+//! each piece goes the byte that the model read just before.
 //!
 //! That is a complete snapshot, because a step flows through the state in the order of its memory. A layer reads what
 //! the layers before it gave; in a layer the scan reads what the convolution gave; an element of `h` reads no other
 //! element of `h`. So a piece depends on itself and on earlier pieces only, as long as no piece begins inside a layer's
-//! convolution columns. To restore: load piece 0, read byte 1, load piece 1, read byte 2, and so on. What a step does to
-//! pieces that are not loaded yet is wrong and is overwritten when they are; what it does to loaded ones is right, bit
-//! for bit. After the last byte all of the state is that of one position.
+//! convolution columns. To restore: load piece 0, read byte 1, load piece 1, read byte 2, and so on. What a step does
+//! to pieces that are not loaded yet is wrong and is overwritten when they are; what it does to loaded ones is right,
+//! bit for bit. After the last byte all of the state is that of one position.
 //!
 //! ```text
 //! position     p    p+1  p+2  ...  p+K
@@ -32,20 +32,21 @@
 //!
 //! # Cost
 //!
-//! RAM: [`Slots`] itself, about 100 bytes, no copy of the state. Time: at most one piece ([`Layout::piece_bytes`]) or one
-//! erased sector after a byte. Restoring takes one step for each piece.
+//! RAM: [`Slots`] itself, about 100 bytes, no copy of the state. Time: at most one piece ([`Layout::piece_bytes`]), the
+//! sections or one erased sector after a byte. Restoring takes one step for each piece.
 //!
 //! # Why no crate for it
 //!
-//! `sequential-storage` and `ekv` store an item from one buffer by one call: that is the copy of the state and the stop
-//! of the stream that this avoids, and both are async. The traits of `embedded-storage` are used, so any driver fits.
+//! `sequential-storage` and `ekv` store an item from one buffer by one call. That needs the copy of the state and the
+//! stop of the stream that this module avoids. Both crates are async. The traits of `embedded-storage` are used, so any
+//! driver fits.
 //!
 //! # What it relies on
 //!
-//! * No word is programmed twice between two erasures: [`NorFlash`] is enough, also flash with ECC.
+//! * No word is programmed twice between two erasures: [`NorFlash`] is enough, even for flash with ECC.
 //! * A cut leaves any bits in the words that were being programmed and in the sector that was being erased. They are
 //!   recognised by CRC-32 and by the commit block, 256 bits of which each must be right. A slot is always erased before
-//!   it is written, never trusted to be empty.
+//!   it is written: it is never trusted to be empty.
 //! * The bits stay what they are. A word whose programming was cut may, on silicon, read differently from time to time;
 //!   if that is the last word of a commit block, one start may see the snapshot and the next may not.
 //! * Every record is read back after it was written; if it is not what was written, the snapshot is given up
@@ -173,9 +174,9 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
 
     /// Sets `decoder` to the newest complete snapshot and `beside` to the sections that were saved with it, and returns
     /// the number of bytes read until then, [`State::position`]. `None`, and the zero state, if there is no complete
-    /// snapshot; what is in `beside` then, and after an error, means nothing.
+    /// snapshot; what is in `beside` then, and after an error, is meaningless.
     ///
-    /// A complete snapshot that has been damaged since is passed over for the other slot's.
+    /// A complete snapshot that has been damaged since is skipped, and the other slot's is used.
     ///
     /// # Errors
     /// [`FlashError::State`] if a snapshot belongs to another model, has another format or other sections;
@@ -238,13 +239,13 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
     /// the next part of a snapshot. `save` is called when the sections are written; they belong to this position.
     ///
     /// `quiet` says that a sector may be erased now. Where the chip stands still meanwhile, the caller first makes sure
-    /// that nothing arrives; parts that erase nothing do not ask.
+    /// that nothing arrives. Parts that erase nothing ignore it.
     ///
     /// # Errors
     /// Any but [`FlashError::State`]. The snapshot is then given up, the other slot is as it was, and the next attempt
     /// comes when it is time again.
     /// # Cost
-    /// One piece ([`Layout::piece_bytes`]) or one sector.
+    /// One piece ([`Layout::piece_bytes`]), the sections or one erased sector.
     pub fn after_step<M: DerefMut<Target = [i16]>>(
         &mut self,
         state: &State<M>,
@@ -330,7 +331,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         let mut block = [0; BLOCK];
         self.flash.read(slot, &mut block).map_err(FlashError::Driver)?;
         let Some(name) = Name::parse(&block) else { return Ok(None) };
-        // Of another kind: where its commit block would be is not known, so it is refused whether complete or not.
+        // The place of its commit block is not known if it is of another kind: it is refused, whether complete or not.
         if let Err(error) = name.check(self.fingerprint, self.sections, N) {
             return Err(FlashError::State(error));
         }

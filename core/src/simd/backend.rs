@@ -95,7 +95,8 @@ impl Backend {
         choices.into_iter().flatten().map(Self)
     }
 
-    /// `avx512`, `avx2`, `neon-dotprod`, `neon`, `simd128` or `scalar`; on chips `dsp`, `helium` or `plain32`.
+    /// `avx512`, `avx2`, `neon-dotprod`, `neon`, `simd128` or `scalar`; on chips `dsp`, `helium`, `thumb1`, `riscv32`
+    /// or `plain32`.
     pub fn name(self) -> &'static str {
         with_kernels!(self, |k| name_of(k))
     }
@@ -135,7 +136,7 @@ fn name_of<K: Kernels>(_: K) -> &'static str {
     K::NAME
 }
 
-/// There is no backend of this name on this machine. Displays those that there are.
+/// There is no backend of this name on this machine. Displays those that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownBackend;
 

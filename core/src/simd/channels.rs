@@ -1,6 +1,6 @@
 //! The loops over channels in 32-bit arithmetic: norm, convolution, step size, `delta * x`, gate. For all chips.
 //!
-//! Channels are taken four at a time, so that the addresses of up to ten rows are brought up to date once for four.
+//! Channels are taken four at a time, so that the addresses of up to ten rows are updated once for four.
 
 #![allow(dead_code, reason = "each kind of chip uses a part of it")]
 

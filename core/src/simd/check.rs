@@ -324,7 +324,7 @@ fn gate<K: Kernels>(k: K) -> Result<usize, Mismatch> {
             if let (Some(x), Some(z)) = (x2.get_mut(..n), z2.get_mut(..n)) {
                 down[1] = k.gate(&p, &mut y2, x, z);
             }
-            // The same in two halves, as the members of a team do.
+            // The same in two halves, as the shards of a team do.
             let (mut y3, mut x3, mut z3) = start;
             if let (Some(y), Some(x), Some(z)) = (y3.get_mut(..n), x3.get_mut(..n), z3.get_mut(..n)) {
                 let shift = gate_shift(k.gate_wide(&p, y, x, z));

@@ -1,7 +1,7 @@
 //! Cortex-M4, M7 and M33: the implementation of [`Kernels`].
 //!
-//! The projections are in [`smlad`], the scan in [`scan`], the rest in files of their names. What has another shape
-//! than the models for chips falls back to the scalar code in [`rare`](super::rare).
+//! The projections are in [`smlad`], the scan in [`scan`], the rest in files of their names. Shapes that models for
+//! chips do not have go to the scalar code in [`rare`](super::rare).
 
 /// The same instructions four times, spelled out: the compiler estimates the length of assembly by its lines.
 macro_rules! four_times {
@@ -10,8 +10,7 @@ macro_rules! four_times {
     };
 }
 
-/// Tells the assembler of a function without compiler's part that Armv8-M has the DSP extension here. Armv7E-M has it
-/// always.
+/// Tells the assembler of a naked function that this Armv8-M processor has the DSP extension. Armv7E-M always has it.
 #[cfg(mambabyte_armv8m)]
 macro_rules! cpu {
     () => {

@@ -1,7 +1,7 @@
 //! Cortex-M55 and M85: Helium, vectors of eight i16 or four i32.
 //!
-//! The projections are in [`matvec`], the scan in [`scan`], the rest in files of their names. What has another shape than
-//! the models for chips falls back to plain code.
+//! The projections are in [`matvec`], the scan in [`scan`], the rest in files of their names. Shapes that models for
+//! chips do not have go to plain code.
 
 mod conv;
 mod delta;

@@ -1,7 +1,7 @@
 //! [`Kernels`](super::Kernels) of an [`Isa`](super::isa::Isa): the code of [`super::vector`], compiled for its
 //! instructions.
 
-/// One trait function after the other: a call of a function with `$features` that runs `$code`.
+/// All trait functions: each calls a function with `$features`, which runs `$code`.
 macro_rules! functions {
     (
         $isa:ty, $name:literal, $features:literal;

@@ -70,7 +70,7 @@ pub(crate) trait Isa: Copy {
     fn look_up(self, table: &[u32; STEPS], index: Self::W) -> Self::W;
     /// `table[index % 1024]`; the last entry is there to be read over.
     fn look_up_u16(self, table: &[u16; 1025], index: Self::W) -> Self::W;
-    /// `DECAYS[index]`, `index` held to the table.
+    /// `DECAYS[index]`, `index` clamped to the table.
     fn decays(self, index: Self::W) -> Self::W;
 
     fn no_squares(self) -> Self::Q;
@@ -95,7 +95,7 @@ pub(crate) trait Isa: Copy {
     type Factors: Copy;
     /// From each channel's byte.
     fn factors(self, code: &[u8; 32]) -> Self::Factors;
-    /// `DECAYS[index + 4 * code]`, the sum held to the table.
+    /// `DECAYS[index + 4 * code]`, the sum clamped to the table.
     fn decays_h(self, rates: Self::Rates, factors: Self::Factors) -> Self::H;
     fn no_sums(self) -> Self::Y;
     /// `y + a * c[0] + b * c[1]`, modulo 2^32.
@@ -117,10 +117,10 @@ pub(crate) trait Isa: Copy {
     fn dot_rows(self, w: &[i8], x: &[i16], start: Self::Start) -> Sums<Self::W>;
     /// The sums of four times [`ROWS`] rows.
     ///
-    /// Rows are read four at a time, each [`ROWS`] behind the one before: of neighbours, in one page of memory,
-    /// processors foresee least. `ahead` is what is read next, to be fetched meanwhile; empty if that is not worth it.
+    /// Rows are read four at a time, each [`ROWS`] after the one before: processors predict reads of neighbours, in one
+    /// page of memory, worst. `ahead` is what is read next, to be fetched meanwhile; empty if that is not worth it.
     fn dot_panel(self, w: &[i8], x: &[i16], start: Self::Start, ahead: &[i8]) -> [Sums<Self::W>; 4];
-    /// The sums of [`ROWS`] rows of at most 16 columns that begin at `w`; `w` goes on for 16 bytes behind the start of
-    /// the last one. `x` is not packed, padded with zeros.
+    /// The sums of [`ROWS`] rows of at most 16 columns that begin at `w`; `w` has at least 16 bytes from the start of
+    /// the last one on. `x` is not packed, padded with zeros.
     fn dot_short_rows(self, w: &[i8], columns: usize, x: &[i16; 16]) -> Self::W;
 }

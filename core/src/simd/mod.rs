@@ -80,7 +80,7 @@ pub(crate) use riscv32::Riscv32 as Chip;
 #[cfg(mambabyte_thumb1)]
 pub(crate) use thumb1::Thumb1 as Chip;
 
-/// As long as logits are, for a reference that needs memory behind it and is never read.
+/// As long as logits are. A reference points to it, and nothing reads it.
 #[cfg(not(mambabyte_narrow))]
 pub(crate) static NO_LOGITS: &[i32; 256] = &[0; 256];
 #[cfg(mambabyte_narrow)]
@@ -101,7 +101,7 @@ pub(crate) trait Kernels: Copy {
     /// As in [`Backend::by_name`].
     const NAME: &'static str;
 
-    /// Whether it is made for weights in tiles. Such weights come to these backends and to [`Scalar`] only.
+    /// Whether it is made for weights in tiles. Only these backends and [`Scalar`] get such weights.
     #[cfg_attr(not(mambabyte_tiles), allow(dead_code, reason = "no backend of this target is"))]
     const TILES: bool = false;
 
@@ -113,8 +113,8 @@ pub(crate) trait Kernels: Copy {
         }
     }
 
-    /// Brings activations into the order that `matvec` reads them in; `unpack` undoes it. It depends on the length
-    /// only.
+    /// Brings activations into the order in which [`Kernels::project`] reads them; [`Kernels::unpack`] undoes it. The
+    /// order depends on the length only.
     fn pack(self, _x: &mut [i16]) {}
 
     /// Back to the order of channels.
@@ -161,7 +161,7 @@ pub(crate) trait Kernels: Copy {
         }
     }
 
-    /// The decay of the first state of each channel if decays are tied, in place of `l`.
+    /// Replaces `l` by the decay of each channel's first state, if decays are tied.
     #[inline(always)]
     fn first_decay(self, l: &mut [i16], a_log: &[u8], a_base: i16) {
         for (l, &a_log) in l.iter_mut().zip(a_log) {
@@ -199,7 +199,7 @@ pub(crate) trait Kernels: Copy {
     /// `x = (y + D * x) * silu(z) * 2^-down`; returns `down`. `y` and `z` are overwritten.
     ///
     /// Single channels of the gated output can be a hundred times the rest, at some bytes only. So it is made in i32
-    /// first and then shifted until the largest channel of *this* byte fits: 15 bits always, where a static scale
+    /// first and then shifted until the largest channel of *this* byte fits: always 15 bits, where a static scale
     /// leaves most bytes with 8.
     #[inline(always)]
     fn gate(self, p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) -> u8 {
@@ -295,7 +295,7 @@ impl<'a> Selected<'a> {
         rows.map(move |row| row.get(self.dt_rank..).unwrap_or_else(|| never("a row with dt", &[])))
     }
 
-    /// So many positions at a time.
+    /// `positions` of them at a time.
     #[cfg(mambabyte_vector)]
     #[inline(always)]
     pub(crate) fn chunks(self, positions: usize) -> impl Iterator<Item = Self> {

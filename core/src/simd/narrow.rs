@@ -1,5 +1,5 @@
 //! The per-channel arithmetic in 32 bits, for processors whose 64-bit shifts are long: the same bits as the modules
-//! that hold the scalar functions, by other routes. `tests` in [`super::check`] compare them.
+//! that hold the scalar functions, by other routes. `check` compares the kernels that use them.
 
 #![allow(dead_code, reason = "each kind of processor uses a part of it")]
 
@@ -201,7 +201,7 @@ pub(crate) fn silu(x: i16, frac: u8) -> i32 {
     ((magnitude as i32 * sigmoid + (1 << 14)) >> 15) + (x & (x >> 31))
 }
 
-/// `saturate_i16(log2_softplus(v))`, `v` in Q10 held to +-1024.
+/// `saturate_i16(log2_softplus(v))`, `v` in Q10 clamped to +-1024.
 #[inline(always)]
 pub(crate) fn log_delta(v: i32) -> i32 {
     const EDGE: i32 = 16 << 10;
@@ -216,7 +216,7 @@ pub(crate) fn log_delta(v: i32) -> i32 {
 
 /// [`delta_x`](crate::selective_scan::delta_x) of `exponent = log_delta + base + 32 * code`, before it saturates.
 ///
-/// The product fits 32 bits: 32767 * 65535 < 2^31. Halves round up twice over: `(p >> s - 1) + 1 >> 1`.
+/// The product fits 32 bits: 32767 * 65535 < 2^31. Rounded half up in two steps: `(p >> s - 1) + 1 >> 1`.
 #[inline(always)]
 pub(crate) fn delta_x(x: i16, exponent: i32) -> i32 {
     let mantissa = EXP2_Q10[(exponent & 1023) as usize] as i32;
@@ -224,7 +224,7 @@ pub(crate) fn delta_x(x: i16, exponent: i32) -> i32 {
     ((x as i32 * mantissa) >> shift).wrapping_add(1) >> 1
 }
 
-/// Holds a value to `-32767..=32767`.
+/// Clamps a value to `-32767..=32767`.
 #[inline(always)]
 pub(crate) fn saturate(x: i32) -> i16 {
     x.clamp(-32767, 32767) as i16

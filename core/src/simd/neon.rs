@@ -517,7 +517,7 @@ impl<const DOT: bool> Isa for Neon<DOT> {
             if 4 * block > last || w.len() < n {
                 break;
             }
-            // Rows behind the last one are the last one again.
+            // Rows after the last one are the last one again.
             let row = |i: usize| w.as_ptr().wrapping_add((4 * block + i).min(last) * n);
             let rows = [row(0), row(1), row(2), row(3)];
             let mut from = 0;

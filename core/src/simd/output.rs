@@ -21,7 +21,7 @@ pub(crate) trait Output: Copy {
     /// Writes `y`, the result of `row`.
     fn store(self, row: usize, q: i32, y: &mut Self::T);
 
-    /// By how much less the sums of a position are shifted.
+    /// How much less the sums of a position are shifted than the matrix says.
     #[inline(always)]
     fn down(self, _position: usize) -> u8 {
         0
@@ -58,7 +58,7 @@ pub(crate) struct ToI16;
 #[derive(Clone, Copy)]
 pub(crate) struct ToI32;
 
-/// Added to the residual stream: `y = saturate_i32(y + q)`; the shift is less by the position's element.
+/// Added to the residual stream: `y = saturate_i32(y + q)`; the shift is reduced by the position's element.
 #[derive(Clone, Copy)]
 pub(crate) struct AddToI32<'a>(pub(crate) &'a [u8]);
 

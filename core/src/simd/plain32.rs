@@ -70,7 +70,7 @@ fn rows<T, const LOW: bool>(
             emit(&mut ys[i], scale.apply(sums[i], codes[i]));
         }
     }
-    // Rows that are left are the last ones of each slice, which have one length.
+    // The rows that are left are the last ones of the slices, which have equal numbers of rows.
     for ((w, &code), y) in left.chunks_exact(n).zip(rest_codes).zip(rest_y) {
         emit(y, scale.apply(dot(w, x), code));
     }
@@ -138,7 +138,7 @@ fn add_to_i32(w: WeightsView<'_>, x: &[i16], y: &mut [i32]) {
     with_scale!(w.shift, |scale| rows(scale, w.bytes, code, x, y, |y, q| *y = y.saturating_add(q)));
 }
 
-/// `l = log2(softplus(dt_proj dt + bias))`, also for kernels that are plain here.
+/// `l = log2(softplus(dt_proj dt + bias))`, also for kernels that have no loop of their own for it.
 pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
     channels::log_delta(w, code, base, dt, bias, l);
 }

@@ -1,4 +1,4 @@
-//! The scalar functions for shapes and values that chips' models do not have, out of the way and once each.
+//! The scalar functions for shapes and values that models for chips do not have: out of the way, one copy of each.
 
 #![allow(dead_code, reason = "each kind of chip uses a part of it")]
 

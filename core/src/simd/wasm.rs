@@ -1,7 +1,7 @@
 //! WebAssembly's 128-bit vectors, which browsers and Node have.
 //!
-//! A vector of [`Isa`] is four of them. Weights are widened to 16 bits as they are loaded. What WebAssembly lacks is made
-//! of what it has: saturated sums of 32 bits, narrowing of 64, a shift for each lane.
+//! A vector of [`Isa`] is four of them. Weights are widened to 16 bits as they are loaded. What WebAssembly lacks is
+//! made of what it has: saturated sums of 32 bits, narrowing of 64, a shift for each lane.
 #![allow(unsafe_code, reason = "loads and stores of vectors; every block has its reason")]
 
 use core::arch::wasm32::*;
@@ -75,7 +75,7 @@ fn each_of(index: [v128; 4], of: impl Fn(i32) -> i32) -> [v128; 4] {
     )
 }
 
-/// The decays at eight indices, which it holds to the table.
+/// The decays at eight indices, which it clamps to the table.
 #[inline(always)]
 fn decays_8(index: v128) -> v128 {
     let at = i16x8_max(i16x8_min(index, i16x8_splat(LAST_DECAY)), i16x8_splat(0));
@@ -259,7 +259,7 @@ impl Isa for Simd128 {
     }
     #[inline(always)]
     fn decays(self, index: Self::W) -> Self::W {
-        // Saturated to 16 bits they are behind the table as before.
+        // Indices beyond the table are still beyond it after they are saturated to 16 bits.
         let (a, b) = (i16x8_narrow_i32x4(index[0], index[1]), i16x8_narrow_i32x4(index[2], index[3]));
         let (a, b) = (decays_8(a), decays_8(b));
         [i32x4_extend_low_i16x8(a), i32x4_extend_high_i16x8(a), i32x4_extend_low_i16x8(b), i32x4_extend_high_i16x8(b)]

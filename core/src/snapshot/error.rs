@@ -7,7 +7,7 @@ pub const VERSION: u16 = 2;
 /// The kind that is kept for an adapter. No build writes it yet, so none takes it.
 pub(super) const ADAPTER: u16 = 4;
 
-/// The name of a kind by its number, also of one that is not read here.
+/// The name of a kind by its number, even of a kind that is not read here.
 pub(crate) const fn section_name(kind: u16) -> &'static str {
     match kind {
         1 => "state",

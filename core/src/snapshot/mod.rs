@@ -1,8 +1,8 @@
-//! Snapshots: a stream on paper, in sections.
+//! Snapshots: a stream saved as bytes, in sections.
 //!
-//! A snapshot holds what a stream needs to resume at the next byte as if it had never stopped. The state of the model is
-//! always in it; a stream that is scored adds its pending byte and its line scorer, a device the number of its records.
-//! Each is a *section* with a kind, a version and a length of its own. Little-endian:
+//! A snapshot holds what a stream needs to resume at the next byte as if it had never stopped. The state of the model
+//! is always in it; a stream that is scored adds its pending byte and its line scorer, a device the number of its
+//! records. Each is a *section* with a kind, a version and a length of its own. Little-endian:
 //!
 //! | offset | type | field |
 //! |---|---|---|
@@ -13,22 +13,22 @@
 //! | 24 | u64 | position: bytes read since the zero state |
 //! | 32 | u32 | bytes of the whole snapshot |
 //! | 36 | u32 | CRC-32 of bytes 0..36 and of all bytes from 40 on |
-//! | 40 | sections | by rising kind: u16 kind, u16 version, u32 bytes of data, data |
+//! | 40 | sections | in ascending order of kind: u16 kind, u16 version, u32 bytes of data, data |
 //!
 //! [`SectionKind`] lists the kinds. Between sections there is nothing, so a state's elements are not aligned in a file.
 //!
 //! # Nothing is dropped silently
 //!
-//! A reader says which [`Sections`] it takes, and gets these, whole and of a version that it reads, or an error that
-//! names the section: one that it does not know, one that it does not take, one that is missing. There are no optional
-//! sections that a reader may skip. A stream that resumes without its line scorer or without its adapter looks healthy
-//! and gives other numbers; only the caller can decide that this does not matter, by asking for less with
+//! A reader says which [`Sections`] it takes. It gets these, whole and of a version that it reads, or an error that
+//! names the section: one that it does not know, one that it does not take, or one that is missing. There are no
+//! optional sections that a reader may skip. A stream that resumes without its line scorer or without its adapter looks
+//! healthy and gives other numbers; only the caller can decide that this does not matter, by asking for less with
 //! [`Snapshot::parse`] and other `Sections`.
 //!
 //! # In flash
 //!
-//! [`flash`](crate::flash) writes the state in pieces between bytes, so the order of bytes there is another one. What
-//! comes after the state are the same sections, byte for byte.
+//! [`flash`](crate::flash) writes the state in pieces between bytes, so the order of bytes there is another one. The
+//! sections that come after the state are the same, byte for byte.
 
 mod error;
 mod section;
@@ -65,7 +65,7 @@ impl<'a> Snapshot<'a> {
     /// The checksum: one pass over the bytes.
     pub fn parse(bytes: &'a [u8], takes: Sections) -> Result<Self, StateError> {
         let too_short = StateError::Length { expected: HEADER, found: bytes.len() };
-        // A file of another kind is better called that than too short.
+        // A file of another kind gets that error, even if it is too short.
         match bytes.first_chunk() {
             Some(magic) if *magic == MAGIC => {}
             Some(_) => return Err(StateError::BadMagic),
@@ -153,7 +153,7 @@ pub(crate) fn save(
     let (first, rest) = sections.split_at_mut_checked(state.bytes()).ok_or(error)?;
     write(first, 0, &[state])?;
     write(rest, state.kind() as u16, beside)?;
-    // Front to back; what is longer than the header is no field of it.
+    // All fields of the header in order, without the checksum.
     let fields = MAGIC.into_iter().chain(VERSION.to_le_bytes()).chain([0; 2]).chain(fingerprint);
     let fields = fields.chain(position.to_le_bytes()).chain((need as u32).to_le_bytes());
     header.iter_mut().zip(fields).for_each(|(to, from)| *to = from);

@@ -28,7 +28,7 @@ pub enum SectionKind {
 }
 
 impl SectionKind {
-    /// All of them, by rising number.
+    /// All of them, in ascending order.
     pub const ALL: [Self; 4] = [Self::State, Self::Pending, Self::Lines, Self::Records];
 
     /// Its name in messages.
@@ -142,7 +142,7 @@ impl Section<'_> {
         }
     }
 
-    /// Bytes of it, its head included.
+    /// Its bytes, head included.
     pub const fn bytes(&self) -> usize {
         let data = match (self, self.kind().fixed_bytes()) {
             (Self::State(elements), _) => size_of_val(*elements),
@@ -178,7 +178,7 @@ impl Section<'_> {
     }
 }
 
-/// What comes after the head of the section `kind`, of `expected` bytes, where it is known which one is next.
+/// What comes after the head of the next section, which has to be of `kind` and of `expected` bytes.
 #[cfg(feature = "flash")]
 #[inline(never)]
 pub(crate) fn after_head(bytes: &[u8], kind: SectionKind, expected: usize) -> Result<&[u8], StateError> {
@@ -195,7 +195,7 @@ pub(crate) fn after_head(bytes: &[u8], kind: SectionKind, expected: usize) -> Re
     Ok(rest)
 }
 
-/// Writes sections, which have to come by rising kind, all above `last`, into memory of their length.
+/// Writes sections, which have to come in ascending order of kind, all above `last`, into memory of their length.
 pub(crate) fn write(mut out: &mut [u8], mut last: u16, sections: &[Section<'_>]) -> Result<(), StateError> {
     let (need, have) = (sections.iter().map(Section::bytes).sum(), out.len());
     for section in sections {

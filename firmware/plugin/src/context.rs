@@ -1,9 +1,9 @@
 //! Call contexts: which chain of calls an instruction was executed in.
 //!
-//! A stack of return addresses follows the program. A block that ends with a call leaves the address behind it as
+//! A stack of return addresses follows the program. A block that ends with a call leaves the address after it as the
 //! expected return; a block that starts at the expected return of the innermost call ends that call. A tail call
-//! changes nothing: its function returns to where the caller would have. Recursion needs no more, since a function does
-//! not run the code behind a call of itself before it returns.
+//! changes nothing: its function returns to where the caller would have. Recursion needs nothing more: a function does
+//! not run the code after a call of itself before that call returns.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub(crate) struct Contexts {
     all: Vec<Context>,
     numbers: HashMap<(usize, u64), usize>,
     present: usize,
-    /// The last block called, and expects this return.
+    /// The last block ended with a call, and expects this return.
     called: Option<u64>,
 }
 
@@ -36,7 +36,7 @@ impl Contexts {
         Self { all: vec![root], numbers: HashMap::new(), present: ROOT, called: None }
     }
 
-    /// A block at `address` starts. It ends with a call if `call` holds the address behind it. Returns its context.
+    /// A block at `address` starts. It ends with a call if `call` holds the address after it. Returns its context.
     pub(crate) fn enter(&mut self, address: u64, call: Option<u64>) -> usize {
         match self.called {
             // The second case is a conditional call that was not made.

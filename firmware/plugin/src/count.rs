@@ -14,9 +14,9 @@ use crate::qemu::Block;
 #[derive(Debug)]
 struct Run {
     addresses: Vec<u64>,
-    /// Begin and End if it is one marker.
+    /// Begin or End if it is one marker.
     kind: Kind,
-    /// The address behind it if it ends with a call.
+    /// The address after it if it ends with a call.
     call: Option<u64>,
     /// Executions by context.
     executions: Vec<u64>,

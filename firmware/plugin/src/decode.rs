@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     Begin,
     /// End of a region.
     End,
-    /// Jumps and leaves the address behind it in the link register.
+    /// Jumps and leaves the address after it in the link register.
     Call,
     /// Anything else.
     Other,
@@ -75,7 +75,8 @@ fn riscv(word: u32) -> Kind {
 }
 
 fn compressed(half: u16) -> Kind {
-    // C.JAL exists on RV32 only; RV64 has C.ADDIW there, which does not end a block, and so is no call to the caller.
+    // C.JAL exists on RV32 only; RV64 has C.ADDIW there, which does not end a block, so the caller does not take it for
+    // a call.
     let jal = half & 0xe003 == 0x2001;
     let jalr = half & 0xf07f == 0x9002 && half & 0x0f80 != 0;
     if jal || jalr { Kind::Call } else { Kind::Other }
@@ -95,7 +96,7 @@ fn a64(word: u32) -> Kind {
 mod tests {
     use super::*;
 
-    /// Encodings as GNU as gives them.
+    /// Encodings as GNU's assembler gives them.
     #[test]
     fn meanings() {
         let thumb =

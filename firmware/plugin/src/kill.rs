@@ -3,9 +3,9 @@
 //! Up to shortly before that, blocks are counted when they start, which is cheap. Then QEMU is made to translate
 //! everything anew, and instructions are counted one by one.
 //!
-//! With a range of addresses, stores to it are counted in place of instructions, from the start of the program, and the
-//! power goes after the Nth. What lies there does not change between two stores, so that a loop over N is every cut that
-//! a program can see afterwards if nothing else outlives the cut.
+//! With a range of addresses, stores to it are counted instead of instructions, from the start of the program, and the
+//! power goes after the Nth. What lies there does not change between two stores, so that a loop over N is every cut
+//! that a program can see afterwards if nothing else outlives the cut.
 
 use std::ffi::c_uint;
 use std::ops::Range;
@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::decode::{Isa, Kind};
 use crate::qemu::{Block, cut_power, qemu};
 
-/// Instructions before the cut from which on they are counted one by one. QEMU has to leave its loop until then, which
-/// it does at the next block.
+/// This near the cut, instructions are counted one by one. QEMU has to leave its loop by then, which it does at the
+/// next block.
 const NEAR: u64 = 20_000;
 
 struct Cut {
@@ -36,7 +36,7 @@ static SINGLE: AtomicBool = AtomicBool::new(false);
 /// QEMU was asked to translate anew.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Asks for a cut in place of instruction `at`, or after store `at` to an address of `stores`.
+/// Asks for a cut instead of instruction `at`, or after store `at` to an address of `stores`.
 pub(crate) fn arm(at: u64, stores: Option<Range<u64>>, out: Option<PathBuf>) {
     SINGLE.store(at <= NEAR, Relaxed);
     CUT.get_or_init(|| Cut { at, stores, out });
@@ -105,7 +105,7 @@ extern "C" fn passed(_vcpu: c_uint, n: usize) {
         return;
     }
     if executed >= cut.at {
-        // Never a cut at another instruction than the one that was asked for.
+        // Never cut at an instruction other than the one that was asked for.
         eprintln!("mambabyte-qemu-plugin: QEMU did not translate anew within {NEAR} instructions");
         std::process::abort();
     }

@@ -37,11 +37,11 @@
 //!
 //! # Power cuts: `kill_at=N`
 //!
-//! QEMU ends by SIGKILL in place of the Nth instruction after the first begin marker: N - 1 were executed, whether
-//! before or after the end marker. Memory that QEMU shares with a file (`-object memory-backend-file,..,share=on`, or
-//! `-drive if=pflash`) then holds what those stored, as after a power cut. A loop over N from 1 to `instructions` is
-//! therefore every cut between the markers, and N > `since_begin` lets the program end by itself. With `out=FILE` the
-//! file then says where it was:
+//! QEMU ends by SIGKILL instead of executing the Nth instruction after the first begin marker: N - 1 were executed,
+//! whether before or after the end marker. Memory that QEMU shares with a file
+//! (`-object memory-backend-file,..,share=on`, or `-drive if=pflash`) then holds what those stored, as after a power
+//! cut. A loop over N from 1 to `instructions` is therefore every cut between the markers, and N > `since_begin` lets
+//! the program end by itself. With `out=FILE` the file then says where it was:
 //!
 //! ```text
 //! kill_at 1000
@@ -50,8 +50,8 @@
 //!
 //! A region may be long: all but the last instructions are counted by blocks, close to the full speed of QEMU.
 //!
-//! With `stores=ADDRESS+LENGTH`, `kill_at` counts stores to these addresses, from the start of the program, and QEMU ends
-//! right after the Nth. If the program ends first, the file has `stores N`, all of them.
+//! With `stores=ADDRESS+LENGTH`, `kill_at` counts stores to these addresses, from the start of the program, and QEMU
+//! ends right after the Nth. If the program ends first, the file has `stores N`, all of them.
 //!
 //! # QEMU versions
 //!

@@ -10,7 +10,7 @@ pub(crate) struct Options {
     pub(crate) out: Option<PathBuf>,
     /// Number of the instruction that is not executed, from 1.
     pub(crate) kill_at: Option<u64>,
-    /// In place of instructions, `kill_at` counts stores to these addresses; the last one is executed.
+    /// Instead of instructions, `kill_at` counts stores to these addresses; the last one is executed.
     pub(crate) stores: Option<Range<u64>>,
 }
 

@@ -1,6 +1,6 @@
 //! The interface to QEMU: its plugin functions, found at run time, and the two symbols that it looks for.
 //!
-//! Callbacks get a number of ours as their user data and no pointer, so that they are safe functions.
+//! Callbacks get a number as their user data instead of a pointer, so that they are safe functions.
 #![allow(unsafe_code, reason = "QEMU's plugin interface is C")]
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};

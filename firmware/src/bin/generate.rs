@@ -1,14 +1,14 @@
 //! Text from the model on a chip: the same bytes as `mambabyte generate` with the same options.
 //!
 //! `cargo xtask firmware run --bin generate -- --prompt "$GPGGA," --seed 7` reads the options as that command does and
-//! hands them over as words of the semihosting command line, in the integers that the sampler takes:
+//! passes them on as words of the semihosting command line, in the integers that the sampler takes:
 //!
 //! ```text
 //! prompt=HEX bytes=N seed=N temperature=Q16 top_k=N top_p=Q16
 //! ```
 //!
-//! A word that is missing has the command's default. A debugger at a board has no such line: for these, `FW_ARGUMENTS` at
-//! build time has the words. The text goes to standard output, everything else to standard error.
+//! A word that is missing has the command's default. A board has no such line: for it, `FW_ARGUMENTS` has the words
+//! when the program is built. The text goes to standard output, everything else to standard error.
 #![no_std]
 #![no_main]
 

@@ -1,11 +1,11 @@
 //! A proof by linking: nothing that this program can reach panics. It is built and never run.
 //!
 //! The panic handler calls a function that is defined nowhere. If the optimiser leaves one path to a panic, the linker
-//! says `undefined symbol: MAMBABYTE_HAS_A_REACHABLE_PANIC`. Nothing is known to the optimiser of the model, of the
-//! lengths of the memory and of the bytes: each passes a `black_box`.
+//! says `undefined symbol: MAMBABYTE_HAS_A_REACHABLE_PANIC`. The optimiser knows nothing of the model, the lengths of
+//! the memory and the bytes: each passes a `black_box`.
 //!
-//! `cargo xtask firmware proof` builds it for three kinds of cores, looks for calls of float and allocation functions in
-//! it, and builds it with the features `proof-panic` and `proof-float` to see that both would be found.
+//! `cargo xtask firmware proof` builds it for three kinds of cores, looks for calls of float and allocation functions
+//! in it, and builds it with the features `proof-panic` and `proof-float` to see that both would be found.
 #![no_std]
 #![no_main]
 

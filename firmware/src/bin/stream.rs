@@ -3,9 +3,10 @@
 //! Messages by default, with flow control by credit; the feature `text` sends text for people and XON/XOFF. Both are
 //! described in `mambabyte_core::record`.
 //!
-//! With the feature `snapshots` it saves itself in flash every `FW_EVERY` bytes, between the bytes of the stream, and goes
-//! on from the newest snapshot when it starts; the first message says from which byte. Where the chip stands still while
-//! a sector is erased, it gives no credit before until all that it gave has been used, so that no byte can arrive then.
+//! With the feature `snapshots` it saves itself in flash every `FW_EVERY` bytes, between the bytes of the stream, and
+//! resumes at the newest snapshot when it starts; the first message says from which byte. Where the chip stands still
+//! while a sector is erased, it first gives no more credit and waits until all that it gave has been used, so that no
+//! byte can arrive during the erasure.
 #![no_std]
 #![no_main]
 
@@ -64,7 +65,7 @@ impl Sender {
         }
     }
 
-    /// Says from which byte on the stream is wanted.
+    /// Says from which byte the stream is wanted.
     fn start(&mut self, blob: &Blob<'_>, position: u64) {
         self.echoed = position;
         if cfg!(feature = "text") {
@@ -134,7 +135,7 @@ impl Sender {
     }
 }
 
-/// Goes on from the newest snapshot: the pending byte and the number of records.
+/// Resumes at the newest snapshot; returns the pending byte and the number of records.
 #[cfg(feature = "snapshots")]
 #[inline(never)]
 fn restore(slots: &mut Snapshots, decoder: &mut Model, scorer: &mut LineScorer) -> (u8, u32) {
@@ -155,7 +156,8 @@ fn restore(slots: &mut Snapshots, decoder: &mut Model, scorer: &mut LineScorer) 
 #[cfg(feature = "snapshots")]
 #[inline(never)]
 fn save(slots: &mut Snapshots, decoder: &Model, fed: u8, pending: u8, scorer: &LineScorer, sender: &mut Sender) {
-    // After an overrun it is not known how much was sent: the erase is then not waited for, and what it costs is counted.
+    // After an overrun it is not known how much was sent: the erasure then does not wait for a quiet line, and what is
+    // lost by it is counted.
     let quiet = !STALLS || sender.port.used_up(sender.credit) || sender.port.losses().overruns > 0;
     let records = sender.records;
     let done = slots.after_step(decoder.state(), fed, quiet, |out| save_stream(out, pending, records, scorer));

@@ -1,12 +1,12 @@
 //! ESP32-C3 (technical reference manual 1.1) after a direct boot: 40 MHz, the crystal's clock, and no watchdog. The ROM
-//! leaves its watchdogs running for the next stage of a boot that does not come.
+//! leaves its watchdogs running for the next stage of a boot, which does not come.
 //!
 //! 160 MHz would need the PLL's analogue registers, which the manual does not describe; the vendor's HAL sets them.
 
 use crate::registers::Registers;
 
-// SAFETY: system registers, timer group 0 and the clock of standby of the chip that this file is compiled for; all offsets
-// are theirs.
+// SAFETY: system registers, timer group 0 and the clock of standby of the chip that this file is compiled for; all
+// offsets are theirs.
 const SYSTEM: Registers = unsafe { Registers::at(0x600c_0000) };
 // SAFETY: as above.
 const TIMER_GROUP_0: Registers = unsafe { Registers::at(0x6001_f000) };

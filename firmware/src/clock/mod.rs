@@ -1,7 +1,7 @@
 //! The clocks of the boards: set up once at the start of a program, before anything that depends on them.
 //!
 //! Emulated boards run as they come out of reset. The others are set to their full clock where a few registers do that;
-//! none of it has met its silicon.
+//! none of it has run on its chip.
 
 #[cfg(clock = "esp32c3")]
 #[path = "esp32c3.rs"]

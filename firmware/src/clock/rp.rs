@@ -1,5 +1,5 @@
-//! RP2040 at 125 MHz and RP2350 at 150 MHz (datasheets, chapters "Clocks", "PLL", "XOSC"), from the crystal of 12 MHz that
-//! the boards have. The serial line runs at those 12 MHz themselves.
+//! RP2040 at 125 MHz and RP2350 at 150 MHz (datasheets, chapters "Clocks", "PLL", "XOSC"), from the crystal of 12 MHz
+//! that the boards have. The serial line runs at those 12 MHz themselves.
 
 use crate::registers::Registers;
 
@@ -50,7 +50,7 @@ pub fn start() {
     XOSC.write(XOSC_STARTUP, 47 * 64);
     XOSC.write(XOSC_CTRL, XOSC_ENABLE);
     while XOSC.read(XOSC_STATUS) & STABLE == 0 {}
-    // The program may have been started by another one: off the PLL before that is touched.
+    // The program may have been started by another one: leave the PLL before it is changed.
     CLOCKS.replace(SYS_CTRL, 1, 0);
     while CLOCKS.read(SYS_SELECTED) != 1 {}
     CLOCKS.replace(REF_CTRL, 0b11, REF_XOSC);
@@ -67,7 +67,7 @@ pub fn start() {
     PLL_SYS.write(PLL_PRIM, if RP2040 { 6 } else { 5 } << 16 | 2 << 12);
     PLL_SYS.replace(PLL_PWR, POST_DIVIDER_OFF, 0);
 
-    // The source behind the switch is the PLL (0); then the switch.
+    // First the PLL (0) as the second input of the switch, then the switch itself.
     CLOCKS.write(SYS_CTRL, 0);
     CLOCKS.write(SYS_CTRL, 1);
     while CLOCKS.read(SYS_SELECTED) != 1 << 1 {}

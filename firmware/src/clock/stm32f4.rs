@@ -1,5 +1,5 @@
 //! STM32F407 at 168 MHz, STM32F411 at 100 MHz (RM0090, RM0383), from the internal oscillator of 16 MHz: right to 1 % at
-//! room temperature, which a serial line bears, and no crystal has to be there.
+//! room temperature, which is enough for a serial line, and no crystal is needed.
 
 use crate::registers::Registers;
 

@@ -1,5 +1,5 @@
-//! STM32H743 at 400 MHz (RM0433), from the internal oscillator of 64 MHz, with both caches. The serial line runs at those
-//! 64 MHz themselves.
+//! STM32H743 at 400 MHz (RM0433), from the internal oscillator of 64 MHz, with both caches. The serial line runs at
+//! those 64 MHz themselves.
 
 use crate::registers::Registers;
 

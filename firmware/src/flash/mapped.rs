@@ -1,5 +1,5 @@
-//! The PSRAM of the MPS2 boards, used by the rules of NOR flash: programming only clears bits, and only of erased words;
-//! erasing sets whole sectors. Under QEMU the PSRAM can be a file that outlives the emulator.
+//! The PSRAM of the MPS2 boards, used by the rules of NOR flash: programming only clears bits, and only of erased
+//! words; erasing sets whole sectors. Under QEMU the PSRAM can be a file that outlives the emulator.
 
 use super::nor::{Chip, Error};
 use crate::registers::Registers;

@@ -29,7 +29,8 @@ pub trait Chip {
     /// # Errors
     /// [`Error::Hardware`].
     fn program(&mut self, at: usize, word: u32) -> Result<(), Error>;
-    /// Notes outside of the flash how far a program came, where there is memory that would keep it: a witness for tests.
+    /// Notes outside of the flash how far a program came, where there is memory that would keep it: a witness for
+    /// tests.
     fn witness(&self, _position: u32) {}
 }
 

@@ -1,5 +1,5 @@
-//! UART 0 of the ESP32-C3 (technical reference manual 1.1, chapter 26) on its own pins, GPIO 21 (out) and 20 (in), which
-//! boards with a USB bridge connect to it. 128 bytes of memory each way; no RTS.
+//! UART 0 of the ESP32-C3 (technical reference manual 1.1, chapter 26) on its own pins, GPIO 21 (out) and 20 (in),
+//! which boards with a USB bridge connect to it. 128 bytes of memory each way; no RTS.
 
 use super::{BAUD, Uart};
 use crate::clock;
@@ -55,7 +55,7 @@ impl Line {
         Self { registers, system }
     }
 
-    /// Takes what was written over to the part that runs at the line's own clock.
+    /// Passes what was written on to the part that runs at the line's own clock.
     fn update(&mut self) {
         self.registers.set(ID, UPDATE);
         while self.registers.read(ID) & UPDATE != 0 {}

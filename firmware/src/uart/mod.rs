@@ -1,7 +1,7 @@
 //! The serial lines of the boards, 115,200 baud, 8 data bits, no parity.
 //!
 //! A driver does what the registers need and nothing else: no memory, no waiting. [`port`](crate::port) has both. No
-//! driver has met its silicon; under QEMU ran those for boards that it emulates: CMSDK, NS16550, the nRF51's, PL011 of the
+//! driver has run on its chip. Those for boards that QEMU emulates ran there: CMSDK, NS16550, the nRF51's, PL011 of the
 //! Stellaris, STM32F4.
 
 #[cfg(uart = "cmsdk")]
@@ -41,7 +41,7 @@ pub trait Uart {
 
     /// Sets the line up and lets it ask for an interrupt at every byte that arrives.
     fn start(&mut self);
-    /// Ends the request for an interrupt. What is there to do is done after this, so that nothing is missed.
+    /// Ends the request for an interrupt. Called before the line is served, so that nothing is missed.
     fn acknowledge(&mut self) {}
     /// A byte that has arrived.
     fn receive(&mut self) -> Option<u8>;

@@ -1,5 +1,5 @@
-//! UART of the nRF51 series (reference manual 3.0, chapter 29), on the micro:bit; the nRF52840 still has it. Six bytes of
-//! memory for what arrives, no RTS.
+//! UART of the nRF51 series (reference manual 3.0, chapter 29), on the micro:bit; the nRF52840 still has it. Six bytes
+//! of memory for what arrives, no RTS.
 
 use super::Uart;
 use crate::registers::Registers;

@@ -41,7 +41,7 @@ impl Line {
         Self { registers: unsafe { Registers::at(0x1000_0000) }, overruns: 0 }
     }
 
-    /// Reading it clears the mark of an overrun, so every reader counts.
+    /// Reading it clears the mark of an overrun, so every read counts it.
     fn status(&mut self) -> u8 {
         let status = self.registers.read_byte(LSR);
         self.overruns += (status & OVERRUN != 0) as u32;

@@ -1,6 +1,6 @@
-//! Arm PL011 (DDI 0183), UART 0 of the Stellaris LM3S6965, of RP2040 and of RP2350. 16 bytes of memory each way, in the RP
-//! chips 32. The Stellaris has no RTS; on the RP chips the program sets it, since the hardware's own RTS knows only those
-//! 32 bytes, not the memory behind them. Their pins: GPIO 0 (out), 1 (in), 3 (RTS).
+//! Arm PL011 (DDI 0183), UART 0 of the Stellaris LM3S6965, of RP2040 and of RP2350. 16 bytes of memory each way, in the
+//! RP chips 32. The Stellaris has no RTS; on the RP chips the program sets it, since the hardware's own RTS knows only
+//! those 32 bytes, not the program's queue. Their pins: GPIO 0 (out), 1 (in), 3 (RTS).
 
 use super::{BAUD, Uart};
 use crate::clock;

@@ -1,8 +1,8 @@
-//! USART of the STM32F4 series (RM0090, chapter 30; RM0383, chapter 19). One byte of memory. RTS is a pin that the program
-//! sets: the hardware's own RTS knows only that one byte, not the memory behind it.
+//! USART of the STM32F4 series (RM0090, chapter 30; RM0383, chapter 19). One byte of memory. RTS is a pin that the
+//! program sets: the hardware's own RTS knows only that one byte, not the program's queue.
 //!
-//! The Netduino has USART 1 on PA9 (out), PA10 (in), PA12 (RTS), the others USART 2 on PA2, PA3, PA1: that is the USB port
-//! of the Nucleo's debugger, and on the Discovery PA9 belongs to USB.
+//! The Netduino has USART 1 on PA9 (out), PA10 (in), PA12 (RTS), the others USART 2 on PA2, PA3, PA1: that is the USB
+//! port of the Nucleo's debugger, and on the Discovery PA9 belongs to USB.
 
 use super::{BAUD, Uart};
 use crate::clock;
@@ -50,7 +50,8 @@ impl Line {
     /// Only one may exist.
     pub const unsafe fn take() -> Self {
         let (usart, clocks, port_a) = (if USART_1 { 0x4001_1000 } else { 0x4000_4400 }, 0x4002_3800, 0x4002_0000);
-        // SAFETY: the USART, clock control and port A of the chips that this file is compiled for; all offsets are theirs.
+        // SAFETY: the USART, clock control and port A of the chips that this file is compiled for; all offsets are
+        // theirs.
         let [registers, clocks, port_a] =
             unsafe { [Registers::at(usart), Registers::at(clocks), Registers::at(port_a)] };
         Self { registers, clocks, port_a, overruns: 0 }

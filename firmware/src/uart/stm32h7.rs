@@ -1,6 +1,6 @@
-//! USART 3 of the STM32H743 (RM0433, chapter 48) on the pins PD8 (out), PD9 (in) and PD12 (RTS). PD8 and PD9 are the USB
-//! port of the Nucleo's debugger, which has no RTS. 16 bytes of memory each way; the program sets RTS, since the hardware's
-//! own knows only those 16 bytes, not the memory behind them.
+//! USART 3 of the STM32H743 (RM0433, chapter 48) on the pins PD8 (out), PD9 (in) and PD12 (RTS). PD8 and PD9 are the
+//! USB port of the Nucleo's debugger, which has no RTS. 16 bytes of memory each way; the program sets RTS, since the
+//! hardware's own knows only those 16 bytes, not the program's queue.
 
 use super::{BAUD, Uart};
 use crate::clock;

@@ -1,8 +1,8 @@
 //! Rows that share blocks of positions, on one thread.
 //!
-//! The bytes of all rows stand in one line, row after row, and are cut into blocks: a block may hold the end of one row,
-//! a few whole ones and the beginning of another. So a weight is read once for many positions, whether these are many
-//! bytes of one row or one byte of many.
+//! The bytes of all rows form one sequence, row after row, which is cut into blocks: a block may hold the end of one
+//! row, some whole ones and the beginning of another. So a weight is read once for many positions, whether these are
+//! many bytes of one row or one byte of many.
 
 use mambabyte_core::{Logits, Prefill, Run, State};
 
@@ -25,7 +25,7 @@ struct Part<'j, 'a> {
     out: Out<'a, i32>,
 }
 
-/// Reads all bytes of all jobs, each of which has some.
+/// Reads all bytes of all jobs; no job is empty.
 pub(super) fn read(worker: &mut Worker<'_>, jobs: &mut [Job<'_>]) {
     let mut first = 0;
     while let Some(rest) = jobs.get_mut(first..).filter(|rest| !rest.is_empty()) {
@@ -68,9 +68,9 @@ fn block(worker: &mut Worker<'_>, mut parts: Vec<Part<'_, '_>>) {
     show(worker, outs);
 }
 
-/// Writes the logits of a block, the lengths of whose parts are given, where they are wanted.
+/// Writes the logits of a block where they are wanted; `outs` has the length of each of its parts.
 pub(super) fn show(worker: &mut Worker<'_>, mut outs: Vec<(usize, Out<'_, i32>)>) {
-    // The head is computed for as few positions as can be.
+    // The head is computed for as few positions as possible.
     let newest = outs.pop_if(|(_, out)| out.is_last());
     if outs.iter().all(|(_, out)| out.is_nothing()) {
         if let Some((_, newest)) = newest {

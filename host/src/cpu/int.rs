@@ -12,18 +12,18 @@ use super::team::Team;
 use super::{Cpu, block_positions};
 use crate::engine::{Answer, Engine, EngineError, Load, Precision, Want, check, check_counts};
 
-/// Bytes from which on reading them as a block is faster than stepping.
+/// From this many bytes on, reading them as a block is faster than stepping.
 const BLOCK_FROM: usize = 4;
-/// Blocks of one call that keep a thread busy beside the beginning and the end of a pipeline.
+/// Blocks of one call for each thread: enough that the beginning and the end of a pipeline cost little.
 const BLOCKS: usize = 16;
 
-/// A blob on a workstation's processors: everything has the bits of [`mambabyte_core::Decoder`], whatever runs it.
+/// A blob on a workstation's processors: all results have the bits of [`mambabyte_core::Decoder`], on any backend.
 ///
 /// One row steps on several threads if its layers are worth it, and reads long texts as a pipeline of blocks on all of
 /// them. Many rows are divided among the threads; those of a thread share blocks of positions.
 pub struct IntEngine<'w> {
     blob: Blob<'w>,
-    /// For a team.
+    /// For the threads of a team.
     weights: Option<&'w Weights>,
     cpu: Cpu,
     pool: Pool,
@@ -36,7 +36,7 @@ pub struct IntRows<'w> {
     positions: Vec<u64>,
     /// One per thread, made when first needed.
     workers: Vec<Worker<'w>>,
-    /// Threads that step; 1 is without a team.
+    /// Threads that step; 1: without a team.
     members: usize,
     team: Option<Team<'w>>,
     /// The row whose newest state is the team's.
@@ -53,7 +53,7 @@ impl<'w> IntEngine<'w> {
         Self { weights: Some(weights), ..Self::of(weights.blob_for(cpu.backend), cpu) }
     }
 
-    /// A blob wherever it lies. Its steps run on the caller's thread; all else is as in [`IntEngine::new`].
+    /// A blob wherever it lies. Its steps run on the caller's thread; everything else is as in [`IntEngine::new`].
     pub fn of(blob: Blob<'w>, cpu: Cpu) -> Self {
         Self { blob, weights: None, cpu, pool: Pool::default() }
     }
@@ -80,7 +80,7 @@ impl<'w> IntEngine<'w> {
         }
     }
 
-    /// A few bytes of one row, each on the caller's thread or its team.
+    /// Steps through a few bytes of one row, on the caller's thread or on its team.
     fn step(&self, rows: &mut IntRows<'w>, row: usize, text: &[u8], mut out: Out<'_, i32>) {
         for (index, &byte) in text.iter().enumerate() {
             let part = out.take(1, index + 1 == text.len());
@@ -156,7 +156,7 @@ impl<'w> IntRows<'w> {
     fn step(&mut self, engine: &IntEngine<'w>, row: usize, byte: u8) -> &mambabyte_core::Logits {
         if let (None, Some(weights), true) = (&self.team, engine.weights, self.members > 1) {
             self.team = Team::new(weights, engine.cpu.backend, self.members).ok();
-            // A system that gives no threads is decoded on without them.
+            // If the system gives no threads, decode runs without them.
             self.members = if self.team.is_some() { self.members } else { 1 };
         }
         if self.team.is_some() && self.ahead != Some(row) {
@@ -172,7 +172,7 @@ impl<'w> IntRows<'w> {
         team.step(byte)
     }
 
-    /// Brings the newest state of every row to its place.
+    /// Copies the newest state of a row from the team to its place.
     fn settle(&mut self) {
         if let (Some(team), Some(row)) = (&self.team, self.ahead.take()) {
             let state = self.streams[row].state_mut();

@@ -1,7 +1,7 @@
 //! Weights in memory: where they lie and how they are checked.
 //!
-//! A blob is used where it is mapped, so that a load costs no more than reading it once for the checksums. For a backend
-//! that is made for tiles there can be a copy in that order: [`Weights::for_backend`].
+//! A blob is used where it is mapped, so that a load costs no more than reading it once for the checksums. For a
+//! backend that is made for tiles there can be a copy in that order: [`Weights::for_backend`].
 //!
 //! Checksums are computed by all threads with the processor's CRC instructions.
 
@@ -35,14 +35,15 @@ impl Weights {
         Ok(Self { source, tiled: None, note: None })
     }
 
-    /// The same model with a copy in tiles, if `backend` is made for them. The source is released: the copy is in its place.
+    /// The same model with a copy in tiles, if `backend` is made for them. The source is released, since the copy is
+    /// read instead.
     ///
-    /// Where the system has no memory for a copy or cannot read the source again, the weights stay as they are, which is
-    /// slower: [`Weights::note`] says why.
+    /// Where the system has no memory for a copy or cannot read the source again, there is no copy, which is slower:
+    /// [`Weights::note`] says why.
     ///
     /// # Cost
-    /// Every byte is read and written once, by all threads of rayon's pool (by the caller's below 4 MiB), and private memory of
-    /// the size of the blob, which processes do not share: 0.1 to 0.5 s for 350 MB.
+    /// Every byte is read and written once, by all threads of rayon's pool (by the caller's thread below 4 MiB): 0.1 to
+    /// 0.5 s for 350 MB. The copy is private memory of the size of the blob, which processes do not share.
     pub fn for_backend(self, backend: Backend) -> Self {
         if self.tiled.is_some() || !backend.reads_tiles() {
             return self;
@@ -65,8 +66,8 @@ impl Weights {
         }
     }
 
-    /// Why there is no copy in the order that the backend of [`Weights::for_backend`] reads best, if there could be one:
-    /// a line for people.
+    /// Why there is no copy in the order that the backend of [`Weights::for_backend`] reads best, if there could be
+    /// one: a line for people.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
@@ -74,7 +75,7 @@ impl Weights {
     /// The blob as it was given.
     ///
     /// # Panics
-    /// If the bytes have changed since they were checked: whoever maps a file owes that nobody writes to it.
+    /// If the bytes have changed since they were checked: whoever maps a file must make sure that nobody writes to it.
     pub fn blob(&self) -> Blob<'_> {
         unchanged(Blob::parse_unsummed((*self.source).as_ref()))
     }
@@ -91,7 +92,7 @@ impl Weights {
     }
 }
 
-/// The blob of bytes that were one before.
+/// The blob in bytes that were parsed before.
 fn unchanged(blob: Result<Blob<'_>, BlobError>) -> Blob<'_> {
     match blob {
         Ok(blob) => blob,
@@ -108,7 +109,7 @@ fn check_sums(blob: &Blob<'_>) -> Result<(), BlobError> {
         hasher.update(bytes);
         hasher
     };
-    // A small blob is summed sooner than a pool of threads starts.
+    // A small blob is summed before a pool of threads would have started.
     let hashes: Vec<crc32fast::Hasher> = if blob.as_bytes().len() < 4 * CHUNK {
         chunks.iter().map(hash).collect()
     } else {

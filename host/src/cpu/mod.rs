@@ -46,7 +46,7 @@ impl Cpu {
         Self { threads: 1, ..Self::default() }
     }
 
-    /// Threads that a decode of this shape is spread over: a layer's weights must be worth four meetings of all.
+    /// Threads that decode of this shape is spread over: a layer's weights must be worth four meetings of all threads.
     pub fn decode_threads(&self, dims: &Dims) -> usize {
         let layer = dims.d_inner * (3 * dims.d_model + dims.x_proj_rows() + dims.dt_rank);
         self.threads.min(layer / LAYER_BYTES_PER_THREAD).max(1)
@@ -56,7 +56,7 @@ impl Cpu {
 /// Bytes of a layer that keep a thread busy for about 10 us, where four meetings take 1 to 2 us.
 const LAYER_BYTES_PER_THREAD: usize = 512 << 10;
 
-/// Positions of a block: enough that a weight's way from memory is hidden behind its products, few enough that a
+/// Positions of a block: enough that products hide the time in which a weight comes from memory, few enough that a
 /// block's activations take 1 MB at a `d_model` of 1024. Kernels take 32 positions at a time.
 pub fn block_positions(dims: &Dims) -> usize {
     if dims.d_inner > 1024 { 32 } else { 64 }

@@ -1,9 +1,9 @@
 //! A long text of one row on several threads: a pipeline of blocks through the layers.
 //!
-//! Block `b` may enter layer `l` when it has left layer `l - 1` and block `b - 1` has left layer `l`. A thread takes the
-//! next block through all layers and follows the one before it at a distance of one layer. So nothing inside a layer is
-//! divided, a layer's weights are read by all threads at nearly the same time, and the only meetings are one per block
-//! and layer. The oldest block never waits, however few threads the system gives.
+//! Block `b` may enter layer `l` when it has left layer `l - 1` and block `b - 1` has left layer `l`. A thread takes
+//! the next block through all layers and follows the one before it at a distance of one layer. So nothing inside a
+//! layer is divided, a layer's weights are read by all threads at nearly the same time, and threads wait for each other
+//! only once per block and layer. The oldest block never waits, however few threads the system gives.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;

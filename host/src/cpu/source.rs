@@ -4,7 +4,8 @@ use std::io;
 
 /// Memory that holds a blob.
 pub trait Source: AsRef<[u8]> + Send + Sync {
-    /// Copies the bytes from `at` on to `out`. A map that reads them from its file brings no page into memory for it.
+    /// Fills `out` with the bytes from `at` on. A map may read them from its file, which brings none of its pages into
+    /// memory.
     ///
     /// # Errors
     /// What the system says.
@@ -14,6 +15,6 @@ pub trait Source: AsRef<[u8]> + Send + Sync {
         Ok(())
     }
 
-    /// The bytes are not looked at again soon: a map gives the memory of its pages back.
+    /// The bytes are not read again soon: a map gives back the memory of its pages.
     fn release(&self) {}
 }

@@ -1,8 +1,8 @@
 //! Decode on several threads: a team of [`Shard`]s that meet four times a layer.
 //!
-//! Every shard keeps its own channels of the state between steps. What a shard computed goes through a box of its
-//! own, which the others copy from after a meeting; a box is written again three meetings later at the earliest, so
-//! nobody ever waits for a lock. Between steps the threads spin for a moment and then sleep.
+//! Every shard keeps its own channels of the state between steps. What a shard computed goes through a box of its own,
+//! which the others copy from after a meeting; a box is written again three meetings later at the earliest, so no
+//! thread ever waits for a lock. Between steps the threads spin for a moment and then sleep.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -14,7 +14,7 @@ use mambabyte_core::{Backend, Blob, Exchange, Logits, Shard, Share, State, VOCAB
 use super::memory::Weights;
 use super::turn::{Alive, Turn};
 
-/// What one shard hands to the others, a box for each kind.
+/// What one shard gives to the others, a box for each kind.
 #[derive(Default)]
 struct Boxes {
     x: RwLock<Vec<i16>>,
@@ -30,7 +30,7 @@ struct Boxes {
 struct Shared {
     shares: Vec<Share>,
     boxes: Vec<Boxes>,
-    /// The own channels of every shard's state, layer by layer.
+    /// The state of each shard's own channels, layer by layer.
     states: Vec<Mutex<Vec<i16>>>,
     /// Steps asked for; the byte of the last one.
     asked: Turn,
@@ -69,14 +69,14 @@ struct Meeting<'m> {
 }
 
 impl Meeting<'_> {
-    /// Waits until all have come as often as this one.
+    /// Waits until all threads have arrived as often as this one.
     fn meet(&mut self) -> Option<()> {
         self.meetings += 1;
         self.shared.arrivals.increment();
         self.shared.arrivals.wait(self.meetings * self.shared.shares.len(), &self.shared.alive).then_some(())
     }
 
-    /// Hands the own part of `all` over and copies those of the others in.
+    /// Gives this shard's part of `all` to the others and copies their parts in.
     fn exchange<T: Copy>(
         &mut self,
         all: &mut [T],
@@ -181,7 +181,7 @@ fn serve(weights: &Weights, backend: Backend, index: usize, shared: &Shared) {
 }
 
 impl<'b> Team<'b> {
-    /// `members` threads with the caller's, at the zero state.
+    /// A team of `members` threads, one of them the caller's, at the zero state.
     ///
     /// # Errors
     /// If a thread cannot be started.
@@ -212,7 +212,7 @@ impl<'b> Team<'b> {
         Ok(team)
     }
 
-    /// Takes the state over.
+    /// Takes over `state`.
     pub(super) fn load(&mut self, state: &State<Vec<i16>>) {
         let dims = *self.lead.blob.dims();
         for (share, own) in self.shared.shares.iter().zip(&self.shared.states) {
@@ -223,7 +223,7 @@ impl<'b> Team<'b> {
         }
     }
 
-    /// Gives the state back; its position is the caller's business.
+    /// Gives the state back; the caller sets its position.
     pub(super) fn store(&self, state: &mut State<Vec<i16>>) {
         let blob = self.lead.blob;
         let dims = *blob.dims();

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::source::Source;
 
 const HUGE_PAGE: usize = 2 << 20;
-/// Bytes from which on huge pages are asked for: less is in the nearest caches.
+/// From this many bytes on, huge pages are asked for: less fits the nearest caches.
 const HUGE_FROM: usize = 4 << 20;
 
 /// The copy.
@@ -27,10 +27,10 @@ pub(super) struct TiledCopy {
 
 /// Bytes of a line of the cache, and of a tile.
 const LINE: usize = 64;
-/// Bytes that are copied at once, about.
+/// Approximate number of bytes that are copied at a time.
 const PIECE: usize = 64 << 10;
 
-/// What is copied at once: panels of a matrix, or of what is between two.
+/// What is copied at a time: panels of a matrix, or bytes between two matrices.
 struct Piece<'a> {
     at: usize,
     /// 0 for what has no tiles.
@@ -47,11 +47,11 @@ impl TiledCopy {
         let len = blob.as_bytes().len();
         let mut map = MmapOptions::new().len(len + HUGE_PAGE).map_anon()?;
         let page = map.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE - LINE);
-        // The largest matrix begins with a line of the cache: a tile on two lines is two reads.
+        // The first matrix begins at a line of the cache: a tile on two lines is two reads.
         let first = matrices(blob).next().map_or(0, |(at, ..)| at);
         let start = page + first.wrapping_neg() % LINE;
-        // Whole pages only: half of the last one would be memory for nothing. A system without huge pages says no, and
-        // the copy is as good without them.
+        // Whole pages only: half of the last one would be memory for nothing. A system without huge pages refuses, and
+        // the copy works without them.
         #[cfg(target_os = "linux")]
         if len >= HUGE_FROM {
             let _ = map.advise_range(memmap2::Advice::HugePage, page, len / HUGE_PAGE * HUGE_PAGE);
@@ -67,14 +67,14 @@ impl TiledCopy {
             Ok(())
         };
         let mut pieces = pieces(blob, map.get_mut(start..start + len).unwrap_or(&mut []));
-        // A small blob is copied sooner than a pool of threads starts.
+        // A small blob is copied before a pool of threads would have started.
         if len < HUGE_FROM {
             let mut memory = Vec::new();
             pieces.drain(..).try_for_each(|piece| copy(&mut memory, piece))?;
         } else {
             pieces.into_par_iter().try_for_each_init(Vec::new, copy)?;
         }
-        // What was looked at to find the matrices.
+        // The pages that were read to find the matrices.
         source.release();
         Ok(Self { map, start, len })
     }

@@ -1,4 +1,4 @@
-//! Threads that take turns or meet: short waits spin, long ones sleep.
+//! Counters that threads wait for, one after the other or all together: short waits spin, long ones sleep.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Looks at the counter before a thread goes to sleep, about 20 us.
 const SPINS: u32 = 4000;
 
-/// Shared by all threads of one job: whether one of them has panicked, so that no other waits for it for ever.
+/// Shared by all threads of one job: whether one of them has panicked, so that no other waits for it forever.
 #[derive(Debug, Default)]
 pub(super) struct Alive(AtomicBool);
 
@@ -17,7 +17,7 @@ impl Alive {
         Guard(self)
     }
 
-    /// The job cannot go on.
+    /// The job cannot continue.
     pub(super) fn kill(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -48,7 +48,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Sets the counter to `count` and wakes whoever waits for it.
+    /// Sets the counter to `count` and wakes the threads that wait for it.
     pub(super) fn advance(&self, count: usize) {
         self.count.store(count, Ordering::SeqCst);
         self.wake();
@@ -85,7 +85,7 @@ impl Turn {
             if alive.is_dead() {
                 break false;
             }
-            // The time-out is for a thread that died without a word.
+            // The time-out is for a thread that has died and woken nobody.
             let waited = self.wake.wait_timeout(lock, Duration::from_millis(50));
             lock = waited.unwrap_or_else(PoisonError::into_inner).0;
         };

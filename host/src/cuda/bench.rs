@@ -1,4 +1,5 @@
-//! Times by events on the GPU: a copy, the scan alone, prefill, decoding and verification of models with random weights.
+//! Times by events on the GPU: a copy, the scan alone, prefill, decoding and verification of models with random
+//! weights.
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl Numbers {
         (self.next_u64() >> 40) as f32 / 16_777_216.0
     }
 
-    /// Mean 0, deviation 1: the sum of twelve uniforms, as sixteen bits each, is near enough.
+    /// Mean 0, deviation 1: the sum of twelve uniforms of sixteen bits each is near enough.
     pub fn normal(&mut self) -> f32 {
         let mut sum = 0.0;
         for _ in 0..3 {
@@ -203,7 +204,7 @@ pub fn prefill(model: &GpuModel, rows: usize, steps: usize) -> Result<f32, CudaE
     median(model.device(), 7, || model.prefill(&rows, &mut state, Want::Nothing).map(|_| ()))
 }
 
-/// Milliseconds of greedy decoding of one byte of each of `rows` streams, from `count` bytes in a call.
+/// Milliseconds of greedy decoding of one byte of each of `rows` streams, measured over `count` bytes in a call.
 ///
 /// # Errors
 /// Those of [`GpuModel::decode`].

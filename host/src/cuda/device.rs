@@ -1,12 +1,13 @@
 //! A GPU: found, checked, with one stream that all work of this crate goes through, in order.
 //!
-//! Models and their device are `Sync`: threads may call them at the same time. What each launches, copies, allocates and
-//! frees (also by dropping a state) goes to the one stream, in the order of the calls of the driver, which is thread-safe.
-//! A stream that captures a graph is the exception: it would record what other threads send to it meanwhile, and refuse
-//! their waits. So captures have a stream of their own, that one thread at a time uses, and a graph is then launched on the
-//! one stream as all other work is. A lock around the calls of a model would not do instead: states are freed when they are
-//! dropped, outside of any call. What waits for a whole context spoils the captures of every stream in it, and all devices
-//! of one GPU share a context: so [`between_captures`] keeps cuBLASLt's start and end, which do that, apart from captures.
+//! Models and their device are `Sync`: threads may call them at the same time. What each launches, copies, allocates
+//! and frees (also by dropping a state) goes to the one stream, in the order of the calls of the driver, which is
+//! thread-safe. Captures of graphs are the exception: a stream that captures would record what other threads send to it
+//! meanwhile, and refuse their waits. So captures have a stream of their own, which one thread at a time uses, and a
+//! graph is then launched on the one stream like all other work. A lock around the calls of a model would not be
+//! enough: states are freed when they are dropped, outside of any call. What waits for a whole context spoils the
+//! captures of every stream in it, and all devices of one GPU share a context: so [`between_captures`] keeps cuBLASLt's
+//! start and end, which do that, apart from captures.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,8 +37,8 @@ impl std::fmt::Debug for Device {
     }
 }
 
-/// Waits until no thread captures, and keeps all from it until the guard is dropped. Of the whole process, as GPU contexts
-/// are.
+/// Waits until no thread captures, and keeps every thread from it until the guard is dropped. One for the whole
+/// process, like a GPU's context.
 pub(crate) fn between_captures() -> MutexGuard<'static, ()> {
     static CAPTURES: Mutex<()> = Mutex::new(());
     CAPTURES.lock().unwrap_or_else(PoisonError::into_inner)
@@ -136,7 +137,7 @@ impl Device {
         Ok(slice)
     }
 
-    /// Copies `len` elements of a buffer from one place of it to another, which do not overlap.
+    /// Copies `len` elements of a buffer from one place to another in it; the two do not overlap.
     ///
     /// # Errors
     /// [`CudaError::Shape`] if they are not in the buffer, the driver's.
@@ -153,7 +154,8 @@ impl Device {
         }
         self.context.bind_to_thread()?;
         let at = |index: usize| self.address(slice) + (index * size_of::<T>()) as u64;
-        // SAFETY: both places are in the buffer and apart, and it is borrowed; the copy is in the order of the one stream.
+        // SAFETY: both places are in the buffer and apart, and it is borrowed; the copy is in the order of the one
+        // stream.
         Ok(unsafe {
             cudarc::driver::result::memcpy_dtod_async(at(to), at(from), len * size_of::<T>(), self.stream.cu_stream())
         }?)
@@ -171,14 +173,14 @@ impl Device {
     /// Waits until everything launched so far is done.
     ///
     /// # Errors
-    /// The first failure of it.
+    /// The first failure of that work.
     pub fn synchronize(&self) -> Result<(), CudaError> {
         Ok(self.stream.synchronize()?)
     }
 
-    /// The launches of `enqueue` as a graph; nothing runs yet. `enqueue` gets this GPU with the stream that captures, and
-    /// launches nowhere else; what it launches on exists already, since memory allocated while capturing would be the
-    /// graph's.
+    /// The launches of `enqueue` as a graph; nothing runs yet. `enqueue` gets this GPU with the stream that captures,
+    /// and launches nowhere else; the buffers exist already, since memory that is allocated while capturing would
+    /// belong to the graph.
     ///
     /// # Errors
     /// Those of `enqueue`, the driver's.
@@ -195,7 +197,7 @@ impl Device {
             sms: self.sms,
         };
         let launched = enqueue(&capturing);
-        // Ended in any case: a stream that captures does nothing else.
+        // Ended in any case: a stream that still captures could do nothing else.
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
         launched?;
         let graph = graph?.ok_or(CudaError::Driver(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE)))?;
@@ -209,7 +211,7 @@ impl Device {
     }
 }
 
-/// Launches that were captured, to be made again at once.
+/// Launches that were captured, to be made again together.
 pub(crate) struct Graph {
     graph: CudaGraph,
 }
@@ -224,8 +226,8 @@ impl Graph {
     /// The driver's.
     pub(crate) fn launch(&mut self, device: &Device) -> Result<(), CudaError> {
         device.context.bind_to_thread()?;
-        // SAFETY: the graph is of this context and alive. Its launches were made with buffers that its owner keeps as long
-        // as it keeps the graph, and frees through the same stream.
+        // SAFETY: the graph is of this context and alive. Its launches were made with buffers that its owner keeps as
+        // long as it keeps the graph, and frees through the same stream.
         Ok(unsafe { cudarc::driver::result::graph::launch(self.graph.cu_graph_exec(), device.stream.cu_stream()) }?)
     }
 }

@@ -6,7 +6,7 @@ use super::model::GpuModel;
 use super::state::GpuState;
 use crate::engine::{Answer, Engine, EngineError, Load, Precision, Want, check, check_counts};
 
-/// Texts that are read side by side, and bytes of a call: their logits come back.
+/// Texts that are read side by side, and bytes of a call, whose logits come back.
 const FULL: Load = Load { rows: 64, bytes: 32_768 };
 
 impl GpuModel {
@@ -116,7 +116,7 @@ impl Engine for GpuModel {
         Ok(self.commit(rows, counts)?)
     }
 
-    /// All of it on the GPU, many bytes a launch.
+    /// All on the GPU, many bytes a launch.
     fn generate(
         &self,
         rows: &mut GpuState,

@@ -82,8 +82,8 @@ pub enum CudaError {
         /// The driver's reason.
         source: DriverError,
     },
-    /// A kernel whose blocks wait for each other, and one of them in vain. The states that the call should have moved are
-    /// lost; the model and all others go on.
+    /// A kernel whose blocks wait for each other: one of them waited in vain. The states that the call should have
+    /// moved are lost; this model and all others still work.
     #[error(
         "kernel {kernel} ({shape}) gave up: block {block} waited in vain for {waited}; the states of this call are lost, \
          the model is not"

@@ -1,9 +1,9 @@
 //! The kernels' machine code, as `cargo xtask cuda build` made it: one fatbin beside each `kernels/*.cu`.
 //!
-//! Each fatbin has code for sm_80 and sm_90, and PTX of compute_90 for what comes later. `NAME.hash` beside it holds
-//! the SHA-256 of its sources (the `.cu` file, then every `.cuh` in this folder that it includes, in order of names)
-//! and of the fatbin; a test compares them. With `MAMBABYTE_CUDA_SOURCES=FOLDER` the kernels are compiled from that
-//! folder at run time instead, by NVRTC: for developers.
+//! Each fatbin has code for sm_80 and sm_90, and PTX of compute_90 for later GPUs. `NAME.hash` beside it holds the
+//! SHA-256 of its sources (the `.cu` file, then every `.cuh` in this folder that it includes, in order of names) and of
+//! the fatbin; a test compares them. With `MAMBABYTE_CUDA_SOURCES=FOLDER` the kernels are compiled from that folder at
+//! run time instead, by NVRTC: for developers.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -43,7 +43,7 @@ pub(crate) static NORM: KernelFile = kernel_file!("norm");
 /// Its embedding and log-probabilities.
 pub(crate) static HEAD: KernelFile = kernel_file!("head");
 
-/// All files; tests go through them.
+/// All files, for tests.
 #[cfg(test)]
 pub(crate) static ALL: &[&KernelFile] = &[&EXACT, &DECODE, &SCAN, &CONV, &NORM, &HEAD];
 
@@ -108,7 +108,7 @@ impl Kernel {
         self.name
     }
 
-    /// Lets launches ask for `bytes` of shared memory; more than 48 KiB must be asked for before.
+    /// Lets launches ask for `bytes` of shared memory; more than 48 KiB must be asked for in advance.
     ///
     /// # Errors
     /// [`CudaError::Driver`] if the GPU has less.
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// The fatbins are of these sources: else `cargo xtask cuda build`.
+    /// The fatbins were built from these sources; if not: `cargo xtask cuda build`.
     #[test]
     fn fatbins_are_current() {
         for file in ALL {

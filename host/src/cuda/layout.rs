@@ -16,8 +16,8 @@ macro_rules! kernel_struct {
         #[repr(C)]
         $visibility struct $name { $($(#[$field_attribute])* $visibility $field: $type),* }
 
-        // SAFETY: plain numbers in the C layout of the kernel's struct, which the test below compares; addresses are the
-        // GPU's.
+        // SAFETY: plain numbers in the C layout of the kernel's struct, which the test below compares; addresses are
+        // the GPU's.
         #[allow(unsafe_code, reason = "the trait promises that the bits may be given to a kernel")]
         unsafe impl cudarc::driver::DeviceRepr for $name {}
 
@@ -45,7 +45,7 @@ pub(crate) use tests::{Field, Kind, Mirror};
 mod tests {
     use std::path::Path;
 
-    /// What a field holds, as far as its bits go.
+    /// What a field holds: its size and kind of number.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum Kind {
         I32,
@@ -67,7 +67,7 @@ mod tests {
             }
         }
 
-        /// Of a type of the kernels; `pointer` if the name has a star.
+        /// Of a type in the kernels' sources; `pointer` if the name has a star.
         fn of_c(name: &str, pointer: bool) -> Self {
             match name.trim_start_matches("const ").trim() {
                 _ if pointer => Self::U64,

@@ -59,15 +59,16 @@ fn float_logits(flat: Vec<f32>) -> Answer {
 impl GpuModel {
     /// Uploads a model.
     ///
-    /// A checkpoint is computed in f32, in bf16, or in i8: then each row of its matrices is rounded to 255 steps. A blob
-    /// is computed in its integers, or as the float model that they stand for: in i8 with the very weights of the blob.
+    /// A checkpoint is computed in f32, in bf16, or in i8: then each row of its matrices is rounded to 255 steps. A
+    /// blob is computed in its integers, or as the float model that they stand for: in i8 with the very weights of the
+    /// blob.
     ///
     /// # Errors
     /// [`CudaError::Precision`] for a checkpoint in integers, [`CudaError::Model`] for a checkpoint that is no model,
     /// [`CudaError::OutOfMemory`], [`CudaError::NoLibrary`] without cuBLASLt, [`CudaError::Shape`].
     /// # Cost
-    /// On the GPU: 1 byte a weight in integers, 4 in f32; 4 in bf16 and 3 in i8, since decoding has its own order of the
-    /// weights beside that of prefill.
+    /// On the GPU: 1 byte a weight in integers, 4 in f32; 4 in bf16 and 3 in i8, since decode has a second copy of the
+    /// weights in an order of its own.
     pub fn load<'a>(
         device: &Arc<Device>,
         source: impl Into<Source<'a>>,
@@ -87,7 +88,7 @@ impl GpuModel {
             (Source::Blob(blob), _) => (*blob.dims(), float(&Values::Rows(&dequantize(&blob)))?),
             (Source::Checkpoint(checkpoint), _) => (checkpoint.dims, float(&Values::Plain(checkpoint))?),
         };
-        // What has been copied from pageable memory is there.
+        // Waits for the copies.
         device.synchronize()?;
         Ok(Self { device: device.clone(), dims, precision, id: NEXT.fetch_add(1, Ordering::Relaxed), weights })
     }
@@ -115,8 +116,8 @@ impl GpuModel {
         }
     }
 
-    /// Whether decoding and verification are one persistent kernel: in bf16 and i8, from compute capability 9.0 on, if a
-    /// block of the shape fits a multiprocessor. Else they are a graph of launches.
+    /// Whether decoding and verification are one persistent kernel: in bf16 and i8, from compute capability 9.0 on, if
+    /// a block of the shape fits a multiprocessor. Otherwise a step is a graph of launches.
     pub fn is_persistent(&self) -> bool {
         match &self.weights {
             Weights::Exact(_) => false,
@@ -166,7 +167,7 @@ impl GpuModel {
         }
     }
 
-    /// Sets the integer state of a row, which is of this model; nothing of a float model.
+    /// Sets the integer state of a row; `state` is of this model. [`CudaError::ForeignState`] for a float model.
     pub(super) fn write_state(
         &self,
         rows: &mut GpuState,
@@ -197,8 +198,8 @@ impl GpuModel {
         }
     }
 
-    /// The float state of a row as [`crate::model::Session::state`] has it: per layer `[d_conv - 1, d_inner]` convolution
-    /// input, oldest first, then `[d_inner, d_state]` h.
+    /// The float state of a row as [`crate::model::Session::state`] has it: per layer `[d_conv - 1, d_inner]`
+    /// convolution input, oldest first, then `[d_inner, d_state]` h.
     ///
     /// # Errors
     /// [`CudaError::ForeignState`], also for a model in integers, which has snapshots; [`CudaError::Rows`].
@@ -230,13 +231,13 @@ impl GpuModel {
         if row < state.rows() { Ok(()) } else { Err(CudaError::Rows { expected: state.rows(), found: row + 1 }) }
     }
 
-    /// Reads bytes from any state on, each row its own number of them.
+    /// Reads bytes into each row from the state that it is in; rows may have different numbers of bytes.
     ///
     /// # Errors
     /// [`CudaError::Rows`], [`CudaError::ForeignState`], [`CudaError::OutOfMemory`]; the state is then as it was or,
     /// after a failure of the GPU, lost.
     /// # Cost
-    /// Long texts are read in blocks, so memory does not grow with them, but for what is returned.
+    /// Long texts are read in blocks, so memory does not grow with them, except for what is returned.
     pub fn prefill(&self, rows: &[&[u8]], state: &mut GpuState, want: Want<'_>) -> Result<Answer, CudaError> {
         self.check(state, rows.len())?;
         if let Want::Surprise(next) = want {
@@ -257,7 +258,7 @@ impl GpuModel {
         Ok(answer)
     }
 
-    /// Reads one byte per row, in one launch (a graph if not by the persistent kernel); returns the logits after it.
+    /// Reads one byte per row, in one launch (of the persistent kernel, or of a graph); returns the logits after it.
     ///
     /// # Errors
     /// As [`GpuModel::prefill`].
@@ -276,10 +277,11 @@ impl GpuModel {
     /// Writes `count` bytes per row: reads `last`, samples, reads that, all on the GPU. `last` becomes the last byte
     /// written, which is not read yet.
     ///
-    /// The bytes are those of [`mambabyte_core::sample()`] and `rngs` go on, whatever the precision: float logits are rounded
-    /// to its units ([`crate::model::logit_units`]). A row draws by its own generator and nothing else, so its text does not
-    /// depend on its neighbours, nor on how many bytes a call writes. (Only where the persistent kernel does not run may the
-    /// logits themselves be rounded otherwise for another number of rows, since cuBLASLt chooses products by shape.)
+    /// The bytes are those of [`mambabyte_core::sample()`], and `rngs` move as there, in every precision: float logits
+    /// are rounded to its units ([`crate::model::logit_units`]). A row draws from its own generator only, so its text
+    /// does not depend on its neighbours, nor on how many bytes a call writes. (Only where the persistent kernel does
+    /// not run may the logits themselves be rounded differently for another number of rows, since cuBLASLt chooses
+    /// products by shape.)
     ///
     /// # Errors
     /// As [`GpuModel::prefill`].
@@ -305,8 +307,8 @@ impl GpuModel {
         Ok(text)
     }
 
-    /// Scores drafted bytes, as many as [`crate::engine::Engine::verify`] allows, without moving the state: the bits of as
-    /// many steps.
+    /// Scores drafted bytes, as many as [`crate::engine::Engine::verify`] allows, without moving the state; the logits
+    /// have the bits of as many steps.
     pub(super) fn score(&self, drafts: &[&[u8]], state: &mut GpuState) -> Result<Answer, CudaError> {
         match (&self.weights, &mut state.memory) {
             (Weights::Exact(weights), Memory::Exact(exact)) => exact.verify(&self.device, weights, &Batch::new(drafts)),

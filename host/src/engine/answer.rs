@@ -23,8 +23,8 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Logits in the units of the core, of any engine: those of a float engine are rounded, as [`logit_units`] has it.
-    /// Empty for an answer without logits.
+    /// Logits in the units of the core, of any engine: those of a float engine are rounded by [`logit_units`]. Empty
+    /// for an answer without logits.
     ///
     /// This is what samplers, scorers and coders take.
     pub fn logits(&self) -> Cow<'_, [Logits]> {
@@ -65,7 +65,7 @@ impl Answer {
         }
     }
 
-    /// Becomes `n` logits in integers, to be filled; memory is used again.
+    /// Becomes `n` logits in integers, to be filled; memory is reused.
     pub(crate) fn as_logits(&mut self, n: usize) -> &mut [Logits] {
         if !matches!(self, Self::Logits(_)) {
             *self = Self::Logits(Vec::new());
@@ -75,7 +75,7 @@ impl Answer {
         all
     }
 
-    /// Becomes `n` float logits, to be filled; memory is used again.
+    /// Becomes `n` float logits, to be filled; memory is reused.
     pub(crate) fn as_float_logits(&mut self, n: usize) -> &mut [[f32; VOCAB]] {
         if !matches!(self, Self::FloatLogits(_)) {
             *self = Self::FloatLogits(Vec::new());
@@ -85,7 +85,7 @@ impl Answer {
         all
     }
 
-    /// Becomes `n` surprises in integers, to be filled; memory is used again.
+    /// Becomes `n` surprises in integers, to be filled; memory is reused.
     pub(crate) fn as_surprise(&mut self, n: usize) -> &mut [u32] {
         if !matches!(self, Self::Surprise(_)) {
             *self = Self::Surprise(Vec::new());
@@ -95,7 +95,7 @@ impl Answer {
         all
     }
 
-    /// Becomes `n` float surprises, to be filled; memory is used again.
+    /// Becomes `n` float surprises, to be filled; memory is reused.
     pub(crate) fn as_float_surprise(&mut self, n: usize) -> &mut [f32] {
         if !matches!(self, Self::FloatSurprise(_)) {
             *self = Self::FloatSurprise(Vec::new());

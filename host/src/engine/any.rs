@@ -13,7 +13,7 @@ pub enum AnyEngine<'m> {
     Int(Box<IntEngine<'m>>),
     /// A checkpoint in f32 on the CPU.
     Float(Box<FloatEngine<'m>>),
-    /// Either on a GPU.
+    /// Either of them on a GPU.
     #[cfg(feature = "cuda")]
     Gpu(Box<GpuModel>),
 }
@@ -99,7 +99,7 @@ impl<'m> Engine for AnyEngine<'m> {
 
     fn positions<'r>(&self, rows: &'r AnyRows<'m>) -> &'r [u64] {
         let positions = with_rows!(self, rows, (engine, own) => Ok(engine.positions(own)));
-        // Rows of another engine are none of this one.
+        // Rows of another engine have no positions in this one.
         positions.unwrap_or(&[])
     }
 

@@ -8,10 +8,10 @@ use super::{MAX_DRAFT, Precision};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// No row is asked for.
+    /// No rows were asked for.
     #[error("0 rows asked for, at least 1 is needed")]
     NoRows,
-    /// As many texts are needed as there are rows.
+    /// There are not as many texts as rows.
     #[error("{found} rows given, there are {expected}")]
     Rows {
         /// Rows there are.
@@ -39,7 +39,7 @@ pub enum EngineError {
         /// Its length.
         found: usize,
     },
-    /// Nothing is drafted that could be accepted.
+    /// There is no draft to accept.
     #[error("the rows remember no draft: they have moved since, or there was none")]
     NoDraft,
     /// More bytes accepted than were verified.

@@ -18,7 +18,7 @@
 //! let answer = engine.read(&mut rows, &[b"$GPGGA,12", b""], Want::Last)?;
 //! let next = most_probable(&answer.logits()[0]);
 //!
-//! // The second stream becomes a copy of the first; both are offered a draft and take what suits them.
+//! // The second stream becomes a copy of the first; both get a draft, and each accepts a part of its own.
 //! engine.fork(&mut rows, 0, 1)?;
 //! let verified = engine.verify(&mut rows, &[&[next, b'0'], b"x"])?;
 //! verified.accept(&[1, 0])?;
@@ -53,7 +53,7 @@ pub enum Want<'a> {
     /// The logits after every byte.
     All,
     /// What the byte that follows each byte costs. The following bytes are given, as many as are read: for a text, the
-    /// text without its first byte and then any byte.
+    /// text without its first byte, and any byte at the end.
     Surprise(&'a [&'a [u8]]),
 }
 
@@ -69,8 +69,8 @@ pub struct Load {
 /// A model that reads bytes.
 ///
 /// Results do not depend on how a text is cut into calls, nor on what other rows read: every row is what it would be
-/// alone. For an engine in integers that is so to the last bit, on every machine; float engines may round otherwise in
-/// prefill than in a step.
+/// alone. For an engine in integers this holds to the last bit, on every machine; float engines may round differently
+/// in prefill and in a step.
 ///
 /// After an error rows are as they were, unless the engine says otherwise.
 pub trait Engine {
@@ -83,21 +83,21 @@ pub trait Engine {
     /// What it computes in.
     fn precision(&self) -> Precision;
 
-    /// How callers that have many bytes to read had better cut them into rows and calls. Results are the same however
-    /// they do.
+    /// How callers with many bytes to read should cut them into rows and calls. The results do not depend on it.
     fn full_load(&self) -> Load;
 
     /// `n` streams at the zero state.
     ///
     /// # Errors
-    /// [`EngineError::NoRows`] if `n` is 0; what the machine says if it has no memory or no threads for so many.
+    /// [`EngineError::NoRows`] if `n` is 0; what the machine says if it has no memory or no threads for that many.
     fn rows(&self, n: usize) -> Result<Self::Rows, EngineError>;
 
     /// Bytes that each row has read since the zero state; as many numbers as there are rows.
     fn positions<'r>(&self, rows: &'r Self::Rows) -> &'r [u64];
 
-    /// Reads `text[row]` into each row, as many bytes as it has: none is allowed, and rows may have different numbers.
-    /// `answer` becomes what `want` asks for; its memory is used again, so that a loop over bytes allocates nothing.
+    /// Reads `text[row]` into each row, as many bytes as there are: none is allowed, and rows may have different
+    /// numbers. `answer` becomes what `want` asks for; its memory is reused, so that a loop over bytes allocates
+    /// nothing.
     ///
     /// # Errors
     /// [`EngineError::Rows`] if there are not as many texts as rows (or as many next bytes as bytes),
@@ -112,7 +112,7 @@ pub trait Engine {
         answer: &mut Answer,
     ) -> Result<(), EngineError>;
 
-    /// [`Engine::read_into`] a new answer.
+    /// [`Engine::read_into`] with a new answer.
     ///
     /// # Errors
     /// The same.
@@ -166,13 +166,13 @@ pub trait Engine {
         self.set_state(rows, row, &state)
     }
 
-    /// Scores drafted bytes as one block, up to [`MAX_DRAFT`] a row, without moving the rows: [`Verified::accept`] moves
-    /// them. The logits are those of as many steps, to the last bit.
+    /// Scores drafted bytes as one block, up to [`MAX_DRAFT`] a row, without moving the rows: [`Verified::accept`]
+    /// moves them. The logits are those of as many steps, to the last bit.
     ///
     /// # Errors
     /// [`EngineError::LongDraft`]; else as [`Engine::read_into`].
     /// # Cost
-    /// One read of the weights, as of a block; float engines on CPUs step.
+    /// One read of the weights, as for a block; float engines on CPUs step.
     fn verify<'s>(&'s self, rows: &'s mut Self::Rows, drafts: &[&[u8]]) -> Result<Verified<'s, Self>, EngineError>
     where
         Self: Sized,
@@ -185,15 +185,15 @@ pub trait Engine {
         Ok(Verified::new(self, rows, drafts, answer))
     }
 
-    /// The work of [`Engine::verify`], which is what to call: all logits of `drafts`, the rows as they were. The rows
-    /// remember the drafts until they are accepted or moved otherwise.
+    /// Does the work of [`Engine::verify`], which is the one to call: gives all logits of `drafts` and leaves the rows
+    /// where they were. The rows remember the drafts until these are accepted or a row moves in another way.
     ///
     /// # Errors
     /// As [`Engine::read_into`].
     fn draft(&self, rows: &mut Self::Rows, drafts: &[&[u8]], answer: &mut Answer) -> Result<(), EngineError>;
 
-    /// The work of [`Verified::accept`], which is what to call: moves each row by the first `counts[row]` bytes of the
-    /// draft that it remembers. The state is the one after as many steps, to the last bit.
+    /// Does the work of [`Verified::accept`], which is the one to call: moves each row by the first `counts[row]` bytes
+    /// of the draft that it remembers. The state is the one after as many steps, to the last bit.
     ///
     /// # Errors
     /// [`EngineError::NoDraft`] if the rows remember none, [`EngineError::Rows`], [`EngineError::TooManyAccepted`];
@@ -208,7 +208,7 @@ pub trait Engine {
     /// The bytes are those of [`mambabyte_core::sample()`] over [`Answer::logits`], unless the engine says otherwise.
     ///
     /// # Errors
-    /// [`EngineError::Rows`] if `last` or `rngs` are not as many as the rows; else as [`Engine::read_into`].
+    /// [`EngineError::Rows`] if there are not as many of `last` or `rngs` as rows; else as [`Engine::read_into`].
     fn generate(
         &self,
         rows: &mut Self::Rows,

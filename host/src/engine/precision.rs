@@ -9,8 +9,8 @@ pub enum Precision {
     F32,
     /// Weights and activations in bf16; sums and the state in f32. GPUs only.
     Bf16,
-    /// Weights in i8 with a scale for each row (prefill rounds their products to bf16), activations in bf16; sums and the
-    /// state in f32. GPUs only.
+    /// Weights in i8 with a scale for each row (prefill rounds their products to bf16), activations in bf16; sums and
+    /// the state in f32. GPUs only.
     I8,
 }
 

@@ -6,7 +6,7 @@ use super::{Answer, Engine, EngineError, check_counts};
 
 /// Drafts with the logits after each of their bytes. Dropping it rejects them: the rows have not moved.
 ///
-/// The rows are borrowed, so that nothing can be read while a draft is open:
+/// The rows are borrowed, so that they can read nothing while a draft is open:
 ///
 /// ```compile_fail
 /// # use mambabyte_host::engine::{Engine, EngineError, Want};
@@ -37,8 +37,8 @@ impl<'s, E: Engine> Verified<'s, E> {
         &self.answer
     }
 
-    /// How many bytes of each row greedy decoding would have written itself. `first` is what each row predicted before
-    /// the draft: its most probable byte.
+    /// How many bytes of each row's draft greedy decoding would also have written. `first` is the most probable byte of
+    /// each row before the draft.
     pub fn greedy_matches(&self, first: &[u8]) -> Vec<usize> {
         let best: Vec<u8> = match &self.answer {
             // As computed: rounded to the core's units, two logits may become equal.

@@ -1,4 +1,4 @@
-//! One block: the scales of its activations, then its tensors.
+//! One layer: the scales of its activations, then its tensors.
 
 use mambabyte_core::blob::{LayerParams, Section};
 use mambabyte_core::oracle::Site;
@@ -8,7 +8,7 @@ use super::{HEADROOM, HEADROOM_POW2, QuantizeError, Quantizer, fit_i16, largest,
 
 /// `log2(log2(e))`: the decay is `2^-(delta * exp(A_log) * log2(e))`.
 const LOG2_LOG2_E: f64 = 0.528_766_373_108_846_4;
-/// Steps of `a_log` per octave, and their number.
+/// Steps of `a_log` per octave.
 const A_STEPS: f64 = 32.0;
 
 /// Steps of `y` up to its largest calibrated magnitude: 2^26, so that `D * x` has room for its own bits.
@@ -68,7 +68,8 @@ impl Quantizer<'_> {
             z_frac: self.frac(index, Site::Gate)?,
             y: 0.0,
         };
-        // y and the gated output are i32 with room for four times what was seen; the step shifts the latter to i16.
+        // The gated output is i32 with room for four times what was seen; the step shifts it to i16. y has at most
+        // `Y_STEPS` steps up to what was seen.
         let g_scale = self.scale(index, Site::Gated, ROOM_I32, 2f64.powi(31));
         let per_shift = g_scale * f64::from(s.z_frac).exp2();
         let y_largest = f64::from(stats.range(index, Site::Y).largest).max(1e-9);
@@ -102,7 +103,7 @@ impl Quantizer<'_> {
         let bias: Vec<i16> = weights.conv_bias.iter().map(|&b| to_i16(f64::from(b) / x_step)).collect();
         self.parts.push_i16(Section::ConvBias, &bias);
 
-        // x_proj: rows of dt, B, C have a scale each.
+        // x_proj: the rows of dt, B and C have one scale each.
         let mut unit = vec![x_step / s.dt; dims.dt_rank];
         unit.resize(dims.dt_rank + dims.d_state, x_step / s.b);
         unit.resize(dims.x_proj_rows(), x_step / s.c);
@@ -192,7 +193,8 @@ impl Quantizer<'_> {
         let codes: Vec<u8> = needed.iter().map(|&m| code_at_least(m, shift)).collect();
         self.parts.push_u8(Section::StateCode, &codes);
         p.y_shift = shift;
-        // dx = delta * x * s.b * 2^15 / scale, scale = multiplier(code) / per_scale = 2^(15 - shift - (code + 1) / 32) / per_scale.
+        // dx = delta * x * s.b * 2^15 / scale,
+        // scale = multiplier(code) / per_scale = 2^(15 - shift - (code + 1) / 32) / per_scale.
         debug_assert!((multiplier(0, shift).log2() - (15.0 - f64::from(shift) - 1.0 / 32.0)).abs() < 1e-3);
         let base = s.b.log2() + per_scale.log2() + f64::from(shift) + 1.0 / 32.0 - f64::from(s.x_frac);
         p.dx_base = (base * 1024.0).round() as i32;

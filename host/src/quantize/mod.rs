@@ -1,4 +1,5 @@
-//! From a [`Checkpoint`](crate::Checkpoint) to a blob: scales from calibration, rounding that compensates itself.
+//! From a [`Checkpoint`](crate::Checkpoint) to a blob: scales from calibration, rounding that compensates its own
+//! errors.
 //!
 //! Every scale is chosen here; the step in `core` only multiplies and shifts. The order is: run the f32 model over
 //! calibration text ([`calibration`]), choose a static scale for each activation, round each matrix for the least
@@ -27,7 +28,7 @@ pub const HEADROOM: f64 = 2.0;
 /// Least headroom of activations whose scale is a power of two (it is between this and twice this).
 pub const HEADROOM_POW2: f64 = 1.25;
 
-/// Tensors whose f32 values refinement leaves: it chooses their integers (or, for `a_log`, nothing).
+/// Tensors that keep their f32 values after refinement, which chooses their integers (for `a_log`: nothing).
 const KEPT: [&str; 8] = ["embedding", "lm_head", "in_proj", "conv1d", "x_proj", "dt_proj", "out_proj", "a_log"];
 
 /// Why a model cannot be quantised.
@@ -105,7 +106,7 @@ pub struct Options {
     pub name: String,
     /// Compensate rounding errors (off: plain rounding, for comparison).
     pub compensate: bool,
-    /// Then refine all integers together; zero updates: leave them.
+    /// Then refine all integers together; with zero updates they stay as rounded.
     pub refine: Schedule,
 }
 
@@ -253,7 +254,8 @@ impl<'a> Quantizer<'a> {
         let embedding_max = largest(&checkpoint.embedding);
         let residual_max =
             (0..top).map(|l| f64::from(stats.range(l, Site::Residual).largest)).fold(embedding_max, f64::max);
-        // Twenty-fold room: 2^30 at four times the largest value seen, and row multipliers of the embedding below 2^14.
+        // At least eightfold room in i32: the largest value seen is at most 2^28. Row multipliers of the embedding stay
+        // below 2^14.
         let room = (2f64.powi(30) / (residual_max.max(1e-6) * 4.0)).log2().floor();
         let by_rows = (127.0 * 16_000.0 / embedding_max.max(1e-6)).log2().floor();
         let residual_frac = room.min(by_rows).clamp(0.0, 20.0) as u8;
@@ -333,7 +335,7 @@ impl<'a> Quantizer<'a> {
         self.tensors.push(TensorReport { layer, tensor, sqnr_db, accumulator_share });
     }
 
-    /// Norm weights with `sqrt(d_model)` and the output's scale folded in; returns nothing, stores the shift.
+    /// Norm weights with `sqrt(d_model)` and the output's scale folded in; stores values and shift.
     fn norm(&mut self, index: usize, weight: &[f32], bias: &[f32], scale: f64) -> Result<(), QuantizeError> {
         let factor = (weight.len() as f64).sqrt() / scale * 2f64.powi(-24);
         let (values, shift) = fit_i16(weight.iter().map(|&w| f64::from(w) * factor)).ok_or(QuantizeError::Range {
@@ -346,7 +348,7 @@ impl<'a> Quantizer<'a> {
         } else {
             self.parts.layers[index].norm_shift = shift;
         }
-        // Rows arrive in any order (the last norm first); they are placed by index.
+        // Rows come in any order (the last norm first), so they are placed by index.
         place(&mut self.parts.sections[Section::NormWeight as usize], index, &values);
         if !bias.is_empty() {
             let values: Vec<i16> = bias.iter().map(|&b| to_i16(f64::from(b) / scale)).collect();
@@ -366,7 +368,7 @@ fn place(section: &mut Vec<u8>, index: usize, values: &[i16]) {
     section[start..start + bytes.len()].copy_from_slice(&bytes);
 }
 
-/// Moments of the head's input, plus the identity: a tied embedding serves as rows too.
+/// Moments of the head's input, with their mean added to the diagonal: a tied embedding is also looked up by row.
 fn balanced_gram(gram: &[f32], n: usize) -> Vec<f32> {
     let mean = (0..n).map(|i| gram.get(i * n + i).copied().unwrap_or(0.0)).sum::<f32>() / n as f32;
     let mut out = gram.to_vec();

@@ -1,10 +1,10 @@
 //! Choosing all integers together: distillation of the f32 model into the rounded one.
 //!
-//! Rounding each matrix for the least change of its own output leaves errors that add up along the model and, first
-//! order, cost or gain bits on whatever text comes. Here the rounded model is trained to predict what the f32 model
-//! predicts on the calibration text: least Kullback-Leibler divergence, no labels. Each weight keeps an unrounded
-//! shadow on the grid that its row's scale has fixed; the forward pass uses the rounded values and the gradient goes to
-//! the shadow (straight-through estimator, arXiv 1308.3432). Norms, biases and `D` learn along; decays stay as stored.
+//! Rounding each matrix for the least change of its own output leaves errors that add up along the model and, to first
+//! order, cost or gain bits on any text. Here the rounded model is trained to predict what the f32 model predicts on
+//! the calibration text: least Kullback-Leibler divergence, no labels. Each weight keeps an unrounded shadow on the
+//! grid that its row's scale has fixed; the forward pass uses the rounded values and the gradient goes to the shadow
+//! (straight-through estimator, arXiv 1308.3432). Norms, biases and `D` are trained too; decays stay as stored.
 
 use rayon::prelude::*;
 
@@ -26,7 +26,7 @@ pub(super) struct Grid {
 /// How long to refine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// Updates; none: keep the integers as rounded.
+    /// Updates; with none the integers stay as rounded.
     pub updates: usize,
     /// Windows per update.
     pub batch: usize,
@@ -35,7 +35,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// As many bytes as are read at most.
+    /// The most bytes that are read.
     pub const fn bytes(&self) -> usize {
         self.updates * self.batch * self.window
     }
@@ -58,7 +58,7 @@ const CHECK_WINDOWS: usize = 32;
 
 /// One tensor under training.
 struct Shadow {
-    /// Unrounded values: in grid steps for matrices, as they are for vectors.
+    /// Unrounded values, of matrices in grid steps.
     values: Vec<f64>,
     /// Real value of a step, per row; one row of step 1 for vectors.
     steps: Vec<f64>,
@@ -172,7 +172,7 @@ pub(super) fn refine(
             .collect();
         let mut grads =
             batch.par_iter().map(|window| gradient(teacher, &student, window)).collect::<Vec<_>>().into_iter();
-        // Summed in the order of the windows, so that the result does not depend on threads.
+        // Added up in the order of the windows, so that the result does not depend on threads.
         let Some(mut sum) = grads.next() else { break };
         for mut grad in grads {
             for ((.., sum), (.., add)) in sum.tensors_mut().into_iter().zip(grad.tensors_mut()) {

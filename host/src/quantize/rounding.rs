@@ -1,9 +1,10 @@
 //! Rounding a matrix to i8 rows so that its *output* on calibration data changes least.
 //!
-//! Two choices per row. The scale: among 2^(1/32) steps below the one that just avoids clipping, the step with the
-//! least squared error weighted by the inputs' second moments. The integers: columns are rounded one after the other
-//! and the error of each is pushed onto the columns not yet rounded, through the Cholesky factor of the inverse of the
-//! inputs' Gram matrix (GPTQ, arXiv 2210.17323).
+//! Two choices per row. The scale: the smallest of the 2^(1/32) steps that clips no weight. (`SCALE_STEPS` smaller
+//! ones, at present none, may be tried too: then the one with the least squared error, weighted by the inputs' second
+//! moments, is taken.) The integers: columns are rounded one after the other and the error of each is pushed onto the
+//! columns not yet rounded, through the Cholesky factor of the inverse of the inputs' Gram matrix (GPTQ, arXiv
+//! 2210.17323).
 
 use mambabyte_core::fixed::row_multiplier;
 use rayon::prelude::*;
@@ -29,7 +30,7 @@ pub fn multiplier(code: u8, shift: u8) -> f64 {
     mantissa as f64 * (-(shift as f64)).exp2()
 }
 
-/// Smallest `base` shift in `1..=47` whose code 0 is at least `largest`; 47 if `largest` is zero.
+/// Largest `base` shift in `1..=47` whose multiplier for code 0 is at least `largest`; 47 if `largest` is zero.
 pub fn base_shift(largest: f64) -> Option<u8> {
     if largest <= multiplier(0, 47) {
         return Some(47);
@@ -37,12 +38,12 @@ pub fn base_shift(largest: f64) -> Option<u8> {
     (1..=47).rev().find(|&shift| multiplier(0, shift) >= largest)
 }
 
-/// Largest code whose multiplier is at least `needed`.
+/// Largest code whose multiplier is at least `needed`; 0 if there is none.
 pub fn code_at_least(needed: f64, shift: u8) -> u8 {
     (0..=255u8).rev().find(|&code| multiplier(code, shift) >= needed).unwrap_or(0)
 }
 
-/// How many scale steps below the clipping-free one are tried: half an octave.
+/// How many scale steps below the one that just avoids clipping are tried: none (16 are half an octave).
 const SCALE_STEPS: u8 = 0;
 /// Part of the mean second moment added to the Gram matrix's diagonal.
 const DAMPING: f64 = 0.01;

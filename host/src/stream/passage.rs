@@ -11,8 +11,8 @@ const STREAM: usize = 0;
 /// The row that keeps the state before the last block.
 const BEFORE: usize = 1;
 
-/// A stream that an engine reads. The state has read all bytes but the last one, which is pending: what comes next is
-/// predicted when it is there to be compared. In the beginning a 0x00 byte is pending, as in training windows.
+/// A stream that an engine reads. The state has read all bytes but the last one, which is pending: the byte after it is
+/// predicted when that byte has come. At the beginning a 0x00 byte is pending, as in training windows.
 pub struct Passage<'e, E: Engine> {
     engine: &'e E,
     rows: E::Rows,
@@ -66,7 +66,7 @@ impl<'e, E: Engine> Passage<'e, E> {
             self.answer = Answer::Nothing;
             return Ok(());
         };
-        // One byte needs no way back but to itself.
+        // Of a block of one byte there is no smaller part to keep.
         if !head.is_empty() {
             self.engine.fork(&mut self.rows, STREAM, BEFORE)?;
         }
@@ -77,7 +77,7 @@ impl<'e, E: Engine> Passage<'e, E> {
         Ok(())
     }
 
-    /// Of the block that was taken last only the first `count` bytes, at least one, count as read.
+    /// Goes back within the last block: only its first `count` bytes, at least one, count as read.
     ///
     /// # Errors
     /// Those of [`Engine::read_into`]; [`EngineError::TooManyAccepted`] if `count` is 0 or more than the block.

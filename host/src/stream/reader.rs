@@ -30,8 +30,8 @@ impl<'e, E: Engine> Reader<'e, E> {
         Ok((bits, self.scorer.push(byte, bits)))
     }
 
-    /// Reads `bytes` as blocks, which is faster than one by one; `see(byte, surprise, score)` hears of each. If it fails,
-    /// the bytes after that one have not been read.
+    /// Reads `bytes` as blocks, which is faster than one by one; `see(byte, surprise, score)` is called for each. If it
+    /// fails, the bytes after that one have not been read.
     ///
     /// # Errors
     /// What `see` returns, and those of [`Engine::read_into`].

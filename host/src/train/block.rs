@@ -1,4 +1,4 @@
-//! One block over a window of bytes, forward and back. Names as in the oracle step of `mambabyte-core`.
+//! One layer over a window of bytes, forward and back. Names as in the oracle step of `mambabyte-core`.
 
 use mambabyte_core::Dims;
 
@@ -6,7 +6,7 @@ use super::matrix;
 use super::norm::NormPass;
 use crate::Layer;
 
-/// Activations of one block over a window; `[bytes, width]` each.
+/// Activations of one layer over a window; `[bytes, width]` each.
 pub(super) struct BlockPass {
     norm: NormPass,
     /// `[_, 2 * d_inner]`.
@@ -45,7 +45,7 @@ fn softplus(v: f32) -> f32 {
 }
 
 impl BlockPass {
-    /// Adds the block's output to `residual` `[bytes, d_model]`.
+    /// Adds the layer's output to `residual` `[bytes, d_model]`.
     pub(super) fn forward(dims: &Dims, l: &Layer, a: &[f32], eps: f32, residual: &mut [f32]) -> Self {
         let (di, n, taps) = (dims.d_inner, dims.d_state, dims.d_conv);
         let norm = NormPass::forward(residual, &l.norm, &l.norm_bias, eps);
@@ -100,7 +100,7 @@ impl BlockPass {
         Self { norm, xz, conv, x, dtbc, dt, pre, delta, decay, h, y, gated }
     }
 
-    /// Turns `dres`, the gradient of the residual after the block, into that before it; adds to `grad`.
+    /// Turns `dres`, the gradient of the residual after the layer, into that before it; adds to `grad`.
     pub(super) fn backward(&self, dims: &Dims, l: &Layer, a: &[f32], dres: &mut [f32], grad: &mut Layer) {
         let (di, n, taps, width) = (dims.d_inner, dims.d_state, dims.d_conv, dims.x_proj_rows());
         let bytes = self.y.len() / di;

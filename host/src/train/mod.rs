@@ -1,8 +1,8 @@
 //! Gradients of the f32 model: forward over a whole window of bytes, then back through it.
 //!
-//! The forward pass computes what the oracle step of `mambabyte-core` does, a block at a time instead of a byte at a
-//! time, and keeps the activations; [`Pass::backward`] walks them in reverse. The selective scan is differentiated as a
-//! linear recurrence: with `a[t] = exp(delta[t] A)` and upstream gradient `g[t]`,
+//! The forward pass computes what the oracle step of `mambabyte-core` does, a layer at a time over all bytes instead of
+//! a byte at a time, and keeps the activations; [`Pass::backward`] walks them in reverse. The selective scan is
+//! differentiated as a linear recurrence: with `a[t] = exp(delta[t] A)` and upstream gradient `g[t]`,
 //!
 //! ```text
 //! dh[t]       = g[t] C[t] + a[t + 1] dh[t + 1]

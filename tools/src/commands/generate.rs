@@ -14,7 +14,7 @@ use crate::sampling::Sampling;
 
 /// Most bytes that are written at once.
 const AT_ONCE: u64 = 64;
-/// A time that nobody waits for.
+/// A time that nobody notices.
 const SOON: Duration = Duration::from_millis(20);
 
 /// The arguments.
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             out.flush().map_err(CliError::stdout)?;
         }
         left -= count;
-        // As many bytes at once as nobody waits for.
+        // Twice as many bytes at once, as long as nobody notices the wait.
         now = if start.elapsed() < SOON { (2 * now).min(AT_ONCE) } else { now };
     }
     out.flush().map_err(CliError::stdout)

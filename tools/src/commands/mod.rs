@@ -1,5 +1,5 @@
-//! One file per command: its arguments and what it does. A new command is a file, a variant of [`Command`] and a line of
-//! [`run`].
+//! One file per command: its arguments and what it does. A new command is a file, a variant of [`Command`] and a line
+//! in [`run`].
 
 pub mod bench;
 pub mod checksum;

@@ -41,7 +41,7 @@ pub struct Args {
     /// Bits per second of a serial port.
     #[arg(long, default_value_t = 115_200)]
     pub baud: u32,
-    /// End after so many lines.
+    /// End after this many lines.
     #[arg(long, value_name = "N")]
     pub lines: Option<u64>,
     /// Print one JSON object per event instead of the live view.

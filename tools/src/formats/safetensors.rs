@@ -1,7 +1,7 @@
 //! safetensors, whole or in shards.
 //!
 //! The `safetensors` crate checks that the tensors tile the file; what is left is to know the element types and, for
-//! shards, to believe neither the index about the shards nor a shard name about the folder it stays in.
+//! shards, to check what the index says of them and that their names stay in its folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};

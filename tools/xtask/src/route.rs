@@ -96,7 +96,7 @@ impl Route {
     /// Whether the toolchain has clippy.
     ///
     /// # Errors
-    /// [`Missing`] if it has not.
+    /// [`Missing`] if it does not.
     pub(crate) fn clippy(&self) -> Result<()> {
         if self.debian && !Path::new(DEBIAN_CLIPPY).exists() {
             bail!(Missing(format!("{}: no clippy (apt-get install rust-web-clippy)", self.name)));

@@ -7,7 +7,7 @@ use crate::weights::WeightsView;
 
 /// Rows of a matrix under, at and over the 16 and 64 that are finished together.
 const ROWS: [usize; 8] = [1, 4, 15, 16, 17, 35, 64, 70];
-/// Columns around 512, from where on sums need more than 32 bits, and around what registers and panels hold.
+/// Columns around 512, above which sums need more than 32 bits, and around what registers and panels hold.
 const COLUMNS: [usize; 12] = [63, 64, 65, 127, 511, 512, 513, 1030, 2047, 2048, 2049, 4100];
 const MOST_ROWS: usize = 70;
 const MOST_COLUMNS: usize = 4100;
@@ -119,7 +119,7 @@ pub(super) fn matmul<K: Kernels>(k: K) -> Result<usize, Mismatch> {
     Ok(case)
 }
 
-/// Matrices in tiles, at one position and at many, against the same matrices as they are.
+/// Matrices in tiles, at one position and at many, against the same matrices row by row.
 #[cfg(all(mambabyte_tiles, feature = "std"))]
 #[inline(never)]
 pub(super) fn tiles<K: Kernels>(k: K) -> Result<usize, Mismatch> {

@@ -1,6 +1,6 @@
 //! Convolution of four taps, four channels at a time, and SiLU.
 //!
-//! A word of wfours holds one tap of four channels; `SXTB16` makes pairs (0, 2) and (1, 3) of them, and `SMLAxy` takes
+//! A word of weights holds one tap of four channels; `SXTB16` makes pairs (0, 2) and (1, 3) of them, and `SMLAxy` takes
 //! the halves that it needs.
 #![allow(unsafe_code, reason = "the loops are assembly; each call has its reason")]
 
@@ -30,7 +30,7 @@ struct Pass {
     end: *const i16,
 }
 
-/// r0 x, r1 the middle row of the history, r2 wfours, r3-r6 sums.
+/// r0 x, r1 the middle row of the history, r2 weights, r3-r6 sums.
 macro_rules! conv {
     ($name:ident, $n:literal) => {
         #[unsafe(naked)]
@@ -162,9 +162,9 @@ pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
         w: w.as_ptr(),
         end: ends.end,
     };
-    // SAFETY: the loop takes four channels a turn and ends when `x` has reached `end`, after `n`, a multiple of four;
-    // the lengths of the other rows have been compared with `n`. Words lie at multiples of four but those of `code`,
-    // which are read by a load that may be unaligned.
+    // SAFETY: the loop takes four channels per iteration and ends when `x` has reached `end`, after `n`, a multiple of
+    // four; the lengths of the other rows have been compared with `n`. Words lie at multiples of four but those of
+    // `code`, which are read by a load that may be unaligned.
     unsafe { function(&mut pass) };
     silu(x, frac);
 }
@@ -174,9 +174,9 @@ pub(super) fn silu(x: &mut [i16], frac: u8) {
     let (fours, rest) = x.as_chunks_mut::<4>();
     let ends = fours.as_mut_ptr_range();
     if !fours.is_empty() {
-        // SAFETY: reads and writes the i16 of `fours`, four a turn, until its end. The index into the table has 9
-        // bits: the argument is saturated to 20 bits and 11 of them are the fraction. One load, that may be unaligned,
-        // reads an entry and the next one; the last of both is entry 512, which the table has.
+        // SAFETY: reads and writes the i16 of `fours`, four per iteration, until its end. The index into the table has
+        // 9 bits: the argument is saturated to 20 bits and 11 of them are the fraction. One load, that may be
+        // unaligned, reads an entry and the next one; the last of both is entry 512, which the table has.
         unsafe {
             asm!(
                 "2:",

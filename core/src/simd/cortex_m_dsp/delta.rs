@@ -113,7 +113,7 @@ fn pair(low: i16, high: i16) -> u32 {
     low as u16 as u32 | (high as u16 as u32) << 16
 }
 
-/// [`log_delta`](crate::simd::Kernels::log_delta).
+/// [`project`](crate::simd::Kernels::project) of [`LogDelta`](crate::simd::LogDelta).
 pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
     let (function, dt_words): (unsafe extern "C" fn(&mut Pass), _) = match *dt {
         [a, b] => (rank_2, [pair(a, b), 0, 0, 0]),
@@ -144,7 +144,7 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
             // table one entry more than 512.
             unsafe { function(&mut pass) };
         }
-        // It has ended, or at a channel beyond the table. The loop goes on at an even channel.
+        // It has finished, or stopped at a channel beyond the table. It resumes at an even channel.
         from = (pass.l as usize - ends.start as usize) / 2;
         let stop = if fits { (from + 2) & !1 } else { n };
         while from < stop.min(n) {
@@ -166,9 +166,9 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
         return rare::delta_x(x, l, base, code, dx);
     }
     let ends = dx.as_mut_ptr_range();
-    // SAFETY: two channels a turn until `dx` is at its end, after `n`, an even number; all rows have `n`. The index into
-    // the table has 7 bits, and the table one entry more than 128: one load, that may be unaligned, reads two, and the
-    // 3 bits below go between them. The carry is the bit that a shift drops last.
+    // SAFETY: two channels per iteration until `dx` is at its end, after `n`, an even number; all rows have `n`. The
+    // index into the table has 7 bits, and the table one entry more than 128: one load, that may be unaligned, reads
+    // two, and the 3 bits below go between them. The carry is the bit that a shift drops last.
     unsafe {
         asm!(
             "2:",
@@ -236,10 +236,10 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
     }
 }
 
-/// The decay of the first state of each channel, in place of `l`.
+/// Replaces `l` by the decay of each channel's first state.
 #[cfg(mambabyte_dsp)]
 pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
-    // The index is held to 0..=2432 by two saturations to 12 bits; from 2432 on all decays are 0.
+    // The index is clamped to 0..=2432 by two saturations to 12 bits; from 2432 on all decays are 0.
     const ABOVE: i32 = 4095 - 2432;
     let base = super::scan::index_base(a_base) + 8 * ABOVE;
     let n = l.len();
@@ -247,8 +247,8 @@ pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
         return rare::first_decay(l, a_log, a_base);
     }
     let ends = l.as_mut_ptr_range();
-    // SAFETY: two channels a turn to the end of `l`, whose length is even; `a_log` has as many. The table has more than
-    // 2433 entries.
+    // SAFETY: two channels per iteration to the end of `l`, whose length is even; `a_log` has as many. The table has
+    // more than 2433 entries.
     unsafe {
         asm!(
             "2:",

@@ -3,8 +3,8 @@
 
 use core::arch::naked_asm;
 
-/// What becomes of the sums of four rows, r2 to r5; r0 is the address of [`Rows`]. It leaves equality when it has done
-/// the last rows. All registers but r0, r1 and sp are free.
+/// What becomes of the sums of four rows, r2 to r5; r0 is the address of [`Rows`]. It leaves the flags at "equal" when
+/// it has done the last rows. All registers but r0, r1 and sp are free.
 pub(super) type Finish = unsafe extern "C" fn();
 /// What a loop reads and keeps, in the order of its loads.
 #[repr(C)]
@@ -16,7 +16,7 @@ pub(super) struct Rows {
     pub(super) shift: u32,
     /// `[rows]` of i16 or i32.
     pub(super) y: *mut u8,
-    /// Behind the last row of `y`.
+    /// After the last row of `y`.
     pub(super) end: *const u8,
     /// `[n]`, packed.
     pub(super) x: *const i16,
@@ -35,8 +35,8 @@ pub(super) struct Kind {
     pub(super) far: Finish,
 }
 
-/// A [`Finish`]: `$scale` turns r2-r5 by the multipliers in r6-r9 and the shift in r10 into rows, `$store` stores them at
-/// r11 and moves it on.
+/// A [`Finish`]: `$scale` turns the sums r2-r5 into results, by the multipliers in r6-r9 and the shift in r10. `$store`
+/// stores them at r11 and advances it.
 macro_rules! finish {
     ($name:ident, [$($scale:literal),*], [$($store:literal),*]) => {
         #[unsafe(naked)]
@@ -65,9 +65,9 @@ macro_rules! finish {
     };
 }
 
-/// `finish!` for a way to scale and one to store.
+/// `finish!` for one way to scale and one way to store.
 macro_rules! with_scale_and_store {
-    // Multipliers have eight zero bits at least below their product's rounding; nine with the mantissa's shift by one.
+    // Multipliers have at least eight zero bits below their product's rounding; nine with the mantissa's shift by one.
     ($name:ident, near, $($rest:tt)*) => {
         with_scale_and_store!(@ $name, [
             "asr r6, r6, r10", "asr r7, r7, r10", "asr r8, r8, r10", "asr r9, r9, r10",
@@ -84,7 +84,7 @@ macro_rules! with_scale_and_store {
             "asrs r5, r5, r10", "adc r5, r5, #0"
         ], $($rest)*);
     };
-    // As above, and if one has no room the loop ends here.
+    // As below, but if one of the sums has no room the loop ends here.
     ($name:ident, up_if_there_is_room, $($rest:tt)*) => {
         with_scale_and_store!(@ $name, [
             "b 8f",

@@ -110,7 +110,8 @@ pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) ->
         }
         largest = pass.largest;
         from = (pass.y as usize - ends.start as usize) / 4;
-        // It has ended, or at a channel whose sum has no room for the shift up. The loop goes on at an even channel.
+        // It has finished, or stopped at a channel whose sum has no room for the shift up. It resumes at an even
+        // channel.
         let stop = if fits { (from + 2) & !1 } else { n };
         while from < stop.min(n) {
             if let (Some(y), Some(&x), Some(&z), Some(&d), Some(&code)) =
@@ -134,8 +135,8 @@ fn shift_down(y: &[i32], x: &mut [i16], down: u32) {
         let one = |y: i32| if down == 0 { y as i16 } else { narrow::saturate(narrow::round(y, down)) };
         return x.iter_mut().zip(y).for_each(|(x, &y)| *x = one(y));
     }
-    // SAFETY: two channels a turn until `x` is at its end; `y` has as many (`gate` has compared them). The carry is the
-    // bit that the shift drops last.
+    // SAFETY: two channels per iteration until `x` is at its end; `y` has as many (`gate` has compared them). The carry
+    // is the bit that the shift drops last.
     unsafe {
         asm!(
             "2:",

@@ -21,7 +21,8 @@ pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64,
         return rare::norm(x, weight, bias, shift, eps, u);
     }
     let ends = u.as_mut_ptr_range();
-    // SAFETY: two elements a turn until `u` is at its end, after `n`, an even number; `x` and `weight` have as many.
+    // SAFETY: two elements per iteration until `u` is at its end, after `n`, an even number; `x` and `weight` have as
+    // many.
     unsafe {
         asm!(
             "2:",
@@ -68,7 +69,7 @@ fn measure(x: &[i32]) -> (u32, u64) {
     let (twos, rest) = x.as_chunks::<2>();
     let ends = twos.as_ptr_range();
     if !twos.is_empty() {
-        // SAFETY: reads `twos`, two elements a turn, to its end.
+        // SAFETY: reads `twos`, two elements per iteration, to its end.
         unsafe {
             asm!(
                 "2:",

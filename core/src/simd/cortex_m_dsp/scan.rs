@@ -4,7 +4,7 @@
 //! t = dx * b + 2^14, its lower 15 bits replaced by 2^14     mul_q15(dx, b) << 15, and the rounding of what is added:
 //! SMLAxy(a, h, t), SSAT #16 of it >> 15                     saturate(mul_q15(a, h) + mul_q15(dx, b))
 //! SMMULR(dx << 16, b << 1)                                  mul_q15(dx, b)
-//! SMMLAR(a, (r << 17) - 2^32, a)                            mul_q15(a, r) for r >= 2^14: the next power of a tied decay
+//! SMMLAR(a, (r << 17) - 2^32, a)                            mul_q15(a, r) for r >= 2^14: next power of a tied decay
 //! ```
 //!
 //! Free decays are looked up in [`FREE_DECAYS`]: a channel's address there plus eight times the byte `a_log`.
@@ -320,10 +320,10 @@ pub(super) fn scan_free(
                 keep,
             };
             // SAFETY: the loop goes through the channels from `from` to `n`, both even; `log_delta`, `dx` and `y` have
-            // `n`; `h` and `a_log` have eight rows of `n`. It goes on with channels whose index is in 0..=2047 only, and
-            // a byte adds 0..=255 steps of four entries: inside the table.
+            // `n`; `h` and `a_log` have eight rows of `n`. It continues only with channels whose index is in 0..=2047,
+            // and a byte adds 0..=255 steps of four entries: inside the table.
             unsafe { function(&mut pass) };
-            // It has ended, or at two channels one of which has another index.
+            // It has finished, or stopped at two channels of which one has another index.
             from = (pass.y as usize - ends.start as usize) / 4;
             for d in from..n.min(from + 2) {
                 if let (Some(y), Some(&l), Some(&dx)) = (y.get_mut(d), log_delta.get(d), dx.get(d)) {

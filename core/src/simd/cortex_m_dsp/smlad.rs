@@ -20,7 +20,7 @@ const fn packs(columns: usize) -> bool {
     columns % 8 == 0 && columns <= BLOCK && columns > 0
 }
 
-/// Exchanges the middle two of every four activations; done twice it changes nothing.
+/// Exchanges the middle two of every four activations. Doing it twice changes nothing.
 pub(super) fn pack(x: &mut [i16]) {
     if !packs(x.len()) {
         return;
@@ -146,7 +146,8 @@ const fn sums(n: usize) -> Option<Loop> {
     }
 }
 
-/// As many blocks of four rows as there are, or up to sums without room; returns the number of rows done. `y` has `rows` elements of `size` bytes.
+/// All blocks of four rows, or those before the first sums that have no room; returns the number of rows done. `y` has
+/// `rows` elements of `size` bytes.
 #[inline(never)]
 #[allow(clippy::too_many_arguments, reason = "the operands of one product, and what is done with them")]
 fn blocks(
@@ -189,7 +190,7 @@ fn blocks(
     // Words lie at multiples of four; `code` is read by a load that may be unaligned. The finish stores elements of
     // `size`.
     unsafe { function(&mut pass) };
-    // All, or up to four sums one of which has no room.
+    // All, or those before four sums of which one has no room.
     (pass.y as usize - start) / size
 }
 
@@ -284,7 +285,7 @@ fn after<'a, T>(
     Some((w.get(done * x.len()..)?, code.get(done..)?, y.get_mut(done..)?))
 }
 
-/// [`Kernels::matvec_i16`](crate::simd::Kernels::matvec_i16).
+/// [`project`](crate::simd::Kernels::project) of [`ToI16`](crate::simd::ToI16).
 #[inline(always)]
 pub(super) fn matvec_i16(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i16]) {
     rows_i16(sums(x.len()), w, code, base, x, y);
@@ -298,7 +299,7 @@ fn rows_i16(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &
     singly(w, code, base, x, y.iter_mut(), |y, q| *y = narrow::saturate(q));
 }
 
-/// [`Kernels::matvec_i32`](crate::simd::Kernels::matvec_i32).
+/// [`project`](crate::simd::Kernels::project) of [`ToI32`](crate::simd::ToI32).
 #[inline(always)]
 pub(super) fn matvec_i32(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
     rows_i32(sums(x.len()), w, code, base, x, y);
@@ -312,7 +313,7 @@ fn rows_i32(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &
     singly(w, code, base, x, y.iter_mut(), |y, q| *y = q);
 }
 
-/// [`Kernels::matvec_add`](crate::simd::Kernels::matvec_add).
+/// [`project`](crate::simd::Kernels::project) of [`AddToI32`](crate::simd::AddToI32).
 #[inline(always)]
 pub(super) fn matvec_add(w: &[i8], code: &[u8], base: u8, x: &[i16], y: &mut [i32]) {
     rows_add(sums(x.len()), w, code, base, x, y);
@@ -324,7 +325,7 @@ fn rows_add(sums: Option<Loop>, w: &[i8], code: &[u8], base: u8, x: &[i16], y: &
     let (mut w, mut code, mut y) = (w, code, y);
     while !y.is_empty() {
         let done = blocks(sums, kind, w, code, base, x, y.as_mut_ptr().cast(), (y.len(), 4));
-        // Four rows one of which has no room for the shift up, or the rest.
+        // Four rows of which one has no room for the shift up, or the rest.
         let Some((w_left, code_left, y_left)) = after(done, w, code, x, y) else {
             return never("the rows that are left", ());
         };

@@ -112,12 +112,13 @@ pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
         down: 16 - base as i32,
         eights: n / 8,
     };
-    // SAFETY: eight channels a turn of `n`, a multiple of eight above zero; the lengths of all rows have been compared.
+    // SAFETY: eight channels per iteration, `n` in all, a multiple of eight above zero; the lengths of all rows have
+    // been compared.
     unsafe { conv(&pass) };
     silu(x, frac);
 }
 
-/// r0 x, r1 turns, r2 from a magnitude to an index of the table, r3 to what follows it in Q15.
+/// r0 x, r1 iterations, r2 from a magnitude to an index of the table, r3 to what follows it in Q15.
 ///
 /// ```text
 /// position = |x| << 16 - frac,  index = position >> 11,  low = (position & 2047) << 4
@@ -166,7 +167,7 @@ pub(super) fn silu(x: &mut [i16], frac: u8) {
     let frac = frac % 16;
     let (eights, rest) = x.as_chunks_mut::<8>();
     if !eights.is_empty() {
-        // SAFETY: reads and writes `eights`. An index is held to 0..=511, and the table has 513 entries.
+        // SAFETY: reads and writes `eights`. An index is clamped to 0..=511, and the table has 513 entries.
         unsafe {
             silu_loop(eights.as_mut_ptr().cast(), eights.len(), 5 - frac as i32, 20 - frac as i32, SIGMOID.as_ptr())
         };

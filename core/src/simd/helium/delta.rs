@@ -88,7 +88,7 @@ unsafe extern "C" fn log_delta_loop(_pass: &mut Pass) {
     )
 }
 
-/// [`log_delta`](crate::simd::Kernels::log_delta).
+/// [`project`](crate::simd::Kernels::project) of [`LogDelta`](crate::simd::LogDelta).
 pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
     let (n, rank) = (l.len(), dt.len());
     let whole = code.len() == n && bias.len() == n && w.len() == n * rank;
@@ -114,7 +114,7 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
         // them, `w` has `rank` columns. An index has 9 bits, and the table has 513 entries.
         unsafe { log_delta_loop(&mut pass) };
         from = (pass.l as usize - ends.start as usize) / 2;
-        // It has ended, or at four channels of which one is beyond the table.
+        // It has finished, or stopped at four channels of which one is beyond the table.
         let stop = (from + 4).min(n);
         while from < stop {
             let weights = w.get(from * rank..(from + 1) * rank);
@@ -207,6 +207,7 @@ pub(super) fn delta_x(x: &[i16], l: &[i16], base: i32, code: &[u8], dx: &mut [i1
         base,
         table: EXP2_Q10.as_ptr(),
     };
-    // SAFETY: four channels a turn of `n`, a multiple of four above zero, of all rows. An index has 10 bits.
+    // SAFETY: four channels per iteration, `n` in all, a multiple of four above zero, of all rows. An index has 10
+    // bits.
     unsafe { delta_x_loop(&factors) };
 }

@@ -85,7 +85,7 @@ unsafe extern "C" fn gate_loop(_pass: &mut Pass) {
     )
 }
 
-/// r0 x, r1 y, r2 turns, r3 the shift.
+/// r0 x, r1 y, r2 iterations, r3 the shift.
 #[unsafe(naked)]
 unsafe extern "C" fn shift_down(_x: *mut i16, _y: *const i32, _fours: usize, _shift: i32) {
     naked_asm!(
@@ -135,7 +135,7 @@ pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) ->
         unsafe { gate_loop(&mut pass) };
         largest |= pass.largest;
         from = (pass.y as usize - ends.start as usize) / 4;
-        // It has ended, or at four channels of which one has no room for the shift up.
+        // It has finished, or stopped at four channels of which one has no room for the shift up.
         let stop = (from + 4).min(n);
         while from < stop {
             if let (Some(y), Some(&x), Some(&z), Some(&d), Some(&code)) =

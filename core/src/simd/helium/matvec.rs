@@ -1,7 +1,7 @@
 //! Projections: four rows at a time, each sum in one register, then requantised as one vector.
 //!
 //! `VMLADAVA` is a dot product into one register; its loop is predicated by the columns left, so that no length needs
-//! another. A row's multiplier is a gathering load; `VMULH` gives the high word of a sum times it, `VRSHL` rounds.
+//! another loop. A row's multiplier is a gathering load; `VMULH` gives the high word of a sum times it, `VRSHL` rounds.
 #![allow(unsafe_code, reason = "the loops are assembly; the call has its reason")]
 
 use core::arch::naked_asm;
@@ -24,15 +24,15 @@ pub(super) struct Rows {
     up: i32,
     /// `[rows]` of i16 or i32.
     y: *mut u8,
-    /// Behind the last row of `y`.
+    /// After the last row of `y`.
     end: *const u8,
 }
 
 /// A loop over blocks of four rows.
 pub(super) type Loop = unsafe extern "C" fn(&mut Rows);
 
-/// r0 codes, r1, r3, r5 and r7 rows, r2, r4, r6 and r8 their sums, r9 activations, r11 from the end of the loads to that of a row.
-/// `$finish` stores q0 at r6 and moves it on; q3 is -32767 eight times.
+/// r0 codes, r1, r3, r5 and r7 rows, r2, r4, r6 and r8 their sums, r9 activations, r11 from the end of the loads to the
+/// end of a row. `$finish` stores q0 at r6 and advances it; q3 is -32767 eight times.
 macro_rules! rows {
     ($name:ident, [$($finish:literal),*]) => {
         #[unsafe(naked)]
@@ -128,14 +128,14 @@ fn run<T>(function: Loop, from: usize, w: &[i8], code: &[u8], base: u8, x: &[i16
         y: start.cast(),
         end: start.wrapping_add(rows).cast(),
     };
-    // SAFETY: the loop reads `n` activations, `rows * n` weights and `rows` codes and writes `rows` results; `rows` is at
-    // most what each slice holds, and a multiple of four above zero, at which the loop stops.
+    // SAFETY: the loop reads `n` activations, `rows * n` weights and `rows` codes and writes `rows` results; `rows` is
+    // at most what each slice holds, and a multiple of four above zero, at which the loop stops.
     unsafe { function(&mut block) };
     from + (block.y as usize - start as usize) / size_of::<T>()
 }
 
-/// All rows; `emit(y, requantized)` where the loop for blocks does not do it. `again`: a row may be computed twice, as it
-/// does not add to what is there, so that a remainder is the end of a last block.
+/// All rows; `emit(y, requantized)` where the loop for blocks does not do it. `again`: a row may be computed twice, as
+/// it does not add to what is there, so that a remainder is the end of a last block.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "the operands of one product, and what is done with them")]
 pub(super) fn matvec<T>(

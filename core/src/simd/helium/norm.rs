@@ -16,7 +16,7 @@ struct Measure {
     largest: u32,
 }
 
-/// r0 and r1 x and turns, then the sum; r2 what it finds.
+/// r0 and r1 x and iterations, then the sum; r2 what it finds.
 #[unsafe(naked)]
 unsafe extern "C" fn measure_loop(_x: *const i32, _fours: usize, _measure: &mut Measure) {
     naked_asm!(
@@ -98,7 +98,7 @@ pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64,
         return Plain32.norm(x, weight, bias, shift, eps, u);
     }
     let mut found = Measure::default();
-    // SAFETY: four elements a turn of `n`, a multiple of four above zero.
+    // SAFETY: four elements per iteration, `n` in all, a multiple of four above zero.
     unsafe { measure_loop(x.as_ptr(), n / 4, &mut found) };
     let sum = (found.high as u64) << 32 | found.low as u64;
     let squares = |down| if down == 0 { sum } else { channels::squares(x, down) };

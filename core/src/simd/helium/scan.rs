@@ -1,7 +1,7 @@
 //! The scan: sixteen channels at a time through all states, then the outputs of four channels at a time.
 //!
-//! `VQRDMULH` is `mul_q15`; `VQRDMLAH` is the saturating sum of one and a third number, here `a * h + dx * B`. An output
-//! is a dot product over the states of one channel: a gathering load and `VMLADAV`.
+//! `VQRDMULH` is `mul_q15`; `VQRDMLAH` is the saturating sum of one and a third number, here `a * h + dx * B`. An
+//! output is a dot product over the states of one channel: a gathering load and `VMLADAV`.
 #![allow(unsafe_code, reason = "the loops are assembly; each call has its reason")]
 
 use core::arch::naked_asm;
@@ -11,7 +11,7 @@ use crate::selective_scan;
 use crate::simd::decays::{DECAYS, index_base};
 use crate::simd::{Kernels, Scalar};
 
-/// Channels that a turn of the loops over states takes.
+/// Channels per iteration of the loops over states.
 const CHANNELS: usize = 16;
 /// States of which one gathering load takes one channel.
 const STATES: usize = 8;
@@ -166,13 +166,13 @@ struct Outputs {
     y: *mut i32,
     /// Blocks of four channels: r2.
     blocks: usize,
-    /// C of the eight states, 0 for those that there are not.
+    /// C of the eight states, 0 for those that do not exist.
     c: [i16; STATES],
     /// From a channel to its eight states, in elements.
     at: [u16; STATES],
 }
 
-/// Four channels a turn. `$before` fetches and `$sum` adds to what there is, or not.
+/// Four channels per iteration. `$before` fetches and `$sum` adds to what there is, or not.
 macro_rules! outputs {
     ($name:ident, [$($before:literal)?], $sum:literal) => {
         #[unsafe(naked)]
@@ -330,8 +330,8 @@ pub(super) fn first_decay(l: &mut [i16], a_log: &[u8], a_base: i16) {
     let Some(base) = base(a_base) else { return Scalar.first_decay(l, a_log, a_base) };
     let n = l.len().min(a_log.len());
     if n >= 8 {
-        // SAFETY: eight channels a turn, and not more than either has. An index is at most (32767 + 32 * 255) / 8, inside
-        // the table.
+        // SAFETY: eight channels per iteration, and not more than either slice has. An index is inside the table: it is
+        // at most (32767 + 32 * 255) / 8.
         unsafe { decays(l.as_mut_ptr(), a_log.as_ptr(), n / 8, DECAYS.as_ptr(), base) };
     }
     for (l, &a_log) in l.iter_mut().zip(a_log).skip(n & !7) {

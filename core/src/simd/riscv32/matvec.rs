@@ -31,7 +31,7 @@ struct Rows {
     code: *const u8,
     /// `[rows]` of i16 or i32.
     y: *mut u8,
-    /// Behind the last row of `y`.
+    /// After the last row of `y`.
     end: *const u8,
     multiplier: *const i32,
     base: i32,
@@ -63,9 +63,9 @@ macro_rules! columns {
     };
 }
 
-/// a1 activations, a2-a5 rows, a6 the end of the activations, a7 an activation, t0-t2 for one product, t3-t6 sums; s0 code,
-/// s1 y, s2 the end of y, s3 multipliers, s4 base - 17, s5 columns, s6 finish, s7 32767, s8 8 if the
-/// first turn takes eight columns in place of sixteen, s9 -32767.
+/// a1 activations, a2-a5 rows, a6 the end of the activations, a7 an activation, t0-t2 for one product, t3-t6 sums; s0
+/// code, s1 y, s2 the end of y, s3 multipliers, s4 base - 17, s5 columns, s6 finish, s7 32767, s8 8 if the first
+/// iteration takes eight columns instead of sixteen, s9 -32767.
 #[unsafe(naked)]
 unsafe extern "C" fn rows(_rows: &Rows) {
     naked_asm!(

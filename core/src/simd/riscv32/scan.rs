@@ -131,7 +131,7 @@ scan!(
 );
 scan!(tied, ["mv t4, a0"], ["mv t0, t4"], ["mul t4, t4, a0", "add t4, t4, a7", "srai t4, t4, 15"]);
 
-/// [`Kernels::scan_free`].
+/// [`Kernels::scan_free`](crate::simd::Kernels::scan_free).
 #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(super) fn scan_free(
     h: &mut [i16],
@@ -163,12 +163,12 @@ pub(super) fn scan_free(
         base: index_base(a_base),
         table: DECAYS.as_ptr(),
     };
-    // SAFETY: the loop goes through `n` channels and for each through the states of `b`, a multiple of four, of which `c`
-    // has as many and `h` and `a_log` rows of `n`. A byte adds 0..=1020 to an index of 0..=4092: inside the table.
+    // SAFETY: the loop goes through `n` channels and for each through the states of `b`, a multiple of four, of which
+    // `c` has as many and `h` and `a_log` rows of `n`. A byte adds 0..=1020 to an index of 0..=4092: inside the table.
     unsafe { free(&pass) };
 }
 
-/// [`Kernels::scan_tied`].
+/// [`Kernels::scan_tied`](crate::simd::Kernels::scan_tied).
 pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
     let (n, states) = (y.len(), b.len());
     let whole = r.len() == n && dx.len() == n && h.len() == n * states;

@@ -1,7 +1,7 @@
 //! Projections: four rows share the activations, whose words are made once for all rows.
 //!
-//! A product costs a load, `MULS` and an addition to a high register. All rows share one column, which counts up to 0 from
-//! the ends of the rows.
+//! A product costs a load, `MULS` and an addition to a high register. All rows share one column, which counts up to 0
+//! from the ends of the rows.
 #![allow(unsafe_code, reason = "the loop is assembly; its call has the reason")]
 
 use core::arch::naked_asm;
@@ -35,7 +35,7 @@ struct Rows {
     code: *const u8,
     /// `[rows]` of i16 or i32.
     y: *mut u8,
-    /// Behind the last row of `y`.
+    /// After the last row of `y`.
     end: *const u8,
     /// `base - 16`.
     shift: i32,
@@ -43,8 +43,8 @@ struct Rows {
     multiplier: *const i16,
 }
 
-/// r0 activations as words, on the stack, r1-r4 ends of rows, r5 column, r6 activation, r7 product; r8-r10 and r12 sums;
-/// r11 [`Rows`].
+/// r0 activations as words, on the stack, r1-r4 ends of rows, r5 column, r6 activation, r7 product; r8-r10 and r12
+/// sums; r11 [`Rows`].
 #[unsafe(naked)]
 unsafe extern "C" fn rows(_rows: &mut Rows) {
     naked_asm!(

@@ -31,12 +31,12 @@ struct Pass {
     n: usize,
 }
 
-/// All channels through all states, four states a turn. `$first` and `$decay` leave the decay in `$a`, `$next` makes the
-/// next one of it.
+/// All channels through all states, four states per iteration. `$first` and `$decay` leave the decay in `$a`, `$next`
+/// makes the next one of it.
 ///
-/// r0 the channel's decays, or the factor of their powers; r1 a_log, or a power; r2 h; r6 dx; r7 B and C; r8 y; r9 2^14;
-/// r10 the end of B and C; r11 bytes from one row of h to the next, r12 of a_log. The last bit that a shift drops is the
-/// carry, which rounds the decayed state when the rest is added.
+/// r0 the channel's decays, or the factor of their powers; r1 a_log, or a power; r2 h; r6 dx; r7 B and C; r8 y; r9
+/// 2^14; r10 the end of B and C; r11 bytes from one row of h to the next, r12 of a_log. The last bit that a shift drops
+/// is the carry, which rounds the decayed state when the rest is added.
 macro_rules! scan {
     ($name:ident, $a:literal, [$($first:literal),*], [$($decay:literal),*], [$($next:literal),*]) => {
         #[unsafe(naked)]
@@ -143,7 +143,7 @@ fn selected(b: &[i16], c: &[i16]) -> ([Selected; MOST], usize) {
     (all, states)
 }
 
-/// [`Kernels::scan_free`].
+/// [`Kernels::scan_free`](crate::simd::Kernels::scan_free).
 #[inline(never)]
 #[allow(clippy::too_many_arguments, reason = "the operands of one equation")]
 pub(super) fn scan_free(
@@ -171,12 +171,12 @@ pub(super) fn scan_free(
     let (y, end) = (ends.start, ends.end);
     let (dx, a_log, h) = (dx.as_ptr(), a_log.as_ptr(), h.as_mut_ptr());
     let selected_end = selected.wrapping_add(states);
-    // SAFETY: the loop goes through `n` channels and for each through `states`, a multiple of four, rows of `n` in `h` and `a_log`. A byte
-    // adds 0..=1020 to an index of 0..=4092, which stays inside the table.
+    // SAFETY: the loop goes through `n` channels and for each through `states`, a multiple of four, rows of `n` in `h`
+    // and `a_log`. A byte adds 0..=1020 to an index of 0..=4092, which stays inside the table.
     unsafe { free(&mut Pass { y, dx, a_log, h, selected, end, selected_end, n }) };
 }
 
-/// [`Kernels::scan_tied`].
+/// [`Kernels::scan_tied`](crate::simd::Kernels::scan_tied).
 #[inline(never)]
 pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
     let n = y.len();

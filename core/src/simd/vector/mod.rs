@@ -93,7 +93,7 @@ pub(crate) fn norm<I: Isa>(isa: I, x: &[i32], weight: &[i16], bias: &[i16], shif
     }
 }
 
-/// `round(x - mean, down)`, half up by twice: `(x >> down - 1) + 1 >> 1`.
+/// `round(x - mean, down)`, half up in two steps: `(x >> down - 1) + 1 >> 1`.
 #[inline(always)]
 fn scaled<I: Isa>(isa: I, x: &[i32; 16], mean: I::W, down: u32) -> I::W {
     let q = isa.sub(isa.load_i32(x), mean);
@@ -123,7 +123,7 @@ fn mean<I: Isa>(isa: I, x: &[[i32; 16]], n: usize) -> i64 {
     (2 * sum + n).div_euclid(2 * n)
 }
 
-/// [`narrow::silu`].
+/// [`narrow::silu`](super::narrow::silu).
 #[inline(always)]
 fn silu<I: Isa>(isa: I, x: I::W, frac: u8) -> I::W {
     let magnitude = isa.abs(x);

@@ -10,7 +10,7 @@ use crate::simd::{Kernels, LogDelta, Scalar, Target};
 use crate::span::{Activations, One, Span};
 use crate::weights::WeightsView;
 
-/// Bytes of a matrix from which on it is fetched from memory ahead of use: smaller ones are in the nearest caches.
+/// Bytes from which on a matrix is fetched from memory ahead of its use: smaller ones are in the nearest caches.
 const FETCHED: usize = 96 << 10;
 
 /// Most columns of `dt_proj`, whose activations are packed on the stack; more take the scalar function.
@@ -45,7 +45,7 @@ pub(crate) fn project<I: Products, O: Output, P: Span>(
     y: &mut [O::T],
 ) {
     if let Target::LogDelta(bias, l) = out.target(y) {
-        // Its activations are not packed, and at every position so few that each is a product of its own.
+        // Its activations are not packed, and a position has so few that each position is a product of its own.
         let out = LogDelta(bias);
         each_position::<_, P>(w, x, out, l, |w, dt, l| log_delta(isa, w, dt, out, l));
     } else if P::ONE {
@@ -146,7 +146,7 @@ pub(crate) fn matmul<I: Isa, O: Output>(isa: I, w: WeightsView<'_>, x: &[i16], o
     }
 }
 
-/// [`LogDelta`] at a position: ranks to 16 by short rows, others and those in tiles as any product.
+/// [`LogDelta`] at a position: ranks up to 16 as short rows; other ranks, and weights in tiles, as any other product.
 #[inline(always)]
 fn log_delta<I: Products>(isa: I, w: WeightsView<'_>, dt: &[i16], out: LogDelta<'_>, l: &mut [i16]) {
     let rank = dt.len();

@@ -37,7 +37,8 @@ fn update<I: Isa>(isa: I, h: &mut [i16; 32], a: I::H, dx: I::H, b: i16) -> I::H 
     next
 }
 
-/// Starts to fetch what follows in two rows of `n`: there are too many rows for a processor to see that each is read on.
+/// Starts to fetch what follows in two rows of `n`: there are too many rows for a processor to predict that it reads on
+/// in each.
 #[inline(always)]
 fn fetch_rows<I: Isa, T>(isa: I, x: &[T], at: usize, n: usize) {
     if let (Some(first), Some(second)) = (x.get(at + FETCHED_CHANNELS), x.get(at + n + FETCHED_CHANNELS)) {
@@ -51,8 +52,8 @@ fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = (&'a [i16; 2], 
     b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0)
 }
 
-/// All states of 32 channels whose decays are free. `at` is the first channel in `h` and `a_log`, in
-/// rows of `n`; the channels behind it are fetched, as they are next.
+/// All states of 32 channels whose decays are free. `at` is the first channel in `h` and `a_log`, in rows of `n`; the
+/// channels after it are fetched, as they are next.
 #[inline(always)]
 fn free_32<I: Isa>(
     isa: I,

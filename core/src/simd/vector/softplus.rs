@@ -4,10 +4,10 @@ use crate::nonlinear::SOFTPLUS_LIMIT;
 use crate::simd::isa::Isa;
 use crate::simd::narrow::{self, SOFTPLUS_STEPS};
 
-/// What a sum with an activation is held to before: far beyond where it saturates.
+/// The bound of a value before an activation is added to it: far beyond where the sum saturates.
 const FAR: i32 = 1 << 21;
 
-/// Holds to `-FAR..=FAR`.
+/// Clamps to `-FAR..=FAR`.
 #[inline(always)]
 pub(crate) fn far<I: Isa>(isa: I, x: I::W) -> I::W {
     isa.max(isa.min(x, isa.splat(FAR)), isa.splat(-FAR))

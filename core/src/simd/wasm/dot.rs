@@ -70,7 +70,7 @@ pub(super) fn rows(w: &[i8], x: &[i16]) -> Sums<[v128; 4]> {
         if 4 * block > last || w.len() < n || x.is_empty() {
             break;
         }
-        // Rows behind the last one are the last one again.
+        // Rows after the last one are the last one again.
         let row = |i: usize| w.as_ptr().wrapping_add((4 * block + i).min(last) * n);
         let rows = [row(0), row(1), row(2), row(3)];
         let mut from = 0;

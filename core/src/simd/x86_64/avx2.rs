@@ -236,7 +236,7 @@ impl Avx2 {
     /// The decays of eight indices that are in the table.
     #[inline(always)]
     fn decays_8(self, index: __m256i) -> __m256i {
-        // Four bytes from the second but last entry on are in the table.
+        // Four bytes from the second to last entry on are in the table.
         avx2!(_mm256_and_si256(_mm256_i32gather_epi32::<2>(DECAYS.as_ptr().cast(), index), _mm256_set1_epi32(0xffff)))
     }
 }
@@ -392,7 +392,7 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn look_up_u16(self, table: &[u16; 1025], index: Self::W) -> Self::W {
         let index = self.and(index, self.splat(1023));
-        // Four bytes from the second but last entry on are in the table.
+        // Four bytes from the second to last entry on are in the table.
         let entries = avx2!({
             let table = table.as_ptr().cast();
             [_mm256_i32gather_epi32::<2>(table, index[0]), _mm256_i32gather_epi32::<2>(table, index[1])]
@@ -521,7 +521,7 @@ impl Isa for Avx2 {
             if 4 * block > last || w.len() < n {
                 break;
             }
-            // Rows behind the last one are the last one again.
+            // Rows after the last one are the last one again.
             let row = |i: usize| w.as_ptr().wrapping_add((4 * block + i).min(last) * n);
             // SAFETY: each row has `n` weights, `x` has `n` activations.
             let [upper, lower] = unsafe { self.halves([row(0), row(1), row(2), row(3)], x.as_ptr(), n) };

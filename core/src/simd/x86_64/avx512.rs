@@ -2,7 +2,8 @@
 //!
 //! `VPDPBUSD` multiplies four unsigned bytes by four signed ones. Activations are packed into two planes of the bytes
 //! of their magnitudes, the sign in the upper one. Where an activation is negative, a weight is inverted:
-//! `m * (-w - 1)` is the product less the magnitude, a difference that is the same for all rows ([`Isa::start`]).
+//! `m * (-w - 1)` is the product less the magnitude, a difference that is the same for all rows
+//! ([`Isa::start`](crate::simd::isa::Isa::start)).
 #![allow(unsafe_code, reason = "intrinsics; every block has its reason")]
 
 use crate::simd::Output;

@@ -10,8 +10,8 @@ pub(super) mod avx512;
 
 /// Starts to fetch 256 bytes from `at` on into this core's second cache. Nothing is read, so any address will do.
 ///
-/// Weights beyond the caches come at 12 to 18 GB/s if only the processor foresees them in rows of one or two KiB, and at
-/// 20 to 25 with this, on pages of 4 KiB too.
+/// Weights that are in no cache arrive at 12 to 18 GB/s if only the processor's own prediction fetches them, in rows of
+/// one or two KiB, and at 20 to 25 with this, even on pages of 4 KiB.
 #[inline(always)]
 fn fetch(at: *const i8) {
     // SAFETY: every x86-64 has the instruction, and it reads nothing.

@@ -1,8 +1,8 @@
 //! A stream without a line, for cuts of the power at exact instructions: `cargo xtask firmware power`.
 //!
-//! The stream is a text, repeated, so that the byte at a position needs no sender. The program goes on from the newest
-//! snapshot to a position, and prints checksums of everything that it carries at both. Its command line: the position,
-//! and the bytes between snapshots.
+//! The stream is a text, repeated, so that the byte at a position needs no sender. The program resumes at the newest
+//! snapshot, reads up to a position, and prints checksums of everything that it carries at both. Its command line: the
+//! position, and the bytes between snapshots.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A store that is broken on purpose: both slots are the same memory, so that each snapshot is written over the only one
-//! there is. The test of power cuts has to find it out.
+//! A store that is broken on purpose: both slots are the same memory, so that each snapshot is written over the only
+//! one there is. The test of power cuts must detect it.
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use mambabyte_core::flash::{Layout, STREAM};

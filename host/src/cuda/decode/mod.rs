@@ -234,9 +234,9 @@ impl Decoder {
         self.weight_bytes
     }
 
-    /// Feeds `bytes[stream]`, chooses each stream's next byte as [`mambabyte_core::sample()`] does with the stream's own
-    /// generator, feeds it, `count` times in one launch for each 32 streams. Returns the chosen bytes of each stream; the
-    /// last ones have not been fed. `rngs` move by as many draws.
+    /// Feeds `bytes[stream]`, chooses each stream's next byte as [`mambabyte_core::sample()`] does with the stream's
+    /// own generator, feeds it, `count` times, in one launch for every 32 streams. Returns the chosen bytes of each
+    /// stream; the last ones have not been fed. `rngs` move by as many draws.
     ///
     /// # Errors
     /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], [`CudaError::GaveUp`], the driver's.
@@ -312,7 +312,7 @@ impl Decoder {
         })
     }
 
-    /// How many polls a wait has from now on, for tests of what comes after.
+    /// How many polls a wait has from now on, for tests of waits that are given up.
     #[cfg(test)]
     pub(crate) const fn be_patient(&mut self, polls: Option<u32>) {
         self.base.patience = match polls {
@@ -322,7 +322,7 @@ impl Decoder {
     }
 
     /// Scores drafted bytes, at most 32 of each stream, without moving the states: logits of each byte, draft after
-    /// draft. Launches follow each other without waiting. `old` is a draft of the same state whose memory is used again.
+    /// draft. Launches follow each other without waiting. `old` is a draft of the same state whose memory is reused.
     ///
     /// # Errors
     /// As [`Decoder::decode`].
@@ -362,14 +362,14 @@ impl Decoder {
         Ok((Draft { groups }, logits))
     }
 
-    /// Moves each stream's state past the first `counts[stream]` bytes of its draft, none of which is longer than it.
+    /// Moves each stream's state past the first `counts[stream]` bytes of its draft; no count is larger than the draft.
     ///
     /// # Errors
     /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], the driver's.
     pub(crate) fn accept(&self, draft: &Draft, counts: &[usize]) -> Result<(), CudaError> {
         for Group { streams, len, params, columns, .. } in &draft.groups {
             let Some(columns) = columns else { continue };
-            // At the first column of each draft, how many.
+            // At the first column of each draft, how many of its bytes are accepted.
             let (mut accepted, mut at) = (vec![0i32; columns.n], 0);
             for (&asked, len) in counts[streams.clone()].iter().zip(len) {
                 if asked > 0 {
@@ -507,7 +507,7 @@ fn groups(streams: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     (0..streams.div_ceil(MAX_COLUMNS)).map(move |g| g * MAX_COLUMNS..((g + 1) * MAX_COLUMNS).min(streams))
 }
 
-/// Drafts by launches: as many whole ones as have 32 bytes together.
+/// Drafts by launches: as many whole ones as have at most 32 bytes together.
 fn whole_drafts(drafts: &[&[u8]]) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let mut bytes = 0;

@@ -1,8 +1,8 @@
 //! Weights as `decode.cu` reads them: one stream per warp, in the order in which it uses them.
 //!
 //! A unit of 512 bytes gives each lane 16: in bf16 the first operand of `mma.m16n8k16` for one tile of 16 x 16; in i8
-//! two such tiles, widened in registers. bf16 is rounded to the nearest even; i8 weights are whole numbers of the steps that
-//! their rows come with.
+//! two such tiles, widened in registers. bf16 is rounded to the nearest even; i8 weights are whole numbers of the steps
+//! that their rows come with.
 
 use half::bf16;
 use mambabyte_core::{Dims, VOCAB};
@@ -18,7 +18,7 @@ use crate::dequantize::{LayerSteps, RowSteps};
 struct Rows<'a> {
     data: &'a [f32],
     columns: usize,
-    /// Row of `data` behind each padded row.
+    /// Row of `data` that each padded row holds.
     of: Vec<Option<usize>>,
     /// Step of each padded row; 1 in bf16.
     scale: Vec<f32>,
@@ -190,7 +190,7 @@ impl Writer {
     }
 }
 
-/// Everything of a model that the kernel reads, on the host. Layouts are those of `Params` in `decode.cu`.
+/// Everything of a model that the kernel reads, on the host. Layouts are those of `Params` in `decode_params.cuh`.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     /// All streams, one after the other.
@@ -261,12 +261,12 @@ impl Packed {
     }
 }
 
-/// `-exp(A_log)`, for powers of two.
+/// `-exp(A_log) * log2(e)`, for powers of two.
 fn decay(a_log: &f32) -> f32 {
     -a_log.exp() * std::f32::consts::LOG2_E
 }
 
-/// The vectors of one block, layer by layer: `Side` in the kernel.
+/// The vectors of one block, layer by layer: `Side` in `decode_weights.cuh`.
 fn side(model: &Checkpoint, layers: &[LayerRows<'_>], plan: &Plan, form: Form, block: usize) -> Vec<u8> {
     let dims = &model.dims;
     let bytes = plan.side_bytes(form, dims.d_state);

@@ -1,6 +1,6 @@
 //! Who owns what in `decode.cu`: sizes in tiles, and which block does which tiles.
 //!
-//! The kernel computes the same from its parameters; a change here is a change there.
+//! The kernel computes the same from its parameters: a change here needs the same change there.
 
 use std::ops::Range;
 
@@ -12,11 +12,11 @@ use super::form::Form;
 pub(super) const WARPS: usize = 8;
 /// Rows and columns of a tile.
 pub(super) const TILE: usize = 16;
-/// Bytes that a warp takes at once.
+/// Bytes that a warp takes at a time.
 pub(super) const UNIT: usize = 512;
 /// Tiles of one bulk copy: a warp's weights of a row of tiles are padded to a multiple of it.
 const CHUNKS: [usize; 3] = [16, 8, 4];
-/// Chunks of a warp's ring at least, and at most one less than the end.
+/// Numbers of chunks that a warp's ring may have.
 const SLOTS: Range<usize> = 2..15;
 /// Columns of one launch at most.
 pub(super) const MAX_COLUMNS: usize = 32;
@@ -82,7 +82,7 @@ impl Plan {
     /// Tiles of `x_proj`'s rows: dt (padded), then B and C.
     pub(super) fn projections(&self, block: usize) -> impl Iterator<Item = usize> {
         let count = self.kd + self.kbc;
-        // The last blocks: they have least to do else.
+        // The last blocks: they have the least other work.
         self.owned(block, self.grid - count % self.grid, count)
     }
 
@@ -129,7 +129,7 @@ impl Plan {
     }
 
     /// Chunks of a warp's ring and bytes of shared memory that the kernel for `columns` columns (8, 16 or 32) lays out,
-    /// if `limit` bytes suffice; else the bytes that would.
+    /// if `limit` bytes suffice; else the bytes that would suffice.
     pub(super) fn shared(
         &self,
         columns: usize,

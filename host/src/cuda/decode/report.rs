@@ -1,4 +1,4 @@
-//! What a launch says of a wait that it gave up: one word of the host's memory that the kernel writes to.
+//! What a launch reports of a wait that it gave up: one word of the host's memory that the kernel writes to.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use cudarc::driver::{CudaContext, result, sys};
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 
-/// Polls of a wait until it is given up: seconds. What is waited for comes in microseconds, or never.
+/// Polls of a wait until it is given up: they take seconds. What is waited for comes in microseconds, or never.
 pub(super) const PATIENCE: u32 = 1 << 23;
 
 /// The word. It stays readable whatever becomes of the GPU's context.

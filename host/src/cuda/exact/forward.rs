@@ -286,7 +286,7 @@ impl Workspace {
         }
     }
 
-    /// Moves the states of all layers by the first `counts[row]` tokens of the pass before, from its kept inputs.
+    /// Moves the states of all layers by the first `counts[row]` tokens of the last pass, from its kept inputs.
     pub(super) fn replay(
         &self,
         device: &Device,
@@ -319,7 +319,7 @@ impl Workspace {
         unsafe { scan.launch(device.stream(), launch, &parameters, &pass) }
     }
 
-    /// The norm before a layer, or with `picked` of the tokens in `pick` only.
+    /// A norm of the residual stream, with `picked` of the tokens in `pick` only.
     fn norm(
         &self,
         device: &Device,

@@ -1,4 +1,4 @@
-//! The kernels of `kernels/exact.cu`: their parameters, laid out as there, and how each is launched.
+//! The kernels of `kernels/exact.cu`: their parameters, laid out as in the source, and how each is launched.
 
 use mambabyte_core::{Dims, SampleOptions};
 
@@ -56,7 +56,7 @@ kernel_struct! {
     }
 }
 kernel_struct! {
-    /// Of each layer, for replays.
+    /// What a replay of all layers needs of each.
     pub(crate) struct ScanLayer = "ScanLayer" in "exact.cu" {
         a_log: u64, state_code: u64, a_base: i32, dx_base: i32,
     }
@@ -172,7 +172,7 @@ impl Kernels {
 /// Which projection kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tile {
-    /// A warp per row, so many tokens at once.
+    /// A warp per row, this many tokens at once.
     Few(usize),
     /// 64 rows by 16 tokens.
     Small,

@@ -29,7 +29,7 @@ struct Draft {
     pass: Pass,
 }
 
-/// Decoding: a graph of one byte's launches.
+/// Decode: a graph of one byte's launches.
 struct Decode {
     work: Workspace,
     /// Up to the logits.
@@ -37,7 +37,7 @@ struct Decode {
     sampler: Option<Sampler>,
 }
 
-/// Decoding with a choice of the next byte.
+/// Decode with a choice of the next byte.
 struct Sampler {
     options: SampleOptions,
     count: usize,
@@ -128,7 +128,7 @@ impl ExactState {
             match want {
                 Want::Nothing => {}
                 Want::Last => {
-                    // Only rows that end in this block.
+                    // Rows that have bytes in this block; later blocks overwrite them.
                     let picked = Pass { m: batch.last.len(), ..pass };
                     work.head(device, weights, picked, true)?;
                     let present = (0..rows.len()).filter(|&row| !parts[row].is_empty());
@@ -168,7 +168,7 @@ impl ExactState {
             Some(draft) if draft.work.tokens >= pass.m => draft.work,
             _ => {
                 let tokens = pass.m.next_power_of_two();
-                // One layer more than is used if there is one only: its inputs are kept too.
+                // At least two: with one, nothing is kept for each layer.
                 Workspace::new(device, &weights.dims, tokens, self.rows, weights.dims.n_layer.max(2))?
             }
         };

@@ -1,4 +1,4 @@
-//! A blob in GPU memory: matrices with padded columns and rows, everything else as it is.
+//! A blob in GPU memory: matrices with padded columns and rows, everything else as in the blob.
 
 use cudarc::driver::CudaSlice;
 use mambabyte_core::blob::{BlockView, LayerParams};
@@ -49,7 +49,7 @@ fn pad(w: &[i8], rows: usize, columns: usize) -> Vec<i8> {
     out
 }
 
-/// One block.
+/// One layer.
 pub(super) struct Layer {
     pub(super) params: LayerParams,
     pub(super) norm_weight: CudaSlice<i16>,

@@ -8,7 +8,7 @@ use super::{FloatModel, FloatState};
 use crate::cuda::decode::Decoder;
 use crate::cuda::error::CudaError;
 
-/// Bytes per row that one launch writes at most, so that a GPU that also draws a screen is not kept from it for long.
+/// Bytes per row that one launch writes at most, so that a GPU that also draws a screen is not kept from that for long.
 const AT_ONCE: usize = 1024;
 
 impl FloatModel {
@@ -27,7 +27,7 @@ impl FloatModel {
         graph.read(&self.device)
     }
 
-    /// Writes `count` bytes per row, as [`crate::cuda::GpuModel`] says.
+    /// Writes `count` bytes per row, as [`crate::cuda::GpuModel::decode`] says.
     pub(crate) fn decode(
         &self,
         count: usize,

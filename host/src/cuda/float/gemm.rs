@@ -1,8 +1,8 @@
 //! Matrix products by cuBLASLt: `y = x w^T` or `y += x w^T`, all row-major.
 //!
 //! One algorithm for each shape, the library's first proposal that needs no reduction between blocks, kept as long as
-//! the model lives: two runs give the same bits. bf16 is multiplied with sums in f32; f32 is multiplied in f32, never in
-//! TF32.
+//! the model lives: two runs give the same bits. bf16 is multiplied with sums in f32; f32 is multiplied in f32, never
+//! in TF32.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -116,8 +116,8 @@ impl Blas {
             }
         };
         let (alpha, beta) = (1.0f32, if p.add { 1.0f32 } else { 0.0 });
-        // SAFETY: the plan's objects live as long as `self`; the caller vouches for the three buffers; alpha and beta are
-        // read during the call.
+        // SAFETY: the plan's objects live as long as `self`; the caller vouches for the three buffers; alpha and beta
+        // are read during the call.
         unsafe {
             result::matmul(
                 self.handle,

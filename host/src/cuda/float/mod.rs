@@ -1,10 +1,10 @@
 //! The float model on a GPU: weights in f32, bf16 or i8, sums and the state in f32.
 //!
-//! A block is norm, `in_proj`, convolution with SiLU, `x_proj`, `dt_proj`, scan with softplus, skip and gate, `out_proj`
-//! with the residual added in f32. Many bytes at once go through cuBLASLt's products and this crate's kernels
-//! (`prefill`). Single bytes and drafts go through one persistent kernel (`super::decode`), which has bf16 and i8
-//! weights; in f32, and where it does not run (before compute capability 9.0, very wide models), through the kernels of
-//! prefill (`steps`). All of them move the same state. Measurements: `PERFORMANCE.md` in the folder above.
+//! A layer is norm, `in_proj`, convolution with SiLU, `x_proj`, `dt_proj`, scan with softplus, skip and gate,
+//! `out_proj` with the residual added in f32. Many bytes at once go through cuBLASLt's products and this crate's
+//! kernels (`prefill`). Single bytes and drafts go through one persistent kernel (`super::decode`), which has bf16 and
+//! i8 weights; in f32, and where it does not run (before compute capability 9.0, very wide models), through the kernels
+//! of prefill (`steps`). All of them move the same state. Measurements: `PERFORMANCE.md` in the folder above.
 
 pub(crate) mod buffer;
 mod decode;
@@ -53,7 +53,7 @@ pub(crate) struct FloatModel {
     decoder: Option<Mutex<Decoder>>,
 }
 
-/// Weights to load: in f32 or bf16 as they are, in i8 with the steps of their rows.
+/// Weights to load: a checkpoint's (for i8 they are rounded by rows first), or a blob's with the steps of their rows.
 pub(crate) enum Values<'a> {
     Plain(&'a Checkpoint),
     Rows(&'a Dequantized),
@@ -63,8 +63,8 @@ impl FloatModel {
     /// Copies a model's weights to the GPU.
     ///
     /// # Errors
-    /// [`CudaError::Model`] if it is none, [`CudaError::OutOfMemory`] with the bytes of all weights,
-    /// [`CudaError::NoLibrary`] without cuBLASLt, [`CudaError::Shape`] if the model is too wide.
+    /// [`CudaError::Model`] for a checkpoint that is no model, [`CudaError::OutOfMemory`] with the bytes of all
+    /// weights, [`CudaError::NoLibrary`] without cuBLASLt, [`CudaError::Shape`] if the model is too wide.
     pub(crate) fn load(device: &Arc<Device>, values: &Values<'_>, precision: Precision) -> Result<Self, CudaError> {
         let rounded;
         let (checkpoint, steps) = match values {

@@ -1,4 +1,4 @@
-//! One pass through all blocks, and the head: launches in order, on memory that the caller lays out.
+//! One pass through all layers, and the head: launches in order, on memory that the caller lays out.
 
 use cudarc::driver::CudaSlice;
 use mambabyte_core::VOCAB;
@@ -29,7 +29,7 @@ pub(super) struct Slots {
 
 /// `rows` x `steps` bytes; addresses of the GPU.
 pub(super) struct Pass<'a> {
-    /// Whose stream the launches go to.
+    /// The device to whose stream the launches go.
     pub(super) device: &'a Device,
     pub(super) rows: usize,
     pub(super) steps: usize,
@@ -60,20 +60,20 @@ impl FloatModel {
         }
     }
 
-    /// A product of the blocks, of `m` rows.
+    /// A product of the layers, of `m` rows.
     const fn product(&self, m: usize, n: usize, k: usize, ld_x: usize, ld_y: usize) -> Product {
         let e = self.weights.element;
         Product { m, n, k, ld_x, ld_w: k, ld_y, input: e, output: e, add: false }
     }
 
-    /// Launches embedding and all blocks; the states of `pass.memory` move.
+    /// Launches embedding and all layers; the states of `pass.memory` move.
     ///
     /// # Errors
     /// The driver's and cuBLASLt's.
     ///
     /// # Safety
-    /// Every address of `pass` is of a buffer of the shape that its field says, alive until the launches have been made,
-    /// and a multiple of 16 bytes.
+    /// Every address of `pass` is of a buffer of the shape that its field says, alive until the launches have been
+    /// made, and a multiple of 16 bytes.
     pub(super) unsafe fn forward(&self, pass: &Pass<'_>) -> Result<(), CudaError> {
         let (device, w, m) = (pass.device, self.weights.widths, pass.rows * pass.steps);
         let in_proj = self.product(m, 2 * w.inner, w.model, w.model, 2 * w.inner);
@@ -132,7 +132,7 @@ impl FloatModel {
         Ok(())
     }
 
-    /// Bytes of so many activations.
+    /// Bytes of `elements` activations.
     const fn offset(&self, elements: usize) -> u64 {
         (elements * self.weights.element.bytes()) as u64
     }

@@ -1,8 +1,8 @@
 //! Many bytes at once: the whole model over chunks of time.
 //!
-//! Rows of different lengths are read side by side, `[rows, steps]`, in chunks of at most [`TOKENS`] bytes in all, so that
-//! memory does not depend on the length of a text. A row that has ended stays where it is: its state is that of its last
-//! byte. Between two chunks nothing but the state is carried, and only what is asked for comes back.
+//! Rows of different lengths are read side by side, `[rows, steps]`, in chunks of at most [`TOKENS`] bytes in all, so
+//! that memory does not depend on the length of a text. The state of a row that has ended stays that of its last byte.
+//! Between two chunks nothing but the state is carried, and only what is asked for comes back.
 
 use std::sync::PoisonError;
 
@@ -114,9 +114,9 @@ fn append(to: &mut [Vec<f32>], values: &[f32], steps: usize, width: usize, len: 
 impl FloatModel {
     /// Reads `rows`, one text for each row of `state`, from the state they are in.
     ///
-    /// The final state and the logits equal those of stepping byte by byte to rounding (f32: 1e-5 of their norm). Two runs
-    /// give the same bits; another number of rows or of bytes may give others, because products and the split of time are
-    /// chosen by shape.
+    /// The final state and the logits equal those of stepping byte by byte to rounding (f32: 1e-5 of their norm). Two
+    /// runs give the same bits; another number of rows or of bytes may give other bits, because products and the split
+    /// of time are chosen by shape.
     ///
     /// # Errors
     /// [`CudaError::OutOfMemory`] with the bytes needed; else the driver's or cuBLASLt's. After an error of the latter

@@ -1,5 +1,5 @@
-//! The core's sampler on the GPU, for float logits that are not made by the persistent kernel, which has it too: they
-//! are rounded to its units and drawn from as it does.
+//! The core's sampler on the GPU, for float logits from the kernels of prefill (the persistent kernel contains the
+//! sampler too). Logits are rounded to the core's units and drawn from as the core does.
 
 use cudarc::driver::CudaSlice;
 use mambabyte_core::{Rng, SampleOptions, VOCAB};
@@ -74,8 +74,8 @@ impl Sampler {
     /// [`CudaError::Launch`].
     ///
     /// # Safety
-    /// `logits` is f32 `[rows, 256]`, `tokens` u8 `[rows]`, both alive until the launches have been made; at most as many
-    /// draws as [`Sampler::begin`] was told.
+    /// `logits` is f32 `[rows, 256]`, `tokens` u8 `[rows]`, both alive until the launches have been made; at most as
+    /// many draws as [`Sampler::begin`] was told.
     pub(super) unsafe fn draw(
         &self,
         device: &Device,
@@ -104,7 +104,7 @@ impl Sampler {
         }
     }
 
-    /// What was drawn, row after row; `rngs` go on.
+    /// What was drawn, row after row; `rngs` move by these draws.
     ///
     /// # Errors
     /// The driver's.

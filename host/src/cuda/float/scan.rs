@@ -109,8 +109,8 @@ impl ScanShape {
         Ok(())
     }
 
-    /// Chooses by measurement (`PERFORMANCE.md`): two lanes a channel from 12,288 channels of all rows on; else four, and
-    /// time is split until there are about 256 blocks. More than 16 states take eight lanes.
+    /// Chooses by measurement (`PERFORMANCE.md`): two lanes a channel if all rows together have at least 12,288
+    /// channels; else four, and time is split until there are about 256 blocks. More than 16 states take eight lanes.
     pub(crate) fn plan(&self) -> Plan {
         let fits = |v: &&Variant| v.element == self.element && v.lanes * v.states >= self.d_state;
         let least = VARIANTS.iter().filter(fits).map(|v| v.lanes * v.states).min().unwrap_or(64);
@@ -144,7 +144,7 @@ impl ScanShape {
         self.planned(plan.variant, if segments < 3 { 1 } else { segments }, plan.tiles)
     }
 
-    /// Bytes of workspace that any plan of a shape with these rows needs: states and sums of delta of the segments.
+    /// Elements of workspace that a plan of `segments` segments needs: states of the segments, and sums of delta.
     pub(crate) fn workspace(&self, segments: usize) -> (usize, usize) {
         let planes = self.batch * self.d_inner * (segments - 1);
         (planes * self.d_state, planes)

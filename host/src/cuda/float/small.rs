@@ -1,4 +1,4 @@
-//! Launches `kernels/conv.cu`, `norm.cu` and `head.cu`: what lies between the products and the scan.
+//! Launches `kernels/conv.cu`, `norm.cu` and `head.cu`: what is between the products and the scan.
 
 use super::buffer::Element;
 use crate::cuda::device::Device;

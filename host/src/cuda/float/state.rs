@@ -105,8 +105,8 @@ impl FloatState {
         Ok(Self { dims: *dims, rows, memory, step: None, draft: None, step_draft: None })
     }
 
-    /// Row `row` as [`crate::model::Session::state`] has it: per layer `[d_conv - 1, d_inner]` convolution input, oldest
-    /// first, then `[d_inner, d_state]` h. Waits for all work so far.
+    /// Row `row` as [`crate::model::Session::state`] has it: per layer `[d_conv - 1, d_inner]` convolution input,
+    /// oldest first, then `[d_inner, d_state]` h. Waits for all work so far.
     pub(crate) fn read_row(&self, device: &Device, row: usize) -> Result<Vec<f32>, CudaError> {
         let (d_inner, memory) = (self.dims.d_inner, &self.memory);
         let (h_len, conv_len) = memory.row_len();

@@ -1,10 +1,10 @@
-//! One byte at a time by the kernels of prefill: decoding and verification in f32, and wherever the persistent kernel does
-//! not run.
+//! One byte at a time by the kernels of prefill: decoding and verification in f32, and wherever the persistent kernel
+//! does not run.
 //!
-//! A step is a pass over one byte of each row, replayed as a graph. Verifying `K` bytes is `K` such passes, one launch
-//! sequence, on a copy of the states; products and scan have the shape of a step each time, so the bits are those of
-//! stepping. What moves a state (the convolution's input, its output, delta, B) is kept of every pass, and accepting
-//! some of the bytes runs only convolution and scan over that again.
+//! A step is a pass over one byte of each row, replayed as a graph. Verifying `K` bytes is `K` such passes, one after
+//! the other without waiting, on a copy of the states; products and scan have the shape of a step each time, so the
+//! bits are those of stepping. What moves a state (the convolution's input, its output, delta, B) is kept of every
+//! pass. Accepting a part of the bytes runs only convolution and scan over it again.
 
 use cudarc::driver::CudaSlice;
 use mambabyte_core::VOCAB;
@@ -15,7 +15,7 @@ use super::{FloatModel, FloatState};
 use crate::cuda::device::{Device, Graph};
 use crate::cuda::error::CudaError;
 
-/// Buffers of cuBLASLt start at multiples of this many bytes, which its choice of an algorithm takes for granted.
+/// Buffers of cuBLASLt start at multiples of this many bytes, which its choice of an algorithm relies on.
 const ALIGN: usize = 256;
 
 /// Activations of one byte per row, kept for `steps` bytes and `layers` layers.
@@ -57,7 +57,7 @@ impl Work {
         })
     }
 
-    /// Where step `step` lies in layer `layer`; all layers in one place if one is kept.
+    /// Where step `step` lies in layer `layer`; with `layers == 1` all layers use the same place.
     fn slots(&self, device: &Device, layer: usize, step: usize) -> Slots {
         let layer = if self.layers == 1 { 0 } else { layer };
         let at = |i: usize| {
@@ -93,7 +93,8 @@ impl Work {
         let slots = |layer| self.slots(device, layer, step);
         let pass = self.pass(device, step, &slots, memory);
         let logits = device.address(&self.logits) + (step * self.rows * VOCAB * size_of::<f32>()) as u64;
-        // SAFETY: `new` has made every buffer for one byte of so many rows; work, weights and state outlive the launches.
+        // SAFETY: `new` has made every buffer for one byte of each row; work, weights and state outlive the
+        // launches.
         unsafe {
             model.forward(&pass)?;
             model.head(&pass, logits)
@@ -150,7 +151,8 @@ impl FloatModel {
     pub(super) fn step_graph<'s>(&self, state: &'s mut FloatState) -> Result<&'s mut StepGraph, CudaError> {
         if state.step.is_none() {
             let mut work = Work::new(self, state.rows, 1, 1)?;
-            // Once without a byte, which leaves the states: libraries load what they need, which a capture forbids.
+            // One run without bytes, which leaves the states unchanged: libraries load what they need, which they must
+            // not do in a capture.
             work.run(self, &self.device, 0, &state.memory)?;
             self.device.stream().memcpy_htod(&vec![1i32; state.rows], &mut work.len)?;
             self.device.synchronize()?;
@@ -168,7 +170,7 @@ impl FloatModel {
         let mut draft = match state.step_draft.take() {
             Some(draft) if draft.work.steps >= steps => StepDraft { len, ..draft },
             _ => {
-                // One layer more than is used if there is one only: its inputs are kept too.
+                // At least two: with one, nothing is kept for each layer.
                 let layers = self.weights.dims.n_layer.max(2);
                 let work = Work::new(self, rows, steps.next_power_of_two(), layers)?;
                 StepDraft { work, after: Memory::zeros(device, &self.weights.dims, rows)?, len }

@@ -16,8 +16,8 @@ use crate::cuda::{Answer, CudaError, Device, Precision, Want};
 /// Relative error of the scan in f32; in bf16 its output is rounded, its state is not.
 const F32: f64 = 1e-5;
 const BF16: f64 = 4e-3;
-/// The final state of bf16 inputs: `ex2.approx` and a polynomial of 8e-6 for softplus. 1.8e-4 was seen after 65,536 steps
-/// with decays near 1.
+/// The final state of bf16 inputs: `ex2.approx` and a polynomial of 8e-6 for softplus. 1.8e-4 was seen after 65,536
+/// steps with decays near 1.
 const BF16_STATE: f64 = 1e-3;
 
 struct Case {
@@ -126,7 +126,7 @@ fn scan(device: &Arc<Device>, case: &Case, seed: u64) -> Outcome {
             }
             expected_h.extend(s.iter().enumerate().map(|(n, &s)| (h[at + n], s)));
         }
-        // What lies after a row's end is left alone.
+        // What lies after a row's end is not written.
         let end = (row * seq_len + case.len[row]) * d_inner;
         assert!(out[end..(row + 1) * seq_len * d_inner].iter().all(|v| v.is_nan()));
     }
@@ -328,7 +328,7 @@ fn gpu_prefill_in_chunks() {
     assert!(two.read_row(&device, 1).unwrap().iter().all(|&v| v == 0.0));
 }
 
-/// A wait that is given up ends its call with the name of the kernel, and nothing else: other models go on, and so does
+/// A wait that is given up ends only its own call, with the name of the kernel: other models still work, and so does
 /// this one with a new state.
 #[test]
 #[ignore = "needs a GPU"]

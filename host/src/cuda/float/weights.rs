@@ -44,7 +44,7 @@ impl Widths {
     }
 }
 
-/// Weights of one block.
+/// Weights of one layer.
 #[derive(Debug)]
 pub(crate) struct LayerWeights {
     /// `[model]`.

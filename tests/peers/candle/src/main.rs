@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         step()?;
         done += 1.0;
     }
-    // It has no form for many known bytes: prefill is decode.
+    // It cannot read many known bytes at once: prefill is decode.
     let rate = done / start.elapsed().as_secs_f64();
     let peak = peak_rss().map_or("null".to_owned(), |peak| peak.to_string());
     println!(r#"{{"decode": {rate}, "prefill": {rate}, "peak_rss": {peak}}}"#);

@@ -1,7 +1,7 @@
 //! `mambabyte bench gpu`: times on the first NVIDIA GPU, each beside what it must be, the peer and a limit of the GPU.
 //!
-//! Limits are of this GPU: bytes that must be moved at the rate of a copy measured in the same run, products at the rate of
-//! a large bf16 product measured in the same run, exponentials at 16 a clock and multiprocessor.
+//! Limits are of this GPU: bytes that must be moved at the rate of a copy measured in the same run, products at the
+//! rate of a large bf16 product measured in the same run, exponentials at 16 a clock and multiprocessor.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -168,7 +168,7 @@ fn scans(device: &Arc<Device>, rates: &Rates, figures: &mut Vec<Figure>) -> Resu
 }
 
 /// Prefill, decoding, verification of one model. `bars`: ms of prefill, bytes a second in bf16 and in i8, ratio of a
-/// verification; NaN is none.
+/// verification; NaN is no bar.
 fn model(
     device: &Arc<Device>,
     rates: &Rates,
@@ -248,7 +248,7 @@ fn checksums(device: &Arc<Device>) -> Result<(u32, u32), CliError> {
     Ok((checksum(&IntEngine::of(blob, Cpu::default()), text, |_| ())?, checksum(&gpu, text, |_| ())?))
 }
 
-/// Times mamba-ssm and puts its figures beside ours; else why not, in one line.
+/// Times mamba-ssm and puts its figures beside ours. An error says in one line why not.
 fn peer(python: &Path, figures: &mut [Figure]) -> Result<(), String> {
     eprintln!("measuring mamba-ssm");
     let failed = |e: &dyn std::fmt::Display| format!("--peer {}: {e}", python.display());

@@ -36,7 +36,7 @@ pub(super) enum Event {
     Line(Record),
     /// The device's own state.
     Status(Status),
-    /// So many frames were damaged until now, since the connection.
+    /// This many frames have been damaged since the connection.
     Damaged(u64),
     /// All of the input is scored.
     Finished,
@@ -116,9 +116,8 @@ impl Source {
     }
 }
 
-/// Follows `source` until `stop` or until nobody listens, and sends it `text`: after each start from the byte on that the
-/// device asks for. The thread owns the source: an emulator has ended when the
-/// thread has.
+/// Follows `source` until `stop` or until nobody listens, and sends it `text`: after each start from the byte that the
+/// device asks for. The thread owns the source: an emulator has ended when the thread has.
 ///
 /// # Errors
 /// If the port cannot be opened the first time: a name that was mistyped is better said than waited for.

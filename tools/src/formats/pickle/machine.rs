@@ -374,7 +374,7 @@ impl<'a> Machine<'a> {
 
     fn sizes(&self, value: Value<'a>) -> Result<Vec<usize>, PickleError> {
         let tuple = self.tuple(value)?;
-        // The memo can hand one tuple to many tensors: a limit keeps the copies small.
+        // The memo can give one tuple to many tensors: a limit keeps the copies small.
         if tuple.len() > 8 {
             return Err(self.malformed("a tensor of more than 8 axes"));
         }

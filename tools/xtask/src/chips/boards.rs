@@ -74,7 +74,7 @@ fn parse(text: &str) -> Result<Vec<Board>> {
 /// All boards, in the order of the list.
 ///
 /// # Errors
-/// If `firmware/boards.toml` is none.
+/// If `firmware/boards.toml` is not a list of boards.
 pub(crate) fn all() -> Result<&'static [Board]> {
     LIST.as_deref().map_err(|e| anyhow::anyhow!("{e}"))
 }

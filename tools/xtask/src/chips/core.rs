@@ -1,4 +1,5 @@
-//! `cargo xtask firmware core`: the core crate with all features, where there are no atomics and where there is no chip.
+//! `cargo xtask firmware core`: the core crate with all features, where there are no atomics and where there is no
+//! chip.
 
 use std::path::Path;
 

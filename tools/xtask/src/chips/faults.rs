@@ -1,5 +1,5 @@
-//! A program that meets a bug says so, by defmt or in plain text, and ends with status 1: seen on the emulated board, with
-//! a program whose self-test cannot succeed.
+//! A program that meets a bug says so, by defmt or in plain text, and ends with status 1: seen on the emulated board,
+//! with a program whose self-test cannot succeed.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! `cargo xtask firmware test`: the golden checksum of every model that fits, on every emulated board; and `kernels`, the
-//! inner loops of every core against the scalar code, on the core.
+//! `cargo xtask firmware test`: the golden checksum of every model that fits, on every emulated board; and `kernels`,
+//! the inner loops of every core against the scalar code, on the core.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ const LARGE: &str = "sensor-micro";
 pub(crate) struct Golden {
     #[command(flatten)]
     what: What,
-    /// Run sensor-micro on all boards that have room for it. Default: on one for each family of kernels, or on those that
-    /// are named
+    /// Run sensor-micro on all boards that have room for it. Default: on one for each family of kernels, or on those
+    /// that are named
     #[arg(long)]
     all: bool,
 }

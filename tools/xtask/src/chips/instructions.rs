@@ -10,7 +10,7 @@ use crate::models::Model;
 
 /// In the crate of the command, so that a published one holds it.
 const FILE: &str = "tools/data/instructions.tsv";
-/// Columns of FOOTPRINT.md that are taken over.
+/// Columns of FOOTPRINT.md that are copied.
 const STAGES: [&str; 10] = ["in_proj", "x_proj", "out_proj", "head", "scan", "delta", "conv", "gate", "norm", "rest"];
 
 /// Writes the table of `footprint`, the text of FOOTPRINT.md.

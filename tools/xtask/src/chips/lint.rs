@@ -23,8 +23,8 @@ fn features(board: &Board) -> Vec<&str> {
     features
 }
 
-/// Checks all programs of every board, one for each family of targets if none is named. The proof has a panic handler of
-/// its own, so it is checked alone, where it is linked.
+/// Checks all programs for every board that is named; if none is, for one board of each family of targets. The proof
+/// has a panic handler of its own, so it is checked alone, where it is linked.
 ///
 /// # Errors
 /// If there is a warning; [`Missing`](crate::route::Missing) if the toolchain has no clippy.

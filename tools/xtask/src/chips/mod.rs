@@ -61,7 +61,8 @@ pub(crate) enum Firmware {
     Soak(soak::Soak),
     /// Check that a program that meets a bug says so and ends with status 1, with logs by defmt and without
     Faults(What),
-    /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default model: sensor-nano
+    /// Bound the stack of `stream` on a Cortex-M board, compare with a run, and check its RAM. Default model:
+    /// sensor-nano
     Stack(What),
     /// Cut the power of an emulated board at exact places: no snapshot may be lost, no continuation wrong
     Power(power::Power),

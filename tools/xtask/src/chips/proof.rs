@@ -1,7 +1,7 @@
 //! `cargo xtask firmware proof`: no panic, no float and no allocation can be reached from the model's code.
 //!
-//! Three programs for each kind of core: the proof, and two that must be found out, so that a check that has gone blind
-//! is noticed.
+//! Three programs for each kind of core: the proof, and two that must fail it, so that a check that no longer finds
+//! anything is noticed.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -19,7 +19,7 @@ const PANIC: &str = "MAMBABYTE_HAS_A_REACHABLE_PANIC";
 /// Proves it for all boards that name a target of the proof.
 ///
 /// # Errors
-/// If it does not hold, or if what must be found out is not.
+/// If it does not hold, or if a program that must fail it passes.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let boards = boards::all()?.iter().filter_map(|board| Some((board.name.as_str(), board.proof.as_deref()?)));
     for (board, target) in boards {

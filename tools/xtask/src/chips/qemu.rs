@@ -101,8 +101,8 @@ pub(crate) fn show(board: &Board, elf: &Path, words: &[OsString]) -> Result<()> 
     Ok(())
 }
 
-/// Runs it with its serial line at `serial`, in place of this process where the system can do that: who ends this one
-/// then ends the emulator.
+/// Runs it with its serial line at `serial`, in place of this process where the system can do that: whoever ends this
+/// process then ends the emulator.
 ///
 /// # Errors
 /// If the emulator is missing, or ends with another status than 0.

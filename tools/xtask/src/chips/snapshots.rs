@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use super::boards::{Board, Flash};
 
-/// Where a board's flash is: its file's length, the part of it that is kept, the addresses of that, and where the program
-/// notes the last complete snapshot.
+/// Where a board's flash is: its file's length, the part of it that is kept, the addresses of that, and where the
+/// program notes the last complete snapshot.
 pub(crate) struct Place {
     pub(crate) file: u64,
     pub(crate) kept: usize,

@@ -1,10 +1,10 @@
 //! How much stack `stream` can need: from the program itself, and from a run of it.
 //!
 //! The bound is the deepest path through the calls of the program, and the deepest path of its interrupt on top of it.
-//! The compiler says what each function takes (`-Z emit-stack-sizes`), the disassembly which function calls which.
-//! A call through a pointer may reach every function whose address the program holds; one in assembly, of which the
-//! compiler says nothing, only assembly that calls nothing (the loops of projections end in such functions). What only a
-//! panic calls is left out, because it ends the program, and so is `core::fmt`, which only texts of panics use here.
+//! The compiler says what each function takes (`-Z emit-stack-sizes`), the disassembly which function calls which. A
+//! call through a pointer may reach every function whose address the program holds; one in assembly, of which the
+//! compiler says nothing, only assembly that calls nothing (the loops of projections end in such functions). What only
+//! a panic calls is left out, because it ends the program, and so is `core::fmt`, which only texts of panics use here.
 //! Recursion would make the bound wrong, so the command fails on it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ const EXCEPTION_FPU: usize = 104 + 4;
 /// Programs that disassemble for Cortex-M.
 const OBJDUMP: [&str; 2] = ["arm-none-eabi-objdump", "llvm-objdump"];
 
-/// A function: its name, its own frame, whom it calls.
+/// A function: its name, its own frame, what it calls.
 #[derive(Debug, Default)]
 struct Function {
     name: String,
@@ -111,7 +111,7 @@ fn disassemble(elf: &Path) -> Result<String> {
     bail!(Missing(format!("one of {} (Debian: apt-get install binutils-arm-none-eabi)", OBJDUMP.join(", "))))
 }
 
-/// Adds to each function whom it calls and, for those without a note, what it pushes. Returns whether the program uses
+/// Adds to each function what it calls and, for those without a note, what it pushes. Returns whether the program uses
 /// the FPU's registers.
 fn read_instructions(text: &str, all: &mut BTreeMap<u64, Function>) -> bool {
     let starts: Vec<(u64, u64)> = all.iter().map(|(&start, f)| (start, f.end)).collect();

@@ -166,7 +166,7 @@ struct Toolkit {
 }
 
 impl Toolkit {
-    /// In `target/nvcc`; installs it there at first.
+    /// In `target/nvcc`, where it is installed the first time.
     fn find(root: &Path) -> Result<Self> {
         let venv = root.join("target/nvcc");
         let done = venv.join("installed");

@@ -1,4 +1,5 @@
-//! Shipped models with their decays tied, to count the loops for tied decays where no shipped model with such fits.
+//! Shipped models with their decays tied, to count the loops for tied decays on boards that no shipped model with tied
+//! decays fits.
 //!
 //! `NAME-tied` is the model NAME, but each channel's decays are the powers of its first. It was not trained like that:
 //! it has a cost per byte and no use.

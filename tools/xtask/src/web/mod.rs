@@ -61,7 +61,7 @@ pub(crate) fn run(root: &Path, chore: Web) -> Result<()> {
     Ok(())
 }
 
-/// Builds the module with these features. A linker that allows what is undefined makes imports of it.
+/// Builds the module with these features. A linker that allows undefined functions makes imports of them.
 fn module(root: &Path, features: &str, flags: &[&str]) -> Result<PathBuf> {
     let route = Route::find(TARGET)?;
     eprintln!("mambabyte.wasm: {TARGET}, {}", route.name);

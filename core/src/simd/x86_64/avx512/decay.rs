@@ -49,15 +49,15 @@ const COEFFICIENTS: [u32; 6] = [0x46ff_fff0, 0x46b1_72bb, 0x45f5_e95e, 0x44e4_bb
 const SIGN_AND_SCALE: i32 = i32::MIN.wrapping_sub(15 << 23);
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-/// Of `VREDUCEPS`: what is left of a number above the next integer below.
+/// Of `VREDUCEPS`: what is left of a number above the largest integer that is not above it.
 const FRACTION: i32 = 1;
 
 /// The negative rates of 32 channels at byte 0: channels 0 to 3, 8 to 11, ... and the others, as `VPUNPCK` has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Rates([__m512; 2]);
 
-/// `MANTISSA[index % 128]` of every lane: four tables of 32 in registers, then one of the four. A gather takes three times
-/// as long.
+/// `MANTISSA[index % 128]` of every lane: four tables of 32 in registers, then one of the four. A gather takes three
+/// times as long.
 #[inline(always)]
 fn mantissas(index: __m512i) -> __m512i {
     let mut tables = [index; 4];

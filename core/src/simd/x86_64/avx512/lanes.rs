@@ -154,13 +154,13 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn look_up_u16(self, table: &[u16; 1025], index: __m512i) -> __m512i {
         let index = self.and(index, self.splat(1023));
-        // Four bytes from the second but last entry on are in the table.
+        // Four bytes from the second to last entry on are in the table.
         avx512!(_mm512_and_si512(_mm512_i32gather_epi32::<2>(index, table.as_ptr().cast()), _mm512_set1_epi32(0xffff)))
     }
     #[inline(always)]
     fn decays(self, index: __m512i) -> __m512i {
         let index = self.max(self.min(index, self.splat(LAST_DECAY as i32)), self.splat(0));
-        // Four bytes from the second but last entry on are in the table.
+        // Four bytes from the second to last entry on are in the table.
         avx512!(_mm512_and_si512(_mm512_i32gather_epi32::<2>(index, DECAYS.as_ptr().cast()), _mm512_set1_epi32(0xffff)))
     }
 
@@ -290,7 +290,7 @@ impl Isa for Avx512 {
             if 4 * block > last {
                 break;
             }
-            // Rows behind the last one are the last one again.
+            // Rows after the last one are the last one again.
             let row = |i: usize| w.as_ptr().wrapping_add((4 * block + i).min(last) * n);
             // SAFETY: each row has `n` weights, `x` has `n` activations.
             let sums = unsafe { self.four_rows([row(0), row(1), row(2), row(3)], x.as_ptr().cast(), n, start, None) };

@@ -1,4 +1,5 @@
-//! The order of packed activations: of every 64, the bytes with sign and upper half of the magnitude, then the lower ones.
+//! The order of packed activations: of every 64, first the bytes with the sign and the upper half of the magnitude,
+//! then the lower ones.
 
 use core::arch::x86_64::*;
 

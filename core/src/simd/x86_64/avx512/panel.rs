@@ -1,9 +1,9 @@
-//! Products over many positions: activations of 16 or 32 positions are packed into a panel whose lanes are positions,
-//! each weight is read once for all of them.
+//! Products over many positions: activations of 16 or 32 positions are packed into a panel whose lanes are positions.
+//! Each weight is read once for all of them.
 //!
 //! A vector of the panel holds four columns of 16 positions, as bytes: the upper halves plus 128, or the lower ones.
-//! `VPDPBUSD` multiplies them by four weights of a row, broadcast; rows lie one behind the other or in tiles. No sum
-//! needs lanes added up, and `sum w * (high + 128)` starts at `-128 * sum w`.
+//! `VPDPBUSD` multiplies them by four weights of a row, broadcast; rows lie one after the other or in tiles. No sum
+//! needs lanes to be added up, and `sum w * (high + 128)` starts at `-128 * sum w`.
 
 #![allow(clippy::needless_range_loop, reason = "indices that are constants keep the vectors in registers")]
 
@@ -155,7 +155,7 @@ fn block<O: Output, const G: usize, const TILED: bool>(
                         start,
                     )
                 } else {
-                    // Rows behind the last one are the last one again.
+                    // Rows after the last one are the last one again.
                     let row = |i: usize| (4 * quad + i).min(last);
                     let at = [row(0), row(1), row(2), row(3)];
                     let start = [start[at[0]], start[at[1]], start[at[2]], start[at[3]]];
@@ -193,7 +193,8 @@ fn block<O: Output, const G: usize, const TILED: bool>(
     }
 }
 
-/// `low = 256 * high + low` where that is below `2^31` for sure; whether it is. Lower halves sum up to `2^26` at most.
+/// `low = 256 * high + low` where that is certainly below `2^31`; returns whether it is. Lower halves sum up to `2^26`
+/// at most.
 #[inline(always)]
 fn join_halves(isa: Avx512, high: &[__m512i; ROWS], low: &mut [__m512i; ROWS]) -> bool {
     const _: () = assert!(PANEL_COLUMNS * 255 * 128 <= 1 << 26);
@@ -226,7 +227,7 @@ impl Order {
     fn new<const TILED: bool>(index: usize, rows: usize, columns: usize) -> Self {
         let first = index * ROWS;
         let panel = first / tiles::PANEL * tiles::PANEL;
-        // The rows behind the last tile are as they are.
+        // The rows after the last tile lie one after the other.
         if TILED && first + ROWS <= rows {
             let at = panel * columns + (first - panel) * tiles::COLUMNS;
             Self { at, four: tiles::COLUMNS * tiles::panel_rows(rows - panel), tiled: true }
@@ -242,7 +243,7 @@ impl Order {
         w.wrapping_add(tiles::PANEL * columns).wrapping_sub(64 * tile).wrapping_add(4 * columns * part)
     }
 
-    /// Bytes from the first weight of `rows` rows to behind the last one.
+    /// Bytes from the first weight of `rows` rows to the end of the last one.
     #[inline(always)]
     fn len(self, rows: usize, columns: usize) -> usize {
         let fours = columns.div_ceil(4) - 1;
@@ -335,8 +336,8 @@ fn begin<const G: usize>(isa: Avx512, start: [i32; 4]) -> [[[__m512i; 2]; G]; 4]
     ]
 }
 
-/// The sums of four rows of a tile at `16 * G` positions, over the upper and the lower halves. `w`: the first weights of
-/// the rows, `step` from four columns to the next four. Meanwhile `4 * columns` bytes from `ahead` on are fetched.
+/// The sums of four rows of a tile at `16 * G` positions, over the upper and the lower halves. `w`: the first weights
+/// of the rows, `step` from four columns to the next four. Meanwhile `4 * columns` bytes from `ahead` on are fetched.
 ///
 /// # Safety
 /// There are `columns`, a multiple of four, in each row; the panel is filled as far.
@@ -352,7 +353,7 @@ unsafe fn four_tiled_rows<const G: usize>(
 ) -> [[[__m512i; 2]; G]; 4] {
     let mut sums = begin::<G>(isa, start);
     let fours = columns / 4;
-    // Four times four columns in a turn: a loop of 16 products alone runs at four fifths of their rate.
+    // Four times four columns per iteration: a loop of 16 products alone runs at four fifths of their rate.
     let whole = fours & !3;
     let mut four = 0;
     // SAFETY: `16` bytes from `step * four` on are the weights of the four rows, their vectors are in the panel.
@@ -375,7 +376,7 @@ unsafe fn four_tiled_rows<const G: usize>(
     sums
 }
 
-/// The same of four rows as they are.
+/// The same of four rows that are not in tiles.
 ///
 /// # Safety
 /// `w` are `columns` bytes each; the panel is filled as far.
@@ -433,7 +434,7 @@ unsafe fn weights_at(w: *const i8, four: usize) -> i32 {
 /// The panel has `2 * G` vectors.
 #[inline(always)]
 unsafe fn add_four<const G: usize>(sums: &mut [[[__m512i; 2]; G]; 4], w: [i32; 4], panel: *const __m512i) {
-    // SAFETY: as above; who has a filled panel has a token.
+    // SAFETY: as above; a filled panel exists only where a token does.
     unsafe {
         for group in 0..G {
             let (high, low) = (_mm512_loadu_si512(panel.add(2 * group)), _mm512_loadu_si512(panel.add(2 * group + 1)));

@@ -1,4 +1,4 @@
-//! Products of one position with rows as they are: four rows share the loads of activations.
+//! Products of one position with rows that are not in tiles: four rows share the loads of activations.
 
 use core::arch::x86_64::*;
 
@@ -18,8 +18,8 @@ impl Avx512 {
         }
     }
 
-    /// The sums of four rows of `n` columns, lane by lane, over the high and the low plane. As many bytes from `ahead` on
-    /// are fetched meanwhile.
+    /// The sums of four rows of `n` columns, lane by lane, over the high and the low plane. As many bytes from `ahead`
+    /// on are fetched meanwhile.
     ///
     /// # Safety
     /// `w` are `n` bytes each, `x` are `2 * n`.
@@ -71,7 +71,7 @@ impl Avx512 {
         sums
     }
 
-    /// [`Isa::dot_panel`]; `LONG`: more than [`BLOCK`] columns.
+    /// [`Isa::dot_panel`]; `LONG`: more than [`BLOCK`](crate::linear::BLOCK) columns.
     ///
     /// # Safety
     /// `w` is `4 * ROWS * x.len()` bytes.
@@ -90,7 +90,7 @@ impl Avx512 {
         for quad in 0..4 {
             let (mut upper, mut lower) = ([[zero; 4]; 4], [[zero; 4]; 4]);
             for row in 0..4 {
-                // SAFETY: row `4 * quad + row` and those 16, 32 and 48 behind it have `n` weights, `x` has `n`
+                // SAFETY: row `4 * quad + row` and those 16, 32 and 48 after it have `n` weights, `x` has `n`
                 // activations.
                 let sums = unsafe {
                     let first = w.add((4 * quad + row) * n);

@@ -43,8 +43,8 @@ impl<'m> Planes<'m> {
         for (x, at) in x.chunks(64).zip((0..N).step_by(64)) {
             let (n, x) = (x.len(), x.as_ptr().cast::<i8>());
             let mask = if n == 64 { !0 } else { first_bytes(n) };
-            // SAFETY: both planes of the chunk are `n` bytes; 64 bytes from `at` on, a multiple of 64 below `width`, are in
-            // each of the three rows of `width` bytes.
+            // SAFETY: both planes of the chunk are `n` bytes; 64 bytes from `at` on, a multiple of 64 below `width`,
+            // are in each of the three rows of `width` bytes.
             unsafe {
                 let (high, low) = (_mm512_maskz_loadu_epi8(mask, x), _mm512_maskz_loadu_epi8(mask, x.add(n)));
                 sums = isa.add_negative(sums, high, low);
@@ -71,7 +71,7 @@ impl<'m> Planes<'m> {
         let mut sums = [self.start; T];
         let [high, low, negative] = self.bytes;
         for four in 0..self.columns / COLUMNS {
-            // SAFETY: as promised by the caller, and the planes have as many; who has planes has a token.
+            // SAFETY: as promised by the caller, and the planes have as many; planes exist only where a token does.
             unsafe {
                 let high = _mm512_set1_epi32(high.add(4 * four).cast::<i32>().read_unaligned());
                 let low = _mm512_set1_epi32(low.add(4 * four).cast::<i32>().read_unaligned());

@@ -44,7 +44,7 @@ impl Chains {
     /// Counts the instructions of the plugin's `text`.
     ///
     /// # Errors
-    /// If that is none, or the debug information is damaged.
+    /// If the text is not the plugin's, or the debug information is damaged.
     pub(super) fn count(&mut self, marks: &Marks, text: &str) -> Result<Counted> {
         let mut contexts: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let mut counted = Counted::default();

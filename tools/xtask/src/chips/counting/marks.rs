@@ -1,7 +1,7 @@
 //! Which lines of `core` belong to which stage of a step: read from the source, at the marks that it has for clocks.
 //!
-//! `done(Stage::InProj)` ends a stage; the stage's lines go from the mark before it, or from the head of the function, to
-//! it. So a stage is found by what the code itself calls it, whatever files and functions it lies in.
+//! `done(Stage::InProj)` ends a stage; the stage's lines go from the mark before it, or from the head of the function,
+//! to it. So a stage is found by what the code itself calls it, whatever files and functions it lies in.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -49,7 +49,7 @@ impl Marks {
         Ok(all)
     }
 
-    /// Adds the marks of a file, formatted by rustfmt: a function ends at a brace as far to the right as its head.
+    /// Adds the marks of a file, formatted by rustfmt: a function ends at a brace with the indentation of its head.
     pub(super) fn add(&mut self, path: String, text: &str) -> Result<()> {
         let mut functions: Vec<Function> = Vec::new();
         let mut open: Option<(usize, Function)> = None;

@@ -1,7 +1,7 @@
 //! Exact instructions per byte, by stage of the step.
 //!
-//! The program `bench` reads a fixed text between two markers; a plugin counts each instruction there and notes by which
-//! calls it was reached. The program's debug information gives each address and each return address a chain of
+//! The program `bench` reads a fixed text between two markers; a plugin counts each instruction there and notes by
+//! which calls it was reached. The program's debug information gives each address and each return address a chain of
 //! functions, inlined ones too, with the line of each; `stages` finds the stage.
 
 mod chains;

@@ -169,7 +169,7 @@ fn step() {
         assert_eq!(of(&["main"]), "rest");
     }
 
-    /// Every column once, `rest` so many times.
+    /// Every column but `without`, each as often, and `rest` instructions of `rest`.
     fn counted(without: &str, rest: f64) -> Counted {
         let marks = marks();
         let mut counted = Counted::default();

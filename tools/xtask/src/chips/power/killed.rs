@@ -10,7 +10,7 @@ use mambabyte_core::{Blob, Rng};
 use super::rig::Rig;
 use crate::chips::line;
 
-/// The program `stream`, killed at moments that nobody chose, each time started again and sent the text from the byte on
+/// The program `stream`, killed at moments that nobody chose, each time started again and sent the text from the byte
 /// that it asks for. Every record must be one that this machine has, and all of them must have come.
 pub(super) fn streamed(root: &Path, rig: &Rig<'_>, elf: &Path, blob: Blob<'_>, kills: u64, seed: u64) -> Result<()> {
     let board = rig.board;

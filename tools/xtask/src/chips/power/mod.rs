@@ -1,17 +1,16 @@
-//! `cargo xtask firmware power`: cuts the power of an emulated board at exact places and looks at what it goes on from.
+//! `cargo xtask firmware power`: cuts the power of an emulated board at exact places and looks at what it resumes from.
 //!
 //! Tests of the programs `power` and `stream`, whose flash is a file that outlives the emulator:
 //!
 //! * **Every cut of one snapshot.** Flash is all that a cut leaves, and it changes by stores only: between two of them
-//!   every instruction leaves the same. So a cut after each store to the flash is every cut there is. Before the last
-//!   store the older snapshot must be found, after it the new one.
-//! * **Random cuts of a long stream**, each at a random instruction, also while the board restores; the next start goes
-//!   on from what the cut has left.
-//!
+//!   every instruction leaves the same flash. So a cut after each store to the flash is every cut there is. Before the
+//!   last store the older snapshot must be found, after it the new one.
+//! * **Random cuts of a long stream**, each at a random instruction, also while the board restores; the next start
+//!   resumes from what the cut has left.
 //! * **The program `stream` on its serial line**, killed at any moment, started again and sent what it asks for.
 //!
-//! After each cut everything that the stream carries must be what this machine has at that position, then and at the end.
-//! The same cuts of a store that writes over its only snapshot must fail.
+//! After each cut everything that the stream carries must be what this machine has at that position, then and at the
+//! end. The same cuts of a store that writes over its only snapshot must fail.
 
 mod cuts;
 mod killed;
@@ -42,7 +41,7 @@ pub(crate) struct Power {
     /// Shipped model
     #[arg(long, default_value = "sensor-pico")]
     model: String,
-    /// Cuts of one snapshot: all, or so many of them at equal distances
+    /// Cuts of one snapshot: all, or this many of them at equal distances
     #[arg(long, default_value = "40", value_parser = points)]
     points: u64,
     /// Cuts at random instructions of a stream; 1000 of them take about 64 KiB
@@ -71,7 +70,7 @@ const THREADS: u64 = 2;
 /// Runs both tests, then the sweep over the store that must fail.
 ///
 /// # Errors
-/// If a snapshot is lost or a continuation is wrong, or if the broken store is not found out.
+/// If a snapshot is lost or a continuation is wrong, or if the broken store is not detected.
 pub(crate) fn run(root: &Path, power: Power) -> Result<()> {
     let Power { board, model, points, random: cuts, kills, seed } = power;
     let board = match board {

@@ -95,7 +95,7 @@ impl Rig<'_> {
         Ok((killed, Said::parse(whole).with_context(|| format!("{}: it said {text}", self.board.name))?))
     }
 
-    /// Runs to `end` without a cut; returns the position that it went on from, checked there and at the end.
+    /// Runs to `end` without a cut; returns the position that it resumed at, checked there and at the end.
     pub(super) fn recover(&self, end: u64) -> Result<u64> {
         let (_, said) = self.run(end, "")?;
         let (Some((from, carried)), Some((to, at_end, heard))) = (said.restored, said.end) else {

@@ -1,16 +1,17 @@
 //! `cargo xtask circles`: circles of imports among the source files of each crate.
 //!
-//! A file needs another if it names a path to an item of it: in `use`, or in code, from `crate`, `self`, `super` or one
-//! of its own modules on. The path is followed through `pub use` to the file of the item. `mod a;` alone needs nothing,
-//! nor does a re-export that the file's own code does not say; tests (`#[cfg(test)]`) are left out; all features count.
+//! A file needs another if it names a path to an item of it, in `use` or in code, that begins with `crate`, `self`,
+//! `super` or one of its own modules. The path is followed through `pub use` to the file of the item. `mod a;` alone
+//! needs nothing, nor does a re-export of a name that the file's own code does not use; tests (`#[cfg(test)]`) are left
+//! out; all features count.
 //!
-//! A *circle* is a largest set of files each of which needs each other one, directly or by way of others: a strongly
-//! connected component of more than one file. So no circle is counted twice, and a circle that holds smaller ones is one.
-//! Its *pairs* are the files that need each other directly. A *room* is a folder or a file right under `src`; the
-//! crate's root is none of its own. A circle across rooms has files of more than one.
+//! A *circle* is a largest set of files in which each needs every other, directly or through others: a strongly
+//! connected component of more than one file. So no circle is counted twice, and a circle that holds smaller ones is
+//! one. Its *pairs* are the files that need each other directly. A *room* is a folder or a file right under `src`; the
+//! crate's root is not a room. A circle across rooms has files of more than one.
 //!
 //! The source is read as text (`tokens`, `source`), not compiled: macros' names and trait methods are not followed, nor
-//! are modules whose file `#[path]` names. An item that there is once for each of several features is the first one.
+//! are modules whose file `#[path]` names. Of an item that exists once for each of several features, the first counts.
 
 mod source;
 mod tokens;

@@ -20,7 +20,7 @@ pub(super) struct Named {
 pub(super) struct Module {
     /// Its name's segments from the module of the file on.
     pub(super) inside: Vec<String>,
-    /// Modules with files of their own, but those that `#[path]` takes from elsewhere.
+    /// Modules with files of their own, except those that `#[path]` takes from elsewhere.
     pub(super) files: Vec<String>,
     /// Names of its items.
     pub(super) items: BTreeSet<String>,

@@ -60,8 +60,8 @@ impl Crate {
 
     /// Which file needs which.
     ///
-    /// A path belongs to the file of the item at its end: `pub use` on the way is followed to where the item is. What a
-    /// module only re-exports it does not need; what its own code says too, it does.
+    /// A path belongs to the file of the item at its end: `pub use` on the way is followed to where the item is. A
+    /// module does not need what it only re-exports, unless its own code uses the name too.
     pub(super) fn edges(&self) -> Edges {
         let mut edges = Edges::new();
         for (name, (file, module)) in &self.modules {
@@ -129,7 +129,7 @@ impl Crate {
             .into_iter()
             .find_map(|glob| {
                 let found = follow(glob, path, seen)?;
-                // Only a module that has the name is the one.
+                // Only a module that has the name counts.
                 self.modules.get(&found).filter(|(_, m)| m.items.contains(first)).map(|_| found)
             })
             // An item that a macro makes, or the variant of an enum that is an item here.
