@@ -237,6 +237,8 @@ pub mod blob;
 mod block;
 mod cannot;
 pub mod conv1d;
+#[cfg(mambabyte_dsp)]
+mod decays;
 pub mod dims;
 mod drive;
 pub mod fixed;

@@ -9,10 +9,10 @@
 //! Logs are in octaves, Q10.
 
 use crate::fixed::round_shift;
+#[cfg(mambabyte_dsp)]
+use crate::decays::DECAYS as DECAY;
 #[cfg(not(mambabyte_dsp))]
 use crate::tables::DECAY;
-#[cfg(mambabyte_dsp)]
-use crate::tables::DECAYS as DECAY;
 use crate::tables::{EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};
 
 /// The argument of softplus saturates at +-1024, in Q10.

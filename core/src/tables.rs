@@ -287,19 +287,3 @@ pub static RSQRT: [u16; 193] = [
     33843, 33772, 33703, 33633, 33564, 33496, 33427, 33360, 33292, 33225, 33159, 33093, 33027, 32962, 32897, 32832,
     32768,
 ];
-
-/// [`DECAY`], and zeros after it.
-#[cfg(mambabyte_dsp)]
-pub(crate) const fn longer_decays<const N: usize>() -> [i16; N] {
-    let mut table = [0; N];
-    let mut i = 0;
-    while i < DECAY.len() {
-        table[i] = DECAY[i];
-        i += 1;
-    }
-    table
-}
-
-/// For first decays where the processor has a loop for them: a zero after the last one.
-#[cfg(mambabyte_dsp)]
-pub(crate) static DECAYS: [i16; DECAY.len() + 1] = longer_decays();

@@ -36,7 +36,7 @@ pub enum Want {
 ///
 /// ```
 /// # use mambabyte_core::{Blob, Decoder, Prefill, State, Want, include_blob};
-/// let blob = Blob::parse(include_blob!("../../models/sensor-pico/model.mbb"))?;
+/// let blob = Blob::parse(include_blob!("../../../models/sensor-pico/model.mbb"))?;
 /// let text = b"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M";
 /// let mut state = State::new(&blob, vec![0; blob.dims().state_len()])?;
 /// let mut prefill = Prefill::new(blob, 16, vec![0; blob.dims().prefill_len(16)])?;

@@ -42,7 +42,7 @@ pub const LOGIT_FRAC: u32 = 16;
 ///
 /// ```
 /// # use mambabyte_core::{Blob, Decoder, include_blob};
-/// let blob = Blob::parse(include_blob!("../../models/sensor-pico/model.mbb"))?;
+/// let blob = Blob::parse(include_blob!("../../../models/sensor-pico/model.mbb"))?;
 /// let mut state = [0i16; 2112]; // or Dims::of_blob(..).state_len() in a constant
 /// let mut scratch = [0i32; 512];
 /// let mut decoder = Decoder::new(blob, &mut state[..], &mut scratch[..])?;

@@ -88,6 +88,7 @@ impl Driver {
 impl Chip for Driver {
     const STALLS: bool = true;
     const SECTOR: usize = SECTOR;
+    const CAPACITY: usize = 2 * SECTOR;
 
     fn word(&self, at: usize) -> u32 {
         self.memory.read(at)

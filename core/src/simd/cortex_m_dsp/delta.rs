@@ -3,10 +3,11 @@
 
 use core::arch::{asm, naked_asm};
 
+use crate::decays::DECAYS;
 use crate::linear;
 use crate::simd::narrow::MULTIPLIER;
 use crate::simd::rare;
-use crate::tables::{DECAYS, EXP2, LOG2_SOFTPLUS};
+use crate::tables::{EXP2, LOG2_SOFTPLUS};
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]

@@ -12,10 +12,10 @@
 
 use core::arch::naked_asm;
 
+use crate::decays::longer_decays;
 use crate::fixed::mul_q15;
 use crate::selective_scan::update;
 use crate::simd::rare;
-use crate::tables::longer_decays;
 
 /// States that one pass takes.
 const STATES: usize = 8;
