@@ -8,9 +8,9 @@
 //! *rate* at constant relative precision; the decay that it gives is then rounded to Q15 and at most 32767.
 //! Logs are in octaves, Q10.
 
-use crate::fixed::round_shift;
 #[cfg(mambabyte_dsp)]
 use crate::decays::DECAYS as DECAY;
+use crate::fixed::round_shift;
 #[cfg(not(mambabyte_dsp))]
 use crate::tables::DECAY;
 use crate::tables::{EXP2, LOG2, LOG2_SOFTPLUS, RSQRT, SIGMOID};

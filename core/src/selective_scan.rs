@@ -64,14 +64,16 @@ pub fn scan_step_free(
 #[inline(always)]
 pub fn scan_step_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut [i16], dx: &[i16], y: &mut [i32]) {
     y.fill(0);
-    a.iter_mut().zip(r).for_each(|(a, &r)| *a = r);
     let d_inner = if y.is_empty() { 1 } else { y.len() };
+    let mut first = true;
     for (h, (&b, &c)) in h.chunks_exact_mut(d_inner).zip(b.iter().zip(c)) {
         let channels = h.iter_mut().zip(a.iter_mut().zip(r)).zip(dx).zip(y.iter_mut());
         for (((h, (a, &r)), &dx), y) in channels {
-            *y = update(h, *a, mul_q15(dx, b), c, *y);
-            *a = mul_q15(*a, r);
+            let power = if first { r } else { *a };
+            *y = update(h, power, mul_q15(dx, b), c, *y);
+            *a = mul_q15(power, r);
         }
+        first = false;
     }
 }
 

@@ -62,7 +62,6 @@ impl<'a> WeightsView<'a> {
     }
 
     /// Whether it is in tiles.
-    #[cfg(any(mambabyte_tiles, mambabyte_vector))]
     #[inline(always)]
     pub(crate) const fn is_tiled(&self) -> bool {
         #[cfg(mambabyte_tiles)]

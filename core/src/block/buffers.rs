@@ -16,10 +16,8 @@ pub(crate) struct Buffers<'s> {
     pub(crate) residual: &'s mut [i32],
     /// The normed stream, `[positions, d_model]`.
     pub(crate) u: &'s mut [i16],
-    /// `[positions, d_inner]`: x, and the gated output at the end of a layer.
-    pub(crate) x: &'s mut [i16],
-    /// The gate, `[positions, own]`.
-    pub(crate) z: &'s mut [i16],
+    /// `[positions, d_inner]`: x, and the gated output at the end of a layer; then `[positions, own]`: the gate z.
+    pub(crate) xz: &'s mut [i16],
     /// dt, B and C, `[positions, x_proj_rows]`.
     pub(crate) x_proj: &'s mut [i16],
     /// Logarithms of step sizes, then first decays if these are tied, `[positions, own]`.

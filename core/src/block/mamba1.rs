@@ -31,6 +31,8 @@ pub(crate) struct Mamba1<'a> {
     params: &'a LayerParams,
     norm_weight: &'a [i16],
     norm_bias: &'a [i16],
+    /// `[2 * d_inner, d_model]`: x, then z.
+    in_proj: WeightsView<'a>,
     /// `[own, d_model]`, twice.
     in_proj_x: WeightsView<'a>,
     in_proj_z: WeightsView<'a>,
@@ -55,10 +57,9 @@ impl<'a> Mamba1<'a> {
     /// All of a layer, or a share of it with its strided rows: [`Share::take_strided`].
     #[inline(always)]
     pub(crate) fn new(l: &LayerView<'a>, dims: &Dims, share: Option<(&'a Share, &'a [u8])>) -> Self {
-        let all = Self::all(l, dims);
         match share {
-            Some((share, strided)) => all.part(share, strided),
-            None => all,
+            Some((share, strided)) => Self::all(l, dims).part(share, strided),
+            None => Self::all(l, dims),
         }
     }
 
@@ -75,6 +76,7 @@ impl<'a> Mamba1<'a> {
             params: p,
             norm_weight: l.norm_weight,
             norm_bias: l.norm_bias,
+            in_proj: matrix(l.in_proj, l.in_proj_code, p.in_proj_shift, dims.d_model),
             in_proj_x: matrix(w_x, code_x, p.in_proj_shift, dims.d_model),
             in_proj_z: matrix(w_z, code_z, p.in_proj_shift, dims.d_model),
             conv: l.conv,
@@ -149,7 +151,8 @@ pub(crate) fn run<'t, K: Kernels, P: Span, T: Team<'t>>(
     let (p, rows) = (layer.params, dims.x_proj_rows());
     let (d_model, d_inner, own) = (dims.d_model, dims.d_inner, layer.d_skip.len());
     let history_len = (dims.d_conv - 1) * own;
-    let Buffers { residual, u, x, z, x_proj, log_delta, dx, powers, down, y } = buffers;
+    let Buffers { residual, u, xz, x_proj, log_delta, dx, powers, down, y } = buffers;
+    let x_len = if P::ONE { d_inner } else { xz.len() / 2 };
 
     // Input.
     for (residual, u) in P::rows(residual, d_model).zip(P::rows_mut(u, d_model)) {
@@ -158,8 +161,16 @@ pub(crate) fn run<'t, K: Kernels, P: Span, T: Team<'t>>(
     }
     done(Stage::Norm);
     let u = Activations::new(u, d_model);
-    k.project(layer.in_proj_x, u, ToI16, span, team.channels(x));
-    k.project(layer.in_proj_z, u, ToI16, span, z);
+    let joined = P::ONE && T::ALONE && !layer.in_proj.is_tiled();
+    if joined {
+        // One product instead of two: both halves lie one after the other, in the matrix and in the buffer.
+        k.project(layer.in_proj, u, ToI16, span, xz);
+    }
+    let (x, z) = xz.split_at_mut_checked(x_len).unwrap_or_else(|| never("x and z", (&mut [], &mut [])));
+    if !joined {
+        k.project(layer.in_proj_x, u, ToI16, span, team.channels(x));
+        k.project(layer.in_proj_z, u, ToI16, span, z);
+    }
     done(Stage::InProj);
     let mut rest = team.channels(x);
     for run in runs.iter_mut() {

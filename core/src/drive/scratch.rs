@@ -89,14 +89,13 @@ fn as_halves(words: &mut [i32]) -> &mut [i16] {
 #[inline(always)]
 pub(super) fn one_position<'s>(dims: &Dims, memory: &'s mut [i32]) -> Buffers<'s> {
     let (residual, u, mut rest) = front(dims, memory);
-    let mut xz = halves(&mut rest, 2 * dims.d_inner);
-    let (x, z) = (take(&mut xz, dims.d_inner), take(&mut xz, dims.d_inner));
+    let xz = halves(&mut rest, 2 * dims.d_inner);
     let log_delta = halves(&mut rest, dims.d_inner);
     let x_proj = halves(&mut rest, dims.x_proj_rows());
     let y = take(&mut rest, dims.d_inner);
     let mut tail = as_halves(rest);
     let (dx, powers) = (take(&mut tail, dims.d_inner), take(&mut tail, dims.d_inner));
-    Buffers { residual, u, x, z, x_proj, log_delta, dx, powers, down: &mut [], y }
+    Buffers { residual, u, xz, x_proj, log_delta, dx, powers, down: &mut [], y }
 }
 
 /// The head's part of the same memory.
@@ -129,13 +128,12 @@ pub(super) fn positions<'s>(dims: &Dims, memory: &'s mut [i32], n: usize) -> (Bu
     let panel = take(rest, crate::span::PANEL_LEN);
     let residual = part(rest, n * dims.d_model);
     let u = part(rest, n * dims.d_model);
-    let x = part(rest, n * dims.d_inner);
-    let z = part(rest, n * dims.d_inner);
+    let xz = part(rest, 2 * n * dims.d_inner);
     let log_delta = part(rest, n * dims.d_inner);
     let dx = part(rest, n * dims.d_inner);
     let x_proj = part(rest, n * dims.x_proj_rows());
     let powers = part(rest, dims.d_inner);
     let down = part(rest, n);
     let y = part(rest, n * most(dims.d_inner, VOCAB));
-    (Buffers { residual, u, x, z, x_proj, log_delta, dx, powers, down, y }, panel)
+    (Buffers { residual, u, xz, x_proj, log_delta, dx, powers, down, y }, panel)
 }

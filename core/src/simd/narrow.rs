@@ -133,15 +133,16 @@ impl<const LOW: bool> Requantizer<LOW> {
     pub(crate) fn apply(self, acc: i32, code: u8) -> i32 {
         match self.quick(acc, code) {
             Some(q) => q,
-            None => slow(acc, code, self.base),
+            None => requantized(acc as i64, code, self.base),
         }
     }
 }
 
+/// `saturate_i32(requantize(sum))`, in 64 bits.
 #[cold]
 #[inline(never)]
-fn slow(acc: i32, code: u8, base: u8) -> i32 {
-    saturate_i32(requantize(acc as i64, code, base))
+pub(crate) fn requantized(sum: i64, code: u8, base: u8) -> i32 {
+    saturate_i32(requantize(sum, code, base))
 }
 
 /// `requantize(y, code, y_shift) + skip`, saturated.

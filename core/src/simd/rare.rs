@@ -3,11 +3,11 @@
 #![allow(dead_code, reason = "each kind of chip uses a part of it")]
 
 use super::output::{LogDelta, Output};
-use super::{Gate, Kernels, Scalar};
+use super::{Gate, Kernels, Scalar, narrow};
 use crate::fixed::{requantize, round_shift, saturate_i16, saturate_i32};
+use crate::linear;
 use crate::nonlinear::{SOFTPLUS_LIMIT, log2_softplus};
 use crate::selective_scan;
-use crate::span::{Activations, One};
 use crate::weights::WeightsView;
 
 #[cold]
@@ -20,7 +20,17 @@ pub(crate) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64,
 #[cold]
 #[inline(never)]
 pub(crate) fn project<O: Output>(w: WeightsView<'_>, x: &[i16], out: O, y: &mut [O::T]) {
-    Scalar.project(w, Activations::new(x, x.len()), out, &mut One, y);
+    let rows = w.bytes.chunks_exact(x.len().max(1)).zip(w.codes).zip(y);
+    for (row, ((bytes, &code), y)) in rows.enumerate() {
+        out.store(row, narrow::requantized(sum(bytes, x), code, w.shift), y);
+    }
+}
+
+/// One row; one copy of the loop for all that becomes of it.
+#[cold]
+#[inline(never)]
+fn sum(w: &[i8], x: &[i16]) -> i64 {
+    linear::dot_i8_i16(w, x)
 }
 
 #[cold]
@@ -68,11 +78,4 @@ pub(crate) fn gated(p: &Gate<'_>, y: i32, x: i16, silu_z: i16, d: i16, code: u8)
     let skip = round_shift(d as i64 * x as i64, p.d_shift as u32);
     let sum = saturate_i32(requantize(y as i64, code, p.y_shift) + skip);
     saturate_i32(round_shift(sum as i64 * silu_z as i64, p.gate_shift as u32))
-}
-
-/// `saturate_i32(requantize(sum))`.
-#[cold]
-#[inline(never)]
-pub(crate) fn requantized(sum: i64, code: u8, base: u8) -> i32 {
-    saturate_i32(requantize(sum, code, base))
 }

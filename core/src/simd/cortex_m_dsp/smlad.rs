@@ -13,7 +13,6 @@ use super::finish::{Kind, Rows, far_add, far_i16, far_i32, near_add, near_i16, n
 use crate::cannot::never;
 use crate::linear::{self, BLOCK};
 use crate::simd::narrow::{self, MULTIPLIER, Requantizer};
-use crate::simd::rare;
 
 /// Whether rows of `columns` are packed: their sums fit an i32, and the loops take eight columns at a time.
 const fn packs(columns: usize) -> bool {
@@ -199,10 +198,10 @@ fn blocks(
 fn row(w: &[i8], x: &[i16], code: u8, base: u8) -> i32 {
     let n = x.len();
     if !packs(n) {
-        return rare::requantized(linear::dot_i8_i16(w, x), code, base);
+        return narrow::requantized(linear::dot_i8_i16(w, x), code, base);
     }
     if w.len() != n || (w.as_ptr() as usize | x.as_ptr() as usize) % 4 != 0 {
-        return rare::requantized(dot_unaligned(w, x) as i64, code, base);
+        return narrow::requantized(dot_unaligned(w, x) as i64, code, base);
     }
     let mut sum = 0i32;
     // SAFETY: reads `n` bytes at `w` and twice that at `x`, both aligned to 4; `n` is a multiple of eight above zero.
@@ -235,7 +234,7 @@ fn row(w: &[i8], x: &[i16], code: u8, base: u8) -> i32 {
         );
     }
     if base < 17 {
-        return rare::requantized(sum as i64, code, base);
+        return narrow::requantized(sum as i64, code, base);
     }
     Requantizer::<false>::new(base).apply(sum, code)
 }
