@@ -9,7 +9,7 @@ fn main() {
         "mambabyte_armv8m",
         "mambabyte_mve",
         "mambabyte_thumb1",
-        "mambabyte_narrow",
+        "mambabyte_mcu",
         "mambabyte_avx2",
         "mambabyte_avx512",
         "mambabyte_neon",
@@ -38,7 +38,7 @@ fn main() {
         println!("cargo:rustc-cfg=mambabyte_thumb1");
     }
     if target.starts_with("thumb") || target.starts_with("riscv32") {
-        println!("cargo:rustc-cfg=mambabyte_narrow");
+        println!("cargo:rustc-cfg=mambabyte_mcu");
     }
     // Workstations: what this build can contain. Whether the processor has it is asked at run time if there is `std`.
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();

@@ -32,7 +32,7 @@ pub const QUANT_W8A16H16: u32 = 1;
 
 /// CRC-32 as in zip and PNG. One table for all uses; on chips no table, which would be a thirtieth of their program.
 pub(crate) static CRC32: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
-type CrcTable = crc::Table<{ if cfg!(mambabyte_narrow) { 0 } else { 1 } }>;
+type CrcTable = crc::Table<{ if cfg!(mambabyte_mcu) { 0 } else { 1 } }>;
 /// A checksum that is not complete.
 #[cfg(any(feature = "record", feature = "flash"))]
 pub(crate) type Crc32Digest = crc::Digest<'static, u32, CrcTable>;

@@ -273,7 +273,7 @@ mod weights;
 pub use blob::{Blob, BlobError, Fingerprint};
 pub use block::{Exchange, Run, Share};
 pub use dims::{Dims, Norm, VOCAB};
-pub use drive::prefill::{self, Prefill, Want};
+pub use drive::prefill::{self, Prefill, Show};
 pub use drive::shard::{self, Shard};
 pub use drive::step::{self, Decoder, LOGIT_SCALE, Logits};
 pub use lines::{LineScore, LineScorer, Threshold};

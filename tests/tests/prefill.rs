@@ -1,7 +1,7 @@
 //! Prefill in blocks: the bits of stepping, on every backend.
 
 use mambabyte_core::blob::matrices;
-use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Prefill, Rng, State, Want, tiles};
+use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Prefill, Rng, Show, State, tiles};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_tests::random_blob::{BlobSpec, Contents, random_blob};
 
@@ -73,7 +73,7 @@ fn blocks_of_every_size_have_the_bits_of_stepping() {
                         assert_eq!(first, logits.len());
                         logits.extend_from_slice(block);
                     };
-                    prefill.read(&mut state, &text, Want::All, &mut see).unwrap();
+                    prefill.read(&mut state, &text, Show::All, &mut see).unwrap();
                     let name = backend.name();
                     assert!(logits == truth.logits, "logits, {positions} positions, {name}, {contents:?}, {dims:?}");
                     assert!(
@@ -86,10 +86,10 @@ fn blocks_of_every_size_have_the_bits_of_stepping() {
                     }
                     state.reset();
                     let mut last = Vec::new();
-                    prefill.read(&mut state, &text, Want::Last, &mut |at, l| last.push((at, l.to_vec()))).unwrap();
+                    prefill.read(&mut state, &text, Show::Last, &mut |at, l| last.push((at, l.to_vec()))).unwrap();
                     assert_eq!(last, [(36, vec![truth.logits[36]])]);
                     assert_eq!(state.as_slice(), truth.state);
-                    prefill.read(&mut state, &text, Want::Nothing, &mut |_, _| panic!("nothing was wanted")).unwrap();
+                    prefill.read(&mut state, &text, Show::Nothing, &mut |_, _| panic!("nothing was wanted")).unwrap();
                 }
             }
         }
@@ -108,8 +108,8 @@ fn a_text_may_be_split_anywhere() {
             let mut state = State::new(&blob, vec![0; dims.state_len()]).unwrap();
             let mut last = None;
             let (head, tail) = text.split_at(split);
-            prefill.read(&mut state, head, Want::Nothing, &mut |_, _| ()).unwrap();
-            prefill.read(&mut state, tail, Want::Last, &mut |_, l| last = Some(l[0])).unwrap();
+            prefill.read(&mut state, head, Show::Nothing, &mut |_, _| ()).unwrap();
+            prefill.read(&mut state, tail, Show::Last, &mut |_, l| last = Some(l[0])).unwrap();
             assert_eq!(state.as_slice(), truth.state, "{split}");
             assert_eq!(last, (!tail.is_empty()).then(|| truth.logits[44]));
         }
@@ -127,7 +127,7 @@ fn memory_and_states_are_checked() {
     let other = Blob::parse(other.as_slice()).unwrap();
     let mut state = State::new(&other, vec![0; other.dims().state_len()]).unwrap();
     let mut prefill = Prefill::new(blob, 5, vec![0; need]).unwrap();
-    assert!(prefill.read(&mut state, b"foreign", Want::All, &mut |_, _| panic!("shown")).is_err());
+    assert!(prefill.read(&mut state, b"foreign", Show::All, &mut |_, _| panic!("shown")).is_err());
     assert_eq!(state.position(), 0);
 }
 
@@ -158,7 +158,7 @@ fn a_blob_in_tiles_has_the_bits_of_the_blob_on_every_backend() {
                 let mut prefill = Prefill::new(tiled, 20, vec![0; dims.prefill_len(20)]).unwrap().with_backend(backend);
                 let mut see =
                     |first: usize, logits: &[Logits]| assert!(logits == &truth.logits[first..][..logits.len()]);
-                prefill.read(&mut state, &text, Want::All, &mut see).unwrap();
+                prefill.read(&mut state, &text, Show::All, &mut see).unwrap();
                 assert_eq!(state.as_slice(), truth.state);
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mambabyte_core::lines::SAVED;
 use mambabyte_core::snapshot::{HEADER, SECTION_HEAD, Section, SectionKind, Sections, Snapshot};
 use mambabyte_core::{
-    Blob, Decoder, LineScore, LineScorer, ModelId, Prefill, State, StateError, Threshold, Want, surprise,
+    Blob, Decoder, LineScore, LineScorer, ModelId, Prefill, Show, State, StateError, Threshold, surprise,
 };
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_tests::model_file;
@@ -394,7 +394,7 @@ fn a_state_has_the_length_of_its_models_states() {
     assert_eq!(state.model(), decoder.state().model());
     let mut prefill = Prefill::new(blob, 4, vec![0; blob.dims().prefill_len(4)]).unwrap();
     let mut logits = Vec::new();
-    prefill.read(&mut state, b"more", Want::All, &mut |_, some| logits.extend_from_slice(some)).unwrap();
+    prefill.read(&mut state, b"more", Show::All, &mut |_, some| logits.extend_from_slice(some)).unwrap();
     let expected: Vec<_> = b"more".iter().map(|&byte| *decoder.step(byte)).collect();
     assert!(logits == expected);
     assert!(state.as_slice() == decoder.state().as_slice());

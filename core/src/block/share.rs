@@ -19,12 +19,12 @@ pub struct Share {
 }
 
 impl Share {
-    /// The share of shard `index` of `members` shards. Shares tile every range; all but the last end at multiples of
+    /// The share of shard `index` of `shards` shards. Shares tile every range; all but the last end at multiples of
     /// 64, so that vectors and panels of tiles are full. A share of a small model can be empty.
-    pub fn of(dims: &Dims, index: usize, members: usize) -> Self {
+    pub fn of(dims: &Dims, index: usize, shards: usize) -> Self {
         let range = |n: usize, step: usize| {
             let blocks = n.div_ceil(step);
-            let at = |i: usize| (blocks * i / members.max(1) * step).min(n);
+            let at = |i: usize| (blocks * i / shards.max(1) * step).min(n);
             at(index)..at(index + 1)
         };
         Self {

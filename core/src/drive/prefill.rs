@@ -23,7 +23,7 @@ use crate::state::{State, StateError};
 
 /// Which logits [`Prefill::read`] shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum Show {
     /// None: only the state matters.
     Nothing,
     /// Those after the last byte.
@@ -35,13 +35,13 @@ pub enum Want {
 /// Reads blocks of bytes into states.
 ///
 /// ```
-/// # use mambabyte_core::{Blob, Decoder, Prefill, State, Want, include_blob};
+/// # use mambabyte_core::{Blob, Decoder, Prefill, State, Show, include_blob};
 /// let blob = Blob::parse(include_blob!("../../../models/sensor-pico/model.mbb"))?;
 /// let text = b"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M";
 /// let mut state = State::new(&blob, vec![0; blob.dims().state_len()])?;
 /// let mut prefill = Prefill::new(blob, 16, vec![0; blob.dims().prefill_len(16)])?;
 /// let mut last = [0; 256];
-/// prefill.read(&mut state, text, Want::Last, &mut |_, logits| last = logits[0]);
+/// prefill.read(&mut state, text, Show::Last, &mut |_, logits| last = logits[0]);
 ///
 /// let mut decoder = Decoder::owned(blob);
 /// assert_eq!(decoder.prefill(text), Some(&last));
@@ -90,7 +90,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         self.positions
     }
 
-    /// Reads `bytes` into `state`, block by block. `see(first, logits)` is shown the logits that `want` asks for: those
+    /// Reads `bytes` into `state`, block by block. `see(first, logits)` is shown the logits that `show` asks for: those
     /// after byte `first` and after the next ones.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         &mut self,
         state: &mut State<M>,
         bytes: &[u8],
-        want: Want,
+        show: Show,
         see: &mut dyn FnMut(usize, &[Logits]),
     ) -> Result<(), StateError> {
         let (expected, found) = (self.blob.fingerprint(), state.fingerprint());
@@ -117,9 +117,9 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
             }
             state.count(block.len() as u64);
             let end = first + block.len();
-            match want {
-                Want::All => see(first, self.logits()),
-                Want::Last if end == bytes.len() => see(end - 1, core::slice::from_ref(self.last_logits())),
+            match show {
+                Show::All => see(first, self.logits()),
+                Show::Last if end == bytes.len() => see(end - 1, core::slice::from_ref(self.last_logits())),
                 _ => {}
             }
             first = end;

@@ -1,7 +1,7 @@
 //! Which kernels a decoder runs on: chosen at run time with feature `std`, at compile time without.
 
 use super::Kernels;
-#[cfg(not(mambabyte_narrow))]
+#[cfg(not(mambabyte_mcu))]
 use super::Scalar;
 use crate::blob::Blob;
 
@@ -21,7 +21,7 @@ pub struct Backend(pub(crate) Choice);
 /// The tokens that this target can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    #[cfg(mambabyte_narrow)]
+    #[cfg(mambabyte_mcu)]
     Chip(super::Chip),
     #[cfg(mambabyte_avx512)]
     Avx512(super::Avx512),
@@ -33,7 +33,7 @@ pub(crate) enum Choice {
     Neon(super::Neon<false>),
     #[cfg(mambabyte_simd128)]
     Simd128(super::Simd128),
-    #[cfg(not(mambabyte_narrow))]
+    #[cfg(not(mambabyte_mcu))]
     Scalar(Scalar),
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Choice {
 macro_rules! with_kernels {
     ($backend:expr, |$k:ident| $body:expr) => {
         match $backend.0 {
-            #[cfg(mambabyte_narrow)]
+            #[cfg(mambabyte_mcu)]
             $crate::simd::Choice::Chip($k) => $body,
             #[cfg(mambabyte_avx512)]
             $crate::simd::Choice::Avx512($k) => $body,
@@ -53,7 +53,7 @@ macro_rules! with_kernels {
             $crate::simd::Choice::Neon($k) => $body,
             #[cfg(mambabyte_simd128)]
             $crate::simd::Choice::Simd128($k) => $body,
-            #[cfg(not(mambabyte_narrow))]
+            #[cfg(not(mambabyte_mcu))]
             $crate::simd::Choice::Scalar($k) => $body,
         }
     };
@@ -62,14 +62,14 @@ pub(crate) use with_kernels;
 
 impl Backend {
     /// The fastest one of this machine.
-    #[cfg(mambabyte_narrow)]
+    #[cfg(mambabyte_mcu)]
     #[inline(always)]
     pub fn detect() -> Self {
         Self(Choice::Chip(super::Chip))
     }
 
     /// The fastest one of this machine.
-    #[cfg(not(mambabyte_narrow))]
+    #[cfg(not(mambabyte_mcu))]
     pub fn detect() -> Self {
         Self::all().next().unwrap_or(Self(Choice::Scalar(Scalar)))
     }
@@ -77,7 +77,7 @@ impl Backend {
     /// All that this machine can run, the fastest first.
     pub fn all() -> impl Iterator<Item = Self> {
         let choices = [
-            #[cfg(mambabyte_narrow)]
+            #[cfg(mambabyte_mcu)]
             Some(Choice::Chip(super::Chip)),
             #[cfg(mambabyte_avx512)]
             super::Avx512::detect().map(Choice::Avx512),
@@ -89,7 +89,7 @@ impl Backend {
             super::Neon::<false>::detect().map(Choice::Neon),
             #[cfg(mambabyte_simd128)]
             super::Simd128::detect().map(Choice::Simd128),
-            #[cfg(not(mambabyte_narrow))]
+            #[cfg(not(mambabyte_mcu))]
             Some(Choice::Scalar(Scalar)),
         ];
         choices.into_iter().flatten().map(Self)

@@ -6,7 +6,7 @@ use super::{AddToI32, Backend, Gate, Kernels, LogDelta, Scalar, Selected, ToI16,
 use crate::span::One;
 use crate::weights::WeightsView;
 
-#[cfg(not(mambabyte_narrow))]
+#[cfg(not(mambabyte_mcu))]
 mod blocks;
 mod cases;
 
@@ -39,7 +39,7 @@ fn kernels<K: Kernels>(k: K, done: &mut impl FnMut(&'static str, &'static str, u
     done(K::NAME, "log_delta, delta_x, first_decay", delta(k)?);
     done(K::NAME, "scan", scan(k)?);
     done(K::NAME, "gate", gate(k)?);
-    #[cfg(not(mambabyte_narrow))]
+    #[cfg(not(mambabyte_mcu))]
     {
         done(K::NAME, "matvec, long rows", blocks::matvec(k)?);
         done(K::NAME, "matmul", blocks::matmul(k)?);

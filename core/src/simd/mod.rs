@@ -19,7 +19,7 @@ use crate::span::{Activations, Span};
 use crate::weights::WeightsView;
 
 mod backend;
-#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+#[cfg(any(mambabyte_mcu, feature = "kernel-check"))]
 mod channels;
 #[cfg(feature = "kernel-check")]
 pub mod check;
@@ -33,14 +33,14 @@ mod helium;
 mod instances;
 #[cfg(mambabyte_vector)]
 mod isa;
-#[cfg(any(mambabyte_narrow, mambabyte_vector, feature = "kernel-check"))]
+#[cfg(any(mambabyte_mcu, mambabyte_vector, feature = "kernel-check"))]
 mod narrow;
 #[cfg(mambabyte_neon)]
 mod neon;
 mod output;
-#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+#[cfg(any(mambabyte_mcu, feature = "kernel-check"))]
 mod plain32;
-#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+#[cfg(any(mambabyte_mcu, feature = "kernel-check"))]
 mod rare;
 #[cfg(target_arch = "riscv32")]
 mod riscv32;
@@ -73,7 +73,7 @@ pub(crate) use x86_64::avx512::Avx512;
 pub(crate) use cortex_m_dsp::Dsp as Chip;
 #[cfg(mambabyte_mve)]
 pub(crate) use helium::Helium as Chip;
-#[cfg(all(mambabyte_narrow, not(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))))]
+#[cfg(all(mambabyte_mcu, not(any(mambabyte_dsp, mambabyte_mve, mambabyte_thumb1, target_arch = "riscv32"))))]
 pub(crate) use plain32::Plain32 as Chip;
 #[cfg(target_arch = "riscv32")]
 pub(crate) use riscv32::Riscv32 as Chip;
@@ -81,9 +81,9 @@ pub(crate) use riscv32::Riscv32 as Chip;
 pub(crate) use thumb1::Thumb1 as Chip;
 
 /// As long as logits are. A reference points to it, and nothing reads it.
-#[cfg(not(mambabyte_narrow))]
+#[cfg(not(mambabyte_mcu))]
 pub(crate) static NO_LOGITS: &[i32; 256] = &[0; 256];
-#[cfg(mambabyte_narrow)]
+#[cfg(mambabyte_mcu)]
 pub(crate) static NO_LOGITS: &[i32; 256] = &narrow::MULTIPLIER;
 
 /// What [`Kernels::gate`] reads besides the activations: two rows of the blob and three of its shifts.

@@ -69,7 +69,7 @@ pub(crate) struct Requantizer<const LOW: bool> {
 }
 
 /// Calls `$f` with the [`Requantizer`] of `$base`: one copy of the loop for each kind.
-#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+#[cfg(any(mambabyte_mcu, feature = "kernel-check"))]
 macro_rules! with_scale {
     ($base:expr, |$scale:ident| $f:expr) => {
         if $base < 17 {
@@ -81,7 +81,7 @@ macro_rules! with_scale {
         }
     };
 }
-#[cfg(any(mambabyte_narrow, feature = "kernel-check"))]
+#[cfg(any(mambabyte_mcu, feature = "kernel-check"))]
 pub(crate) use with_scale;
 
 impl<const LOW: bool> Requantizer<LOW> {

@@ -38,7 +38,7 @@ pub(crate) trait Output: Copy {
 }
 
 /// The results of a projection, by kind.
-#[cfg_attr(not(mambabyte_narrow), allow(dead_code, reason = "vectors have one loop for all but the last"))]
+#[cfg_attr(not(mambabyte_mcu), allow(dead_code, reason = "vectors have one loop for all but the last"))]
 pub(crate) enum Target<'y> {
     /// Of [`ToI16`].
     I16(&'y mut [i16]),

@@ -37,7 +37,7 @@ pub struct IntRows<'w> {
     /// One per thread, made when first needed.
     workers: Vec<Worker<'w>>,
     /// Threads that step; 1: without a team.
-    members: usize,
+    shards: usize,
     team: Option<Team<'w>>,
     /// The row whose newest state is the team's.
     ahead: Option<usize>,
@@ -154,10 +154,10 @@ fn groups(jobs: Vec<Job<'_>>, n: usize) -> Vec<Vec<Job<'_>>> {
 impl<'w> IntRows<'w> {
     /// Reads one byte into `row`; the logits of the next one.
     fn step(&mut self, engine: &IntEngine<'w>, row: usize, byte: u8) -> &mambabyte_core::Logits {
-        if let (None, Some(weights), true) = (&self.team, engine.weights, self.members > 1) {
-            self.team = Team::new(weights, engine.cpu.backend, self.members).ok();
+        if let (None, Some(weights), true) = (&self.team, engine.weights, self.shards > 1) {
+            self.team = Team::new(weights, engine.cpu.backend, self.shards).ok();
             // If the system gives no threads, decode runs without them.
-            self.members = if self.team.is_some() { self.members } else { 1 };
+            self.shards = if self.team.is_some() { self.shards } else { 1 };
         }
         if self.team.is_some() && self.ahead != Some(row) {
             self.settle();
@@ -205,7 +205,7 @@ impl<'w> Engine for IntEngine<'w> {
             streams: (0..n).map(|_| Decoder::owned(self.blob).with_backend(self.cpu.backend)).collect(),
             positions: vec![0; n],
             workers: Vec::new(),
-            members: if self.weights.is_some() { self.cpu.decode_threads(self.blob.dims()) } else { 1 },
+            shards: if self.weights.is_some() { self.cpu.decode_threads(self.blob.dims()) } else { 1 },
             team: None,
             ahead: None,
             drafted: Vec::new(),

@@ -6,6 +6,7 @@
 //! * [`FloatEngine`]: a checkpoint in f32.
 
 mod blocks;
+mod counter;
 mod float;
 mod int;
 mod memory;
@@ -15,7 +16,6 @@ mod pool;
 mod source;
 mod team;
 mod tiled;
-mod turn;
 
 pub use float::{FloatEngine, FloatRows};
 pub use int::{IntEngine, IntRows};

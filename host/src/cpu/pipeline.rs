@@ -11,15 +11,15 @@ use std::thread::Builder;
 use mambabyte_core::Run;
 
 use super::blocks::{Job, Worker, show};
+use super::counter::{Alive, Counter};
 use super::out::Out;
-use super::turn::{Alive, Turn};
 
 /// A block of fewer positions is not worth a thread.
 pub(super) const MIN_POSITIONS: usize = 16;
 
 /// One layer's state, and how many blocks have passed it.
 struct Slot<'s> {
-    passed: Turn,
+    passed: Counter,
     state: Mutex<&'s mut [i16]>,
 }
 
@@ -52,7 +52,8 @@ pub(super) fn read(workers: &mut [Worker<'_>], job: &mut Job<'_>) {
     let mut blocks: Vec<Block<'_>> =
         cut.map(|(number, text)| Block { number, text, out: job.out.take(text.len(), number + 1 == end) }).collect();
     blocks.reverse();
-    let slots = job.state.layers_mut(&blob).map(|s| Slot { passed: Turn::default(), state: Mutex::new(s) }).collect();
+    let slots =
+        job.state.layers_mut(&blob).map(|s| Slot { passed: Counter::default(), state: Mutex::new(s) }).collect();
     let pipeline = Pipeline { blocks: Mutex::new(blocks), slots, alive: Alive::default() };
     std::thread::scope(|scope| {
         for worker in others.iter_mut().take(end.saturating_sub(1)) {

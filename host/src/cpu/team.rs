@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 
 use mambabyte_core::{Backend, Blob, Exchange, Logits, Shard, Share, State, VOCAB};
 
+use super::counter::{Alive, Counter};
 use super::memory::Weights;
-use super::turn::{Alive, Turn};
 
 /// What one shard gives to the others, a box for each kind.
 #[derive(Default)]
@@ -33,10 +33,10 @@ struct Shared {
     /// The state of each shard's own channels, layer by layer.
     states: Vec<Mutex<Vec<i16>>>,
     /// Steps asked for; the byte of the last one.
-    asked: Turn,
+    asked: Counter,
     byte: AtomicU8,
     /// Arrivals at all meetings so far.
-    arrivals: Turn,
+    arrivals: Counter,
     alive: Alive,
     stop: AtomicBool,
 }
@@ -181,31 +181,31 @@ fn serve(weights: &Weights, backend: Backend, index: usize, shared: &Shared) {
 }
 
 impl<'b> Team<'b> {
-    /// A team of `members` threads, one of them the caller's, at the zero state.
+    /// A team of `shards` threads, one of them the caller's, at the zero state.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub(super) fn new(weights: &'b Weights, backend: Backend, members: usize) -> std::io::Result<Self> {
+    pub(super) fn new(weights: &'b Weights, backend: Backend, shards: usize) -> std::io::Result<Self> {
         let blob = weights.blob_for(backend);
         let dims = *blob.dims();
-        let shares: Vec<Share> = (0..members).map(|i| Share::of(&dims, i, members)).collect();
+        let shares: Vec<Share> = (0..shards).map(|i| Share::of(&dims, i, shards)).collect();
         let states = shares.iter().map(|s| Mutex::new(vec![0; dims.n_layer * s.layer_state_len(&dims)])).collect();
         let boxes = shares.iter().map(|_| Boxes::default()).collect();
         let shared = Arc::new(Shared {
             shares,
             boxes,
             states,
-            asked: Turn::default(),
+            asked: Counter::default(),
             byte: AtomicU8::new(0),
-            arrivals: Turn::default(),
+            arrivals: Counter::default(),
             alive: Alive::default(),
             stop: AtomicBool::new(false),
         });
-        let lead = Worker::new(blob, backend, 0, &Share::of(&dims, 0, members));
+        let lead = Worker::new(blob, backend, 0, &Share::of(&dims, 0, shards));
         let mut team = Self { shared, lead, threads: Vec::new(), steps: 0, logits: Box::new([0; VOCAB]) };
-        for index in 1..members {
+        for index in 1..shards {
             let (weights, shared) = (weights.clone(), Arc::clone(&team.shared));
-            let name = format!("member {index}");
+            let name = format!("shard {index}");
             let thread = std::thread::Builder::new().name(name).spawn(move || serve(&weights, backend, index, &shared));
             team.threads.push(thread?);
         }

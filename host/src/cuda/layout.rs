@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn structs_are_those_of_the_kernels() {
-        use crate::cuda::{decode, exact, float};
-        compare::<decode::Params>();
+        use crate::cuda::{exact, float};
+        compare::<float::persistent::Params>();
         compare::<exact::launch::Embed>();
         compare::<exact::launch::Norm>();
         compare::<exact::launch::Project>();

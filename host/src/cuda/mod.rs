@@ -21,7 +21,6 @@
 
 mod batch;
 pub mod bench;
-mod decode;
 mod device;
 mod engine;
 mod error;

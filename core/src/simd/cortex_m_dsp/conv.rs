@@ -13,7 +13,7 @@ use crate::tables::SIGMOID;
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// `[n]`.
     code: *const u8,
     /// `[n]`.
@@ -34,7 +34,7 @@ struct Pass {
 macro_rules! conv {
     ($name:ident, $n:literal) => {
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(_pass: &mut Pass) {
+        unsafe extern "C" fn $name(_pass: &mut Operands) {
             naked_asm!(
                 cpu!(),
                 "push {{r4-r11, lr}}",
@@ -140,7 +140,7 @@ conv!(conv_256, 256);
 /// [`conv1d_silu`](crate::conv1d::conv1d_silu).
 pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[u8], bias: &[i16], base: u8, frac: u8) {
     let n = x.len();
-    let chosen: Option<unsafe extern "C" fn(&mut Pass)> = match n {
+    let chosen: Option<unsafe extern "C" fn(&mut Operands)> = match n {
         64 => Some(conv_64),
         128 => Some(conv_128),
         256 => Some(conv_256),
@@ -152,7 +152,7 @@ pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
         return rare::conv1d_silu(x, history, w, code, bias, base, frac);
     };
     let ends = x.as_mut_ptr_range();
-    let mut pass = Pass {
+    let mut pass = Operands {
         code: code.as_ptr(),
         bias: bias.as_ptr(),
         multiplier: MULTIPLIER.as_ptr(),

@@ -11,7 +11,7 @@ use crate::tables::{EXP2, LOG2_SOFTPLUS};
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// dt, packed: r2 to r5.
     dt: [u32; 4],
     /// `[n, rank]`: r0.
@@ -35,7 +35,7 @@ struct Pass {
 macro_rules! log_delta {
     ($name:ident, [$($dot:literal),*]) => {
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(_pass: &mut Pass) {
+        unsafe extern "C" fn $name(_pass: &mut Operands) {
             naked_asm!(
                 cpu!(),
                 "push {{r0, r4-r11, lr}}",
@@ -116,7 +116,7 @@ fn pair(low: i16, high: i16) -> u32 {
 
 /// [`project`](crate::simd::Kernels::project) of [`LogDelta`](crate::simd::LogDelta).
 pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16], l: &mut [i16]) {
-    let (function, dt_words): (unsafe extern "C" fn(&mut Pass), _) = match *dt {
+    let (function, dt_words): (unsafe extern "C" fn(&mut Operands), _) = match *dt {
         [a, b] => (rank_2, [pair(a, b), 0, 0, 0]),
         [a, b, c, d] => (rank_4, [pair(a, c), pair(b, d), 0, 0]),
         [a, b, c, d, e, f, g, h] => (rank_8, [pair(a, c), pair(b, d), pair(e, g), pair(f, h)]),
@@ -128,7 +128,7 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
     let mut from = 0;
     while from < n {
         let ends = l.as_mut_ptr_range();
-        let mut pass = Pass {
+        let mut pass = Operands {
             dt: dt_words,
             w: w.as_ptr().wrapping_add(from * dt.len()),
             l: ends.start.wrapping_add(from),

@@ -10,7 +10,7 @@ use crate::simd::{Gate, rare};
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// `[n]`, in place: r0.
     y: *mut i32,
     /// `[n]`: r1.
@@ -35,7 +35,7 @@ struct Pass {
 }
 
 #[unsafe(naked)]
-unsafe extern "C" fn gate_loop(_pass: &mut Pass) {
+unsafe extern "C" fn gate_loop(_pass: &mut Operands) {
     naked_asm!(
         cpu!(),
         "push {{r0, r4-r11, lr}}",
@@ -91,7 +91,7 @@ pub(super) fn gate(p: &Gate<'_>, y: &mut [i32], x: &mut [i16], z: &mut [i16]) ->
     let mut from = 0;
     while from < n {
         let ends = y.as_mut_ptr_range();
-        let mut pass = Pass {
+        let mut pass = Operands {
             y: ends.start.wrapping_add(from),
             x: x.as_ptr().wrapping_add(from),
             z: z.as_ptr().wrapping_add(from),

@@ -10,7 +10,7 @@ use crate::tables::SIGMOID;
 
 /// What the loop over channels reads, in the order of its loads.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// The rows of `[4, n]`: r0 to r3.
     w: [*const i8; 4],
     /// `[n]`: r4.
@@ -45,7 +45,7 @@ macro_rules! tap {
 }
 
 #[unsafe(naked)]
-unsafe extern "C" fn conv(_pass: &Pass) {
+unsafe extern "C" fn conv(_pass: &Operands) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r4-r12, lr}}",
@@ -102,7 +102,7 @@ pub(super) fn conv1d_silu(x: &mut [i16], history: &mut [i16], w: &[i8], code: &[
         return Plain32.conv1d_silu(x, history, w, code, bias, base, frac);
     }
     let (columns, taps) = (history.as_mut_ptr(), w.as_ptr());
-    let pass = Pass {
+    let pass = Operands {
         x: x.as_mut_ptr(),
         history: [0, n, 2 * n].map(|at| columns.wrapping_add(at)),
         w: [0, n, 2 * n, 3 * n].map(|at| taps.wrapping_add(at)),

@@ -10,7 +10,7 @@ use crate::tables::LOG2_SOFTPLUS;
 
 /// What the loop reads and keeps, in the order of its loads.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// `[n]`: r0.
     l: *mut i16,
     /// `[n, rank]`: r1.
@@ -31,7 +31,7 @@ struct Pass {
 
 /// q0 sums, q3 the weights of four rows from the first one on, q2 63 four times.
 #[unsafe(naked)]
-unsafe extern "C" fn log_delta_loop(_pass: &mut Pass) {
+unsafe extern "C" fn log_delta_loop(_pass: &mut Operands) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r0, r4-r11, lr}}",
@@ -98,7 +98,7 @@ pub(super) fn log_delta(w: &[i8], code: &[u8], base: u8, dt: &[i16], bias: &[i16
     let mut from = 0;
     while from < n {
         let ends = l.as_mut_ptr_range();
-        let mut pass = Pass {
+        let mut pass = Operands {
             l: ends.start.wrapping_add(from),
             w: w.as_ptr().wrapping_add(from * rank),
             dt: dt.as_ptr(),

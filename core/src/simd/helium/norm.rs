@@ -46,7 +46,7 @@ unsafe extern "C" fn measure_loop(_x: *const i32, _fours: usize, _measure: &mut 
 
 /// What the second loop reads, in the order of its loads.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// `[n]`: r0.
     u: *mut i16,
     /// `[n]`: r1.
@@ -66,7 +66,7 @@ struct Pass {
 }
 
 #[unsafe(naked)]
-unsafe extern "C" fn normalize_loop(_pass: &Pass) {
+unsafe extern "C" fn normalize_loop(_pass: &Operands) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r4-r7, lr}}",
@@ -105,7 +105,7 @@ pub(super) fn norm(x: &[i32], weight: &[i16], bias: &[i16], shift: u8, eps: u64,
     let Some(Scaled { down, up, r, weight_up }) = channels::scale_by(found.largest, squares, bias, shift, eps) else {
         return Plain32.norm(x, weight, bias, shift, eps, u);
     };
-    let pass = Pass {
+    let pass = Operands {
         u: u.as_mut_ptr(),
         x: x.as_ptr(),
         weight: weight.as_ptr(),

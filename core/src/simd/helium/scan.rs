@@ -18,7 +18,7 @@ const STATES: usize = 8;
 
 /// What the loops over states read and keep, in the order of their loads.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// `[states, n]`, in place: r0.
     h: *mut i16,
     /// `[n]`: r1.
@@ -60,7 +60,7 @@ macro_rules! update {
 
 /// q2 and q3 powers, q4 and q5 their factors.
 #[unsafe(naked)]
-unsafe extern "C" fn tied(_pass: &mut Pass) {
+unsafe extern "C" fn tied(_pass: &mut Operands) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r4-r12, lr}}",
@@ -101,7 +101,7 @@ unsafe extern "C" fn tied(_pass: &mut Pass) {
 
 /// q2 and q3 the channels' indices in the table, q4 and q5 decays.
 #[unsafe(naked)]
-unsafe extern "C" fn free(_pass: &mut Pass) {
+unsafe extern "C" fn free(_pass: &mut Operands) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r4-r12, lr}}",
@@ -259,7 +259,7 @@ pub(super) fn scan_free(
     let (Some(base), true) = (base(a_base), whole && c.len() == states && fits(n, states)) else {
         return selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
     };
-    let mut pass = Pass {
+    let mut pass = Operands {
         h: h.as_mut_ptr(),
         dx: dx.as_ptr(),
         rate: log_delta.as_ptr(),
@@ -284,7 +284,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
     if !whole || c.len() != states || !fits(n, states) {
         return selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
-    let mut pass = Pass {
+    let mut pass = Operands {
         h: h.as_mut_ptr(),
         dx: dx.as_ptr(),
         rate: r.as_ptr(),

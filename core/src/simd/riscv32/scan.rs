@@ -8,7 +8,7 @@ use crate::simd::decays::{DECAYS, index_base};
 
 /// What the loop over channels reads, in the order of its loads.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// `[states, n]`, in place: s0.
     h: *mut i16,
     /// `[states, n]`: s1.
@@ -41,7 +41,7 @@ struct Pass {
 macro_rules! scan {
     ($name:ident, [$($first:literal),*], [$($decay:literal),*], [$($next:literal),*]) => {
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(_pass: &Pass) {
+        unsafe extern "C" fn $name(_pass: &Operands) {
             naked_asm!(
                 ".option push",
                 ".option arch, +m",
@@ -149,7 +149,7 @@ pub(super) fn scan_free(
         return selective_scan::scan_step_free(h, a_log, a_base, b, c, log_delta, dx, y);
     }
     let ends = y.as_mut_ptr_range();
-    let pass = Pass {
+    let pass = Operands {
         h: h.as_mut_ptr(),
         a_log: a_log.as_ptr(),
         rate: log_delta.as_ptr(),
@@ -176,7 +176,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
         return selective_scan::scan_step_tied(h, b, c, r, a, dx, y);
     }
     let ends = y.as_mut_ptr_range();
-    let pass = Pass {
+    let pass = Operands {
         h: h.as_mut_ptr(),
         a_log: core::ptr::null(),
         rate: r.as_ptr(),

@@ -19,7 +19,7 @@ const MOST: usize = 16;
 
 /// What the loop over channels reads and keeps.
 #[repr(C)]
-struct Pass {
+struct Operands {
     /// `[n]`: the address of a channel's decays, or the factor of their powers; y when the channel is done.
     y: *mut i32,
     dx: *const i16,
@@ -40,7 +40,7 @@ struct Pass {
 macro_rules! scan {
     ($name:ident, $a:literal, [$($first:literal),*], [$($decay:literal),*], [$($next:literal),*]) => {
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(_pass: &mut Pass) {
+        unsafe extern "C" fn $name(_pass: &mut Operands) {
             naked_asm!(
                 "push {{r4-r7, lr}}",
                 "mov r4, r8",
@@ -173,7 +173,7 @@ pub(super) fn scan_free(
     let selected_end = selected.wrapping_add(states);
     // SAFETY: the loop goes through `n` channels and for each through `states`, a multiple of four, rows of `n` in `h`
     // and `a_log`. A byte adds 0..=1020 to an index of 0..=4092, which stays inside the table.
-    unsafe { free(&mut Pass { y, dx, a_log, h, selected, end, selected_end, n }) };
+    unsafe { free(&mut Operands { y, dx, a_log, h, selected, end, selected_end, n }) };
 }
 
 /// [`Kernels::scan_tied`](crate::simd::Kernels::scan_tied).
@@ -191,7 +191,7 @@ pub(super) fn scan_tied(h: &mut [i16], b: &[i16], c: &[i16], r: &[i16], a: &mut 
     let selected_end = selected.wrapping_add(states);
     // SAFETY: as above; `a_log` is counted up and not read.
     unsafe {
-        tied(&mut Pass {
+        tied(&mut Operands {
             y,
             dx: dx.as_ptr(),
             a_log: core::ptr::null(),

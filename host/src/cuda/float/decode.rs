@@ -4,8 +4,8 @@ use std::sync::{MutexGuard, PoisonError};
 
 use mambabyte_core::{Rng, SampleOptions};
 
+use super::persistent::Decoder;
 use super::{FloatModel, FloatState};
-use crate::cuda::decode::Decoder;
 use crate::cuda::error::CudaError;
 
 /// Bytes per row that one launch writes at most, so that a GPU that also draws a screen is not kept from that for long.

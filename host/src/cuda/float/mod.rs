@@ -2,7 +2,7 @@
 //!
 //! A layer is norm, `in_proj`, convolution with SiLU, `x_proj`, `dt_proj`, scan with softplus, skip and gate,
 //! `out_proj` with the residual added in f32. Many bytes at once go through cuBLASLt's products and this crate's
-//! kernels (`prefill`). Single bytes and drafts go through one persistent kernel (`super::decode`), which has bf16 and
+//! kernels (`prefill`). Single bytes and drafts go through one persistent kernel (`persistent`), which has bf16 and
 //! i8 weights; in f32, and where it does not run (before compute capability 9.0, very wide models), through the kernels
 //! of prefill (`steps`). All of them move the same state. Measurements: `PERFORMANCE.md` in the folder above.
 
@@ -10,6 +10,7 @@ pub(crate) mod buffer;
 mod decode;
 pub(crate) mod gemm;
 mod pass;
+pub(super) mod persistent;
 mod prefill;
 pub(crate) mod sampler;
 pub(crate) mod scan;
@@ -33,11 +34,11 @@ use self::scan::Scan;
 use self::small::Small;
 use self::weights::Weights;
 use super::Precision;
-use super::decode::Decoder;
 use super::device::Device;
 use super::error::CudaError;
 use crate::Checkpoint;
 use crate::dequantize::{Dequantized, round_rows};
+use persistent::Decoder;
 
 /// A float model whose weights are on a GPU.
 pub(crate) struct FloatModel {

@@ -3,9 +3,9 @@
 use cudarc::driver::CudaSlice;
 use mambabyte_core::Dims;
 
+use super::persistent::Draft;
 use super::steps::{StepDraft, StepGraph};
 use super::weights::Widths;
-use crate::cuda::decode::Draft;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 

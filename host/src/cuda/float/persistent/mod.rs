@@ -16,12 +16,12 @@ use cudarc::driver::CudaSlice;
 use cudarc::driver::sys::CUdevice_attribute;
 use mambabyte_core::{Dims, Norm, Rng, SampleOptions, VOCAB};
 
-use super::device::Device;
-use super::error::CudaError;
-use super::exact::{choice, table_words};
-use super::float::{Memory, Widths};
-use super::kernels::{DECODE, Kernel, Launch};
+use super::{Memory, Widths};
 use crate::Checkpoint;
+use crate::cuda::device::Device;
+use crate::cuda::error::CudaError;
+use crate::cuda::exact::{choice, table_words};
+use crate::cuda::kernels::{DECODE, Kernel, Launch};
 use crate::dequantize::RowSteps;
 
 mod form;

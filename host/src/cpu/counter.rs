@@ -40,14 +40,14 @@ impl Drop for Guard<'_> {
 
 /// A counter that only grows; threads wait until it has reached a number.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct Counter {
     count: AtomicUsize,
     sleepers: AtomicUsize,
     lock: Mutex<()>,
     wake: Condvar,
 }
 
-impl Turn {
+impl Counter {
     /// Sets the counter to `count` and wakes the threads that wait for it.
     pub(super) fn advance(&self, count: usize) {
         self.count.store(count, Ordering::SeqCst);

@@ -96,7 +96,7 @@ mod tests {
         let found = GivenUp::of(131 << 16 | 32 << 8 | 3);
         assert_eq!(found, GivenUp { width: 32, block: 131, waited: "an operand" });
         // Every reason of the kernel has a name, and no name is without one.
-        let source = include_str!("../kernels/decode_exchange.cuh");
+        let source = include_str!("../../kernels/decode_exchange.cuh");
         let (_, reasons) = source.split_once("enum Waited : uint32_t {").unwrap();
         let (reasons, _) = reasons.split_once('}').unwrap();
         let numbers: Vec<u64> =
