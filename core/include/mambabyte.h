@@ -259,7 +259,9 @@ mambabyte_status mambabyte_snapshot_save(mambabyte_decoder *decoder, uint8_t *ou
 //
 // The caller's part:
 // As mambabyte_step; snapshot points to len readable bytes.
-mambabyte_status mambabyte_snapshot_load(mambabyte_decoder *decoder, const uint8_t *snapshot, size_t len);
+mambabyte_status mambabyte_snapshot_load(mambabyte_decoder *decoder,
+                                         const uint8_t *snapshot,
+                                         size_t len);
 
 // The most probable byte, the smallest one of equals.
 //
