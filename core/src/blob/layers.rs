@@ -10,6 +10,15 @@ pub enum BlockView<'a> {
     Mamba1(LayerView<'a>),
 }
 
+impl<'a> BlockView<'a> {
+    /// Shifts and formats, which a layer of every kind has.
+    pub const fn params(&self) -> &'a LayerParams {
+        match self {
+            Self::Mamba1(layer) => layer.params,
+        }
+    }
+}
+
 /// All sections of one Mamba-1 layer.
 #[derive(Clone, Copy)]
 pub struct LayerView<'a> {

@@ -280,6 +280,13 @@ impl<'a> Selected<'a> {
         }
     }
 
+    /// `B` and `C` of every one of many positions.
+    #[cfg(mambabyte_vector)]
+    #[inline(always)]
+    pub(crate) fn positions(self) -> impl Iterator<Item = (&'a [i16], &'a [i16])> {
+        self.rows.chunks_exact(self.stride().max(1)).map(move |row| self.split(row))
+    }
+
     /// `B` and `C` of the only position.
     #[cfg(mambabyte_vector)]
     #[inline(always)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use mambabyte_core::blob::{BlockView, HEADER, LayerView, SECTIONS, Section, TABLE_ROW, VERSION};
+use mambabyte_core::blob::{HEADER, SECTIONS, Section, TABLE_ROW, VERSION};
 use mambabyte_core::{Blob, Norm};
 use mambabyte_host::quantize::writer::fingerprint;
 use serde_json::json;
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             .collect();
         let layers: Vec<_> = (0..dims.n_layer)
             .map(|l| {
-                let BlockView::Mamba1(LayerView { params: p, .. }) = blob.block(l);
+                let p = blob.block(l).params();
                 let names = ["u", "dt", "B", "C", "y", "gated"];
                 let scales: serde_json::Map<_, _> =
                     names.iter().zip(p.scale_log2).map(|(n, s)| ((*n).to_owned(), json!(scale(s)))).collect();
@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         "layer", "u", "dt", "B", "C", "y", "gated", "x", "z"
     );
     for l in 0..dims.n_layer {
-        let BlockView::Mamba1(LayerView { params: p, .. }) = blob.block(l);
+        let p = blob.block(l).params();
         let s = p.scale_log2.map(scale);
         let _ = writeln!(
             out,

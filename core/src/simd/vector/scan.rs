@@ -7,7 +7,7 @@ use crate::nonlinear;
 use crate::selective_scan;
 use crate::simd::Selected;
 use crate::simd::isa::Isa;
-use crate::span::{Many, Span};
+use crate::span::Span;
 
 /// How many channels ahead the scan's rows are fetched.
 const FETCHED_CHANNELS: usize = 4 * 32;
@@ -336,9 +336,12 @@ fn many_free<I: Isa>(
     let n = (a_log.len() / bc.d_state.max(1)).max(1);
     let whole = h.len() == n * bc.d_state && a_log.len() == h.len() && n.is_multiple_of(32);
     if !whole {
-        return bc.each_position::<Many<'_>>(h.len(), log_delta, dx, y, |b, c, l, dx, y| {
+        // A loop and no closure: that would be compiled without the processor's instructions.
+        let inputs = log_delta.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((l, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
             one_free(isa, h, a_log, a_base, b, c, l, dx, y);
-        });
+        }
+        return;
     }
     let base = isa.splat(index_base(a_base));
     let some = Position { decay: isa.rates(isa.splat_h(0)), dx: isa.splat_h(0), sums: isa.no_sums() };
@@ -377,7 +380,11 @@ fn many_tied<I: Isa>(isa: I, h: &mut [i16], bc: Selected<'_>, r: &[i16], a: &mut
     let n = a.len().max(1);
     let whole = h.len() == n * bc.d_state && n.is_multiple_of(32);
     if !whole {
-        return bc.each_position::<Many<'_>>(h.len(), r, dx, y, |b, c, r, dx, y| one_tied(isa, h, b, c, r, a, dx, y));
+        let inputs = r.chunks_exact(n).zip(dx.chunks_exact(n));
+        for ((b, c), ((r, dx), y)) in bc.positions().zip(inputs.zip(y.chunks_exact_mut(n))) {
+            one_tied(isa, h, b, c, r, a, dx, y);
+        }
+        return;
     }
     let some = Position { decay: [isa.splat_h(0); 2], dx: isa.splat_h(0), sums: isa.no_sums() };
     let mut all = [some; POSITIONS];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use mambabyte_core::Blob;
-use mambabyte_core::blob::{BlockView, Section};
+use mambabyte_core::blob::Section;
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::quantize::writer::BlobParts;
 
@@ -47,7 +47,7 @@ fn tied(blob: &Blob<'_>, name: &str) -> Result<Vec<u8>> {
     (parts.embedding_shift, parts.head_shift) = blob.embedding_and_head_shift();
     parts.norm_eps = u64::from_le_bytes(*header[64..].first_chunk().context("a header is that long")?);
     parts.head_in_scale_log2 = blob.head_in_scale_log2();
-    parts.layers = blob.blocks().map(|BlockView::Mamba1(layer)| *layer.params).collect();
+    parts.layers = blob.blocks().map(|layer| *layer.params()).collect();
     for section in Section::ALL.into_iter().skip(1) {
         let values = blob.section(section);
         if section == Section::ALog {
