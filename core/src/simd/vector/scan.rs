@@ -48,6 +48,7 @@ fn fetch_rows<I: Isa, T>(isa: I, x: &[T], at: usize, n: usize) {
 }
 
 /// Pairs of states, without the last one of an odd number.
+#[inline(always)]
 fn pairs<'a>(b: &'a [i16], c: &'a [i16]) -> impl Iterator<Item = (&'a [i16; 2], &'a [i16; 2])> {
     b.as_chunks::<2>().0.iter().zip(c.as_chunks::<2>().0)
 }
