@@ -58,14 +58,20 @@ enum Waited : uint32_t { WEIGHTS = 1, SUMS = 2, OPERAND = 3, SELECTED = 4, LOGIT
 /// have not exited, and every other wait is bounded. Results and states are then worthless, which the host says. A bulk copy
 /// must not land in the shared memory of a block that is gone, so the thread stays for the milliseconds that those take
 /// which its warp has asked for.
-__device__ __forceinline__ void give_up(const Params& p, Waited what, uint32_t width) {
-    volatile uint64_t* report = p.report;
-    if (*report == 0) *report = static_cast<uint64_t>(blockIdx.x) << 16 | width << 8 | what;
+__device__ __noinline__ void leave_reason(uint64_t* to, uint64_t reason) {
+    volatile uint64_t* report = to;
+    if (*report == 0) *report = reason;
     __threadfence_system();
     long long start = clock64();
 #pragma unroll 1
     while (clock64() - start < (1 << 22)) {}
+}
+
+/// As said above. Nothing follows it, so that the loops that wait keep nothing for its sake.
+__device__ __forceinline__ void give_up(const Params& p, Waited what, uint32_t width) {
+    leave_reason(p.report, static_cast<uint64_t>(blockIdx.x) << 16 | width << 8 | what);
     asm volatile("exit;");
+    __builtin_unreachable();
 }
 
 __device__ __forceinline__ float get_float(const Params& p, uint32_t width, const uint2* at, uint32_t epoch) {
