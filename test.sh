@@ -102,7 +102,7 @@ lane_host() {
     fi
     step "tests" env MAMBABYTE_EXPECT_BACKENDS="$backends" cargo test --quiet --no-fail-fast "${workspace[@]}"
     if has nvidia-smi; then
-        step "tests on the GPU" cargo test --quiet "${workspace[@]}" -- --ignored gpu_
+        step "tests on the GPU" cargo test --quiet "${workspace[@]}" -- --ignored --test-threads 1 gpu_
     else
         skip "tests on the GPU" "there is no NVIDIA GPU here"
     fi
@@ -119,7 +119,12 @@ lane_host() {
 
 # Programs for chips: built, linked, run on emulated boards.
 lane_chips() {
-    step "lints and documentation of the firmware" xtask firmware lint
+    if [ -n "$all" ]; then
+        step "lints and documentation of the firmware on three kinds of cores" \
+            xtask firmware lint --board mps2-an386 --board virt-rv32imc --board rp2040
+    else
+        step "lints and documentation of the firmware" xtask firmware lint
+    fi
     step "core for chips" xtask firmware core
     step "no panic, no float and no allocation, by linking" xtask firmware proof
     step "the kernels of every core against the scalar code" xtask firmware kernels

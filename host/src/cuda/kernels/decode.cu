@@ -150,7 +150,7 @@ struct Block {
 #pragma unroll 1
         for (uint32_t polls = 0; !came(s, from, epoch); polls++) {
             ask(s, from);
-            if (polls > p.patience) give_up(p, SUMS, C);
+            if (polls > p.patience) give_up<I8>(p, SUMS, C);
         }
     }
 
@@ -169,7 +169,7 @@ struct Block {
                 for (uint32_t polls = 0;; polls++) {
                     look2(p.sums + n * p.km + tile, a, b);
                     if (is(a, epoch) && is(b, epoch)) break;
-                    if (polls > p.patience) give_up(p, SUMS, C);
+                    if (polls > p.patience) give_up<I8>(p, SUMS, C);
                 }
                 sum += __uint_as_float(low(a));
                 squares += __uint_as_float(low(b));
@@ -207,7 +207,7 @@ struct Block {
                 look2(at[0], v, w);
                 weights.pump(); // while these come
                 if (__all_sync(~0u, is(v, epoch) && is(w, epoch))) break;
-                if (polls > p.patience) give_up(p, OPERAND, C);
+                if (polls > p.patience) give_up<I8>(p, OPERAND, C);
             }
         }
 #pragma unroll
@@ -236,7 +236,7 @@ struct Block {
                     for (int nt = 0; nt < NT; nt++)
                         wrong |= (static_cast<uint32_t>(v[j][nt] >> 32) ^ epoch) | (static_cast<uint32_t>(w[j][nt] >> 32) ^ epoch);
                 if (__all_sync(~0u, wrong == 0)) break;
-                if (polls > p.patience) give_up(p, OPERAND, C);
+                if (polls > p.patience) give_up<I8>(p, OPERAND, C);
             }
 #pragma unroll
             for (int j = 0; j < STEP; j++)
@@ -256,7 +256,7 @@ struct Block {
         constexpr int KT = T / MT, MOST = NT == 1 ? 16 : NT == 2 ? 8 : 4, AT_ONCE = KT < MOST ? KT : MOST;
 #pragma unroll 1
         for (int i0 = 0; i0 < mine; i0 += KT) {
-            uint32_t at = weights.arrive(p, C);
+            uint32_t at = weights.template arrive<I8>(p, C);
             uint4 held[T];
             if (HELD) {
 #pragma unroll
@@ -538,7 +538,7 @@ struct Block {
                 weights.pump(); // while these come
                 bool all = (!a || (is(v[0], epoch) && is(v[1], epoch))) && (!b || (is(v[2], epoch) && is(v[3], epoch)));
                 if (__all_sync(~0u, all)) break;
-                if (polls > p.patience) give_up(p, SELECTED, C);
+                if (polls > p.patience) give_up<I8>(p, SELECTED, C);
             }
             // The shared arrays follow each other as the pieces do.
             reinterpret_cast<uint2*>(dt)[i * 32 + lane()] = make_uint2(low(v[0]), low(v[1]));
@@ -847,7 +847,7 @@ struct Block {
                     fetch_side(turn + 1, layer + 1 < p.n_layer ? layer + 1 : 0);
                 float h[J] = {};
                 if (J == 1 && has_channels) load_state(h, layer, 0, d + thread() / 16); // else registers are short
-                wait(p, C, side_bar(turn), turn / 2 % 2);
+                wait<I8>(p, C, side_bar(turn), turn / 2 % 2);
                 channels_in(layer, turn, epoch, old);
                 project(layer, turn, epoch);
                 channels_out(layer, turn, epoch, h);

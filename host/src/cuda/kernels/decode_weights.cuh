@@ -6,6 +6,7 @@
 namespace decode {
 
 
+template <bool I8>
 __device__ __forceinline__ void wait(const Params& p, uint32_t width, uint32_t bar, uint32_t parity) {
     uint32_t done = 0;
 #pragma unroll 1
@@ -14,7 +15,7 @@ __device__ __forceinline__ void wait(const Params& p, uint32_t width, uint32_t b
                      : "=r"(done)
                      : "r"(bar), "r"(parity)
                      : "memory");
-        if (polls > p.patience) give_up(p, WEIGHTS, width);
+        if (polls > p.patience) give_up<I8>(p, WEIGHTS, width);
     }
 }
 
@@ -78,13 +79,14 @@ struct Stream {
     }
 
     /// Waits for the next chunk and returns this lane's part of it.
+    template <bool I8>
     __device__ uint32_t arrive(const Params& p, uint32_t width) {
 #pragma unroll 1
         while (free == slots) { // it has not been asked for
-            if (left == 0) give_up(p, RING, width);
+            if (left == 0) give_up<I8>(p, RING, width);
             pump();
         }
-        wait(p, width, bars + 8 * slot, parity);
+        wait<I8>(p, width, bars + 8 * slot, parity);
         return ring + slot * bytes + threadIdx.x % 32 * 16;
     }
 

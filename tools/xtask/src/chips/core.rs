@@ -1,5 +1,5 @@
 //! `cargo xtask firmware core`: the core crate with all features, where there are no atomics and where there is no
-//! chip.
+//! chip. Checked, not built: what is missing on a target shows when types are checked, and the programs are linked anyway.
 
 use std::path::Path;
 
@@ -9,18 +9,18 @@ use crate::route::Route;
 
 const TARGETS: [&str; 3] = ["thumbv6m-none-eabi", "riscv32imc-unknown-none-elf", "wasm32-unknown-unknown"];
 
-/// Builds it for all targets.
+/// Checks it for all targets.
 ///
 /// # Errors
-/// If it cannot be built.
+/// If it does not compile.
 pub(crate) fn run(root: &Path) -> Result<()> {
     for target in TARGETS {
         let route = Route::find(target)?;
         eprintln!("mambabyte-core with all features: {target}, {}", route.name);
-        let mut cargo = route.cargo(root, "build", target, None, "release");
+        let mut cargo = route.cargo(root, "check", target, None, "release");
         cargo.args(["--locked", "-p", "mambabyte-core", "--features", "f32,defmt"]).current_dir(root);
         if !cargo.status().context("cargo could not be started")?.success() {
-            bail!("mambabyte-core could not be built for {target}");
+            bail!("mambabyte-core does not compile for {target}");
         }
     }
     Ok(())

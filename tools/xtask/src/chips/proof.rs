@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSymbol};
 
 use super::boards;
+use super::program::PROFILE;
 use crate::models;
 use crate::route::Route;
 
@@ -56,11 +57,13 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// Builds the proof; returns what cargo says and where the program is.
 fn build(root: &Path, route: &Route, board: &str, target: &str, features: &str) -> Result<(Output, PathBuf)> {
-    let mut cargo = route.cargo(root, "build", target, None, "proof");
+    let mut cargo = route.cargo(root, "build", target, None, PROFILE);
+    // An optimiser that inlines, whatever the programs of a core are built with; and the builds of `core` that they use.
+    cargo.env(format!("CARGO_PROFILE_{}_OPT_LEVEL", PROFILE.to_uppercase()), "3");
     cargo.args(["--locked", "--bin", "proof", "--features", features]).current_dir(root.join("firmware"));
     cargo.env("FW_BOARD", board).env("FW_MODEL", models::file(root, "sensor-pico", "model.mbb"));
     let output = cargo.output().context("cargo could not be started")?;
-    Ok((output, route.output(root).join(target).join("proof/proof")))
+    Ok((output, route.output(root).join(target).join(PROFILE).join("proof")))
 }
 
 /// Names of float and allocation functions in a program.
