@@ -125,9 +125,9 @@ lane_chips() {
     else
         step "lints and documentation of the firmware" xtask firmware lint
     fi
-    step "core for chips" xtask firmware core
+    step "core for chips" xtask firmware core ${all:+--all}
     step "no panic, no float and no allocation, by linking" xtask firmware proof
-    step "the kernels of every core against the scalar code" xtask firmware kernels
+    step "the kernels of every core against the scalar code" xtask firmware kernels ${all:+--all}
     if [ -n "$all" ]; then
         step "the golden checksums of every model on every emulated board" xtask firmware test --all
         step "every program for boards that are not emulated" xtask firmware real --all

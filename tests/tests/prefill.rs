@@ -164,3 +164,23 @@ fn a_blob_in_tiles_has_the_bits_of_the_blob_on_every_backend() {
         }
     }
 }
+
+/// A thread may have a small stack: kernels arrange activations in the scratch memory.
+#[test]
+fn a_small_stack_is_enough() {
+    const STACK: usize = 112 << 10; // less than the panel of AVX-512, 128 KiB
+    let read = || {
+        let memory = AlignedBytes::new(&random_blob(BlobSpec {
+            dims: dims(64, 1, 2048, 4, false),
+            contents: Contents::Sane,
+            seed: 5,
+        }));
+        let blob = Blob::parse(memory.as_slice()).unwrap();
+        let mut state = State::new(&blob, vec![0; blob.dims().state_len()]).unwrap();
+        let mut prefill = Prefill::new(blob, 64, vec![0; blob.dims().prefill_len(64)]).unwrap();
+        prefill.read(&mut state, &text(64), Show::Nothing, &mut |_, _| ()).unwrap();
+        state.position()
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(read).unwrap();
+    assert_eq!(thread.join().unwrap(), 64);
+}

@@ -58,12 +58,29 @@ pub(crate) fn run(root: &Path, Golden { what, all }: Golden) -> Result<()> {
     Ok(())
 }
 
+/// Options of the comparison.
+#[derive(Args)]
+pub(crate) struct Kernels {
+    #[command(flatten)]
+    what: What,
+    /// On every board. Default: on the first of those with the same target and processor, or on those that are named
+    #[arg(long)]
+    all: bool,
+}
+
 /// The comparison of the kernels.
 ///
 /// # Errors
 /// If one differs.
-pub(crate) fn kernels(root: &Path, what: What) -> Result<()> {
+pub(crate) fn kernels(root: &Path, Kernels { what, all }: Kernels) -> Result<()> {
+    let (mut seen, every) = (Vec::new(), all || !what.board.is_empty());
     for (board, model) in what.pairs(&boards::emulated()?, &["sensor-pico"]) {
+        let code = (&board.target, &board.cpu);
+        if !every && seen.contains(&code) {
+            println!("{:16} {:11} not run, its code is that of another board: with --all", board.name, board.core);
+            continue;
+        }
+        seen.push(code);
         let program = Program::new(board, &model, "kernels");
         print!("{}", qemu::run(board, &program.build(root)?)?);
     }

@@ -50,9 +50,9 @@ pub(crate) enum Firmware {
     /// Check that every board computes the golden checksum of every model that fits it
     Test(golden::Golden),
     /// Compare the kernels of every core with the scalar code, on the core
-    Kernels(What),
+    Kernels(golden::Kernels),
     /// Check that the core builds, with all features, where there are no atomics and where there is no chip
-    Core,
+    Core(core::Core),
     /// Check the firmware with clippy and rustdoc, for one board of each family of targets
     Lint(What),
     /// Prove that nothing in the model's code can panic, use floats or allocate: by linking, for three kinds of cores
@@ -111,7 +111,7 @@ pub(crate) fn run(root: &Path, job: Firmware) -> Result<()> {
         Firmware::Generate(what) => generate::run(root, what),
         Firmware::Test(options) => golden::run(root, options),
         Firmware::Kernels(what) => golden::kernels(root, what),
-        Firmware::Core => core::run(root),
+        Firmware::Core(options) => core::run(root, options),
         Firmware::Lint(what) => lint::run(root, what),
         Firmware::Proof => proof::run(root),
         Firmware::Soak(options) => soak::run(root, options),
