@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mambabyte::formats::{
-    FormatError, Loaded, RawTensor, ShardIndex, load, parse_pickle, read_torch_zip, tensors_from_safetensors,
+    FormatError, Loaded, Options, RawTensor, ShardIndex, load, parse_pickle, read_torch_zip, tensors_from_safetensors,
 };
 use mambabyte_core::snapshot::Sections;
 use mambabyte_core::{Blob, Decoder, LineScorer, Norm, Rng, Snapshot, Threshold, VOCAB};
@@ -139,7 +139,7 @@ pub fn index(bytes: &[u8]) -> bool {
     FOLDER.with(|folder| {
         let path = folder.0.join("shards/model.safetensors.index.json");
         fs::write(&path, bytes).unwrap();
-        outcome(load(&path)).is_some_and(|loaded| {
+        outcome(load(&path, &Options::default())).is_some_and(|loaded| {
             check_checkpoint(&loaded.checkpoint, 1 << 20);
             // Without a bias or the head it is another sound model; that they were left out is said.
             let left_out = loaded.notes.iter().any(|note| note.ends_with("ignored: the index does not list it there"));
@@ -192,7 +192,7 @@ pub fn config(bytes: &[u8]) -> bool {
     FOLDER.with(|folder| {
         let dir = folder.0.join("config");
         fs::write(dir.join("config.json"), bytes).unwrap();
-        outcome(load(&dir)).is_some_and(|loaded| {
+        outcome(load(&dir, &Options::default())).is_some_and(|loaded| {
             let norm_eps = loaded.checkpoint.norm_eps;
             assert!((0.0..=0.1).contains(&norm_eps), "{norm_eps}");
             assert!(loaded.checkpoint == Checkpoint { norm_eps, ..checkpoint_in_folder() }, "the weights changed");
@@ -245,7 +245,7 @@ impl Drop for Folder {
 fn load_as(name: &str, bytes: &[u8]) -> bool {
     let path = FOLDER.with(|folder| folder.0.join("file").join(name));
     fs::write(&path, bytes).unwrap();
-    outcome(load(Path::new(&path))).is_some_and(|loaded| {
+    outcome(load(Path::new(&path), &Options::default())).is_some_and(|loaded| {
         check_checkpoint(&loaded.checkpoint, bytes.len());
         true
     })

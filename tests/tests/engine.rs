@@ -222,7 +222,7 @@ fn the_team_goes_from_row_to_row() {
 }
 
 fn float_model(name: &str) -> Model {
-    Model::new(mambabyte::formats::load(&model_file(name, "")).unwrap().checkpoint).unwrap()
+    Model::new(mambabyte::formats::load(&model_file(name, ""), &Default::default()).unwrap().checkpoint).unwrap()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mambabyte::formats::{FormatError, Loaded, SafetensorsError, ShardIndex, SourceFormat, load};
+use mambabyte::formats::{FormatError, Loaded, Options, SafetensorsError, ShardIndex, SourceFormat, load};
 use mambabyte_core::Norm;
 use mambabyte_tests::synth::{self, Dialect, Named, Spec};
 use safetensors::Dtype as Stored;
@@ -13,7 +13,7 @@ fn fresh(name: &str) -> PathBuf {
 }
 
 fn read(path: &Path) -> Loaded {
-    load(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    load(path, &Options::default()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Writes a changed list of tensors as safetensors and returns what `load` says.
@@ -22,7 +22,7 @@ fn load_changed(name: &str, spec: &Spec, change: impl FnOnce(&mut Vec<Named>)) -
     let mut tensors = synth::tensors(&synth::checkpoint(spec), Dialect::Mamba);
     change(&mut tensors);
     fs::write(dir.join("model.safetensors"), synth::safetensors_bytes(&tensors, Stored::F32)).unwrap();
-    load(&dir)
+    load(&dir, &Options::default())
 }
 
 fn find<'t>(tensors: &'t mut [Named], name: &str) -> &'t mut Named {
@@ -175,7 +175,7 @@ fn one_state_is_not_tied() {
 fn folders() {
     let want = synth::checkpoint(&Spec::PLAIN);
     let dir = fresh("folders");
-    let refused = |path: &Path| load(path).unwrap_err();
+    let refused = |path: &Path| load(path, &Options::default()).unwrap_err();
     assert!(matches!(refused(&dir), FormatError::NoWeights { .. }));
     fs::write(dir.join("golden_input.bin"), b"no weights").unwrap();
     assert!(matches!(refused(&dir), FormatError::NoWeights { .. }));
@@ -300,7 +300,9 @@ fn other_architectures() {
         (r#"{"ssm_cfg": {"layer": "Mamba2"}}"#, "ssm_cfg.layer"),
     ] {
         fs::write(dir.join("config.json"), config).unwrap();
-        assert!(matches!(load(&dir), Err(FormatError::Architecture { key: found, .. }) if found == key));
+        assert!(
+            matches!(load(&dir, &Options::default()), Err(FormatError::Architecture { key: found, .. }) if found == key)
+        );
     }
 }
 
@@ -324,7 +326,7 @@ fn shards() {
         let mut index = index.clone();
         index["weight_map"][tensor] = shard.into();
         fs::write(&index_path, index.to_string()).unwrap();
-        load(&dir).unwrap_err()
+        load(&dir, &Options::default()).unwrap_err()
     };
     let absent = with("lm_head.weight", "model-00003-of-00003.safetensors");
     assert!(matches!(absent, FormatError::ShardMissing { shard, .. } if shard == "model-00003-of-00003.safetensors"));
@@ -335,7 +337,7 @@ fn shards() {
     let mut silent = index.clone();
     silent["weight_map"].as_object_mut().unwrap().remove("backbone.norm_f.weight");
     fs::write(&index_path, silent.to_string()).unwrap();
-    let error = load(&dir).unwrap_err().to_string();
+    let error = load(&dir, &Options::default()).unwrap_err().to_string();
     assert!(error.contains("backbone.norm_f.weight") && error.contains("missing"), "{error}");
     fs::write(&index_path, index.to_string()).unwrap();
     assert_eq!(read(&index_path).checkpoint, checkpoint);
@@ -347,5 +349,7 @@ fn a_duplicate_key_is_refused() {
     tensors.push(tensors[0].clone());
     let path = fresh("duplicate").join("m.bin");
     fs::write(&path, synth::torch_zip(&tensors)).unwrap();
-    assert!(matches!(load(&path), Err(FormatError::Duplicate { tensor }) if tensor == "backbone.embedding.weight"));
+    assert!(
+        matches!(load(&path, &Options::default()), Err(FormatError::Duplicate { tensor }) if tensor == "backbone.embedding.weight")
+    );
 }

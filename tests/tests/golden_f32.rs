@@ -18,7 +18,7 @@ const BPB_TOLERANCE: f64 = 1e-4;
 
 fn model(name: &str) -> (Model, Vec<u8>) {
     let input = std::fs::read(model_file(name, "golden_input.bin")).expect("golden input");
-    let checkpoint = mambabyte::formats::load(&model_file(name, "")).expect("loads").checkpoint;
+    let checkpoint = mambabyte::formats::load(&model_file(name, ""), &Default::default()).expect("loads").checkpoint;
     (Model::new(checkpoint).expect("shapes fit"), input)
 }
 

@@ -3,8 +3,8 @@
 use std::fs;
 
 use mambabyte::formats::{
-    Dtype, FormatError, MAX_PICKLE_BYTES, PickleError, SafetensorsError, TorchError, ViewError, load, parse_pickle,
-    read_torch_zip, tensors_from_safetensors,
+    Dtype, FormatError, MAX_PICKLE_BYTES, Options, PickleError, SafetensorsError, TorchError, ViewError, load,
+    parse_pickle, read_torch_zip, tensors_from_safetensors,
 };
 use mambabyte_tests::synth::{self, Dialect, Pickler, Random, Spec};
 use safetensors::Dtype as Stored;
@@ -33,10 +33,10 @@ fn truncated_files_name_themselves() {
     let dir = fresh("cut");
     for (name, bytes) in [("model.safetensors", &safetensors), ("pytorch_model.bin", &torch)] {
         fs::write(dir.join(name), &bytes[..bytes.len() / 2]).unwrap();
-        let error = chain(&load(&dir.join(name)).unwrap_err());
+        let error = chain(&load(&dir.join(name), &Options::default()).unwrap_err());
         assert!(error.contains(name) && error.contains("damaged or cut short"), "{error}");
         fs::write(dir.join(name), []).unwrap();
-        load(&dir.join(name)).unwrap_err();
+        load(&dir.join(name), &Options::default()).unwrap_err();
     }
 }
 
@@ -69,8 +69,8 @@ fn flipped_bits_never_panic() {
     for _ in 0..300 {
         fs::write(dir.join("m.safetensors"), flip(&safetensors, 1_600)).unwrap();
         fs::write(dir.join("m.bin"), synth::torch_zip_of(&flip(&pickle, pickle.len()), &storages)).unwrap();
-        let _ = load(&dir.join("m.safetensors"));
-        let _ = load(&dir.join("m.bin"));
+        let _ = load(&dir.join("m.safetensors"), &Options::default());
+        let _ = load(&dir.join("m.bin"), &Options::default());
     }
 }
 
@@ -329,7 +329,7 @@ fn torch_storages() {
 fn pickles_that_are_not_in_a_zip() {
     let path = fresh("legacy").join("old.bin");
     fs::write(&path, b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e\x80\x02M\xe9\x03.").unwrap();
-    assert!(matches!(load(&path), Err(FormatError::LegacyPickle { .. })));
+    assert!(matches!(load(&path, &Options::default()), Err(FormatError::LegacyPickle { .. })));
     let empty = zip::ZipWriter::new(std::io::Cursor::new(Vec::new())).finish().unwrap().into_inner();
     assert!(matches!(read_torch_zip(&empty), Err(TorchError::DataPkl { found: 0 })));
 }

@@ -204,7 +204,9 @@ fn rows_accept_each_for_itself() {
 
 #[test]
 fn the_float_engine_verifies_too() {
-    let model = Model::new(mambabyte::formats::load(&model_file("sensor-pico", "")).unwrap().checkpoint).unwrap();
+    let model =
+        Model::new(mambabyte::formats::load(&model_file("sensor-pico", ""), &Default::default()).unwrap().checkpoint)
+            .unwrap();
     let engine = FloatEngine::new(&model, 2);
     for count in 0..=K {
         let (mut rows, mut session) = (engine.rows(2).unwrap(), model.session());

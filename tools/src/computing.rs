@@ -161,10 +161,11 @@ mod tests {
     use mambabyte_host::cuda::Device;
 
     use super::*;
+    use crate::model::Loading;
 
     fn model(file: &str) -> AnyModel {
         let path = format!("{}/../models/sensor-pico/{file}", env!("CARGO_MANIFEST_DIR"));
-        AnyModel::open(path.as_ref()).unwrap_or_else(|e| panic!("{e}"))
+        AnyModel::open(path.as_ref(), &Loading::default()).unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn is_on_cpu(engine: &Result<AnyEngine<'_>, CliError>) -> bool {

@@ -47,7 +47,8 @@ impl BlobFile {
     ///
     /// # Errors
     /// [`CliError`] names the file; [`CliError::NeedsBlob`] if it is a checkpoint.
-    pub fn open(path: &Path) -> Result<Self, CliError> {
+    pub fn open(path: &Path, verify: Verify) -> Result<Self, CliError> {
+        let _ = verify;
         if path.is_dir()
             || path.extension().is_some_and(|e| e == "safetensors" || e == "bin") && !formats::is_blob(path)
         {
@@ -87,6 +88,25 @@ impl BlobFile {
     }
 }
 
+/// How a model is loaded: options of every command that takes a blob or a checkpoint.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Loading {
+    /// Of a checkpoint.
+    #[command(flatten)]
+    pub checkpoint: formats::Options,
+    /// Of a blob.
+    #[command(flatten)]
+    pub blob: Verify,
+}
+
+/// How a blob is loaded: options of every command that takes one.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Verify {
+    /// Compare a blob's fingerprint with its contents, whatever its size. Default: up to 64 MiB.
+    #[arg(long)]
+    pub verify: bool,
+}
+
 /// Either kind of model.
 pub enum AnyModel {
     /// Integer.
@@ -100,12 +120,12 @@ impl AnyModel {
     ///
     /// # Errors
     /// [`CliError`] names what is wrong.
-    pub fn open(path: &Path) -> Result<Self, CliError> {
+    pub fn open(path: &Path, loading: &Loading) -> Result<Self, CliError> {
         let blob_name = path.extension().is_some_and(|e| e == "mbb");
         if path.is_file() && (blob_name || formats::is_blob(path)) {
-            return Ok(Self::Blob(BlobFile::open(path)?));
+            return Ok(Self::Blob(BlobFile::open(path, loading.blob)?));
         }
-        let loaded = formats::load(path)?;
+        let loaded = formats::load(path, &loading.checkpoint)?;
         for note in &loaded.notes {
             eprintln!("note: {note}");
         }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::computing::{Computing, DeviceKind, Running};
 use crate::error::CliError;
-use crate::model::{AnyModel, BlobFile, read_text};
+use crate::model::{AnyModel, BlobFile, Verify, read_text};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 
@@ -18,6 +18,9 @@ pub struct Args {
     pub model: PathBuf,
     /// The text; `-` is standard input.
     pub text: PathBuf,
+    /// How the blob is loaded.
+    #[command(flatten)]
+    pub verify: Verify,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub device: DeviceKind,
@@ -35,7 +38,7 @@ pub struct Args {
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
     let cpu = args.running.cpu()?;
-    let model = AnyModel::Blob(BlobFile::open(&args.model)?);
+    let model = AnyModel::Blob(BlobFile::open(&args.model, args.verify)?);
     let engine = Computing { device: args.device, precision: None }.engine(&model, cpu)?;
     let text = read_text(&args.text)?;
     let bar = Progress::bytes("checksum", text.len() as u64);

@@ -23,6 +23,9 @@ use crate::report;
 pub struct Args {
     /// Folder with config.json and weights, or a weight file (safetensors, index of shards, PyTorch .bin).
     pub checkpoint: PathBuf,
+    /// How the checkpoint is loaded.
+    #[command(flatten)]
+    pub loading: formats::Options,
     /// The blob to write.
     #[arg(short, long)]
     pub output: PathBuf,
@@ -60,7 +63,7 @@ const REFINED_PARAMETERS: usize = 1 << 20;
 /// # Errors
 /// [`CliError`]; nothing is written then.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let loaded = formats::load(&args.checkpoint)?;
+    let loaded = formats::load(&args.checkpoint, &args.loading)?;
     let mut notes = loaded.notes;
     let model = Model::new(loaded.checkpoint)?;
     let (names, texts) = texts(args)?;

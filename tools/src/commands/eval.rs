@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
-use crate::model::{AnyModel, read_text};
+use crate::model::{AnyModel, Loading, read_text};
 use crate::output::{print, print_json, thousands};
 use crate::progress::Progress;
 
@@ -27,6 +27,9 @@ pub struct Args {
     /// Read only the first N bytes of each text.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    /// How the model is loaded.
+    #[command(flatten)]
+    pub loading: Loading,
     /// Where to compute, and in what.
     #[command(flatten)]
     pub computing: Computing,
@@ -44,7 +47,7 @@ pub struct Args {
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
     let cpu = args.running.cpu()?;
-    let model = AnyModel::open(&args.model)?;
+    let model = AnyModel::open(&args.model, &args.loading)?;
     let engine = args.computing.engine(&model, cpu)?;
     let arithmetic = engine.precision().arithmetic();
     let window = args.window.map(|w| w as usize);

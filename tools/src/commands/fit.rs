@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::chips::{CHIPS, Chip, Need, PROGRAM_FLASH, PROGRAM_RAM};
 use crate::error::CliError;
-use crate::model::AnyModel;
+use crate::model::{AnyModel, Loading};
 use crate::output::{bytes, print, print_json};
 use crate::speed;
 
@@ -42,6 +42,9 @@ pub struct Args {
     /// Only this chip (part of its name suffices); exits with 1 if the model does not fit.
     #[arg(long)]
     pub chip: Option<String>,
+    /// How the model is loaded.
+    #[command(flatten)]
+    pub loading: Loading,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -49,7 +52,7 @@ pub struct Args {
 
 fn dims(args: &Args) -> Result<Dims, CliError> {
     if let Some(path) = &args.model {
-        return Ok(AnyModel::open(path)?.dims());
+        return Ok(AnyModel::open(path, &args.loading)?.dims());
     }
     let d_model = args.d_model.unwrap_or(0);
     let dims = Dims {

@@ -9,7 +9,7 @@ use mambabyte_host::engine::{Engine, Want};
 
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
-use crate::model::{AnyModel, read_text};
+use crate::model::{AnyModel, Loading, read_text};
 use crate::sampling::Sampling;
 
 /// Most bytes that are written at once.
@@ -31,6 +31,9 @@ pub struct Args {
     /// How the next byte is chosen.
     #[command(flatten)]
     pub sampling: Sampling,
+    /// How the model is loaded.
+    #[command(flatten)]
+    pub loading: Loading,
     /// Where to compute, and in what.
     #[command(flatten)]
     pub computing: Computing,
@@ -49,7 +52,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let options = args.sampling.options()?;
     let cpu = args.running.cpu()?;
-    let model = AnyModel::open(&args.model)?;
+    let model = AnyModel::open(&args.model, &args.loading)?;
     let engine = args.computing.engine(&model, cpu)?;
     let prompt = match args.prompt.as_str() {
         "-" => read_text(Path::new("-"))?,

@@ -8,7 +8,7 @@ use mambabyte_host::engine::{Answer, Engine, Want};
 
 use crate::computing::Computing;
 use crate::error::CliError;
-use crate::model::{AnyModel, read_text};
+use crate::model::{AnyModel, Loading, read_text};
 use crate::output::write_whole;
 use crate::progress::Progress;
 
@@ -19,6 +19,9 @@ pub struct Args {
     pub model: PathBuf,
     /// The text; row t of the result is the prediction after byte t.
     pub text: PathBuf,
+    /// How the model is loaded.
+    #[command(flatten)]
+    pub loading: Loading,
     /// Where to compute, and in what.
     #[command(flatten)]
     pub computing: Computing,
@@ -45,7 +48,7 @@ fn header(rows: usize) -> Vec<u8> {
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let model = AnyModel::open(&args.model)?;
+    let model = AnyModel::open(&args.model, &args.loading)?;
     let engine = args.computing.engine(&model, Cpu::default())?;
     let text = read_text(&args.text)?;
     let mut out = header(text.len());

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
-use crate::model::AnyModel;
+use crate::model::{AnyModel, Loading};
 use crate::output::write_whole;
 use crate::paint::{bits, painted};
 
@@ -44,6 +44,9 @@ pub struct Args {
     /// Print one JSON object per line of the stream instead of the stream itself.
     #[arg(long, conflicts_with = "color")]
     pub json: bool,
+    /// How the model is loaded.
+    #[command(flatten)]
+    pub loading: Loading,
     /// Where to compute, and in what. Only a blob in its integers has states to save.
     #[command(flatten)]
     pub computing: Computing,
@@ -137,7 +140,7 @@ impl Show {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let threshold = threshold(&args.threshold)?;
     let cpu = args.running.cpu()?;
-    let model = AnyModel::open(&args.model)?;
+    let model = AnyModel::open(&args.model, &args.loading)?;
     let engine = args.computing.engine(&model, cpu)?;
     let precision = engine.precision();
     if precision != Precision::Exact && (args.save_state.is_some() || args.load_state.is_some()) {

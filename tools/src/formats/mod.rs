@@ -71,6 +71,17 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// What the user insists on against what the files say.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Options {
+    /// Believe the tensors of a checkpoint where config.json promises more layers or a head that the files lack.
+    #[arg(long)]
+    pub trust_tensors: bool,
+    /// The row of a checkpoint's vocabulary that is byte 0 (3 for ByT5). Default: what its files say, else 0.
+    #[arg(long, value_name = "N")]
+    pub byte_offset: Option<usize>,
+}
+
 /// Loads a checkpoint from a folder or from one file.
 ///
 /// A folder holds `model.safetensors`, `model.safetensors.index.json` or `pytorch_model.bin` (first found), or one file
@@ -81,7 +92,8 @@ pub struct Loaded {
 /// # Cost
 /// One pass over the files; memory for the f32 checkpoint and the largest tensor. The files are mapped and must not
 /// change meanwhile.
-pub fn load(path: &Path) -> Result<Loaded, FormatError> {
+pub fn load(path: &Path, options: &Options) -> Result<Loaded, FormatError> {
+    let _ = options;
     let mut notes = Vec::new();
     let weights = if path.is_dir() { find_weights(path, &mut notes)? } else { path.to_owned() };
     let (config, config_path) = read_config(&weights, &mut notes)?;
@@ -137,6 +149,19 @@ fn load_shards(
     files.push(index_path.to_owned());
     files.extend(config_path);
     Ok(Loaded { checkpoint, notes, source_format: SourceFormat::ShardedSafetensors, files })
+}
+
+/// Every file that [`load`] may read of `path`, found without opening one: an output must not replace any of them.
+pub fn inputs(path: &Path) -> Vec<PathBuf> {
+    const READ: [&str; 6] = ["json", "safetensors", "bin", "pt", "pth", "ckpt"];
+    let folder = match path.parent() {
+        _ if path.is_dir() => path,
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let beside = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let own = (!path.is_dir()).then(|| path.to_owned());
+    own.into_iter().chain(beside.filter(|path| has_extension(path, &READ) && path.is_file())).collect()
 }
 
 /// The file of weights in a folder.

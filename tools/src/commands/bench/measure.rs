@@ -9,7 +9,7 @@ use mambabyte_host::engine::{Answer, Engine, EngineError, Want};
 use serde_json::{Map, Value, json};
 
 use crate::error::CliError;
-use crate::model::BlobFile;
+use crate::model::{BlobFile, Verify};
 
 /// Bytes of a prefill.
 const PROMPT: usize = 512;
@@ -25,7 +25,7 @@ struct Samples {
 /// Measures; the figures as JSON.
 pub(super) fn one(args: &super::OneArgs, backend: Backend) -> Result<Value, CliError> {
     let start = Instant::now();
-    let file = BlobFile::open(&args.model)?;
+    let file = BlobFile::open(&args.model, Verify::default())?;
     let load_ms = 1e3 * start.elapsed().as_secs_f64();
     let start = Instant::now();
     let memory = file.weights(backend);
