@@ -5,21 +5,21 @@
 //! converted, one tensor at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use mambabyte_core::{Dims, Norm, VOCAB};
 use mambabyte_host::{Checkpoint, Layer};
+use serde_json::Value;
 
 use super::config::{Config, Facts};
 use super::error::{FormatError, Mismatch, TensorTable};
 use super::shorten::shorten;
-use super::tensor::RawTensor;
+use super::tensor::{Dtype, Entry, RawTensor};
+use super::tensors::{EMBEDDING, HEAD, Tensors};
+use super::{Options, decays, vocabulary};
 
 /// Deepest model accepted.
 const MAX_LAYERS: usize = 1024;
-/// 256 bytes, a few special ids and padding; beyond that the ids are not bytes.
-const MAX_VOCAB_ROWS: usize = 512;
-/// How far a decay may be from its power for the channel to count as tied.
-const TIED_TOLERANCE: f64 = 1e-5;
 
 /// A size that several tensors share.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ enum Axis {
     Projected,
 }
 
-/// Tensors of one block below `backbone.layers.L.`.
+/// Tensors of one block below `layers.L.`.
 const BLOCK: &[(&str, &[Axis])] = &[
     ("norm.weight", &[Axis::Model]),
     ("norm.bias", &[Axis::Model]),
@@ -51,32 +51,28 @@ const BLOCK: &[(&str, &[Axis])] = &[
     ("mixer.D", &[Axis::Inner]),
     ("mixer.out_proj.weight", &[Axis::Model, Axis::Inner]),
 ];
-const EMBEDDINGS: [&str; 2] = ["backbone.embedding.weight", "backbone.embeddings.weight"];
-const HEAD: &str = "lm_head.weight";
 
-type Tensors<'a> = BTreeMap<String, RawTensor<'a>>;
-
-/// Builds the checkpoint; `notes` receives what the config has wrong and what was left out.
+/// Builds the checkpoint; `notes` receives what the config has wrong, what was read unlike it is written and what was
+/// left out.
 pub(super) fn assemble(
-    tensors: Vec<(String, RawTensor<'_>)>,
+    entries: Vec<(String, Entry<'_>)>,
     config: &Config,
+    tokenizer: &Value,
+    options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Checkpoint, FormatError> {
-    config.check_architecture()?;
-    let mut named = Tensors::new();
-    for (name, tensor) in tensors {
-        if named.contains_key(&name) {
-            return Err(FormatError::Duplicate { tensor: shorten(&name) });
-        }
-        named.insert(name, tensor);
-    }
-    if !named.keys().any(|name| name.starts_with("backbone.")) {
-        return Err(FormatError::NotMamba { names: named.keys().take(4).map(|name| shorten(name)).collect() });
-    }
+    config.check_architecture(options.trust_tensors)?;
+    let mut named = Tensors::new(entries)?;
+    notes.extend(named.prefix.note());
+    named.turn_mlx(notes);
 
     let plan = Plan::new(&named)?;
+    if !options.trust_tensors {
+        config.check_promises(plan.n_layer, named.get(HEAD).is_some())?;
+    }
     let sizes = plan.vote(&named);
     plan.check(&named, &sizes)?;
+    notes.extend(named.others());
     let size = |axis| sizes.get(&axis).copied().unwrap_or(0);
     let mut dims = Dims {
         d_model: size(Axis::Model),
@@ -91,16 +87,14 @@ pub(super) fn assemble(
     };
     check_ranges(&dims)?;
     let vocab_rows = size(Axis::Vocab);
-    if !(VOCAB..=MAX_VOCAB_ROWS).contains(&vocab_rows) {
-        return Err(FormatError::Vocabulary { found: vocab_rows, max: MAX_VOCAB_ROWS });
-    }
+    let bytes = vocabulary::find(vocab_rows, config, tokenizer, options.byte_offset)?;
 
     let norm_eps = config.norm_eps(notes);
-    let read = |name: &str| finite(&named, name, usize::MAX);
+    let read = |name: &str| finite(&named, name, 0..usize::MAX);
     let read_if = |present: bool, name: &str| if present { read(name) } else { Ok(Vec::new()) };
     let mut layers = Vec::with_capacity(plan.n_layer);
     for l in 0..plan.n_layer {
-        let at = |name: &str| format!("backbone.layers.{l}.{name}");
+        let at = |name: &str| format!("layers.{l}.{name}");
         layers.push(Layer {
             norm: read(&at("norm.weight"))?,
             norm_bias: read_if(plan.norm_bias, &at("norm.bias"))?,
@@ -118,26 +112,50 @@ pub(super) fn assemble(
             out_proj: read(&at("mixer.out_proj.weight"))?,
         });
     }
-    let embedding = finite(&named, plan.embedding, VOCAB * dims.d_model)?;
+    let rows = bytes.offset * dims.d_model..(bytes.offset + VOCAB) * dims.d_model;
+    let embedding = finite(&named, EMBEDDING, rows.clone())?;
     let mut head = None;
-    if named.contains_key(HEAD) {
-        let own = finite(&named, HEAD, VOCAB * dims.d_model)?;
+    if named.get(HEAD).is_some() {
+        let own = finite(&named, HEAD, rows)?;
         if own.iter().zip(&embedding).all(|(a, b)| a.to_bits() == b.to_bits()) {
-            notes.push(format!("{HEAD} repeats the embedding: the head is tied, the copy is dropped"));
+            notes.push(format!("{} repeats the embedding: the head is tied, the copy is dropped", named.shown(HEAD)));
         } else {
             head = Some(own);
         }
     }
     dims.tied_head = head.is_none();
-    dims.tied_decays = dims.d_state > 1 && layers.iter().all(|layer| is_tied(&layer.a_log, dims.d_state));
+    dims.tied_decays = tie_decays(&named, &mut layers, dims.d_state, notes);
     if !plan.conv_bias {
         notes.push("there is no mixer.conv1d.bias: zeros are used".to_owned());
     }
-    notes.extend(config.dropped_rows(vocab_rows));
+    notes.extend(bytes.note);
     config.compare(&Facts { dims, vocab_rows, conv_bias: plan.conv_bias }, notes);
-    let norm_f = read("backbone.norm_f.weight")?;
-    let norm_f_bias = read_if(plan.norm_bias, "backbone.norm_f.bias")?;
+    let norm_f = read("norm_f.weight")?;
+    let norm_f_bias = read_if(plan.norm_bias, "norm_f.bias")?;
     Ok(Checkpoint { dims, norm_eps, embedding, layers, norm_f, norm_f_bias, head })
+}
+
+/// Whether the decays of all channels are powers of one number. What half precision took of them is given back.
+fn tie_decays(tensors: &Tensors<'_>, layers: &mut [Layer], d_state: usize, notes: &mut Vec<String>) -> bool {
+    let dtype = |l: usize| tensors.get(&format!("layers.{l}.mixer.A_log")).map_or(Dtype::F32, RawTensor::dtype);
+    if d_state < 2 {
+        return false;
+    }
+    let found = layers.iter().enumerate().map(|(l, layer)| decays::tied(&layer.a_log, d_state, dtype(l)));
+    let Some(first) = found.collect::<Option<Vec<_>>>() else { return false };
+    let mut rounded = None;
+    for (l, (layer, first)) in layers.iter_mut().zip(&first).enumerate() {
+        if let half @ (Dtype::F16 | Dtype::Bf16) = dtype(l) {
+            decays::spread(first, &mut layer.a_log, d_state);
+            rounded = Some(half);
+        }
+    }
+    if let Some(half) = rounded {
+        notes.push(format!(
+            "A_log is stored in {half:?}: up to that rounding the decays are tied, and are read as tied"
+        ));
+    }
+    true
 }
 
 /// Which tensors there must be.
@@ -145,36 +163,33 @@ struct Plan {
     n_layer: usize,
     norm_bias: bool,
     conv_bias: bool,
-    embedding: &'static str,
     wanted: Vec<(String, &'static [Axis])>,
 }
 
 impl Plan {
     fn new(tensors: &Tensors<'_>) -> Result<Self, FormatError> {
-        let n_layer = tensors.keys().filter_map(|name| layer_index(name)).max().map_or(0, |l| l.saturating_add(1));
+        let n_layer = tensors.names().filter_map(layer_index).max().map_or(0, |l| l.saturating_add(1));
         range("n_layer", n_layer, 1, MAX_LAYERS)?;
-        let norm_bias = tensors.keys().any(|name| name.starts_with("backbone.") && name.ends_with("norm.bias"))
-            || tensors.contains_key("backbone.norm_f.bias");
-        let conv_bias = tensors.keys().any(|name| name.ends_with(".mixer.conv1d.bias"));
-        let [own, hugging_face] = EMBEDDINGS;
-        let embedding = if tensors.contains_key(hugging_face) { hugging_face } else { own };
+        let block_norm_bias = |name: &str| name.starts_with("layers.") && name.ends_with(".norm.bias");
+        let norm_bias = tensors.names().any(|name| block_norm_bias(name) || name == "norm_f.bias");
+        let conv_bias = tensors.names().any(|name| name.ends_with(".mixer.conv1d.bias"));
 
-        let mut wanted: Vec<(String, &'static [Axis])> = vec![(embedding.to_owned(), &[Axis::Vocab, Axis::Model])];
+        let mut wanted: Vec<(String, &'static [Axis])> = vec![(EMBEDDING.to_owned(), &[Axis::Vocab, Axis::Model])];
         for l in 0..n_layer {
             for &(name, axes) in BLOCK {
                 if (norm_bias || name != "norm.bias") && (conv_bias || name != "mixer.conv1d.bias") {
-                    wanted.push((format!("backbone.layers.{l}.{name}"), axes));
+                    wanted.push((format!("layers.{l}.{name}"), axes));
                 }
             }
         }
-        wanted.push(("backbone.norm_f.weight".to_owned(), &[Axis::Model]));
+        wanted.push(("norm_f.weight".to_owned(), &[Axis::Model]));
         if norm_bias {
-            wanted.push(("backbone.norm_f.bias".to_owned(), &[Axis::Model]));
+            wanted.push(("norm_f.bias".to_owned(), &[Axis::Model]));
         }
-        if tensors.contains_key(HEAD) {
+        if tensors.get(HEAD).is_some() {
             wanted.push((HEAD.to_owned(), &[Axis::Vocab, Axis::Model]));
         }
-        Ok(Self { n_layer, norm_bias, conv_bias, embedding, wanted })
+        Ok(Self { n_layer, norm_bias, conv_bias, wanted })
     }
 
     /// The most frequent value of each size.
@@ -209,14 +224,24 @@ impl Plan {
             });
             if !fits {
                 let expected: Vec<String> = axes.iter().map(|&axis| axis_text(axis, sizes)).collect();
-                let found = found.map_or_else(|| "missing".to_owned(), |shape| format!("{shape:?}"));
-                rows.push(Mismatch { name: name.clone(), expected: format!("[{}]", expected.join(", ")), found });
+                let other = tensors.entries.get(name).map(|named| &named.entry);
+                let found = match (found, other) {
+                    (Some(shape), _) => format!("{shape:?}"),
+                    (None, Some(Entry::Other(what))) => what.clone(),
+                    _ => "missing".to_owned(),
+                };
+                rows.push(Mismatch {
+                    name: shorten(&tensors.shown(name)),
+                    expected: format!("[{}]", expected.join(", ")),
+                    found,
+                });
             }
         }
         let wanted: BTreeSet<&str> = self.wanted.iter().map(|(name, _)| name.as_str()).collect();
-        for (name, tensor) in tensors.iter().filter(|(name, _)| !wanted.contains(name.as_str())) {
+        for (_, named) in tensors.entries.iter().filter(|(name, _)| !wanted.contains(name.as_str())) {
+            let Some(tensor) = named.entry.tensor() else { continue };
             let found = format!("{:?} (extra tensor)", tensor.shape());
-            rows.push(Mismatch { name: shorten(name), expected: "none".to_owned(), found });
+            rows.push(Mismatch { name: shorten(&named.own), expected: "none".to_owned(), found });
         }
         if rows.is_empty() { Ok(()) } else { Err(FormatError::Tensors(TensorTable { rows })) }
     }
@@ -266,9 +291,9 @@ fn axis_text(axis: Axis, sizes: &BTreeMap<Axis, usize>) -> String {
     size_of(axis, sizes).map_or_else(|| name.to_owned(), |size| size.to_string())
 }
 
-/// `L` of `backbone.layers.L.something`, if written as a plain number.
+/// `L` of `layers.L.something`, if written as a plain number.
 fn layer_index(name: &str) -> Option<usize> {
-    let (index, _) = name.strip_prefix("backbone.layers.")?.split_once('.')?;
+    let (index, _) = name.strip_prefix("layers.")?.split_once('.')?;
     let plain = index == "0" || !index.starts_with(['0', '+']);
     index.parse().ok().filter(|_| plain)
 }
@@ -285,20 +310,14 @@ fn check_ranges(dims: &Dims) -> Result<(), FormatError> {
     range("dt_rank", dims.dt_rank, 1, dims.d_inner)
 }
 
-/// The first `count` elements of a tensor that [`Plan::check`] has seen.
-fn finite(tensors: &Tensors<'_>, name: &str, count: usize) -> Result<Vec<f32>, FormatError> {
-    let weights = tensors.get(name).map(|tensor| tensor.to_f32(count)).unwrap_or_default();
+/// Elements `range` of a tensor that [`Plan::check`] has seen.
+fn finite(tensors: &Tensors<'_>, name: &str, range: Range<usize>) -> Result<Vec<f32>, FormatError> {
+    let start = range.start;
+    let weights = tensors.get(name).map(|tensor| tensor.to_f32(range)).unwrap_or_default();
     match weights.iter().enumerate().find(|(_, weight)| !weight.is_finite()) {
-        Some((index, &value)) => Err(FormatError::NonFinite { tensor: name.to_owned(), index, value }),
+        Some((index, &value)) => {
+            Err(FormatError::NonFinite { tensor: shorten(&tensors.shown(name)), index: start + index, value })
+        }
         None => Ok(weights),
     }
-}
-
-/// `A[d, n] = (n + 1) * A[d, 0]` in every channel, up to the rounding of the logarithms.
-fn is_tied(a_log: &[f32], d_state: usize) -> bool {
-    let steps: Vec<f64> = (1..=d_state).map(|n| (n as f64).ln()).collect();
-    a_log.chunks_exact(d_state).all(|channel| {
-        let first = channel.first().map_or(0.0, |&a| f64::from(a));
-        channel.iter().zip(&steps).all(|(&a, step)| (f64::from(a) - first - step).abs() <= TIED_TOLERANCE)
-    })
 }

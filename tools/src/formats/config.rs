@@ -3,7 +3,7 @@
 //! The official MambaByte weights come with a config that is wrong about the norm, the number of layers of one file and
 //! a field that does not exist. So the shapes decide, and this module only turns differences into sentences.
 
-use mambabyte_core::{Dims, Norm, VOCAB};
+use mambabyte_core::{Dims, Norm};
 use serde_json::{Map, Value};
 
 use super::error::FormatError;
@@ -81,6 +81,9 @@ const COMPARED: &[&str] = &[
     "pad_id",
 ];
 
+/// Classes of `architectures` that are Mamba-1.
+const CLASSES: &[&str] = &["MambaForCausalLM", "MambaModel", "MambaLMHeadModel", "MambaByteForCausalLM"];
+
 /// What the tensors say.
 pub(super) struct Facts {
     pub(super) dims: Dims,
@@ -98,11 +101,11 @@ pub(super) struct Config {
 
 impl Config {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        Ok(Self { json: serde_json::from_slice(bytes)? })
+        Ok(Self { json: serde_json::from_value(super::json::parse(bytes)?)? })
     }
 
     /// A key of the top level, or `ssm_cfg.KEY`.
-    fn get(&self, key: &str) -> Option<&Value> {
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
         let value = match key.strip_prefix("ssm_cfg.") {
             Some(key) => self.json.get("ssm_cfg")?.get(key),
             None => self.json.get(key),
@@ -110,8 +113,14 @@ impl Config {
         value.filter(|value| !value.is_null())
     }
 
-    /// Refuses relatives of Mamba-1 whose tensors would pass for one.
-    pub(super) fn check_architecture(&self) -> Result<(), FormatError> {
+    /// Refuses relatives of Mamba-1 whose tensors would pass for one. An unknown name of a class is believed if the
+    /// user trusts the tensors.
+    pub(super) fn check_architecture(&self, trust_tensors: bool) -> Result<(), FormatError> {
+        let classes = self.get("architectures").and_then(Value::as_array);
+        let other = classes.into_iter().flatten().find(|class| !class.as_str().is_some_and(|c| CLASSES.contains(&c)));
+        if let (Some(class), false) = (other, trust_tensors) {
+            return Err(FormatError::Architecture { key: "architectures", value: shorten(&class.to_string()) });
+        }
         let only = |key: &'static str, accepted: &[&str]| match self.get(key) {
             Some(value) if !value.as_str().is_some_and(|value| accepted.contains(&value)) => {
                 Err(FormatError::Architecture { key, value: shorten(&value.to_string()) })
@@ -134,6 +143,25 @@ impl Config {
             }
         }
         DEFAULT_EPS
+    }
+
+    /// Refuses tensors that lack what is promised: a part of the checkpoint is missing. Other contradictions are
+    /// forgiven, for they lose nothing; the official weights come with a wrong norm and a wrong number of layers.
+    pub(super) fn check_promises(&self, n_layer: usize, has_head: bool) -> Result<(), FormatError> {
+        let layers =
+            ["num_hidden_layers", "n_layer"].into_iter().filter_map(|key| Some((key, self.get(key)?.as_u64()?)));
+        if let Some((key, promised)) = layers.into_iter().find(|(_, promised)| *promised > n_layer as u64) {
+            return Err(FormatError::Promised { promised: format!("{key} = {promised}"), found: format!("{n_layer}") });
+        }
+        let untied = ["tie_word_embeddings", "tie_embeddings"].into_iter();
+        let untied = untied.filter(|key| self.get(key) == Some(&Value::Bool(false))).next();
+        match untied {
+            Some(key) if !has_head => Err(FormatError::Promised {
+                promised: format!("a head of its own ({key} = false)"),
+                found: "no lm_head.weight".to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Names every contradiction and everything that has no effect.
@@ -192,23 +220,7 @@ impl Config {
         }
     }
 
-    /// What happens to the rows above 255; `None` if there are none.
-    pub(super) fn dropped_rows(&self, vocab_rows: usize) -> Option<String> {
-        if vocab_rows <= VOCAB {
-            return None;
-        }
-        let rows = format!("vocabulary rows {VOCAB}..{vocab_rows} dropped");
-        Some(match self.vocab_size() {
-            Some(size) if size <= VOCAB as u64 => format!("{rows} (padding)"),
-            Some(size) => format!(
-                "{rows}: vocab_size is {size}, so ids {VOCAB}..{size} are special ids, which a byte model can neither \
-                 read nor emit; ids 0..{VOCAB} are taken for the bytes"
-            ),
-            None => format!("{rows} (padding or special ids); ids 0..{VOCAB} are taken for the bytes"),
-        })
-    }
-
-    fn vocab_size(&self) -> Option<u64> {
+    pub(super) fn vocab_size(&self) -> Option<u64> {
         self.get("vocab_size").and_then(Value::as_u64)
     }
 

@@ -8,8 +8,16 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::content::Foreign;
 use super::safetensors::SafetensorsError;
 use super::torch::TorchError;
+
+/// The first few of many names.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let shown = names.get(..MOST).unwrap_or(names).join(", ");
+    if names.len() > MOST { format!("{shown} and {} more", names.len() - MOST) } else { shown }
+}
 
 /// Why a checkpoint could not be loaded.
 #[derive(Debug, Error, Diagnostic)]
@@ -41,20 +49,56 @@ pub enum FormatError {
         /// Their names.
         files: Vec<String>,
     },
-    /// Neither safetensors nor a PyTorch zip.
-    #[error("{} is neither safetensors nor a file of torch.save", path.display())]
-    Unrecognised {
+    /// A file of another kind.
+    #[error("{} is {kind}", path.display())]
+    #[diagnostic(help("{}", kind.help()))]
+    Foreign {
         /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: Foreign,
+    },
+    /// A FIFO, a device or a folder where a file should be.
+    #[error("{} is no regular file", path.display())]
+    NoFile {
+        /// Its path.
         path: PathBuf,
     },
-    /// A pickle from before PyTorch 1.6.
-    #[error("{} is a pickle in the format from before PyTorch 1.6", path.display())]
-    #[diagnostic(help(
-        "load it with a PyTorch you trust it with and save it again: torch.save(state_dict, path), or as safetensors"
-    ))]
-    LegacyPickle {
+    /// Some files of a set are not there, and no index says whether they are needed.
+    #[error("{} is one of {of} files; missing: {}", path.display(), listed(missing))]
+    #[diagnostic(help("copy the missing files, or {index} if the others belong to something else"))]
+    SetIncomplete {
         /// The file.
         path: PathBuf,
+        /// How many there should be.
+        of: u32,
+        /// Names of those that are not there.
+        missing: Vec<String>,
+        /// Name that an index would have.
+        index: String,
+    },
+    /// The files lack what config.json promises.
+    #[error("config.json promises {promised}, the tensors have {found}")]
+    #[diagnostic(help(
+        "a part of the checkpoint was not saved or not copied; if it is config.json that is wrong, --trust-tensors loads \
+         what is there"
+    ))]
+    Promised {
+        /// What it says.
+        promised: String,
+        /// What there is.
+        found: String,
+    },
+    /// Nothing says which rows of the vocabulary are the bytes.
+    #[error("the vocabulary has {rows} rows: {why}")]
+    #[diagnostic(help(
+        "--byte-offset N says which row is byte 0: 0 if the 256 bytes come first, 3 if three special ids do (ByT5)"
+    ))]
+    ByteOffset {
+        /// Rows of the embedding.
+        rows: usize,
+        /// What is missing or wrong.
+        why: String,
     },
     /// config.json is no JSON object.
     #[error("{} is not understood", path.display())]
@@ -89,26 +133,32 @@ pub enum FormatError {
         /// Why.
         source: TorchError,
     },
-    /// The index names a shard that is not there.
-    #[error("shard {} of the index {} is missing", shard, index.display())]
+    /// The index names shards that are not there.
+    #[error("{} lists files that are missing: {}", index.display(), listed(shards))]
+    #[diagnostic(help("copy them into the folder of the index"))]
     ShardMissing {
         /// The index.
         index: PathBuf,
-        /// File name of the shard.
-        shard: String,
+        /// File names of the shards.
+        shards: Vec<String>,
     },
     /// No tensor has the name of one in a Mamba.
-    #[error("no tensor is named `backbone...`, this is no Mamba checkpoint (found {})", names.join(", "))]
-    #[diagnostic(help("names must be those of MambaForCausalLM or of state-spaces/mamba, without a prefix"))]
+    #[error("no tensor is named as in a Mamba, `backbone.layers.0.mixer...` (found {})", names.join(", "))]
+    #[diagnostic(help(
+        "names must be those of MambaForCausalLM or of state-spaces/mamba; the prefixes of torch.compile and of \
+         wrappers (_orig_mod, module, model, net) may be in front, and backbone may be left out"
+    ))]
     NotMamba {
         /// The first few names there are.
         names: Vec<String>,
     },
     /// A name occurs twice.
-    #[error("tensor `{tensor}` occurs twice")]
+    #[error("tensor `{tensor}` occurs twice{}", if first == tensor { String::new() } else { format!(", also as `{first}`") })]
     Duplicate {
         /// Its name.
         tensor: String,
+        /// The name that it had first.
+        first: String,
     },
     /// The embedding is too small, or far too large for bytes.
     #[error("the vocabulary has {found} rows; a byte model has 256, and at most {max} with padding and special ids")]

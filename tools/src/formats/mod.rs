@@ -11,12 +11,19 @@
 
 mod assemble;
 mod config;
+mod content;
+mod decays;
 mod error;
+mod json;
+mod locate;
+mod names;
 mod pickle;
 mod safetensors;
 mod shorten;
 mod tensor;
+mod tensors;
 mod torch;
+mod vocabulary;
 
 use std::fmt;
 use std::fs::File;
@@ -25,14 +32,19 @@ use std::path::{Path, PathBuf};
 
 use mambabyte_host::Checkpoint;
 use memmap2::Mmap;
+use serde_json::Value;
 
 use config::Config;
+use content::Content;
+use locate::Weights;
 
+pub use content::Foreign;
 pub use error::{FormatError, Mismatch, TensorTable};
-pub use pickle::{MAX_PICKLE_BYTES, PickleError, PickledTensor, parse_pickle};
+pub use locate::inputs;
+pub use pickle::{MAX_PICKLE_BYTES, PickleError, PickledTensor, StateDict, parse_pickle};
 pub use safetensors::{SafetensorsError, ShardIndex, tensors_from_safetensors};
-pub use tensor::{Dtype, RawTensor, ViewError};
-pub use torch::{TorchError, read_torch_zip};
+pub use tensor::{Dtype, Entry, RawTensor, ViewError};
+pub use torch::{TorchError, TorchFile, read_torch_zip};
 
 /// Longest config.json or index read.
 const MAX_JSON_BYTES: u64 = 16 << 20;
@@ -42,10 +54,12 @@ const MAX_JSON_BYTES: u64 = 16 << 20;
 pub enum SourceFormat {
     /// One safetensors file.
     Safetensors,
-    /// `model.safetensors.index.json` and its shards.
+    /// Several, with an index or as a set.
     ShardedSafetensors,
     /// A zip of `torch.save`.
     TorchZip,
+    /// Several.
+    ShardedTorchZip,
 }
 
 impl fmt::Display for SourceFormat {
@@ -54,6 +68,7 @@ impl fmt::Display for SourceFormat {
             SourceFormat::Safetensors => "safetensors",
             SourceFormat::ShardedSafetensors => "sharded safetensors",
             SourceFormat::TorchZip => "PyTorch pickle",
+            SourceFormat::ShardedTorchZip => "sharded PyTorch pickles",
         })
     }
 }
@@ -63,7 +78,7 @@ impl fmt::Display for SourceFormat {
 pub struct Loaded {
     /// The model.
     pub checkpoint: Checkpoint,
-    /// Sentences about what the config has wrong and what was left out.
+    /// Sentences about what the config has wrong, what was read unlike it is written, and what was left out.
     pub notes: Vec<String>,
     /// Container of the weights.
     pub source_format: SourceFormat,
@@ -74,18 +89,19 @@ pub struct Loaded {
 /// What the user insists on against what the files say.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Options {
-    /// Believe the tensors of a checkpoint where config.json promises more layers or a head that the files lack.
+    /// Load a checkpoint even if config.json promises more layers, a head or another architecture than its tensors have.
     #[arg(long)]
     pub trust_tensors: bool,
-    /// The row of a checkpoint's vocabulary that is byte 0 (3 for ByT5). Default: what its files say, else 0.
+    /// The row of a checkpoint's vocabulary that is byte 0 (3 for ByT5). Default: what its files say.
     #[arg(long, value_name = "N")]
     pub byte_offset: Option<usize>,
 }
 
 /// Loads a checkpoint from a folder or from one file.
 ///
-/// A folder holds `model.safetensors`, `model.safetensors.index.json` or `pytorch_model.bin` (first found), or one file
-/// `*.safetensors`, `*.bin`, `*.pt` or `*.pth` that is a checkpoint. `config.json` beside the weights is read if there.
+/// A folder holds `model.safetensors`, `pytorch_model.bin` or an index of shards (first found), or one file or set of
+/// files `*.safetensors`, `*.bin`, `*.pt`, `*.pth` or `*.ckpt` that is a checkpoint; or it is a folder of Hugging Face's
+/// cache. `config.json` and `tokenizer_config.json` beside the weights are read if there.
 ///
 /// # Errors
 /// [`FormatError`]; missing, extra and misshapen tensors are reported together.
@@ -93,152 +109,139 @@ pub struct Options {
 /// One pass over the files; memory for the f32 checkpoint and the largest tensor. The files are mapped and must not
 /// change meanwhile.
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, FormatError> {
-    let _ = options;
     let mut notes = Vec::new();
-    let weights = if path.is_dir() { find_weights(path, &mut notes)? } else { path.to_owned() };
-    let (config, config_path) = read_config(&weights, &mut notes)?;
-    if weights.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".index.json")) {
-        return load_shards(&weights, &config, config_path, notes);
-    }
-    let map = map(&weights)?;
-    let (source_format, tensors) = match sniff(&map) {
-        Some(Content::Zip) => {
-            let tensors = read_torch_zip(&map);
-            let tensors = tensors.map_err(|source| FormatError::Torch { path: weights.clone(), source })?;
-            (SourceFormat::TorchZip, tensors)
-        }
-        Some(Content::Legacy) => return Err(FormatError::LegacyPickle { path: weights }),
-        // A damaged file is still a damaged safetensors if its name says so.
-        content if content == Some(Content::Safetensors) || has_extension(&weights, &["safetensors"]) => {
-            let tensors = tensors_from_safetensors(&map);
-            let tensors = tensors.map_err(|source| FormatError::Safetensors { path: weights.clone(), source })?;
-            (SourceFormat::Safetensors, tensors)
-        }
-        _ => return Err(FormatError::Unrecognised { path: weights }),
+    let weights = locate::find(path, &mut notes)?;
+    let beside = Beside::read(weights.path(), &mut notes)?;
+    let index = match &weights {
+        Weights::Index(path) => Some(read_index(path)?),
+        _ => None,
     };
-    let checkpoint = assemble::assemble(tensors, &config, &mut notes)?;
-    let files = [weights].into_iter().chain(config_path).collect();
+    let mut files = match (&weights, &index) {
+        (Weights::File(path), _) => vec![path.clone()],
+        (Weights::Set(paths), _) => paths.clone(),
+        (Weights::Index(path), index) => shards(path, index.as_ref())?,
+    };
+    let maps = files.iter().map(|file| map(file)).collect::<Result<Vec<_>, _>>()?;
+    let mut entries = Vec::new();
+    let mut source_format = SourceFormat::Safetensors;
+    for (map, file) in maps.iter().zip(&files) {
+        let (format, mut found) = read_entries(map, file, &mut notes)?;
+        source_format = format;
+        if let (Some(index), Weights::Index(path)) = (&index, &weights) {
+            let shard = file.file_name().unwrap_or_default().to_string_lossy();
+            let selected = index.select(&shard, found, &mut notes);
+            found = selected.map_err(|source| FormatError::Safetensors { path: path.clone(), source })?;
+        }
+        entries.extend(found);
+    }
+    source_format = match source_format {
+        SourceFormat::Safetensors if !matches!(weights, Weights::File(_)) => SourceFormat::ShardedSafetensors,
+        SourceFormat::TorchZip if !matches!(weights, Weights::File(_)) => SourceFormat::ShardedTorchZip,
+        one => one,
+    };
+    let checkpoint = assemble::assemble(entries, &beside.config, &beside.tokenizer, options, &mut notes)?;
+    if let Weights::Index(path) = weights {
+        files.push(path);
+    }
+    files.extend(beside.files);
     Ok(Loaded { checkpoint, notes, source_format, files })
 }
 
-fn load_shards(
-    index_path: &Path,
-    config: &Config,
-    config_path: Option<PathBuf>,
-    mut notes: Vec<String>,
-) -> Result<Loaded, FormatError> {
-    let at_index = |source| FormatError::Safetensors { path: index_path.to_owned(), source };
-    let index = ShardIndex::parse(&read_json(index_path)?).map_err(at_index)?;
-    let mut maps = Vec::new();
-    let mut files = Vec::new();
-    for shard in index.shards() {
-        let path = index_path.with_file_name(shard);
-        if !path.exists() {
-            return Err(FormatError::ShardMissing { index: index_path.to_owned(), shard: shard.to_owned() });
-        }
-        maps.push((shard, map(&path)?));
-        files.push(path);
+/// The files that an index names.
+fn shards(path: &Path, index: Option<&ShardIndex>) -> Result<Vec<PathBuf>, FormatError> {
+    let names = index.map(ShardIndex::shards).unwrap_or_default();
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        names.into_iter().partition(|name| path.with_file_name(name).exists());
+    if missing.is_empty() {
+        return Ok(there.into_iter().map(|name| path.with_file_name(name)).collect());
     }
-    let mut tensors = Vec::new();
-    for ((shard, map), path) in maps.iter().zip(&files) {
-        let found = tensors_from_safetensors(map);
-        let found = found.map_err(|source| FormatError::Safetensors { path: path.clone(), source })?;
-        tensors.extend(index.select(shard, found, &mut notes).map_err(at_index)?);
-    }
-    let checkpoint = assemble::assemble(tensors, config, &mut notes)?;
-    files.push(index_path.to_owned());
-    files.extend(config_path);
-    Ok(Loaded { checkpoint, notes, source_format: SourceFormat::ShardedSafetensors, files })
+    Err(FormatError::ShardMissing { index: path.to_owned(), shards: missing.into_iter().map(str::to_owned).collect() })
 }
 
-/// Every file that [`load`] may read of `path`, found without opening one: an output must not replace any of them.
-pub fn inputs(path: &Path) -> Vec<PathBuf> {
-    const READ: [&str; 6] = ["json", "safetensors", "bin", "pt", "pth", "ckpt"];
-    let folder = match path.parent() {
-        _ if path.is_dir() => path,
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let beside = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let own = (!path.is_dir()).then(|| path.to_owned());
-    own.into_iter().chain(beside.filter(|path| has_extension(path, &READ) && path.is_file())).collect()
+fn read_index(path: &Path) -> Result<ShardIndex, FormatError> {
+    let at_index = |source| FormatError::Safetensors { path: path.to_owned(), source };
+    ShardIndex::parse(&read_json(path)?).map_err(at_index)
 }
 
-/// The file of weights in a folder.
-fn find_weights(dir: &Path, notes: &mut Vec<String>) -> Result<PathBuf, FormatError> {
-    const USUAL: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
-    let mut usual = USUAL.into_iter().filter(|name| dir.join(name).is_file());
-    if let Some(first) = usual.next() {
-        notes.extend(usual.map(|name| format!("{name} ignored, {first} is read")));
-        return Ok(dir.join(first));
-    }
-    let io = |source| FormatError::Io { path: dir.to_owned(), source };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if has_extension(&path, &["safetensors"]) || (has_extension(&path, &["bin", "pt", "pth"]) && is_torch(&path)) {
-            found.push(path);
+/// The entries of one file of weights.
+fn read_entries<'m>(
+    map: &'m [u8],
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<(SourceFormat, Vec<(String, Entry<'m>)>), FormatError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match (Content::of(map, &name), Content::foreign(map, &name)) {
+        (Content::Safetensors, _) => {
+            let entries = tensors_from_safetensors(map);
+            let entries = entries.map_err(|source| FormatError::Safetensors { path: path.to_owned(), source })?;
+            Ok((SourceFormat::Safetensors, entries))
         }
-    }
-    found.sort();
-    match found.as_slice() {
-        [] => Err(FormatError::NoWeights { dir: dir.to_owned() }),
-        [one] => Ok(one.clone()),
-        several => {
-            let names = several.iter().filter_map(|path| path.file_name());
-            let files = names.map(|name| name.to_string_lossy().into_owned()).collect();
-            Err(FormatError::Ambiguous { dir: dir.to_owned(), files })
+        (Content::Zip, None) => {
+            let read = read_torch_zip(map);
+            let TorchFile { entries, note } =
+                read.map_err(|source| FormatError::Torch { path: path.to_owned(), source })?;
+            notes.extend(note);
+            Ok((SourceFormat::TorchZip, entries))
+        }
+        (_, kind) => {
+            // A damaged file is still a damaged safetensors if its name says so.
+            let kind = kind.unwrap_or(Foreign::Unknown);
+            if kind == Foreign::Unknown && locate::has_extension(path, &["safetensors"]) {
+                let source = match tensors_from_safetensors(map) {
+                    Err(source) => source,
+                    Ok(_) => SafetensorsError::Header { why: "it does not begin with `{`".to_owned() },
+                };
+                return Err(FormatError::Safetensors { path: path.to_owned(), source });
+            }
+            Err(FormatError::Foreign { path: path.to_owned(), kind })
         }
     }
 }
 
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension))
+/// What lies beside the weights and describes them.
+struct Beside {
+    config: Config,
+    /// tokenizer_config.json, or null.
+    tokenizer: Value,
+    files: Vec<PathBuf>,
 }
 
-/// Other files end in `.bin` too; unreadable ones are no candidates.
-fn is_torch(path: &Path) -> bool {
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
-    read.is_ok() && matches!(sniff(&start), Some(Content::Zip | Content::Legacy))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Content {
-    Safetensors,
-    Zip,
-    Legacy,
-}
-
-/// Content by its first bytes.
-fn sniff(bytes: &[u8]) -> Option<Content> {
-    if bytes.starts_with(b"PK\x03\x04") {
-        Some(Content::Zip)
-    } else if bytes.get(8) == Some(&b'{') {
-        Some(Content::Safetensors)
-    } else if bytes.starts_with(&[0x80]) && bytes.get(1).is_some_and(|version| (2..=5).contains(version)) {
-        Some(Content::Legacy)
-    } else {
-        None
+impl Beside {
+    fn read(weights: &Path, notes: &mut Vec<String>) -> Result<Self, FormatError> {
+        let mut beside = Self { config: Config::default(), tokenizer: Value::Null, files: Vec::new() };
+        let path = weights.with_file_name("config.json");
+        if path.is_file() {
+            let config = Config::parse(&read_json(&path)?);
+            beside.config = config.map_err(|source| FormatError::Config { path: path.clone(), source })?;
+            beside.files.push(path);
+        } else {
+            notes.push(format!("no config.json beside the weights: norm epsilon {:e} is used", config::DEFAULT_EPS));
+        }
+        let path = weights.with_file_name("tokenizer_config.json");
+        if path.is_file() {
+            let tokenizer = json::parse(&read_json(&path)?);
+            beside.tokenizer = tokenizer.map_err(|source| FormatError::Config { path: path.clone(), source })?;
+            beside.files.push(path);
+        }
+        Ok(beside)
     }
-}
-
-fn read_config(weights: &Path, notes: &mut Vec<String>) -> Result<(Config, Option<PathBuf>), FormatError> {
-    let path = weights.with_file_name("config.json");
-    if !path.is_file() {
-        notes.push(format!("no config.json beside the weights: norm epsilon {:e} is used", config::DEFAULT_EPS));
-        return Ok((Config::default(), None));
-    }
-    let config = Config::parse(&read_json(&path)?);
-    let config = config.map_err(|source| FormatError::Config { path: path.clone(), source })?;
-    Ok((config, Some(path)))
 }
 
 fn read_json(path: &Path) -> Result<Vec<u8>, FormatError> {
+    let io = |source| FormatError::Io { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_JSON_BYTES).read_to_end(&mut bytes));
-    read.map_err(|source| FormatError::Io { path: path.to_owned(), source })?;
+    open(path)?.take(MAX_JSON_BYTES).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
+}
+
+/// Opens a regular file: a FIFO would wait for a writer.
+fn open(path: &Path) -> Result<File, FormatError> {
+    let io = |source| FormatError::Io { path: path.to_owned(), source };
+    let kind = std::fs::metadata(path).map_err(io)?;
+    if !kind.is_file() {
+        return Err(FormatError::NoFile { path: path.to_owned() });
+    }
+    File::open(path).map_err(io)
 }
 
 /// Maps a file for reading.
@@ -250,7 +253,7 @@ pub(crate) fn map(path: &Path) -> Result<Mmap, FormatError> {
 #[allow(unsafe_code, reason = "memory maps are unsafe by nature; copying would double the memory of large models")]
 pub(crate) fn map_file(path: &Path) -> Result<(File, Mmap), FormatError> {
     let io = |source| FormatError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
+    let file = open(path)?;
     // SAFETY: the map is read-only. What cannot be ruled out is that another process changes the file meanwhile; as
     // with every tool that maps its input, the user owes that it does not.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
@@ -269,6 +272,11 @@ pub(crate) fn release(map: &Mmap) {
 /// Whether the file at `path` starts as a blob does.
 pub fn is_blob(path: &Path) -> bool {
     let mut head = [0; 8];
-    File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut head)).is_ok()
-        && head == mambabyte_core::blob::MAGIC
+    open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok()) && head == mambabyte_core::blob::MAGIC
+}
+
+/// What the file at `path` is, if it is known to be none that this program reads.
+pub fn foreign(path: &Path) -> Option<Foreign> {
+    let name = path.file_name()?.to_string_lossy();
+    Content::foreign(&map(path).ok()?, &name)
 }

@@ -9,23 +9,23 @@ use std::path::{Component, Path};
 use ::safetensors::{SafeTensorError, SafeTensors};
 use thiserror::Error;
 
+use super::names::canonical;
 use super::shorten::shorten;
-use super::tensor::{Dtype, RawTensor, ViewError};
+use super::tensor::{Dtype, Entry, RawTensor, ViewError};
+use super::tensors::{EMBEDDING, HEAD};
 
 /// Why a safetensors file or index was refused.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SafetensorsError {
-    /// The header or the layout is damaged.
+    /// The layout is damaged.
     #[error("the safetensors file is damaged or cut short")]
-    Layout(#[from] SafeTensorError),
-    /// Weights of a type that is no plain float.
-    #[error("tensor `{tensor}` is {dtype}; F32, F16, BF16 and F64 are read")]
-    Dtype {
-        /// Its name.
-        tensor: String,
-        /// The type in the file.
-        dtype: String,
+    Layout(SafeTensorError),
+    /// The header is no table of tensors.
+    #[error("the safetensors header is not understood: {why}")]
+    Header {
+        /// What is wrong with it.
+        why: String,
     },
     /// Shape and bytes do not fit together.
     #[error("tensor `{tensor}` does not fit its bytes")]
@@ -57,32 +57,51 @@ pub enum SafetensorsError {
     },
 }
 
-/// Reads one safetensors file; tensors come sorted by name.
+/// Reads one safetensors file; entries come sorted by name. `save_model` leaves out one of two tied weights and calls
+/// it the other's alias in `__metadata__`: of the embedding and the head, that is read.
 ///
 /// # Errors
-/// [`SafetensorsError`] if the layout is damaged or a tensor is not of floats.
+/// [`SafetensorsError`] if the header is not understood or the layout is damaged.
 /// # Cost
 /// No weight is copied.
-pub fn tensors_from_safetensors(bytes: &[u8]) -> Result<Vec<(String, RawTensor<'_>)>, SafetensorsError> {
-    let file = SafeTensors::deserialize(bytes)?;
-    let mut tensors = Vec::with_capacity(file.len());
+pub fn tensors_from_safetensors(bytes: &[u8]) -> Result<Vec<(String, Entry<'_>)>, SafetensorsError> {
+    let damaged = |error| match error {
+        // The whole header is there: a file that is cut in its header is one of a wrong length.
+        SafeTensorError::InvalidHeaderDeserialization(why) => SafetensorsError::Header { why: why.to_string() },
+        SafeTensorError::InvalidHeader(why) => SafetensorsError::Header { why: why.to_string() },
+        error => SafetensorsError::Layout(error),
+    };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+    let mut entries = BTreeMap::new();
     for (name, view) in file.tensors() {
         let dtype = match view.dtype() {
             ::safetensors::Dtype::F32 => Dtype::F32,
             ::safetensors::Dtype::F16 => Dtype::F16,
             ::safetensors::Dtype::BF16 => Dtype::Bf16,
             ::safetensors::Dtype::F64 => Dtype::F64,
-            other => return Err(SafetensorsError::Dtype { tensor: shorten(&name), dtype: format!("{other:?}") }),
+            other => {
+                entries.insert(name, Entry::Other(format!("a tensor of {other:?}")));
+                continue;
+            }
         };
         let tensor = RawTensor::new(dtype, view.shape().to_vec(), None, 0, view.data())
             .map_err(|source| SafetensorsError::View { tensor: shorten(&name), source })?;
-        tensors.push((name, tensor));
+        entries.insert(name, Entry::Tensor(tensor));
     }
-    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(tensors)
+    for (alias, kept) in metadata.metadata().iter().flatten() {
+        // Any more aliases would let a small file become a large model.
+        if !matches!(canonical(alias).as_str(), EMBEDDING | HEAD) {
+            continue;
+        }
+        if let (false, Some(tensor)) = (entries.contains_key(alias), entries.get(kept)) {
+            entries.insert(alias.clone(), tensor.clone());
+        }
+    }
+    Ok(entries.into_iter().collect())
 }
 
-/// `model.safetensors.index.json`: which tensor is in which shard.
+/// `model.safetensors.index.json` or `pytorch_model.bin.index.json`: which tensor is in which shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardIndex {
     weight_map: BTreeMap<String, String>,
@@ -96,7 +115,7 @@ impl ShardIndex {
     /// outside the folder of the index.
     pub fn parse(bytes: &[u8]) -> Result<Self, SafetensorsError> {
         let index = |why: &dyn std::fmt::Display| SafetensorsError::Index { why: why.to_string() };
-        let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| index(&error))?;
+        let json = super::json::parse(bytes).map_err(|error| index(&error))?;
         let map = json.get("weight_map").and_then(|map| map.as_object());
         let map = map.ok_or_else(|| index(&"it has no object `weight_map`"))?;
         let mut weight_map = BTreeMap::new();
@@ -123,9 +142,9 @@ impl ShardIndex {
     pub fn select<'a>(
         &self,
         shard: &str,
-        tensors: Vec<(String, RawTensor<'a>)>,
+        tensors: Vec<(String, Entry<'a>)>,
         notes: &mut Vec<String>,
-    ) -> Result<Vec<(String, RawTensor<'a>)>, SafetensorsError> {
+    ) -> Result<Vec<(String, Entry<'a>)>, SafetensorsError> {
         let listed = |name: &str| self.weight_map.get(name).is_some_and(|at| at == shard);
         let found: BTreeSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
         let promised = self.weight_map.iter().filter(|(_, at)| *at == shard).map(|(name, _)| name.as_str());

@@ -4,6 +4,8 @@
 //! [`RawTensor`] can only be made through [`RawTensor::new`], which proves that every element it can name lies inside
 //! its bytes; reading one afterwards cannot fail.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 use thiserror::Error;
 
@@ -72,6 +74,25 @@ pub enum ViewError {
 
 const MAX_AXES: usize = 8;
 
+/// What a file has under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// Weights.
+    Tensor(RawTensor<'a>),
+    /// Something that is no tensor of floats, in words: a counter, a buffer of integers.
+    Other(String),
+}
+
+impl<'a> Entry<'a> {
+    /// The tensor, if it is one.
+    pub fn tensor(&self) -> Option<&RawTensor<'a>> {
+        match self {
+            Self::Tensor(tensor) => Some(tensor),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 /// Dtype, shape and strides over borrowed little-endian bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawTensor<'a> {
@@ -139,19 +160,33 @@ impl<'a> RawTensor<'a> {
         self.elements
     }
 
-    /// The first `count` elements in row-major order, as f32; fewer if there are fewer.
+    /// Elements `range` in row-major order, as f32; fewer if there are fewer.
     ///
     /// f16 and bf16 convert exactly, f64 rounds to nearest (and to infinity beyond the range of f32).
-    pub fn to_f32(&self, count: usize) -> Vec<f32> {
-        let count = count.min(self.elements);
-        if count == 0 {
+    pub fn to_f32(&self, range: Range<usize>) -> Vec<f32> {
+        let Range { start, end } = range.start.min(self.elements)..range.end.min(self.elements);
+        if start >= end {
             Vec::new()
         } else if self.is_row_major() {
-            let bytes = self.bytes.get(..count * self.dtype.size()).unwrap_or_default();
-            decode(self.dtype, bytes)
+            let size = self.dtype.size();
+            decode(self.dtype, self.bytes.get(start * size..end * size).unwrap_or_default())
         } else {
-            self.gather(count)
+            let mut all = self.gather(end);
+            all.drain(..start);
+            all
         }
+    }
+
+    /// The same elements in another shape with axes of size 1 elsewhere; `None` if it is another shape.
+    pub(super) fn with_shape(&self, shape: &[usize]) -> Option<Self> {
+        let squeezed = |shape: &[usize]| shape.iter().copied().filter(|&n| n != 1).collect::<Vec<_>>();
+        let mut strides =
+            self.shape.iter().zip(&self.strides).filter(|(size, _)| **size != 1).map(|(_, stride)| *stride);
+        (squeezed(shape) == squeezed(&self.shape)).then(|| Self {
+            shape: shape.to_vec(),
+            strides: shape.iter().map(|&size| if size == 1 { 1 } else { strides.next().unwrap_or(1) }).collect(),
+            ..self.clone()
+        })
     }
 
     /// Row-major, whatever the strides of axes of size 1 claim.
@@ -214,13 +249,21 @@ mod tests {
     fn transposed_and_offset() {
         let storage = bytes(7);
         let tensor = RawTensor::new(Dtype::F32, vec![3, 2], Some(vec![1, 3]), 1, &storage).unwrap();
-        assert_eq!(tensor.to_f32(usize::MAX), [1., 4., 2., 5., 3., 6.]);
-        assert_eq!(tensor.to_f32(2), [1., 4.]);
+        assert_eq!(tensor.to_f32(0..usize::MAX), [1., 4., 2., 5., 3., 6.]);
+        assert_eq!(tensor.to_f32(1..3), [4., 2.]);
+        let plain = RawTensor::new(Dtype::F32, vec![3, 2], None, 1, &storage).unwrap();
+        assert_eq!((plain.to_f32(2..4), plain.to_f32(9..12)), (vec![3., 4.], vec![]));
+        for moved in [&tensor, &plain] {
+            let moved =
+                [moved.with_shape(&[3, 1, 2]).unwrap(), moved.with_shape(&[1, 3, 2, 1]).unwrap(), moved.clone()];
+            assert!(moved.iter().all(|m| m.to_f32(0..6) == moved[2].to_f32(0..6)));
+            assert_eq!(moved[0].with_shape(&[2, 3]), None);
+        }
     }
 
     #[test]
     fn every_dtype() {
-        let read = |dtype, bytes: &[u8]| RawTensor::new(dtype, vec![1], None, 0, bytes).unwrap().to_f32(1);
+        let read = |dtype, bytes: &[u8]| RawTensor::new(dtype, vec![1], None, 0, bytes).unwrap().to_f32(0..1);
         assert_eq!(read(Dtype::F16, &[0x00, 0xbe]), [-1.5]);
         assert_eq!(read(Dtype::Bf16, &[0xc0, 0xbf]), [-1.5]);
         assert_eq!(read(Dtype::F64, &(-1.5_f64).to_le_bytes()), [-1.5]);

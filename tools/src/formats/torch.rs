@@ -12,7 +12,7 @@ use zip::result::ZipError;
 
 use super::pickle::{MAX_PICKLE_BYTES, PickleError, parse_pickle};
 use super::shorten::shorten;
-use super::tensor::{RawTensor, ViewError};
+use super::tensor::{Entry, RawTensor, ViewError};
 
 /// Why a PyTorch file was refused.
 #[derive(Debug, Error)]
@@ -72,24 +72,36 @@ pub enum TorchError {
         /// The tensor that crossed the limit.
         tensor: String,
     },
+    /// Entries of the archive share bytes: checking each of a thousand would be checking a thousand files.
+    #[error("the entries of the zip archive add up to more than the file: they overlap")]
+    Overlap,
+}
+
+/// What a file of `torch.save` holds.
+#[derive(Clone, Debug)]
+pub struct TorchFile<'a> {
+    /// The entries of its state dict, in the order of the dict; those that are no tensors of floats last.
+    pub entries: Vec<(String, Entry<'a>)>,
+    /// What of the file was not read.
+    pub note: Option<String>,
 }
 
 /// Where an entry lies in the file.
 #[derive(Clone, Copy)]
-struct Entry<'a> {
+struct Stored<'a> {
     bytes: &'a [u8],
     crc: u32,
     /// Neither compressed nor encrypted.
     plain: bool,
 }
 
-/// Reads a file of `torch.save(state_dict)` (PyTorch 1.6 or later); tensors come in the order of the dict.
+/// Reads a file of `torch.save` (PyTorch 1.6 or later): a state dict, or a training checkpoint with one in it.
 ///
 /// # Errors
 /// [`TorchError`] names the entry, tensor, opcode or Python object at fault.
 /// # Cost
 /// One pass over the file for the checksums. No weight is copied, no code of the file is run, no panic.
-pub fn read_torch_zip(bytes: &[u8]) -> Result<Vec<(String, RawTensor<'_>)>, TorchError> {
+pub fn read_torch_zip(bytes: &[u8]) -> Result<TorchFile<'_>, TorchError> {
     let entries = directory(bytes)?;
     let mut programs = entries.iter().filter(|(name, _)| name.strip_suffix("data.pkl").is_some_and(is_top_folder));
     let (name, program) = match (programs.next(), programs.next()) {
@@ -110,8 +122,15 @@ pub fn read_torch_zip(bytes: &[u8]) -> Result<Vec<(String, RawTensor<'_>)>, Torc
 
     let mut storages: HashMap<&str, &[u8]> = HashMap::new();
     let mut budget = bytes.len().saturating_mul(2);
-    let mut tensors = Vec::new();
-    for pickled in parse_pickle(program)? {
+    let state_dict = parse_pickle(program)?;
+    let note = state_dict.entry.map(|entry| {
+        let beside: Vec<String> = state_dict.beside.iter().take(LISTED).map(|name| shorten(name)).collect();
+        let more = if state_dict.beside.len() > LISTED { ", ..." } else { "" };
+        let ignored = if beside.is_empty() { String::new() } else { format!("; not {}{more}", beside.join(", ")) };
+        format!("of the training checkpoint `{}` is read{ignored}", shorten(entry))
+    });
+    let mut entries_read = Vec::new();
+    for pickled in state_dict.tensors {
         let tensor = || shorten(pickled.name);
         let storage = match storages.get(pickled.storage) {
             Some(storage) => storage,
@@ -138,19 +157,24 @@ pub fn read_torch_zip(bytes: &[u8]) -> Result<Vec<(String, RawTensor<'_>)>, Torc
         budget = budget
             .checked_sub(view.elements() * pickled.dtype.size())
             .ok_or_else(|| TorchError::Inflated { tensor: tensor() })?;
-        tensors.push((pickled.name.to_owned(), view));
+        entries_read.push((pickled.name.to_owned(), Entry::Tensor(view)));
     }
-    Ok(tensors)
+    entries_read.extend(state_dict.others.into_iter().map(|(name, what)| (name.to_owned(), Entry::Other(what))));
+    Ok(TorchFile { entries: entries_read, note })
 }
+
+/// Most names that a note lists.
+const LISTED: usize = 8;
 
 /// "" or "archive/": torch writes everything below one folder, named after the file.
 fn is_top_folder(prefix: &str) -> bool {
     prefix.is_empty() || prefix.strip_suffix('/').is_some_and(|folder| !folder.contains('/'))
 }
 
-fn directory(bytes: &[u8]) -> Result<HashMap<String, Entry<'_>>, TorchError> {
+fn directory(bytes: &[u8]) -> Result<HashMap<String, Stored<'_>>, TorchError> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes))?;
     let mut entries = HashMap::new();
+    let mut left = bytes.len();
     for index in 0..archive.len() {
         let file = archive.by_index_raw(index)?;
         let name = file.name()?.into_owned();
@@ -160,13 +184,14 @@ fn directory(bytes: &[u8]) -> Result<HashMap<String, Entry<'_>>, TorchError> {
         let Some(slice) = slice else {
             return Err(TorchError::Entry { entry: shorten(&name), why: "lies beyond the end of the file" });
         };
+        left = left.checked_sub(slice.len()).ok_or(TorchError::Overlap)?;
         let plain = file.compression() == CompressionMethod::Stored && !file.encrypted();
-        entries.insert(name, Entry { bytes: slice, crc: file.crc32(), plain });
+        entries.insert(name, Stored { bytes: slice, crc: file.crc32(), plain });
     }
     Ok(entries)
 }
 
-fn verified<'a>(name: &str, entry: Entry<'a>) -> Result<&'a [u8], TorchError> {
+fn verified<'a>(name: &str, entry: Stored<'a>) -> Result<&'a [u8], TorchError> {
     let fault = |why| Err(TorchError::Entry { entry: shorten(name), why });
     if !entry.plain {
         return fault("is compressed or encrypted; torch.save stores entries as they are");

@@ -1,99 +1,171 @@
-//! The stack machine behind [`parse_pickle`](super::parse_pickle).
+//! The stack machine behind [`parse_pickle`](super::parse_pickle): values, memory and what opcodes do with them.
 //!
-//! Containers live in one arena and values are small copies that point into it. So the memo shares instead of copying
-//! (no billion laughs), a deep nesting costs no recursion, and the memory in use is proportional to the bytes read:
-//! every opcode adds at most one stack slot, one memo entry and one container.
+//! A value is 16 bytes and copied; text, tuples and pairs are ranges of the program or of an arena. So the memo shares
+//! instead of copying (no billion laughs), a deep nesting costs no recursion, and every arena has a limit that no
+//! checkpoint reaches.
 
-use std::collections::HashMap;
-
-use super::outcome::{PickleError, PickledTensor};
+use super::outcome::PickleError;
 use crate::formats::shorten::shorten;
 use crate::formats::tensor::Dtype;
 
-/// Most tensors read; the deepest accepted model has 12,292.
-const MAX_TENSORS: usize = 1 << 14;
+/// Most values on the stack; picklers write batches of a thousand.
+const MAX_STACK: usize = 1 << 17;
+/// Most memo entries; a tensor takes about ten, and the deepest accepted model has 12,292 tensors and twice as many
+/// moments.
+const MAX_MEMO: usize = 1 << 19;
+/// Most values in tuples; a tensor takes about twenty.
+const MAX_ITEMS: usize = 1 << 20;
+/// Most entries of dicts.
+const MAX_PAIRS: usize = 1 << 18;
+/// Most tensors, storages and mentions of classes, each.
+const MAX_OBJECTS: usize = 1 << 17;
+
+/// Elements of a storage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stored {
+    Float(Dtype),
+    /// Of another type, by the name of its class.
+    Other(&'static str),
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
-    Storage(Dtype),
+    Storage(Stored),
+    /// Index into the mentions.
+    Unknown(u32),
 }
 
 impl Class {
     fn find(module: &str, name: &str) -> Option<Self> {
+        const OTHERS: [&str; 8] = [
+            "LongStorage",
+            "IntStorage",
+            "ShortStorage",
+            "CharStorage",
+            "ByteStorage",
+            "BoolStorage",
+            "ComplexFloatStorage",
+            "ComplexDoubleStorage",
+        ];
         Some(match (module, name) {
             ("collections", "OrderedDict") => Class::OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2") => Class::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Class::RebuildParameter,
-            ("torch", "FloatStorage") => Class::Storage(Dtype::F32),
-            ("torch", "HalfStorage") => Class::Storage(Dtype::F16),
-            ("torch", "BFloat16Storage") => Class::Storage(Dtype::Bf16),
-            ("torch", "DoubleStorage") => Class::Storage(Dtype::F64),
+            ("torch", "FloatStorage") => Class::Storage(Stored::Float(Dtype::F32)),
+            ("torch", "HalfStorage") => Class::Storage(Stored::Float(Dtype::F16)),
+            ("torch", "BFloat16Storage") => Class::Storage(Stored::Float(Dtype::Bf16)),
+            ("torch", "DoubleStorage") => Class::Storage(Stored::Float(Dtype::F64)),
+            ("torch", _) => Class::Storage(Stored::Other(OTHERS.into_iter().find(|other| *other == name)?)),
             _ => return None,
         })
     }
 }
 
+/// `start..start + len` of the program or of an arena; both are shorter than 4 GiB.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Range {
+    start: u32,
+    len: u32,
+}
+
+impl Range {
+    pub(super) fn of<T>(self, arena: &[T]) -> &[T] {
+        arena.get(self.start as usize..).and_then(|rest| rest.get(..self.len as usize)).unwrap_or_default()
+    }
+}
+
 #[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(super) enum Value {
     None,
     Bool,
     Int(i64),
-    Str(&'a str),
+    /// Of the program; valid UTF-8.
+    Str(Range),
     Class(Class),
-    Storage {
-        dtype: Dtype,
-        key: &'a str,
-        elements: usize,
-    },
-    /// Index into the arena, as are the next three.
-    Tuple(usize),
-    List(usize),
-    Dict(usize),
-    Tensor(usize),
+    Storage(u32),
+    /// Of the items.
+    Tuple(Range),
+    /// Contents of lists and sets are not kept: no state dict needs them.
+    List,
+    Dict(u32),
+    Tensor(u32),
+    /// What an unknown class would have made: index into the mentions.
+    Object(u32),
+    /// A float, bytes or an integer of more than 64 bits.
+    Scalar(&'static str),
 }
 
-impl Value<'_> {
-    fn kind(self) -> &'static str {
+const _: () = assert!(size_of::<Value>() <= 24);
+
+impl Value {
+    pub(super) fn kind(self) -> &'static str {
         match self {
             Value::None => "None",
             Value::Bool => "a bool",
             Value::Int(_) => "an integer",
             Value::Str(_) => "a string",
             Value::Class(_) => "a class",
-            Value::Storage { .. } => "a storage",
+            Value::Storage(_) => "a storage",
             Value::Tuple(_) => "a tuple",
-            Value::List(_) => "a list",
+            Value::List => "a list",
             Value::Dict(_) => "a dict",
             Value::Tensor(_) => "a tensor",
+            Value::Object(_) => "an object",
+            Value::Scalar(what) => what,
         }
     }
 }
 
-struct Tensor<'a> {
-    dtype: Dtype,
-    key: &'a str,
-    storage_elements: usize,
-    offset: usize,
-    shape: Vec<usize>,
-    strides: Vec<usize>,
+#[derive(Clone, Copy)]
+pub(super) struct Storage {
+    pub(super) stored: Stored,
+    pub(super) key: Range,
+    pub(super) elements: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Tensor {
+    pub(super) storage: u32,
+    pub(super) offset: usize,
+    /// Of the items, as are the strides: at most 8, all sizes.
+    pub(super) shape: Range,
+    pub(super) strides: Range,
+}
+
+/// Where the program names a class that is not known.
+#[derive(Clone, Copy)]
+pub(super) struct Mention {
+    module: Range,
+    name: Range,
+    offset: u32,
+}
+
+/// An entry of a dict: all dicts' entries lie in one arena, in the order that they came.
+#[derive(Clone, Copy)]
+pub(super) struct Pair {
+    pub(super) dict: u32,
+    pub(super) key: Value,
+    pub(super) value: Value,
 }
 
 pub(super) struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
     /// Position of the opcode in progress, for errors.
-    opcode_at: usize,
-    stack: Vec<Value<'a>>,
+    pub(super) opcode_at: usize,
+    pub(super) stack: Vec<Value>,
     /// Heights of the stack at each open MARK.
-    marks: Vec<usize>,
-    memo: HashMap<u32, Value<'a>>,
-    /// Tuples and lists.
-    sequences: Vec<Vec<Value<'a>>>,
-    dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    tensors: Vec<Tensor<'a>>,
+    marks: Vec<u32>,
+    memo: Vec<Value>,
+    pub(super) items: Vec<Value>,
+    dicts: u32,
+    pub(super) pairs: Vec<Pair>,
+    pub(super) storages: Vec<Storage>,
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) mentions: Vec<Mention>,
 }
 
 impl<'a> Machine<'a> {
@@ -104,170 +176,64 @@ impl<'a> Machine<'a> {
             opcode_at: 0,
             stack: Vec::new(),
             marks: Vec::new(),
-            memo: HashMap::new(),
-            sequences: Vec::new(),
-            dicts: Vec::new(),
+            memo: Vec::new(),
+            items: Vec::new(),
+            dicts: 0,
+            pairs: Vec::new(),
+            storages: Vec::new(),
             tensors: Vec::new(),
+            mentions: Vec::new(),
         }
     }
 
-    pub(super) fn run(&mut self) -> Result<Value<'a>, PickleError> {
-        loop {
-            self.opcode_at = self.at;
-            match self.byte()? {
-                // PROTO, FRAME
-                0x80 => match self.byte()? {
-                    2..=5 => {}
-                    found => return Err(PickleError::Protocol { found }),
-                },
-                0x95 => drop(self.take(8)?),
-                // NONE, NEWTRUE, NEWFALSE
-                b'N' => self.stack.push(Value::None),
-                0x88 | 0x89 => self.stack.push(Value::Bool),
-                // BININT, BININT1, BININT2, LONG1
-                b'J' => {
-                    let int = i32::from_le_bytes(self.array()?);
-                    self.stack.push(Value::Int(i64::from(int)));
-                }
-                b'K' => {
-                    let int = self.byte()?;
-                    self.stack.push(Value::Int(i64::from(int)));
-                }
-                b'M' => {
-                    let int = u16::from_le_bytes(self.array()?);
-                    self.stack.push(Value::Int(i64::from(int)));
-                }
-                0x8a => {
-                    let int = self.long1()?;
-                    self.stack.push(Value::Int(int));
-                }
-                // BINUNICODE, SHORT_BINUNICODE
-                b'X' => {
-                    let length = u32::from_le_bytes(self.array()?) as usize;
-                    let text = self.text(length)?;
-                    self.stack.push(Value::Str(text));
-                }
-                0x8c => {
-                    let length = usize::from(self.byte()?);
-                    let text = self.text(length)?;
-                    self.stack.push(Value::Str(text));
-                }
-                // GLOBAL, STACK_GLOBAL
-                b'c' => {
-                    let (module, name) = (self.line()?, self.line()?);
-                    self.global(module, name)?;
-                }
-                0x93 => match (self.pop()?, self.pop()?) {
-                    (Value::Str(name), Value::Str(module)) => self.global(module, name)?,
-                    _ => return Err(self.malformed("STACK_GLOBAL wants two strings")),
-                },
-                // MARK, EMPTY_TUPLE, EMPTY_LIST, EMPTY_DICT
-                b'(' => self.marks.push(self.stack.len()),
-                b')' => self.push_tuple(Vec::new()),
-                b']' => {
-                    self.stack.push(Value::List(self.sequences.len()));
-                    self.sequences.push(Vec::new());
-                }
-                b'}' => self.push_dict(),
-                // TUPLE, TUPLE1, TUPLE2, TUPLE3
-                b't' => {
-                    let items = self.pop_to_mark()?;
-                    self.push_tuple(items);
-                }
-                code @ 0x85..=0x87 => {
-                    let start = self.height_for(usize::from(code - 0x84))?;
-                    let items = self.stack.split_off(start);
-                    self.push_tuple(items);
-                }
-                // BINPUT, LONG_BINPUT, MEMOIZE
-                b'q' => {
-                    let slot = u32::from(self.byte()?);
-                    self.memoize(slot)?;
-                }
-                b'r' => {
-                    let slot = u32::from_le_bytes(self.array()?);
-                    self.memoize(slot)?;
-                }
-                0x94 => {
-                    let slot = u32::try_from(self.memo.len()).map_err(|_| self.malformed("memo overflow"))?;
-                    self.memoize(slot)?;
-                }
-                // BINGET, LONG_BINGET
-                b'h' => {
-                    let slot = u32::from(self.byte()?);
-                    self.recall(slot)?;
-                }
-                b'j' => {
-                    let slot = u32::from_le_bytes(self.array()?);
-                    self.recall(slot)?;
-                }
-                // APPEND, APPENDS
-                b'a' => {
-                    let item = self.pop()?;
-                    self.append(vec![item])?;
-                }
-                b'e' => {
-                    let items = self.pop_to_mark()?;
-                    self.append(items)?;
-                }
-                // SETITEM, SETITEMS
-                b's' => {
-                    let start = self.height_for(2)?;
-                    let items = self.stack.split_off(start);
-                    self.set_items(&items)?;
-                }
-                b'u' => {
-                    let items = self.pop_to_mark()?;
-                    self.set_items(&items)?;
-                }
-                // BINPERSID, REDUCE, BUILD
-                b'Q' => {
-                    let id = self.pop()?;
-                    let storage = self.storage(id)?;
-                    self.stack.push(storage);
-                }
-                b'R' => {
-                    let (arguments, function) = (self.pop()?, self.pop()?);
-                    self.reduce(function, arguments)?;
-                }
-                b'b' => {
-                    // Attributes of the dict, `_metadata` with versions of modules: nothing in it concerns weights.
-                    self.pop()?;
-                    if !matches!(self.top()?, Value::Dict(_)) {
-                        return Err(self.malformed("BUILD wants a dict"));
-                    }
-                }
-                b'.' => return self.pop(),
-                code => return Err(PickleError::Opcode { code, offset: self.opcode_at }),
-            }
-        }
-    }
-
-    fn malformed(&self, what: &'static str) -> PickleError {
+    pub(super) fn malformed(&self, what: &'static str) -> PickleError {
         PickleError::Malformed { offset: self.opcode_at, what }
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], PickleError> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = rest.get(..count).ok_or(PickleError::Truncated { offset: self.at })?;
-        self.at += count;
-        Ok(taken)
+    /// The text of a range of the program.
+    pub(super) fn str(&self, range: Range) -> &'a str {
+        std::str::from_utf8(range.of(self.bytes)).unwrap_or_default()
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], PickleError> {
+    /// The refusal of what a class that is not known would have made.
+    pub(super) fn refused(&self, mention: u32) -> PickleError {
+        match self.mentions.get(mention as usize) {
+            Some(&Mention { module, name, offset }) => PickleError::Class {
+                module: shorten(self.str(module)),
+                name: shorten(self.str(name)),
+                offset: offset as usize,
+            },
+            None => self.malformed("an object of no class"),
+        }
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Result<Range, PickleError> {
+        let end = self.at.checked_add(count).filter(|&end| end <= self.bytes.len());
+        let end = end.ok_or(PickleError::Truncated { offset: self.at })?;
+        let range = Range { start: self.at as u32, len: count as u32 };
+        self.at = end;
+        Ok(range)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], PickleError> {
         let offset = self.at;
-        self.take(N)?.try_into().map_err(|_| PickleError::Truncated { offset })
+        self.take(N)?.of(self.bytes).try_into().map_err(|_| PickleError::Truncated { offset })
     }
 
-    fn byte(&mut self) -> Result<u8, PickleError> {
+    pub(super) fn byte(&mut self) -> Result<u8, PickleError> {
         self.array().map(|[byte]| byte)
     }
 
-    fn text(&mut self, length: usize) -> Result<&'a str, PickleError> {
-        std::str::from_utf8(self.take(length)?).map_err(|_| self.malformed("a string is not UTF-8"))
+    pub(super) fn text(&mut self, length: usize) -> Result<Range, PickleError> {
+        let range = self.take(length)?;
+        match std::str::from_utf8(range.of(self.bytes)) {
+            Ok(_) => Ok(range),
+            Err(_) => Err(self.malformed("a string is not UTF-8")),
+        }
     }
 
-    fn line(&mut self) -> Result<&'a str, PickleError> {
+    /// Up to a line feed, which is skipped.
+    pub(super) fn line(&mut self) -> Result<Range, PickleError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length =
             rest.iter().position(|&b| b == b'\n').ok_or(PickleError::Truncated { offset: self.bytes.len() })?;
@@ -276,95 +242,131 @@ impl<'a> Machine<'a> {
         Ok(text)
     }
 
-    /// Little-endian two's complement of up to 8 bytes.
-    fn long1(&mut self) -> Result<i64, PickleError> {
-        let length = usize::from(self.byte()?);
-        let digits = self.take(length)?;
-        let fill = if digits.last().is_some_and(|&top| top >= 0x80) { 0xff } else { 0 };
-        let mut wide = [fill; 8];
-        wide.get_mut(..length).ok_or(self.malformed("an integer of more than 64 bits"))?.copy_from_slice(digits);
-        Ok(i64::from_le_bytes(wide))
+    pub(super) fn push(&mut self, value: Value) -> Result<(), PickleError> {
+        self.limit(self.stack.len(), MAX_STACK, "values on its stack")?;
+        self.stack.push(value);
+        Ok(())
     }
 
-    fn global(&mut self, module: &str, name: &str) -> Result<(), PickleError> {
-        let class = Class::find(module, name).ok_or_else(|| PickleError::Class {
-            module: shorten(module),
-            name: shorten(name),
-            offset: self.opcode_at,
-        })?;
-        self.stack.push(Value::Class(class));
+    fn limit(&self, have: usize, most: usize, what: &'static str) -> Result<(), PickleError> {
+        if have < most { Ok(()) } else { Err(PickleError::TooMany { offset: self.opcode_at, what, most }) }
+    }
+
+    pub(super) fn global(&mut self, module: Range, name: Range) -> Result<(), PickleError> {
+        let class = match Class::find(self.str(module), self.str(name)) {
+            Some(class) => class,
+            None => {
+                self.limit(self.mentions.len(), MAX_OBJECTS, "classes")?;
+                self.mentions.push(Mention { module, name, offset: self.opcode_at as u32 });
+                Class::Unknown(self.mentions.len() as u32 - 1)
+            }
+        };
+        self.push(Value::Class(class))
+    }
+
+    pub(super) fn mark(&mut self) -> Result<(), PickleError> {
+        self.limit(self.marks.len(), MAX_STACK, "open marks")?;
+        self.marks.push(self.stack.len() as u32);
         Ok(())
     }
 
     /// Height of the stack without its top `count` values, which must lie above the last MARK.
     fn height_for(&self, count: usize) -> Result<usize, PickleError> {
-        let floor = self.marks.last().copied().unwrap_or(0);
+        let floor = self.marks.last().map_or(0, |&mark| mark as usize);
         let height = self.stack.len().checked_sub(count).filter(|&height| height >= floor);
         height.ok_or(self.malformed("the stack is too short"))
     }
 
-    fn pop(&mut self) -> Result<Value<'a>, PickleError> {
+    pub(super) fn pop(&mut self) -> Result<Value, PickleError> {
         self.height_for(1)?;
         self.stack.pop().ok_or(self.malformed("the stack is empty"))
     }
 
-    fn top(&self) -> Result<Value<'a>, PickleError> {
+    pub(super) fn top(&self) -> Result<Value, PickleError> {
         self.height_for(1)?;
         self.stack.last().copied().ok_or(self.malformed("the stack is empty"))
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Value<'a>>, PickleError> {
+    /// Closes the last MARK and says how many values lie above it.
+    pub(super) fn close_mark(&mut self) -> Result<usize, PickleError> {
         let height = self.marks.pop().ok_or(self.malformed("no MARK is open"))?;
         // `height_for` keeps the stack at or above every open mark.
-        Ok(self.stack.split_off(height.min(self.stack.len())))
+        Ok(self.stack.len().saturating_sub(height as usize))
     }
 
-    fn push_tuple(&mut self, items: Vec<Value<'a>>) {
-        self.stack.push(Value::Tuple(self.sequences.len()));
-        self.sequences.push(items);
+    /// The top `count` values become a tuple.
+    pub(super) fn tuple_of(&mut self, count: usize) -> Result<(), PickleError> {
+        let start = self.height_for(count)?;
+        self.limit(self.items.len() + count, MAX_ITEMS, "values in tuples")?;
+        let tuple = Range { start: self.items.len() as u32, len: count as u32 };
+        self.items.extend(self.stack.drain(start..));
+        self.push(Value::Tuple(tuple))
     }
 
-    fn push_dict(&mut self) {
-        self.stack.push(Value::Dict(self.dicts.len()));
-        self.dicts.push(Vec::new());
+    pub(super) fn push_dict(&mut self) -> Result<(), PickleError> {
+        self.dicts = self.dicts.saturating_add(1);
+        self.push(Value::Dict(self.dicts))
     }
 
-    fn memoize(&mut self, slot: u32) -> Result<(), PickleError> {
+    /// Picklers number memo slots as they come.
+    pub(super) fn memoize(&mut self, slot: u32) -> Result<(), PickleError> {
         let value = self.top()?;
-        self.memo.insert(slot, value);
-        Ok(())
-    }
-
-    fn recall(&mut self, slot: u32) -> Result<(), PickleError> {
-        let value = *self.memo.get(&slot).ok_or(self.malformed("an empty memo slot is read"))?;
-        self.stack.push(value);
-        Ok(())
-    }
-
-    fn append(&mut self, items: Vec<Value<'a>>) -> Result<(), PickleError> {
-        let wanted = self.malformed("APPEND wants a list");
-        let Value::List(list) = self.top()? else { return Err(wanted) };
-        self.sequences.get_mut(list).ok_or(wanted)?.extend(items);
-        Ok(())
-    }
-
-    fn set_items(&mut self, items: &[Value<'a>]) -> Result<(), PickleError> {
-        let wanted = self.malformed("SETITEMS wants a dict and pairs");
-        let Value::Dict(dict) = self.top()? else { return Err(wanted) };
-        let (pairs, []) = items.as_chunks::<2>() else { return Err(wanted) };
-        self.dicts.get_mut(dict).ok_or(wanted)?.extend(pairs.iter().map(|&[key, value]| (key, value)));
-        Ok(())
-    }
-
-    fn tuple(&self, value: Value<'a>) -> Result<&[Value<'a>], PickleError> {
-        match value {
-            Value::Tuple(index) => self.sequences.get(index).map(Vec::as_slice),
-            _ => None,
+        let slot = slot as usize;
+        if slot == self.memo.len() {
+            self.limit(slot, MAX_MEMO, "memo entries")?;
+            self.memo.push(value);
+            return Ok(());
         }
-        .ok_or(self.malformed("a tuple is wanted"))
+        let place = self.memo.get_mut(slot);
+        *place.ok_or(PickleError::Malformed { offset: self.opcode_at, what: "a memo slot out of turn" })? = value;
+        Ok(())
     }
 
-    fn size(&self, value: Value<'a>) -> Result<usize, PickleError> {
+    pub(super) fn memo_len(&self) -> u32 {
+        self.memo.len() as u32
+    }
+
+    pub(super) fn recall(&mut self, slot: u32) -> Result<(), PickleError> {
+        let value = *self.memo.get(slot as usize).ok_or(self.malformed("an empty memo slot is read"))?;
+        self.push(value)
+    }
+
+    /// Drops the top `count` values, which a list, a set or an unknown object takes.
+    pub(super) fn append(&mut self, count: usize) -> Result<(), PickleError> {
+        let start = self.height_for(count)?;
+        self.stack.truncate(start);
+        match self.top()? {
+            Value::List | Value::Object(_) => Ok(()),
+            _ => Err(self.malformed("APPEND wants a list")),
+        }
+    }
+
+    /// The top `count` values are pairs for the dict below them.
+    pub(super) fn set_items(&mut self, count: usize) -> Result<(), PickleError> {
+        let start = self.height_for(count)?;
+        let below = start.checked_sub(1).and_then(|below| self.stack.get(below)).copied();
+        let wanted = self.malformed("SETITEMS wants a dict and pairs");
+        let values = self.stack.get(start..).unwrap_or_default();
+        match (below, values.as_chunks::<2>()) {
+            (Some(Value::Object(_)), (_, [])) => {}
+            (Some(Value::Dict(dict)), (pairs, [])) => {
+                self.limit(self.pairs.len() + pairs.len(), MAX_PAIRS, "entries of dicts")?;
+                self.pairs.extend(pairs.iter().map(|&[key, value]| Pair { dict, key, value }));
+            }
+            _ => return Err(wanted),
+        }
+        self.stack.truncate(start);
+        self.height_for(1).map(drop)
+    }
+
+    fn tuple(&self, value: Value) -> Result<Range, PickleError> {
+        match value {
+            Value::Tuple(range) => Ok(range),
+            _ => Err(self.malformed("a tuple is wanted")),
+        }
+    }
+
+    fn size(&self, value: Value) -> Result<usize, PickleError> {
         match value {
             Value::Int(int) => usize::try_from(int).ok(),
             _ => None,
@@ -372,79 +374,74 @@ impl<'a> Machine<'a> {
         .ok_or(self.malformed("a size is wanted"))
     }
 
-    fn sizes(&self, value: Value<'a>) -> Result<Vec<usize>, PickleError> {
-        let tuple = self.tuple(value)?;
-        // The memo can give one tuple to many tensors: a limit keeps the copies small.
-        if tuple.len() > 8 {
+    /// A tuple of at most 8 sizes.
+    fn sizes(&self, value: Value) -> Result<Range, PickleError> {
+        let range = self.tuple(value)?;
+        // The memo can give one tuple to many tensors: a limit keeps what becomes of them small.
+        if range.len > 8 {
             return Err(self.malformed("a tensor of more than 8 axes"));
         }
-        tuple.iter().map(|&size| self.size(size)).collect()
+        range.of(&self.items).iter().try_for_each(|&size| self.size(size).map(drop))?;
+        Ok(range)
     }
 
     /// `('storage', class, key, device, elements)`; the device is where it was trained.
-    fn storage(&self, id: Value<'a>) -> Result<Value<'a>, PickleError> {
-        match *self.tuple(id)? {
-            [Value::Str("storage"), Value::Class(Class::Storage(dtype)), Value::Str(key), Value::Str(_), elements] => {
-                Ok(Value::Storage { dtype, key, elements: self.size(elements)? })
+    pub(super) fn storage(&mut self, id: Value) -> Result<(), PickleError> {
+        match *self.tuple(id)?.of(&self.items) {
+            [Value::Str(tag), Value::Class(class), Value::Str(key), Value::Str(_), elements]
+                if self.str(tag) == "storage" =>
+            {
+                let stored = match class {
+                    Class::Storage(stored) => stored,
+                    Class::Unknown(mention) => return self.push(Value::Object(mention)),
+                    _ => return Err(self.malformed("a storage of no storage class")),
+                };
+                let elements = self.size(elements)?;
+                self.limit(self.storages.len(), MAX_OBJECTS, "storages")?;
+                self.storages.push(Storage { stored, key, elements });
+                self.push(Value::Storage(self.storages.len() as u32 - 1))
             }
             _ => Err(self.malformed("a persistent id that is no storage")),
         }
     }
 
-    fn reduce(&mut self, function: Value<'a>, arguments: Value<'a>) -> Result<(), PickleError> {
-        let arguments = self.tuple(arguments)?;
-        match (function, arguments) {
+    /// A call that rebuilds a tensor, or makes an opaque object of an unknown class.
+    pub(super) fn reduce(&mut self, function: Value, arguments: Value) -> Result<(), PickleError> {
+        let tuple = match (function, arguments) {
+            (Value::Class(Class::Unknown(mention)) | Value::Object(mention), _) => {
+                return self.push(Value::Object(mention));
+            }
+            _ => self.tuple(arguments)?,
+        };
+        match (function, tuple.of(&self.items)) {
             (Value::Class(Class::OrderedDict), []) => self.push_dict(),
-            (
-                Value::Class(Class::RebuildTensor),
-                &[Value::Storage { dtype, key, elements }, offset, shape, strides, ref rest @ ..],
-            ) if rest.len() <= 3 => {
+            // Of something that is not read, nothing can be rebuilt.
+            (Value::Class(Class::RebuildTensor | Class::RebuildParameter), &[Value::Object(mention), ..]) => {
+                self.push(Value::Object(mention))
+            }
+            (Value::Class(Class::RebuildTensor), &[Value::Storage(storage), offset, shape, strides, ref rest @ ..])
+                if rest.len() <= 3 =>
+            {
                 let tensor = Tensor {
-                    dtype,
-                    key,
-                    storage_elements: elements,
+                    storage,
                     offset: self.size(offset)?,
                     shape: self.sizes(shape)?,
                     strides: self.sizes(strides)?,
                 };
-                self.stack.push(Value::Tensor(self.tensors.len()));
+                self.limit(self.tensors.len(), MAX_OBJECTS, "tensors")?;
                 self.tensors.push(tensor);
+                self.push(Value::Tensor(self.tensors.len() as u32 - 1))
             }
             (Value::Class(Class::RebuildParameter), &[tensor @ Value::Tensor(_), ref rest @ ..]) if rest.len() <= 2 => {
-                self.stack.push(tensor);
+                self.push(tensor)
             }
-            (Value::Class(_), _) => return Err(self.malformed("wrong arguments of an allowed function")),
-            _ => return Err(self.malformed("REDUCE wants a function")),
+            (Value::Class(_), _) => Err(self.malformed("wrong arguments of an allowed function")),
+            _ => Err(self.malformed("REDUCE wants a function")),
         }
-        Ok(())
     }
 
-    pub(super) fn state_dict(&self, result: Value<'a>) -> Result<Vec<PickledTensor<'a>>, PickleError> {
-        let not = |what: String| Err(PickleError::NotStateDict { what });
-        let Value::Dict(dict) = result else { return not(format!("its top level is {}", result.kind())) };
-        let pairs = self.dicts.get(dict).map(Vec::as_slice).unwrap_or_default();
-        if pairs.len() > MAX_TENSORS {
-            return not(format!("it has {} entries, at most {MAX_TENSORS} are read", pairs.len()));
-        }
-        let mut tensors = Vec::with_capacity(pairs.len());
-        for &(key, value) in pairs {
-            let Value::Str(name) = key else { return not(format!("a key is {}", key.kind())) };
-            let tensor = match value {
-                Value::Tensor(index) => self.tensors.get(index),
-                Value::Dict(_) => return not(format!("key `{}` is itself a dict; save that one alone", shorten(name))),
-                _ => None,
-            };
-            let Some(tensor) = tensor else { return not(format!("key `{}` is {}", shorten(name), value.kind())) };
-            tensors.push(PickledTensor {
-                name,
-                dtype: tensor.dtype,
-                storage: tensor.key,
-                storage_elements: tensor.storage_elements,
-                offset: tensor.offset,
-                shape: tensor.shape.clone(),
-                strides: tensor.strides.clone(),
-            });
-        }
-        Ok(tensors)
+    /// The sizes of a tuple that [`Self::sizes`] has seen.
+    pub(super) fn sizes_of(&self, range: Range) -> Vec<usize> {
+        range.of(&self.items).iter().map(|&size| self.size(size).unwrap_or_default()).collect()
     }
 }

@@ -4,8 +4,9 @@ use thiserror::Error;
 
 use crate::formats::tensor::Dtype;
 
-/// Longest program read; the state dict of the deepest accepted model takes three quarters of it.
-pub const MAX_PICKLE_BYTES: usize = 4 << 20;
+/// Longest program read: a training checkpoint of the deepest accepted model, with two moments for each weight, takes
+/// three quarters of it.
+pub const MAX_PICKLE_BYTES: usize = 16 << 20;
 
 /// Why a pickle was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -29,15 +30,15 @@ pub enum PickleError {
         /// The version byte.
         found: u8,
     },
-    /// An opcode that no state dict needs.
-    #[error("opcode {code:#04x} at byte {offset} of the pickle is not one that a state dict needs")]
+    /// An opcode that `torch.save` does not write.
+    #[error("opcode {code:#04x} at byte {offset} of the pickle is not one that torch.save writes")]
     Opcode {
         /// The opcode.
         code: u8,
         /// Its position.
         offset: usize,
     },
-    /// A Python object that no state dict of floats needs.
+    /// A Python object where tensors should be.
     #[error("the pickle wants the Python object `{module}.{name}` (byte {offset}), which is not read")]
     Class {
         /// Python module.
@@ -47,7 +48,7 @@ pub enum PickleError {
         /// Position of the opcode.
         offset: usize,
     },
-    /// An allowed opcode on values of the wrong kind, or on an empty stack.
+    /// An opcode on values of the wrong kind, or on an empty stack.
     #[error("malformed pickle at byte {offset}: {what}")]
     Malformed {
         /// Position of the opcode.
@@ -55,8 +56,18 @@ pub enum PickleError {
         /// What was expected.
         what: &'static str,
     },
-    /// The program is sound, but its result is no flat state dict.
-    #[error("the pickle holds no flat state dict: {what}")]
+    /// More of something than any checkpoint has.
+    #[error("the pickle has more than {most} {what} (at byte {offset})")]
+    TooMany {
+        /// Position of the opcode.
+        offset: usize,
+        /// Of what.
+        what: &'static str,
+        /// How many are accepted.
+        most: usize,
+    },
+    /// The program is sound, but its result is no state dict and holds none.
+    #[error("the pickle holds no state dict: {what}")]
     NotStateDict {
         /// What it holds.
         what: String,
@@ -80,4 +91,17 @@ pub struct PickledTensor<'a> {
     pub shape: Vec<usize>,
     /// Elements between neighbours of each axis.
     pub strides: Vec<usize>,
+}
+
+/// A dict of weights and what lies beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateDict<'a> {
+    /// Its tensors of floats, in the order of the dict.
+    pub tensors: Vec<PickledTensor<'a>>,
+    /// Its other entries: name, and what is there (`an integer`, `a tensor of LongStorage`).
+    pub others: Vec<(&'a str, String)>,
+    /// The entry of a training checkpoint that it was in.
+    pub entry: Option<&'a str>,
+    /// The other entries of that checkpoint.
+    pub beside: Vec<&'a str>,
 }
