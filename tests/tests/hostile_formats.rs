@@ -13,6 +13,51 @@ fn fresh(name: &str) -> std::path::PathBuf {
     synth::fresh_dir(env!("CARGO_TARGET_TMPDIR"), &format!("hostile-{name}"))
 }
 
+/// A zip whose entries `archive/data/0`, `1`, ... all have the bytes of one.
+fn overlapping_zip(pickle: &[u8], storage: &[u8], entries: usize) -> Vec<u8> {
+    let sizes = |name: &str, bytes: &[u8]| {
+        let crc = crc32fast::hash(bytes).to_le_bytes();
+        let (size, name) = ((bytes.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
+        [&[0; 8], &crc[..], &size, &size, &name, &[0; 2]].concat()
+    };
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    let mut list = |file: &Vec<u8>, name: &str, bytes: &[u8], at: usize| {
+        assert!(at < file.len());
+        directory.extend([b"PK\x01\x02\x14\0\x14\0".as_slice(), &sizes(name, bytes), &[0; 10]].concat());
+        directory.extend([&(at as u32).to_le_bytes(), name.as_bytes()].concat());
+    };
+    for (name, bytes) in [("archive/data.pkl", pickle), ("archive/data/0", storage)] {
+        let at = file.len();
+        file.extend([b"PK\x03\x04\x14\0".as_slice(), &sizes(name, bytes), name.as_bytes(), bytes].concat());
+        let names = if name.ends_with('0') { entries } else { 1 };
+        for i in 0..names {
+            let name = if names == 1 { name.to_owned() } else { format!("archive/data/{i}") };
+            list(&file, &name, bytes, at);
+        }
+    }
+    let (count, at) = ((entries as u16 + 1).to_le_bytes(), (file.len() as u32).to_le_bytes());
+    let end = [b"PK\x05\x06\0\0\0\0".as_slice(), &count, &count, &(directory.len() as u32).to_le_bytes(), &at, &[0; 2]];
+    [file, directory, end.concat()].concat()
+}
+
+/// To check the sum of each would be to read a thousand files.
+#[test]
+fn zip_entries_that_share_bytes() {
+    let storage = vec![0; 4 << 10];
+    let pickle = program(|p| {
+        p.op(b"}(");
+        for i in 0..100 {
+            p.string(&format!("t{i}"));
+            p.rebuild_tensor("FloatStorage", i, 1 << 10, 0, &[1], &[1]);
+        }
+        p.op(b"u");
+    });
+    assert!(matches!(read_torch_zip(&overlapping_zip(&pickle, &storage, 100)), Err(TorchError::Overlap)));
+    // The same file without the others is sound up to what it lacks.
+    let one = overlapping_zip(&pickle, &storage, 1);
+    assert!(matches!(read_torch_zip(&one), Err(TorchError::NoStorage { storage, .. }) if storage == "1"));
+}
+
 /// The message and all its sources, as the command line prints them.
 fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).map(|error| format!("{error}\n")).collect()
@@ -224,7 +269,7 @@ fn nesting_and_sharing_cost_nothing() {
     let no_dict = |bytes: &[u8]| assert!(matches!(parse_pickle(bytes), Err(PickleError::NotStateDict { .. })));
     no_dict(&[b"\x80\x02)".to_vec(), vec![0x85; 1_000_000], b".".to_vec()].concat());
     // Each tuple holds the last one twice: 2^500,000 leaves if copied.
-    no_dict(&[b"\x80\x02)q\0".to_vec(), b"h\0h\0\x86q\0".repeat(500_000), b".".to_vec()].concat());
+    no_dict(&[b"\x80\x02)q\0".to_vec(), b"h\0h\0\x86q\x000".repeat(500_000), b".".to_vec()].concat());
     // A dict that contains itself.
     no_dict(b"\x80\x02}q\0X\x01\0\0\0ah\0s.");
     // One tensor under two hundred thousand names: as many copies of its sizes, which is all.

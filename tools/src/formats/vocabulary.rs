@@ -43,9 +43,14 @@ pub(super) fn find(
         return Err(FormatError::Vocabulary { found: rows, max: MAX_ROWS });
     }
     let place = |offset: usize, because: String| {
-        let fits = offset.checked_add(VOCAB).is_some_and(|end| end <= rows);
+        if offset > rows - VOCAB {
+            return Err(FormatError::ByteOffset {
+                rows,
+                why: format!("256 bytes from row {offset} on do not fit{because}"),
+            });
+        }
         let note = (rows > VOCAB).then(|| format!("{}{because}", taken(offset, rows)));
-        if fits { Ok(Bytes { offset, note }) } else { Err(FormatError::ByteOffset { rows, why: because }) }
+        Ok(Bytes { offset, note })
     };
     if let Some(offset) = insisted {
         return place(offset, ", as --byte-offset says".to_owned());

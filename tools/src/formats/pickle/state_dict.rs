@@ -26,9 +26,6 @@ impl<'a> Machine<'a> {
         };
         let holding: HashSet<u32> =
             self.pairs.iter().filter(|pair| self.is_tensor(pair)).map(|pair| pair.dict).collect();
-        if holding.contains(&top) {
-            return self.entries(top);
-        }
         let names: Vec<(&str, Value)> =
             self.pairs_of(top).filter_map(|pair| Some((self.key(pair)?, pair.value))).collect();
         let dict = |value| match value {
@@ -36,8 +33,12 @@ impl<'a> Machine<'a> {
             _ => None,
         };
         let entry = |name: &&str| names.iter().find_map(|(key, value)| if key == name { dict(*value) } else { None });
-        // An entry of the usual name, or the only one that holds tensors.
+        // An entry of the usual name; the dict itself, which may have a loss or a counter as a tensor beside such an
+        // entry; or the only entry that holds tensors.
         let usual = ENTRIES.iter().find_map(|name| Some((*name, entry(name)?)));
+        if usual.is_none() && holding.contains(&top) {
+            return self.entries(top);
+        }
         let mut others = names.iter().filter_map(|&(name, value)| Some((name, dict(value)?)));
         let found = usual.or_else(|| match (others.next(), others.next()) {
             (Some(one), None) => Some(one),
