@@ -118,7 +118,8 @@ fn torch_zips() -> Vec<Vec<u8>> {
     [open, zips].concat()
 }
 
-/// As `torch.save` writes it, as a Parameter of protocol 4, and with strides and offsets.
+/// As `torch.save` writes it, as a Parameter of protocol 4 with strides and offsets, and in a training checkpoint beside
+/// objects of classes that are not known.
 fn pickles() -> Vec<Vec<u8>> {
     let tensors = pickle_tensors();
     let mut newer = Pickler::default();
@@ -133,7 +134,22 @@ fn pickles() -> Vec<Vec<u8>> {
         newer.op(b"\x88]\x74R");
     }
     newer.op(b"u.");
-    vec![synth::state_dict_pickle(&tensors), newer.bytes]
+    let plain = synth::state_dict_pickle(&tensors);
+    let entry = |name: &str| [b"X".as_slice(), &(name.len() as u32).to_le_bytes(), name.as_bytes()].concat();
+    let training = [
+        b"\x80\x02}(".as_slice(),
+        &entry("model"),
+        &plain[2..plain.len() - 1],
+        &entry("args"),
+        b"cargparse\nNamespace\n)\x81}",
+        &entry("lr"),
+        b"G\x3f\xf0\0\0\0\0\0\0sb",
+        &entry("rng"),
+        b"(K\x01B\x02\0\0\0ab\x8a\x0900000000\x01\x8f(K\x02\x90t",
+        &entry("steps"),
+        b"](K\x01K\x02eu.",
+    ];
+    vec![plain.clone(), newer.bytes, training.concat()]
 }
 
 fn configs() -> Vec<Vec<u8>> {
@@ -145,5 +161,9 @@ fn configs() -> Vec<Vec<u8>> {
         "rms_norm": false, "pad_id": 0, "use_conv_bias": false, "expand": 18446744073709551615_u64,
     });
     let values = [synth::config(&checkpoint, Dialect::Mamba), synth::config(&checkpoint, Dialect::HuggingFace), odd];
-    values.iter().map(|value| value.to_string().into_bytes()).chain([b"{}".to_vec()]).collect()
+    let python = br#"{"time_step_limit": [0.0, Infinity], "x": NaN, "architectures": ["MambaForCausalLM"]}"#;
+    let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(python.iter().flat_map(|&b| [b, 0])).collect();
+    let marked = [b"\xef\xbb\xbf".as_slice(), python].concat();
+    let more = [b"{}".to_vec(), python.to_vec(), wide, marked];
+    values.iter().map(|value| value.to_string().into_bytes()).chain(more).collect()
 }

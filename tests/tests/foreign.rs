@@ -131,7 +131,7 @@ fn a_cache_of_several_revisions_and_no_main_asks() {
 #[test]
 fn half_precision_keeps_tied_decays() {
     let base = read(&file("mamba_ssm.safetensors")).checkpoint;
-    for (name, dtype, bound) in [("f16.safetensors", "F16", 2e-3), ("bf16.safetensors", "Bf16", 1.6e-2)] {
+    for (name, dtype, bound) in [("f16.safetensors", "f16", 2e-3), ("bf16.safetensors", "bf16", 1.6e-2)] {
         let loaded = read(&file(name));
         assert!(loaded.checkpoint.dims.tied_decays, "{name}");
         noted(&loaded, &format!("A_log is stored in {dtype}"));

@@ -151,9 +151,7 @@ fn tie_decays(tensors: &Tensors<'_>, layers: &mut [Layer], d_state: usize, notes
         }
     }
     if let Some(half) = rounded {
-        notes.push(format!(
-            "A_log is stored in {half:?}: up to that rounding the decays are tied, and are read as tied"
-        ));
+        notes.push(format!("A_log is stored in {half}: up to that rounding the decays are tied, and are read as tied"));
     }
     true
 }

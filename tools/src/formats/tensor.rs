@@ -4,6 +4,7 @@
 //! [`RawTensor`] can only be made through [`RawTensor::new`], which proves that every element it can name lies inside
 //! its bytes; reading one afterwards cannot fail.
 
+use std::fmt;
 use std::ops::Range;
 
 use half::{bf16, f16};
@@ -20,6 +21,17 @@ pub enum Dtype {
     Bf16,
     /// IEEE binary64, rounded to nearest on the way in.
     F64,
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Dtype::F32 => "f32",
+            Dtype::F16 => "f16",
+            Dtype::Bf16 => "bf16",
+            Dtype::F64 => "f64",
+        })
+    }
 }
 
 impl Dtype {
