@@ -14,7 +14,14 @@
 //! logits   = head norm_f(res)
 //! ```
 
+mod not_finite;
+
+pub use not_finite::NotFinite;
+
+use not_finite::{Left, all_finite};
+
 use crate::dims::{Dims, Norm, VOCAB};
+use crate::stage::Stage;
 
 /// Float functions: the platform's with `std`, else `libm`'s.
 mod math {
@@ -201,12 +208,24 @@ impl<'a, 'm> StepF32<'a, 'm> {
     }
 
     /// Reads one byte; `logits` are those of the next one.
-    pub fn step(&mut self, byte: u8, logits: &mut [f32; VOCAB]) {
-        self.step_probed(byte, logits, &mut ());
+    ///
+    /// # Errors
+    /// [`NotFinite`] names the first part of the step whose output is NaN or infinite. The state is lost then, and the
+    /// logits are no logits.
+    pub fn step(&mut self, byte: u8, logits: &mut [f32; VOCAB]) -> Result<(), NotFinite> {
+        self.step_probed(byte, logits, &mut ())
     }
 
     /// As [`StepF32::step`], showing activations to `probe`.
-    pub fn step_probed(&mut self, byte: u8, logits: &mut [f32; VOCAB], probe: &mut impl Probe) {
+    ///
+    /// # Errors
+    /// As [`StepF32::step`]; the probe has seen what is not finite.
+    pub fn step_probed(
+        &mut self,
+        byte: u8,
+        logits: &mut [f32; VOCAB],
+        probe: &mut impl Probe,
+    ) -> Result<(), NotFinite> {
         let ModelF32 { dims, norm_eps, embedding, layers, norm_f, norm_f_bias, head } = self.model;
         let (d, di) = (dims.d_model, dims.d_inner);
         let (res, rest) = self.scratch.split_at_mut(d);
@@ -215,7 +234,8 @@ impl<'a, 'm> StepF32<'a, 'm> {
         let (delta, rest) = rest.split_at_mut(di);
         let (dx, rest) = rest.split_at_mut(di);
         let (y, dtbc) = rest.split_at_mut(di);
-        res.copy_from_slice(&embedding[byte as usize * d..][..d]);
+        let row = &embedding[byte as usize * d..][..d];
+        res.copy_from_slice(row);
         for (index, (l, state)) in layers.iter().zip(self.state.chunks_exact_mut(dims.layer_state_len())).enumerate() {
             norm(res, l.norm, l.norm_bias, norm_eps, u);
             probe.record(index, Site::NormOut, u);
@@ -261,10 +281,19 @@ impl<'a, 'm> StepF32<'a, 'm> {
                 *res += dot(row, y);
             }
             probe.record(index, Site::Residual, res);
+            if !all_finite(res) {
+                let (embedding, newest) = ((index == 0).then_some(row), &history[(dims.d_conv - 2) * di..]);
+                let left = Left { embedding, u, newest, z, x, dtbc, delta, dx, h, c, y };
+                return Err(left.first(index));
+            }
         }
         norm(res, norm_f, norm_f_bias, norm_eps, u);
         probe.record(dims.n_layer, Site::HeadIn, u);
         matvec(head, u, logits);
+        if all_finite(logits) {
+            return Ok(());
+        }
+        Err(NotFinite { layer: None, stage: if all_finite(u) { Stage::Head } else { Stage::Norm } })
     }
 }
 
@@ -288,11 +317,12 @@ fn matvec(w: &[f32], x: &[f32], y: &mut [f32]) {
     }
 }
 
+/// NaN where squares overflow: see [`not_finite`].
 fn norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
     let n = x.len() as f32;
     let mean = if bias.is_empty() { 0.0 } else { x.iter().sum::<f32>() / n };
     let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / n;
-    let scale = 1.0 / math::sqrt(variance + eps);
+    let scale = if variance.is_finite() { 1.0 / math::sqrt(variance + eps) } else { f32::NAN };
     for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
         *out = (x - mean) * scale * w;
     }

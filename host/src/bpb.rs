@@ -120,27 +120,29 @@ fn merge_bins(into: &mut Vec<PositionBin>, from: &[PositionBin]) {
 /// `progress` is told bytes as they are read.
 ///
 /// # Errors
-/// Those of [`Engine::read_into`].
+/// Those of [`Engine::read_into`]; positions in them are of the byte of the text that was to be predicted.
 pub fn evaluate<E: Engine>(
     engine: &E,
     text: &[u8],
     window: Option<usize>,
     progress: &dyn Fn(usize),
 ) -> Result<Score, EngineError> {
-    let windows: Vec<&[u8]> = text.chunks(window.unwrap_or(text.len()).max(1)).collect();
-    evaluate_all(engine, &windows, progress)
+    let size = window.unwrap_or(text.len()).max(1);
+    let windows: Vec<&[u8]> = text.chunks(size).collect();
+    evaluate_all(engine, &windows, progress).map_err(|e| e.of_text(|window| (0, (window * size) as u64)))
 }
 
 /// [`evaluate`] of several texts, each as one unbroken stream, side by side; their scores together.
 ///
 /// # Errors
-/// Those of [`Engine::read_into`].
+/// As [`evaluate`]; rows in them are the numbers of the texts.
 pub fn evaluate_all<E: Engine>(engine: &E, texts: &[&[u8]], progress: &dyn Fn(usize)) -> Result<Score, EngineError> {
     let start = Instant::now();
     let load = engine.full_load();
     let mut score = Score { bytes: texts.iter().map(|t| t.len()).sum(), ..Score::empty() };
     let mut answer = Answer::Nothing;
-    for group in texts.chunks(load.rows.max(1)) {
+    let at_once = load.rows.max(1);
+    for (number, group) in texts.chunks(at_once).enumerate() {
         let mut rows = engine.rows(group.len())?;
         let mut tallies = vec![Tally::default(); group.len()];
         let each = (load.bytes / group.len()).max(1);
@@ -151,7 +153,9 @@ pub fn evaluate_all<E: Engine>(engine: &E, texts: &[&[u8]], progress: &dyn Fn(us
         for from in (0..longest).step_by(each) {
             let range = |text: &[u8]| from.min(text.len())..(from + each).min(text.len());
             let parts: Vec<&[u8]> = inputs.iter().map(|input| &input[range(input)]).collect();
-            engine.read_into(&mut rows, &parts, Want::All, &mut answer)?;
+            engine
+                .read_into(&mut rows, &parts, Want::All, &mut answer)
+                .map_err(|e| e.of_text(|row| (number * at_once + row, 0)))?;
             let next: Vec<u8> = group.iter().flat_map(|text| &text[range(text)]).copied().collect();
             let bits = costs(&answer, &next);
             let mut rest = bits.as_slice();

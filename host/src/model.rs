@@ -1,6 +1,6 @@
 //! The f32 model over whole texts: [`Checkpoint`] + the oracle step of `mambabyte-core`.
 
-use mambabyte_core::oracle::{LayerF32, ModelF32, Probe, ShapeError, StepF32, scratch_len, state_len};
+use mambabyte_core::oracle::{LayerF32, ModelF32, NotFinite, Probe, ShapeError, StepF32, scratch_len, state_len};
 use mambabyte_core::{Dims, LOGIT_SCALE, Logits, VOCAB};
 
 use crate::Checkpoint;
@@ -128,7 +128,18 @@ fn view<'a>(checkpoint: &'a Checkpoint, layers: &'a [LayerF32<'a>]) -> ModelF32<
     }
 }
 
-/// Natural logits in the units of [`mambabyte_core::Logits`], for the core's sampler.
+/// Natural logits are below this in magnitude: units of [`LOGIT_SCALE`] in an i32 hold no more.
+pub const LOGIT_LIMIT: f32 = 22_713.0;
+
+/// A logit that is not below [`LOGIT_LIMIT`] in magnitude, NaN among them. One comparison at the end, so that looking is
+/// vectors.
+pub(crate) fn unfit(logits: &[f32]) -> Option<f32> {
+    let largest = logits.iter().fold(0, |most, l| most.max(l.to_bits() & 0x7fff_ffff));
+    // The bits of magnitudes are in their order, NaN after infinity.
+    (largest >= LOGIT_LIMIT.to_bits()).then(|| f32::from_bits(largest))
+}
+
+/// Natural logits in the units of [`mambabyte_core::Logits`], for the core's sampler. They are below [`LOGIT_LIMIT`].
 pub fn logit_units(logits: &[f32; VOCAB]) -> Logits {
     logits.map(|l| (l * (1.0 / LOGIT_SCALE) as f32).round_ties_even() as i32)
 }
@@ -155,18 +166,24 @@ impl<'a> Session<'a> {
     }
 
     /// Reads one byte; natural logits of the next one.
-    pub fn step(&mut self, byte: u8) -> &[f32; VOCAB] {
+    ///
+    /// # Errors
+    /// [`NotFinite`] names the layer; the state is lost then, until [`Session::reset`].
+    pub fn step(&mut self, byte: u8) -> Result<&[f32; VOCAB], NotFinite> {
         self.step_probed(byte, &mut ())
     }
 
     /// As [`Session::step`], showing activations to `probe`.
-    pub fn step_probed(&mut self, byte: u8, probe: &mut impl Probe) -> &[f32; VOCAB] {
+    ///
+    /// # Errors
+    /// As [`Session::step`].
+    pub fn step_probed(&mut self, byte: u8, probe: &mut impl Probe) -> Result<&[f32; VOCAB], NotFinite> {
         let view = view(&self.model.checkpoint, &self.layers);
         // `Model::new` has made the same step once, so every length is right.
         if let Ok(mut step) = StepF32::new(view, &mut self.state, &mut self.scratch) {
-            step.step_probed(byte, &mut self.logits, probe);
+            step.step_probed(byte, &mut self.logits, probe)?;
         }
-        &self.logits
+        Ok(&self.logits)
     }
 
     /// Back to the zero state.

@@ -57,7 +57,7 @@ fn logits(answer: Answer) -> Vec<[f32; VOCAB]> {
 /// Reads bytes on the CPU.
 fn feed<'b>(cpu: &mut Session<'_>, bytes: impl IntoIterator<Item = &'b u8>) {
     for &byte in bytes {
-        cpu.step(byte);
+        cpu.step(byte).unwrap();
     }
 }
 
@@ -97,7 +97,7 @@ impl Cpus<'_> {
         let mut found = found.iter();
         for (cpu, row) in self.sessions.iter_mut().zip(rows) {
             for &byte in *row {
-                self.error.add(found.next().unwrap(), cpu.step(byte));
+                self.error.add(found.next().unwrap(), cpu.step(byte).unwrap());
             }
         }
         assert!(found.next().is_none());
@@ -154,7 +154,7 @@ fn gpu_float_states_are_handed_over() {
             let found = logits(gpu.prefill(&slices(&more), &mut state, Want::Last).unwrap());
             for ((cpu, row), found) in cpus.sessions.iter_mut().zip(&more).zip(&found) {
                 let mut expected = [0.0; VOCAB];
-                row.iter().for_each(|&byte| expected = *cpu.step(byte));
+                row.iter().for_each(|&byte| expected = *cpu.step(byte).unwrap());
                 cpus.error.add(found, &expected);
             }
             cpus.check(&gpu, &state, &format!("{what}, prefilled again"));
@@ -524,7 +524,7 @@ fn gpu_float_rows_go_in_and_out() {
     assert_eq!(state.positions(), [0, 19, 0]);
     let found = logits(gpu.step(b"!!!", &mut state).unwrap());
     let mut error = Error::default();
-    error.add(&found[1], cpu.step(b'!'));
+    error.add(&found[1], cpu.step(b'!').unwrap());
     error.check(1e-5, "a row from the CPU");
     assert!(matches!(gpu.read_row(&state, 3), Err(CudaError::Rows { expected: 3, found: 4 })));
     assert!(matches!(gpu.write_row(&mut state, 0, &[0.0], 0), Err(CudaError::ForeignState)));
@@ -565,4 +565,50 @@ fn gpu_float_refusals() {
     let mut damaged = source;
     damaged.layers[0].x_proj.pop();
     assert!(GpuModel::load(&device, &damaged, Precision::Bf16).is_err_and(|e| e.to_string().contains("x_proj")));
+}
+
+/// Every call that looks at logits says which block of bytes they are of; the CPU names the layer.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_float_what_is_not_finite_is_an_error() {
+    let device = device();
+    let mut source = checkpoint(dims(64, 2, 128, 16, 4, 4), 21);
+    source.layers[1].in_proj.iter_mut().for_each(|w| *w *= 1e30);
+    let mut loud = checkpoint(dims(64, 2, 128, 16, 4, 4), 21);
+    loud.norm_f.iter_mut().for_each(|w| *w *= 1e12);
+    let block = |result: Result<(), EngineError>| match result {
+        Err(EngineError::Cuda(CudaError::NotFinite { row, from, to })) => (row, from, to),
+        other => panic!("{other:?}"),
+    };
+    for (precision, source) in FLOATS.into_iter().flat_map(|p| [(p, &source), (p, &loud)]) {
+        let gpu = load(&device, source, precision);
+        let new = || gpu.rows(3).unwrap();
+        let text: [&[u8]; 3] = [b"", b"abc", b"defgh"];
+        let read = |want| block(gpu.read(&mut new(), &text, want).map(drop));
+        assert_eq!(read(Want::All), (1, 0, 1), "{precision}");
+        assert_eq!(read(Want::Last), (1, 0, 3), "{precision}");
+        assert_eq!(block(gpu.read(&mut new(), &[b"a"; 3].map(|b| &b[..]), Want::Last).map(drop)), (0, 0, 1));
+        assert_eq!(block(gpu.verify(&mut new(), &text).map(drop)), (1, 0, 1), "{precision}");
+        for count in [1, 5, 1500] {
+            let (mut last, mut rngs) = ([0; 3], [1, 2, 3].map(Rng::new));
+            let written = gpu.generate(&mut new(), &mut last, &mut rngs, &SampleOptions::GREEDY, count);
+            let (row, from, to) = block(written.map(drop));
+            assert_eq!((row, from), (0, 0), "{precision}");
+            assert!(to > 0 && to <= count as u64, "{precision}: {to} of {count}");
+        }
+        // Nobody looks at what nobody asks for; the next logits say it, where the row is by then.
+        let mut state = new();
+        gpu.read(&mut state, &text, Want::Nothing).unwrap();
+        assert_eq!(block(gpu.read(&mut state, &[b"", b"", b"xy"], Want::Last).map(drop)), (2, 5, 7), "{precision}");
+        let error = evaluate(&gpu, &[b'a'; 400], Some(100), &|_| ()).unwrap_err();
+        assert!(error.to_string().contains("--device cpu"), "{error}");
+        assert_eq!(block(Err(error)), (0, 0, 1));
+        // A model that is well is not disturbed.
+        let well = load(&device, &checkpoint(dims(64, 2, 128, 16, 4, 4), 21), precision);
+        well.read(&mut well.rows(3).unwrap(), &text, Want::All).unwrap();
+    }
+    // What a byte costs, too: huge logits have huge costs, or none.
+    let gpu = load(&device, &source, Precision::F32);
+    let text: [&[u8]; 2] = [b"ab", b"c"];
+    assert_eq!(block(gpu.read(&mut gpu.rows(2).unwrap(), &text, Want::Surprise(&text)).map(drop)), (0, 0, 1));
 }

@@ -237,7 +237,7 @@ fn the_float_engine_is_the_session() {
         let mut truth = Vec::new();
         for part in parts {
             let mut session = model.session();
-            truth.extend(part.iter().map(|&byte| *session.step(byte)));
+            truth.extend(part.iter().map(|&byte| *session.step(byte).unwrap()));
         }
         assert_eq!(engine.read(&mut rows, &parts, Want::All).unwrap(), Answer::FloatLogits(truth.clone()));
         assert_eq!(engine.positions(&rows), [20, 0, 40]);

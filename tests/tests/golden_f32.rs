@@ -32,7 +32,7 @@ fn logits_and_bits_per_byte_are_the_golden_ones() {
         let mut session = model.session();
         let (mut worst, mut bits) = (0.0f32, 0.0);
         for (t, (&byte, golden)) in input.iter().zip(golden.chunks_exact(VOCAB)).enumerate() {
-            let logits = session.step(byte);
+            let logits = session.step(byte).unwrap();
             let differences = logits.iter().zip(golden).map(|(a, b)| (a - b).abs());
             worst = differences.fold(worst, f32::max);
             bits += input.get(t + 1).map_or(0.0, |&next| bpb::surprise_bits(&logits.map(f64::from), next));
@@ -49,7 +49,7 @@ fn evaluation_is_the_sum_over_the_stream() {
     let (model, input) = model("sensor-pico");
     let mut session = model.session();
     let before = std::iter::once(&0).chain(&input);
-    let cost = |(&byte, &next)| bpb::surprise_bits(&session.step(byte).map(f64::from), next);
+    let cost = |(&byte, &next)| bpb::surprise_bits(&session.step(byte).unwrap().map(f64::from), next);
     let bits: f64 = before.zip(&input).map(cost).sum();
     let engine = FloatEngine::new(&model, 2);
     let score = bpb::evaluate(&engine, &input, None, &|_| ()).unwrap();

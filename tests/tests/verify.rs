@@ -211,18 +211,18 @@ fn the_float_engine_verifies_too() {
     for count in 0..=K {
         let (mut rows, mut session) = (engine.rows(2).unwrap(), model.session());
         let prompt = b"$GPRMC,22";
-        prompt.iter().for_each(|&byte| _ = session.step(byte));
+        prompt.iter().for_each(|&byte| _ = session.step(byte).unwrap());
         engine.read(&mut rows, &[prompt, b""], Want::Nothing).unwrap();
         let draft = b"0516,A,5133.82"[..K].to_vec();
         let verified = engine.verify(&mut rows, &[&draft, b"x"]).unwrap();
         let mut ahead = session.clone();
-        let truth: Vec<_> = draft.iter().map(|&byte| *ahead.step(byte)).collect();
+        let truth: Vec<_> = draft.iter().map(|&byte| *ahead.step(byte).unwrap()).collect();
         let Answer::FloatLogits(found) = verified.answer() else { panic!("float logits") };
         assert_eq!(found[..K], truth);
         verified.accept(&[count, 0]).unwrap();
-        draft[..count].iter().for_each(|&byte| _ = session.step(byte));
+        draft[..count].iter().for_each(|&byte| _ = session.step(byte).unwrap());
         let answer = engine.read(&mut rows, &[b"7", b""], Want::Last).unwrap();
-        assert_eq!(answer, Answer::FloatLogits(vec![*session.step(b'7')]), "{count} bytes");
+        assert_eq!(answer, Answer::FloatLogits(vec![*session.step(b'7').unwrap()]), "{count} bytes");
         assert_eq!(engine.positions(&rows), [prompt.len() as u64 + count as u64 + 1, 0]);
     }
 }

@@ -21,7 +21,7 @@ pub struct Input<'a> {
     pub quantized: &'a Quantized,
     /// Bits per byte.
     pub measured: &'a Measured,
-    /// Calibration texts.
+    /// Calibration texts, and how much of each was used.
     pub texts: &'a [String],
     /// Sentences.
     pub notes: &'a [String],

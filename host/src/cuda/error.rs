@@ -4,6 +4,8 @@ use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::CUresult;
 use mambabyte_core::StateError;
 
+use crate::model::LOGIT_LIMIT;
+
 /// Why the GPU was not used, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -144,6 +146,20 @@ pub enum CudaError {
         /// Rows given.
         found: usize,
     },
+    /// Logits of a float model that are NaN, infinite, or not below [`LOGIT_LIMIT`] in magnitude. The states that the
+    /// call moved are lost.
+    #[error(
+        "the logits of bytes {from}..{to} of row {row} are not finite, or not below {LOGIT_LIMIT} in magnitude; a CPU \
+         (--device cpu) names the layer"
+    )]
+    NotFinite {
+        /// The row.
+        row: usize,
+        /// The block's first byte: how many the row had read before.
+        from: u64,
+        /// One after the block's last byte.
+        to: u64,
+    },
     /// The state belongs to another model or another precision.
     #[error("the state belongs to another model or precision")]
     ForeignState,
@@ -159,6 +175,15 @@ impl From<DriverError> for CudaError {
 }
 
 impl CudaError {
+    /// Counts a block of bytes that is not finite from the zero state of its row instead of from the call.
+    pub(super) fn after(mut self, positions: &[u64]) -> Self {
+        if let Self::NotFinite { row, from, to } = &mut self {
+            let read = positions.get(*row).copied().unwrap_or(0);
+            (*from, *to) = (from.wrapping_add(read), to.wrapping_add(read));
+        }
+        self
+    }
+
     /// Whether the reason is that the machine has no usable GPU or lacks a library, so that a CPU may take over.
     pub const fn is_absence(&self) -> bool {
         matches!(

@@ -235,7 +235,7 @@ impl GpuModel {
     ///
     /// # Errors
     /// [`CudaError::Rows`], [`CudaError::ForeignState`], [`CudaError::OutOfMemory`]; the state is then as it was or,
-    /// after a failure of the GPU, lost.
+    /// after a failure of the GPU, lost. [`CudaError::NotFinite`] of a float model; it is lost then too.
     /// # Cost
     /// Long texts are read in blocks, so memory does not grow with them, except for what is returned.
     pub fn prefill(&self, rows: &[&[u8]], state: &mut GpuState, want: Want<'_>) -> Result<Answer, CudaError> {
@@ -249,7 +249,9 @@ impl GpuModel {
         state.drafted = None;
         let answer = match (&self.weights, &mut state.memory) {
             (Weights::Exact(weights), Memory::Exact(exact)) => exact.prefill(&self.device, weights, rows, want)?,
-            (Weights::Float(model), Memory::Float(float)) => model.prefill(rows, float, want)?,
+            (Weights::Float(model), Memory::Float(float)) => {
+                model.prefill(rows, float, want).map_err(|e| e.after(&state.positions))?
+            }
             _ => return Err(CudaError::ForeignState),
         };
         for (position, row) in state.positions.iter_mut().zip(rows) {
@@ -267,7 +269,9 @@ impl GpuModel {
         state.drafted = None;
         let answer = match (&self.weights, &mut state.memory) {
             (Weights::Exact(weights), Memory::Exact(exact)) => exact.step(&self.device, weights, bytes)?,
-            (Weights::Float(model), Memory::Float(float)) => float_logits(model.step(bytes, float)?),
+            (Weights::Float(model), Memory::Float(float)) => {
+                float_logits(model.step(bytes, float).map_err(|e| e.after(&state.positions))?)
+            }
             _ => return Err(CudaError::ForeignState),
         };
         state.positions.iter_mut().for_each(|p| *p = p.wrapping_add(1));
@@ -284,7 +288,8 @@ impl GpuModel {
     /// products by shape.)
     ///
     /// # Errors
-    /// As [`GpuModel::prefill`].
+    /// As [`GpuModel::prefill`]. Of every 1024 bytes a float model's last logits are looked at, in which a state that is
+    /// not finite shows.
     pub fn decode(
         &self,
         count: usize,
@@ -300,7 +305,9 @@ impl GpuModel {
             (Weights::Exact(weights), Memory::Exact(exact)) => {
                 exact.decode(&self.device, weights, count, last, rngs, options)?
             }
-            (Weights::Float(model), Memory::Float(float)) => model.decode(count, last, (rngs, options), float)?,
+            (Weights::Float(model), Memory::Float(float)) => {
+                model.decode(count, last, (rngs, options), float).map_err(|e| e.after(&state.positions))?
+            }
             _ => return Err(CudaError::ForeignState),
         };
         state.positions.iter_mut().for_each(|p| *p = p.wrapping_add(count as u64));
@@ -312,7 +319,9 @@ impl GpuModel {
     pub(super) fn score(&self, drafts: &[&[u8]], state: &mut GpuState) -> Result<Answer, CudaError> {
         match (&self.weights, &mut state.memory) {
             (Weights::Exact(weights), Memory::Exact(exact)) => exact.verify(&self.device, weights, &Batch::new(drafts)),
-            (Weights::Float(model), Memory::Float(float)) => Ok(float_logits(model.verify(drafts, float)?)),
+            (Weights::Float(model), Memory::Float(float)) => {
+                Ok(float_logits(model.verify(drafts, float).map_err(|e| e.after(&state.positions))?))
+            }
             _ => Err(CudaError::ForeignState),
         }
     }

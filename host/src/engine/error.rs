@@ -1,8 +1,10 @@
 //! Why an engine did not do what it was asked: [`EngineError`].
 
 use mambabyte_core::StateError;
+use mambabyte_core::oracle::NotFinite;
 
 use super::{MAX_DRAFT, Precision};
+use crate::model::LOGIT_LIMIT;
 
 /// Why an engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,31 @@ pub enum EngineError {
         /// What it needs.
         needs: &'static str,
     },
+    /// NaN or infinity in a step in f32.
+    #[error(
+        "{place}, at byte {position} of row {row}: f32 does not hold this model's values, or its weights are damaged"
+    )]
+    NotFinite {
+        /// The row.
+        row: usize,
+        /// How many bytes the row had read before.
+        position: u64,
+        /// Layer and part of the step.
+        place: NotFinite,
+    },
+    /// Logits that are finite and not below [`LOGIT_LIMIT`].
+    #[error(
+        "a logit of {largest:e}, at byte {position} of row {row}: logits must be below {LOGIT_LIMIT} in magnitude, or \
+         scores and samplers cannot hold them"
+    )]
+    HugeLogit {
+        /// The row.
+        row: usize,
+        /// How many bytes the row had read before.
+        position: u64,
+        /// Its magnitude.
+        largest: f32,
+    },
     /// A state or snapshot that does not fit.
     #[error(transparent)]
     State(#[from] StateError),
@@ -76,4 +103,23 @@ pub enum EngineError {
     #[cfg(feature = "cuda")]
     #[error(transparent)]
     Cuda(#[from] crate::cuda::CudaError),
+}
+
+impl EngineError {
+    /// Says the same of the text that a row was a part of: `text` gives for a row the text and where in it the row began.
+    pub(crate) fn of_text(mut self, text: impl Fn(usize) -> (usize, u64)) -> Self {
+        match &mut self {
+            Self::NotFinite { row, position, .. } | Self::HugeLogit { row, position, .. } => {
+                let (number, start) = text(*row);
+                (*row, *position) = (number, start + *position);
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(crate::cuda::CudaError::NotFinite { row, from, to }) => {
+                let (number, start) = text(*row);
+                (*row, *from, *to) = (number, start + *from, start + *to);
+            }
+            _ => {}
+        }
+        self
+    }
 }

@@ -1,10 +1,10 @@
 //! What the quantiser learns by running the f32 model over sample text: ranges, histograms, second moments.
 
 use mambabyte_core::Dims;
-use mambabyte_core::oracle::{Probe, Site};
+use mambabyte_core::oracle::{NotFinite, Probe, Site};
 use rayon::prelude::*;
 
-use crate::model::{Model, ModelError};
+use crate::model::Model;
 
 /// Magnitudes in octaves: bin `b` counts values with `2^(b - 24) <= |v| < 2^(b - 23)`; bin 0 also takes zeros.
 pub const BINS: usize = 48;
@@ -190,22 +190,22 @@ const PARALLEL_GRAM_BYTES: usize = 64 << 20;
 /// Runs `model` over each text from the zero state (one 0x00 byte first) and merges what it saw, in order.
 ///
 /// # Errors
-/// [`ModelError`] if no session can be made.
+/// [`NotFinite`] if a value of the model is.
 pub fn observe(
     model: &Model,
     texts: &[&[u8]],
     start: Option<&Stats>,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Stats, ModelError> {
+) -> Result<Stats, NotFinite> {
     let dims = model.dims();
     let empty = || start.map_or_else(|| Stats::new(dims, true), Stats::emptied);
-    let run = |text: &&[u8]| -> Result<Stats, ModelError> {
+    let run = |text: &&[u8]| -> Result<Stats, NotFinite> {
         let mut stats = empty();
         let mut session = model.session();
-        session.step_probed(0, &mut stats);
+        session.step_probed(0, &mut stats)?;
         for chunk in text.chunks(256) {
             for &byte in chunk {
-                session.step_probed(byte, &mut stats);
+                session.step_probed(byte, &mut stats)?;
             }
             progress(chunk.len());
         }
@@ -219,8 +219,8 @@ pub fn observe(
             total.merge(run(text)?);
         }
     } else {
-        for stats in texts.par_iter().map(run).collect::<Result<Vec<_>, _>>()? {
-            total.merge(stats);
+        for stats in texts.par_iter().map(run).collect::<Vec<_>>() {
+            total.merge(stats?);
         }
     }
     Ok(total)

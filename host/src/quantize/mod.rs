@@ -15,7 +15,7 @@ use calibration::{Stats, observe};
 pub use refine::Schedule;
 
 use mambabyte_core::blob::Section;
-use mambabyte_core::oracle::Site;
+use mambabyte_core::oracle::{NotFinite, Site};
 use mambabyte_core::{Blob, BlobError, Dims};
 use refine::{Grid, refine};
 use rounding::{Rounded, round_matrix, rounded_as};
@@ -41,6 +41,9 @@ pub enum QuantizeError {
     /// The f32 model does not run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// NaN or infinity on the calibration text.
+    #[error("{0} on the calibration text: f32 does not hold this model's values, or its weights are damaged")]
+    NotFinite(NotFinite),
     /// An activation or weight outside what the format can scale.
     #[error("layer {layer}, {tensor}: magnitudes up to {largest:.3e} do not fit the format's scales")]
     Range {
@@ -136,7 +139,7 @@ pub fn quantize(
     if texts.iter().all(|t| t.is_empty()) {
         return Err(QuantizeError::NoText);
     }
-    let mut stats = observe(model, texts, None, progress)?;
+    let mut stats = observe(model, texts, None, progress).map_err(QuantizeError::NotFinite)?;
     let mut quantizer = Quantizer::new(model, &stats, options, None)?;
     quantizer.layers()?;
     let refined_model;
@@ -171,7 +174,7 @@ pub fn quantize(
     for &(layer, site, clip) in &clips {
         stats.set_clip(layer, site, clip);
     }
-    let seen = observe(model, holdout, Some(&stats), progress)?;
+    let seen = observe(model, holdout, Some(&stats), progress).map_err(QuantizeError::NotFinite)?;
     let activations = clips
         .iter()
         .map(|&(layer, site, clip)| {

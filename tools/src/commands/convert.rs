@@ -9,11 +9,10 @@ use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::quantize::{Options, Quantized, Schedule, quantize};
 use serde_json::json;
 
-use crate::calibration_text::{Mixture, split};
+use crate::calibration_text::{Mixture, Text, texts};
 use crate::error::CliError;
 use crate::formats;
 use crate::measured::Measured;
-use crate::model::read_text;
 use crate::output::{bytes, hex, print, print_json, thousands, write_whole};
 use crate::progress::Progress;
 use crate::report;
@@ -29,7 +28,8 @@ pub struct Args {
     /// The blob to write.
     #[arg(short, long)]
     pub output: PathBuf,
-    /// Text like the model's input, to choose scales by; may be repeated. Default: a small built-in mixture.
+    /// Text like the model's input, to choose scales by; may be repeated. Of each, 64 KiB in pieces from all over it are
+    /// used; of a pipe (`-` is standard input) from its first 16 MiB. Default: a small built-in mixture.
     #[arg(long, value_name = "TEXT")]
     pub calibrate: Vec<PathBuf>,
     /// Which built-in text to use when no --calibrate is given.
@@ -53,8 +53,6 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Calibration reads at most this much of a text.
-const CALIBRATION_BYTES: usize = 64 << 10;
 /// Models up to this size are refined unless told otherwise.
 const REFINED_PARAMETERS: usize = 1 << 20;
 
@@ -66,10 +64,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let loaded = formats::load(&args.checkpoint, &args.loading)?;
     let mut notes = loaded.notes;
     let model = Model::new(loaded.checkpoint)?;
-    let (names, texts) = texts(args)?;
-    let (mut calibration, mut holdout): (Vec<&[u8]>, Vec<&[u8]>) = texts.iter().map(|t| split(t)).unzip();
-    calibration.retain(|t| !t.is_empty());
-    holdout.retain(|t| !t.is_empty());
+    let texts = texts(&args.calibrate, args.mixture)?;
+    let names: Vec<String> = texts.iter().map(Text::description).collect();
+    let calibration: Vec<&[u8]> = texts.iter().map(|t| t.calibration.as_slice()).collect();
+    let holdout: Vec<&[u8]> = texts.iter().map(|t| t.holdout.as_slice()).collect();
     let updates = args.refine.unwrap_or_else(|| {
         let small = model.checkpoint().parameters() <= REFINED_PARAMETERS;
         if !small {
@@ -78,7 +76,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         if small { Schedule::default().updates } else { 0 }
     });
     let refine = Schedule { updates, ..Schedule::default() };
-    let total = texts.iter().map(Vec::len).sum::<usize>() + refine.bytes();
+    let total = texts.iter().map(Text::used).sum::<usize>() + refine.bytes();
     let bar = Progress::bytes("calibrating", total as u64);
     let name = args.name.clone().unwrap_or_else(|| default_name(&args.checkpoint));
     let options = Options { name, refine, ..Options::default() };
@@ -111,7 +109,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         return print_json(&json!({
             "bpb_f32": measured.f32.bits_per_byte(), "bpb_int": measured.int.bits_per_byte(),
             "delta_bpb": measured.delta(), "bytes": quantized.blob.len(), "params": parameters,
-            "fingerprint": hex(&blob.fingerprint()), "calibration": names, "holdout_bytes": measured.f32.bytes,
+            "fingerprint": hex(&blob.fingerprint()), "calibration": texts.iter().map(Text::json).collect::<Vec<_>>(), "holdout_bytes": measured.f32.bytes,
             "tensors": quantized.tensors, "notes": notes,
             "clipped": quantized.activations.iter().map(|a| json!({ "layer": a.layer, "activation": a.activation,
                 "clip": a.clip, "largest": a.largest, "clipped_share": a.clipped_share })).collect::<Vec<_>>(),
@@ -124,24 +122,6 @@ fn default_name(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
     stem.map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// Calibration texts, cut to [`CALIBRATION_BYTES`], with their names.
-fn texts(args: &Args) -> Result<(Vec<String>, Vec<Vec<u8>>), CliError> {
-    if args.calibrate.is_empty() {
-        return Ok(args.mixture.parts().map(|(n, t)| (format!("built-in {n}"), t.to_vec())).unzip());
-    }
-    let mut out = (Vec::new(), Vec::new());
-    for path in &args.calibrate {
-        let mut text = read_text(path)?;
-        if text.len() < 16 {
-            return Err(CliError::Usage(format!("--calibrate {}: {} bytes are too few", path.display(), text.len())));
-        }
-        text.truncate(CALIBRATION_BYTES);
-        out.0.push(path.display().to_string());
-        out.1.push(text);
-    }
-    Ok(out)
 }
 
 fn summary(

@@ -2,14 +2,21 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use mambabyte_core::{Rng, SampleOptions};
+use mambabyte_core::{Rng, SampleOptions, VOCAB};
 
+use super::finite::{check_logits, not_finite};
 use super::persistent::Decoder;
 use super::{FloatModel, FloatState};
 use crate::cuda::error::CudaError;
 
 /// Bytes per row that one launch writes at most, so that a GPU that also draws a screen is not kept from that for long.
 const AT_ONCE: usize = 1024;
+
+/// Looks at the logits `[rows, 256]` after bytes `from..to` of each row.
+fn check_rows(logits: &[f32], from: usize, to: usize) -> Result<(), CudaError> {
+    let mut rows = logits.chunks_exact(VOCAB).enumerate();
+    rows.try_for_each(|(row, logits)| check_logits(row, 0, logits).map_err(|_| not_finite(row, from, to)))
+}
 
 impl FloatModel {
     fn decoder(&self) -> Option<MutexGuard<'_, Decoder>> {
@@ -18,13 +25,16 @@ impl FloatModel {
 
     /// Reads one byte per row: logits `[rows, 256]`.
     pub(crate) fn step(&self, bytes: &[u8], state: &mut FloatState) -> Result<Vec<f32>, CudaError> {
-        if let Some(mut decoder) = self.decoder() {
-            return decoder.step(&state.memory, bytes);
-        }
-        let graph = self.step_graph(state)?;
-        graph.put(&self.device, bytes)?;
-        graph.launch(&self.device)?;
-        graph.read(&self.device)
+        let logits = if let Some(mut decoder) = self.decoder() {
+            decoder.step(&state.memory, bytes)?
+        } else {
+            let graph = self.step_graph(state)?;
+            graph.put(&self.device, bytes)?;
+            graph.launch(&self.device)?;
+            graph.read(&self.device)?
+        };
+        check_rows(&logits, 0, 1)?;
+        Ok(logits)
     }
 
     /// Writes `count` bytes per row, as [`crate::cuda::GpuModel::decode`] says.
@@ -40,9 +50,9 @@ impl FloatModel {
             Some(mut decoder) => {
                 for done in (0..count).step_by(AT_ONCE) {
                     let now = AT_ONCE.min(count - done);
-                    for (to, from) in text.iter_mut().zip(decoder.decode(&state.memory, last, now, (rngs, options))?) {
-                        to.extend(from);
-                    }
+                    let (written, logits) = decoder.decode(&state.memory, last, now, (rngs, options))?;
+                    check_rows(&logits, done, done + now)?;
+                    text.iter_mut().zip(written).for_each(|(to, from)| to.extend(from));
                     text.iter().zip(&mut *last).for_each(|(text, last)| *last = text.last().copied().unwrap_or(*last));
                 }
             }
@@ -58,7 +68,9 @@ impl FloatModel {
                         self.sampler.draw(&self.device, &draws, graph.logits(&self.device), graph.tokens(&self.device))
                     }?;
                 }
+                let logits = graph.read(&self.device)?;
                 text = self.sampler.finish(&self.device, &draws, rngs)?;
+                check_rows(&logits, 0, count)?;
                 text.iter().zip(last).for_each(|(text, last)| *last = text.last().copied().unwrap_or(*last));
             }
         }
@@ -67,9 +79,18 @@ impl FloatModel {
 
     /// Scores drafts: logits of each byte, row after row.
     pub(crate) fn verify(&self, drafts: &[&[u8]], state: &mut FloatState) -> Result<Vec<f32>, CudaError> {
-        let Some(mut decoder) = self.decoder() else { return self.verify_by_steps(drafts, state) };
-        let (draft, logits) = decoder.verify(&state.memory, drafts, state.draft.take())?;
-        state.draft = Some(draft);
+        let logits = if let Some(mut decoder) = self.decoder() {
+            let (draft, logits) = decoder.verify(&state.memory, drafts, state.draft.take())?;
+            state.draft = Some(draft);
+            logits
+        } else {
+            self.verify_by_steps(drafts, state)?
+        };
+        let mut rest = logits.as_slice();
+        for (row, draft) in drafts.iter().enumerate() {
+            let own = rest.split_off(..draft.len() * VOCAB).unwrap_or(&[]);
+            check_logits(row, 0, own)?;
+        }
         Ok(logits)
     }
 

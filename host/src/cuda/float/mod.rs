@@ -8,6 +8,7 @@
 
 pub(crate) mod buffer;
 mod decode;
+mod finite;
 pub(crate) mod gemm;
 mod pass;
 pub(super) mod persistent;

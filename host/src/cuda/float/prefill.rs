@@ -10,6 +10,7 @@ use cudarc::driver::CudaSlice;
 use mambabyte_core::VOCAB;
 
 use super::buffer::Buffer;
+use super::finite::{check_costs, check_logits, not_finite};
 use super::pass::{Pass, Slots};
 use super::small::LogProbArgs;
 use super::{FloatModel, FloatState};
@@ -104,11 +105,20 @@ impl Arena {
     }
 }
 
-/// Appends the first `len` of each `steps` of `values`, `width` numbers each, to its row.
-fn append(to: &mut [Vec<f32>], values: &[f32], steps: usize, width: usize, len: impl Fn(usize) -> usize) {
-    for (row, (to, from)) in to.iter_mut().zip(values.chunks_exact(steps * width)).enumerate() {
-        to.extend_from_slice(&from[..len(row) * width]);
+/// Appends the first `len` of each `steps` of `values`, `width` numbers each, to its row, after `check` has seen them.
+fn append(
+    to: &mut [Vec<f32>],
+    values: &[f32],
+    (steps, width): (usize, usize),
+    len: impl Fn(usize) -> usize,
+    check: impl Fn(usize, &[f32]) -> Result<(), CudaError>,
+) -> Result<(), CudaError> {
+    for (row, (to, values)) in to.iter_mut().zip(values.chunks_exact(steps * width)).enumerate() {
+        let own = &values[..len(row) * width];
+        check(row, own)?;
+        to.extend_from_slice(own);
     }
+    Ok(())
 }
 
 impl FloatModel {
@@ -120,7 +130,7 @@ impl FloatModel {
     ///
     /// # Errors
     /// [`CudaError::OutOfMemory`] with the bytes needed; else the driver's or cuBLASLt's. After an error of the latter
-    /// kind the state is undefined.
+    /// kind the state is undefined. [`CudaError::NotFinite`], counted from this call; the state is lost then.
     /// # Cost
     /// Two floating-point operations for each weight and byte, `d_inner * d_state` exponentials for each layer and byte
     /// (`d_inner` if the decays are tied). Memory for 65,536 bytes, however long the rows are.
@@ -147,7 +157,9 @@ impl FloatModel {
         }
         Ok(match want {
             Want::Nothing => Answer::Nothing,
-            Want::Last | Want::All => Answer::FloatLogits(found.concat().as_chunks::<VOCAB>().0.to_vec()),
+            Want::Last | Want::All => {
+                Answer::FloatLogits(found.iter().flat_map(|row| row.as_chunks::<VOCAB>().0).copied().collect())
+            }
             Want::Surprise(_) => Answer::FloatSurprise(found.concat()),
         })
     }
@@ -187,7 +199,8 @@ impl FloatModel {
                 Want::Nothing => {}
                 Want::All => {
                     self.head(&pass, logits)?;
-                    append(found, &device.stream().clone_dtoh(&arena.logits)?, steps, VOCAB, here);
+                    let values = device.stream().clone_dtoh(&arena.logits)?;
+                    append(found, &values, (steps, VOCAB), here, |row, own| check_logits(row, from, own))?;
                 }
                 Want::Surprise(_) => {
                     self.head(&pass, logits)?;
@@ -200,14 +213,18 @@ impl FloatModel {
                     self.small.log_prob(device, &args)?;
                     let bits = |log_prob: f32| -log_prob * std::f32::consts::LOG2_E;
                     let values: Vec<f32> = device.stream().clone_dtoh(&arena.log_prob)?.into_iter().map(bits).collect();
-                    append(found, &values, steps, 1, here);
+                    append(found, &values, (steps, 1), here, |row, own| check_costs(row, from, own))?;
                 }
                 Want::Last => {
                     let ends = |text: &[u8]| text.len() > from && text.len() <= from + steps;
                     if rows.iter().any(|text| ends(text)) {
                         self.last_head(&pass, logits)?;
                         let values = device.stream().clone_dtoh(&arena.logits.slice(..arena.rows * VOCAB))?;
-                        append(found, &values, 1, VOCAB, |row| usize::from(ends(rows[row])));
+                        // The block is all that the row reads: a spoilt state may be as old.
+                        let check = |row: usize, own: &[f32]| {
+                            check_logits(row, 0, own).map_err(|_| not_finite(row, 0, rows[row].len()))
+                        };
+                        append(found, &values, (1, VOCAB), |row| usize::from(ends(rows[row])), check)?;
                     }
                 }
             }

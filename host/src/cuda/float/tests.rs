@@ -286,7 +286,7 @@ fn gpu_steps_of_prefill() {
                 );
                 let mut cpu = model.session();
                 for &byte in text.iter().chain(&drafts[row][..counts[row]]) {
-                    cpu.step(byte);
+                    cpu.step(byte).unwrap();
                 }
                 let pairs = kept[row].iter().zip(cpu.state()).map(|(&a, &b)| (a, f64::from(b)));
                 let error = relative(pairs);
@@ -310,7 +310,7 @@ fn gpu_prefill_in_chunks() {
     let mut cpu = model.session();
     let mut expected = Vec::new();
     for &byte in &text {
-        expected.extend_from_slice(cpu.step(byte));
+        expected.extend_from_slice(cpu.step(byte).unwrap());
     }
     let of = |v: &[f32], w: &[f32]| relative(v.iter().zip(w).map(|(&a, &b)| (a, f64::from(b))));
     assert_eq!(all.as_flattened().len(), expected.len());

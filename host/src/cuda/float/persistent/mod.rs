@@ -236,7 +236,8 @@ impl Decoder {
 
     /// Feeds `bytes[stream]`, chooses each stream's next byte as [`mambabyte_core::sample()`] does with the stream's
     /// own generator, feeds it, `count` times, in one launch for every 32 streams. Returns the chosen bytes of each
-    /// stream; the last ones have not been fed. `rngs` move by as many draws.
+    /// stream, the last of which have not been fed, and the logits that these were chosen by, `[streams, 256]`. `rngs`
+    /// move by as many draws.
     ///
     /// # Errors
     /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], [`CudaError::GaveUp`], the driver's.
@@ -246,7 +247,7 @@ impl Decoder {
         bytes: &[u8],
         count: usize,
         (rngs, options): (&mut [Rng], &SampleOptions),
-    ) -> Result<Vec<Vec<u8>>, CudaError> {
+    ) -> Result<(Vec<Vec<u8>>, Vec<f32>), CudaError> {
         let (inverse, top_k, top_p) = choice(options);
         let states = self.device.upload("generators", &rngs.iter().map(Rng::state).collect::<Vec<u64>>())?;
         let mut out = Vec::new();
@@ -264,21 +265,33 @@ impl Decoder {
                 ..self.base
             };
             self.launch(state, &columns, params)?;
-            out.push((columns, chosen));
+            // Before the next launch writes there.
+            let logits = self.last_logits(columns.n)?;
+            out.push((columns, chosen, logits));
         }
-        let mut text = Vec::with_capacity(bytes.len());
-        for (columns, chosen) in out {
+        let (mut text, mut logits) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len() * VOCAB));
+        for (columns, chosen, last) in out {
             let chosen = self.device.stream().clone_dtoh(&chosen)?;
             self.finish()?;
             let of = |n: usize| chosen.iter().skip(n).step_by(columns.n).copied().collect();
             text.extend((0..columns.n).map(of));
+            logits.extend(last);
         }
         if inverse != 0 {
             for rng in rngs {
                 (0..count).for_each(|_| _ = rng.next_u64());
             }
         }
-        Ok(text)
+        Ok((text, logits))
+    }
+
+    /// The logits of the last pass, `[columns, 256]`, from the words by which blocks exchange them, `[256, 32]`: the
+    /// number of the exchange above the bits of the logit.
+    fn last_logits(&self, columns: usize) -> Result<Vec<f32>, CudaError> {
+        let Some(words) = self.exchange.last() else { return Ok(Vec::new()) };
+        let words = self.device.stream().clone_dtoh(words)?;
+        let of = |n: usize| words.iter().skip(n).step_by(MAX_COLUMNS).map(|&word| f32::from_bits(word as u32));
+        Ok((0..columns).flat_map(of).collect())
     }
 
     /// Feeds `bytes[stream]`: logits `[streams, 256]`.
