@@ -7,6 +7,7 @@ use mambabyte_host::engine::{AnyEngine, Precision};
 
 use crate::error::CliError;
 use crate::model::AnyModel;
+use crate::output::note;
 
 /// What a processor computes with.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -91,7 +92,7 @@ impl Computing {
             DeviceKind::Cuda => gpu::engine(model, precision),
             DeviceKind::Auto => match gpu::engine(model, precision) {
                 Err(error) if gpu::is_absence(&error) => {
-                    eprintln!("note: on the CPU: {error}");
+                    note(format_args!("on the CPU: {error}"));
                     on_cpu(model, precision, cpu)
                 }
                 engine => engine,

@@ -13,8 +13,12 @@ use crate::progress::Progress;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "checksum sensor-pico models/text/golden-4096.txt"
+    "checksum sensor-micro some.log --device cuda"
+})]
 pub struct Args {
-    /// The blob.
+    /// A blob, by path or by name.
     pub model: PathBuf,
     /// The text; `-` is standard input.
     pub text: PathBuf,

@@ -14,8 +14,12 @@ use crate::speed;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "fit sensor-nano"
+    "fit --d-model 96 --layers 4 --chip STM32H743"
+})]
 pub struct Args {
-    /// A blob; or give the dimensions.
+    /// A blob or checkpoint, by path or by name; or give the dimensions.
     #[arg(required_unless_present = "d_model", conflicts_with_all = ["d_model", "layers"])]
     pub model: Option<PathBuf>,
     /// Width of the residual stream.

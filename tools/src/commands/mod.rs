@@ -1,8 +1,14 @@
 //! One file per command: its arguments and what it does. A new command is a file, a variant of [`Command`] and a line
 //! in [`run`].
 
+/// Examples below the help of a command, under a headline like clap's own.
+macro_rules! examples {
+    ($($line:literal)*) => { concat!("\u{1b}[1m\u{1b}[4mExamples:\u{1b}[0m" $(, "\n  mambabyte ", $line)*) };
+}
+
 pub mod bench;
 pub mod checksum;
+pub mod completions;
 pub mod convert;
 pub mod demo;
 pub mod eval;
@@ -10,6 +16,8 @@ pub mod fit;
 pub mod generate;
 pub mod inspect;
 pub mod logits;
+pub mod man;
+pub mod models;
 pub mod monitor;
 pub mod stream;
 
@@ -38,6 +46,12 @@ pub enum Command {
     Generate(generate::Args),
     /// Measure speed and memory on this machine.
     Bench(bench::Args),
+    /// List the models that come with the program: every command takes them by name.
+    Models(models::Args),
+    /// Write a completion script for a shell.
+    Completions(completions::Args),
+    /// Write the manual page, or those of all commands.
+    Man(man::Args),
     /// One model of `bench`, in a process of its own.
     #[command(hide = true)]
     BenchOne(bench::OneArgs),
@@ -60,6 +74,9 @@ pub fn run(command: Option<Command>) -> Result<(), CliError> {
         Some(Command::Monitor(args)) => monitor::run(&args),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Models(args)) => models::run(&args),
+        Some(Command::Completions(args)) => completions::run(&args),
+        Some(Command::Man(args)) => man::run(&args),
         Some(Command::BenchOne(args)) => bench::run_one(&args),
     }
 }
