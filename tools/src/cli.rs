@@ -9,7 +9,12 @@ pub use crate::commands::Command;
 /// A blob (.mbb) is a quantised model that computes the same integers on every machine. Without a command, a
 /// demonstration runs on the built-in model.
 #[derive(Debug, Parser)]
-#[command(name = "mambabyte", version, max_term_width = 100)]
+#[command(name = "mambabyte", version, max_term_width = 100, after_help = examples! {
+    "stream sensor-nano --color some.log     surprise of every byte, odd lines flagged"
+    "convert checkpoint.pt -o my.mbb         a blob of a trained checkpoint, and what that costs"
+    "fit my.mbb                              chips that it fits, and how fast it would be there"
+    "models                                  models that come with the program, by name"
+})]
 pub struct Cli {
     /// What to do; nothing: a demonstration.
     #[command(subcommand)]

@@ -19,7 +19,7 @@ fn number(text: &str, low: Bound<f64>, high: Bound<f64>, must_be: &str) -> Resul
 /// # Errors
 /// What it must be, for people.
 pub fn finite(text: &str) -> Result<f64, String> {
-    number(text, Unbounded, Unbounded, "a finite number")
+    number(text, Unbounded, Unbounded, "it must be a finite number")
 }
 
 /// Seconds of a measurement.
@@ -27,7 +27,7 @@ pub fn finite(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What they must be, for people.
 pub fn seconds(text: &str) -> Result<f64, String> {
-    number(text, Excluded(0.0), Included(3600.0), "above 0, at most 3600")
+    number(text, Excluded(0.0), Included(3600.0), "it must be above 0 and at most 3600")
 }
 
 /// A temperature.
@@ -35,7 +35,7 @@ pub fn seconds(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What it must be, for people.
 pub fn temperature(text: &str) -> Result<f64, String> {
-    number(text, Included(0.0), Included(100.0), "between 0 and 100")
+    number(text, Included(0.0), Included(100.0), "it must be between 0 and 100")
 }
 
 /// A share that is not nothing.
@@ -43,7 +43,7 @@ pub fn temperature(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What it must be, for people.
 pub fn share(text: &str) -> Result<f64, String> {
-    number(text, Excluded(0.0), Included(1.0), "above 0, at most 1")
+    number(text, Excluded(0.0), Included(1.0), "it must be above 0 and at most 1")
 }
 
 #[cfg(test)]

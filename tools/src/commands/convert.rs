@@ -223,7 +223,7 @@ fn summary(
     let _ = writeln!(
         out,
         "{}: {} for {} parameters ({:.4} bytes each), fingerprint {}",
-        shown(&args.output),
+        if args.output == Path::new("-") { "standard output".into() } else { shown(&args.output) },
         bytes(q.blob.len() as u64),
         thousands(parameters as u64),
         q.blob.len() as f64 / parameters as f64,

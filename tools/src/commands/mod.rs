@@ -1,11 +1,6 @@
 //! One file per command: its arguments and what it does. A new command is a file, a variant of [`Command`] and a line
 //! in [`run`].
 
-/// Examples below the help of a command, under a headline like clap's own.
-macro_rules! examples {
-    ($($line:literal)*) => { concat!("\u{1b}[1m\u{1b}[4mExamples:\u{1b}[0m" $(, "\n  mambabyte ", $line)*) };
-}
-
 pub mod bench;
 pub mod checksum;
 pub mod completions;
@@ -40,13 +35,13 @@ pub enum Command {
     Checksum(checksum::Args),
     /// Pass a byte stream through, with the surprise of every line, and flag odd lines.
     Stream(stream::Args),
-    /// Watch a device that scores a stream: the firmware's program `stream`, on a board or emulated.
+    /// Watch a device that scores a stream, on a board or emulated.
     Monitor(monitor::Args),
     /// Write bytes that the model finds likely.
     Generate(generate::Args),
     /// Measure speed and memory on this machine.
     Bench(bench::Args),
-    /// List the models that come with the program: every command takes them by name.
+    /// List the models that come with the program, which every command takes by name.
     Models(models::Args),
     /// Write a completion script for a shell.
     Completions(completions::Args),
