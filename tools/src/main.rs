@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use mambabyte::cli::Cli;
 use mambabyte::commands;
 use mambabyte::error::CliError;
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
             return if lost && !told.use_stderr() { ExitCode::FAILURE } else { code(told.exit_code()) };
         }
     };
-    match commands::run(cli.command) {
+    match commands::run(cli.command, Cli::command) {
         Ok(()) | Err(CliError::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();

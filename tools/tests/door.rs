@@ -127,7 +127,21 @@ fn standard_output_is_a_file_like_others() {
 
     let converted = run(&["convert", "sensor-pico", "--refine", "0", "--calibrate", &sample(), "--json", "-o", "-"]);
     expect(&converted, 0, "\"fingerprint\"");
-    mambabyte_core::Blob::parse(&mambabyte_host::align::AlignedBytes::new(&converted.stdout).as_slice()).unwrap();
+    mambabyte_core::Blob::parse(mambabyte_host::align::AlignedBytes::new(&converted.stdout).as_slice()).unwrap();
+}
+
+#[test]
+fn an_interrupted_command_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = text(dir.path().join("out"));
+    let mut child = command();
+    child.args(["convert", "sensor-pico", "-o", &out, "--report", &text(dir.path().join("page"))]);
+    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "it works for minutes");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(entries(dir.path()), 0);
 }
 
 /// Standard input is an input by whatever name it was opened.

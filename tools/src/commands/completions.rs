@@ -1,9 +1,7 @@
 //! `mambabyte completions`: what a shell needs to complete this command.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::error::CliError;
 use crate::output::print;
 
@@ -20,12 +18,12 @@ pub struct Args {
     pub shell: Shell,
 }
 
-/// Runs the command.
+/// Runs the command for `program`.
 ///
 /// # Errors
 /// [`CliError`] if standard output fails.
-pub fn run(args: &Args) -> Result<(), CliError> {
+pub fn run(args: &Args, mut program: clap::Command) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "mambabyte", &mut script);
+    clap_complete::generate(args.shell, &mut program, "mambabyte", &mut script);
     print(&String::from_utf8_lossy(&script))
 }

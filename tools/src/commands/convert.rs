@@ -122,15 +122,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     outputs.write(&[("--output", &quantized.blob), ("--report", page.unwrap_or_default().as_bytes())])?;
     let parameters = model.checkpoint().parameters();
     if args.json {
-        let value = json!({
+        return outputs.print_json(&json!({
             "bpb_f32": measured.f32.bits_per_byte(), "bpb_int": measured.int.bits_per_byte(),
             "delta_bpb": measured.delta(), "bytes": quantized.blob.len(), "params": parameters,
             "fingerprint": hex(&blob.fingerprint()), "calibration": names, "holdout_bytes": measured.f32.bytes,
             "tensors": quantized.tensors, "notes": notes,
             "clipped": quantized.activations.iter().map(|a| json!({ "layer": a.layer, "activation": a.activation,
                 "clip": a.clip, "largest": a.largest, "clipped_share": a.clipped_share })).collect::<Vec<_>>(),
-        });
-        return outputs.print(&format!("{value}\n"));
+        }));
     }
     outputs.print(&summary(args, &quantized, &measured, parameters, &blob, &names, &notes))
 }
@@ -183,7 +182,7 @@ fn summary(
     for note in notes {
         let _ = writeln!(out, "note: {note}");
     }
-    let _ = writeln!(out, "calibrated on {}", names.join(", "));
+    let _ = writeln!(out, "calibrated on {}", clean(&names.join(", ")));
     let n_layer = blob.dims().n_layer;
     let _ = writeln!(
         out,

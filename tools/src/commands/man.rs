@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::CommandFactory;
 use clap_mangen::Man;
 
-use crate::cli::Cli;
 use crate::error::CliError;
 use crate::output::{Door, print};
 
@@ -21,12 +19,12 @@ pub struct Args {
     pub folder: Option<PathBuf>,
 }
 
-/// Runs the command.
+/// Runs the command for `program`.
 ///
 /// # Errors
 /// [`CliError`] names the page that cannot be written; none is new then.
-pub fn run(args: &Args) -> Result<(), CliError> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+pub fn run(args: &Args, program: clap::Command) -> Result<(), CliError> {
+    let mut command = program.disable_help_subcommand(true);
     command.build();
     let Some(folder) = &args.folder else {
         return print(&page(command)?.1);

@@ -52,11 +52,11 @@ pub enum Command {
     BenchOne(bench::OneArgs),
 }
 
-/// Runs a command; without one, the demonstration.
+/// Runs a command; without one, the demonstration. Completions and the manual are of `program`.
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run(command: Option<Command>) -> Result<(), CliError> {
+pub fn run(command: Option<Command>, program: impl FnOnce() -> clap::Command) -> Result<(), CliError> {
     match command {
         None => demo::run(),
         Some(Command::Convert(args)) => convert::run(&args),
@@ -70,8 +70,8 @@ pub fn run(command: Option<Command>) -> Result<(), CliError> {
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Models(args)) => models::run(&args),
-        Some(Command::Completions(args)) => completions::run(&args),
-        Some(Command::Man(args)) => man::run(&args),
+        Some(Command::Completions(args)) => completions::run(&args, program()),
+        Some(Command::Man(args)) => man::run(&args, program()),
         Some(Command::BenchOne(args)) => bench::run_one(&args),
     }
 }

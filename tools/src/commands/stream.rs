@@ -134,7 +134,8 @@ impl Count {
         let goes_on = last.is_some_and(|last| last != b'\n') && score.bytes >= MAX_LINE;
         let piece = (goes_on || self.pieces > 0).then_some(self.pieces + 1);
         let scored = Scored { line: self.line, piece, goes_on };
-        *self = if goes_on { Self { pieces: self.pieces + 1, ..*self } } else { Self { line: self.line + 1, pieces: 0 } };
+        *self =
+            if goes_on { Self { pieces: self.pieces + 1, ..*self } } else { Self { line: self.line + 1, pieces: 0 } };
         scored
     }
 }
@@ -187,6 +188,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut door = Door::default();
     door.reads_model(&args.model);
     door.reads(args.file.as_deref().unwrap_or(Path::new("-")));
+    // The state that is loaded is no input to protect: the one that is saved is its successor.
     door.writes("--save-state", args.save_state.as_deref());
     let outputs = door.open()?;
     let model = AnyModel::open(&args.model, &args.loading)?;

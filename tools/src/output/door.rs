@@ -13,48 +13,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::fault::OutputFault;
 use super::place::{Identity, Place, folder, identity};
 use super::replace::Replacement;
-use super::{print, print_bytes, say, shown};
+use super::{json_line, print, print_bytes, say};
 use crate::error::CliError;
 use crate::formats;
 use crate::shipped::{self, Found};
-
-/// Why an output is refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OutputFault {
-    /// It is a file that the command reads.
-    #[error("this is the input {}, which it would replace", shown(.0))]
-    Input(PathBuf),
-    /// It is the file of another output, which is named.
-    #[error("this is the file of {0} too")]
-    Same(String),
-    /// It is a folder.
-    #[error("this is a folder")]
-    Folder,
-    /// Its folder is not there.
-    #[error("there is no folder {}", shown(.0))]
-    NoFolder(PathBuf),
-    /// Nothing can be written into its folder.
-    #[error("nothing can be written into the folder {}: {reason}", shown(folder))]
-    ClosedFolder {
-        /// The folder.
-        folder: PathBuf,
-        /// What the system says.
-        reason: io::Error,
-    },
-    /// It could not be written.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
-
-impl OutputFault {
-    /// Whether the command was used wrongly, as opposed to what the system refused.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Input(_) | Self::Same(_))
-    }
-}
 
 /// What a command will read and write.
 #[derive(Debug, Default)]
@@ -221,6 +186,14 @@ impl Outputs {
     /// Whether a file goes to standard output.
     pub fn take_stdout(&self) -> bool {
         self.0.iter().any(|output| matches!(output.place, Place::Stdout))
+    }
+
+    /// Prints a JSON value as [`Outputs::print`] does text.
+    ///
+    /// # Errors
+    /// As [`print`].
+    pub fn print_json(&self, value: &serde_json::Value) -> Result<(), CliError> {
+        self.print(&json_line(value))
     }
 
     /// Prints what the command has to say: on standard error if a file goes to standard output.

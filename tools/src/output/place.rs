@@ -1,7 +1,7 @@
 //! Where a path leads: a file that can be replaced, or something that can only be written to.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -169,7 +169,7 @@ fn is_character_device(_: &Metadata) -> bool {
 /// What is behind an open stream.
 #[cfg(unix)]
 fn opened(stream: &impl std::os::fd::AsFd) -> io::Result<Metadata> {
-    File::from(stream.as_fd().try_clone_to_owned()?).metadata()
+    fs::File::from(stream.as_fd().try_clone_to_owned()?).metadata()
 }
 
 #[cfg(not(unix))]

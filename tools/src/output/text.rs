@@ -50,7 +50,7 @@ pub fn shown(path: &Path) -> String {
 }
 
 /// Whether a terminal obeys `c` instead of showing it.
-pub(crate) fn is_harmful(c: char) -> bool {
+pub(super) fn is_harmful(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
