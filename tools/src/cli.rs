@@ -10,10 +10,10 @@ pub use crate::commands::Command;
 /// demonstration runs on the built-in model.
 #[derive(Debug, Parser)]
 #[command(name = "mambabyte", version, max_term_width = 100, after_help = examples! {
-    "stream sensor-nano --color some.log     surprise of every byte, odd lines flagged"
-    "convert checkpoint.pt -o my.mbb         a blob of a trained checkpoint, and what that costs"
-    "fit my.mbb                              chips that it fits, and how fast it would be there"
-    "models                                  models that come with the program, by name"
+    "stream sensor-nano --color my.log   a log, painted by its surprise"
+    "convert checkpoint.pt -o my.mbb     a blob, and what the integers cost"
+    "fit my.mbb                          chips that have room for it"
+    "models                              what comes with the program"
 })]
 pub struct Cli {
     /// What to do; nothing: a demonstration.

@@ -11,6 +11,7 @@ use crate::output::note;
 
 /// What a processor computes with.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Computing")]
 pub struct Running {
     /// Threads. Default: all of the machine. The result has the same bits with any number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -51,6 +52,7 @@ pub enum DeviceKind {
 
 /// Where to compute, and in what.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Computing")]
 pub struct Computing {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]

@@ -124,6 +124,7 @@ impl BlobFile {
 
 /// How a model is loaded: options of every command that takes a blob or a checkpoint.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Loading the model")]
 pub struct Loading {
     /// Of a checkpoint.
     #[command(flatten)]
@@ -135,6 +136,7 @@ pub struct Loading {
 
 /// How a blob is loaded: options of every command that takes one.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Loading the model")]
 pub struct Verify {
     /// Compare a blob's fingerprint with its contents, whatever its size. Default: up to 64 MiB.
     #[arg(long)]

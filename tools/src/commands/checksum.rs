@@ -22,15 +22,15 @@ pub struct Args {
     pub model: PathBuf,
     /// The text; `-` is standard input.
     pub text: PathBuf,
-    /// How the blob is loaded.
-    #[command(flatten)]
-    pub verify: Verify,
     /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Computing")]
     pub device: DeviceKind,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// How the blob is loaded.
+    #[command(flatten)]
+    pub verify: Verify,
     /// What to run on.
     #[command(flatten)]
     pub running: Running,

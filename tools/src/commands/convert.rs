@@ -31,9 +31,6 @@ pub struct Args {
     /// Folder with config.json and weights, or a weight file (safetensors, index of shards, PyTorch .bin); or a name of
     /// `mambabyte models` whose checkpoint is at hand.
     pub checkpoint: PathBuf,
-    /// How the checkpoint is loaded.
-    #[command(flatten)]
-    pub loading: formats::Options,
     /// The blob to write; `-` is standard output, and what else there is to say goes to standard error.
     #[arg(short, long)]
     pub output: PathBuf,
@@ -59,6 +56,9 @@ pub struct Args {
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// How the checkpoint is loaded.
+    #[command(flatten, next_help_heading = "Loading the checkpoint")]
+    pub loading: formats::Options,
 }
 
 /// Calibration reads at most this much of a text.

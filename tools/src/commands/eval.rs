@@ -32,15 +32,15 @@ pub struct Args {
     /// Read only the first N bytes of each text, which may be endless.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
     /// How the model is loaded.
     #[command(flatten)]
     pub loading: Loading,
     /// Where to compute, and in what.
     #[command(flatten)]
     pub computing: Computing,
-    /// Print one JSON object instead of text.
-    #[arg(long)]
-    pub json: bool,
     /// What to run on.
     #[command(flatten)]
     pub running: Running,

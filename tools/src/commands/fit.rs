@@ -46,12 +46,12 @@ pub struct Args {
     /// Only this chip (part of its name suffices); exits with 1 if the model does not fit.
     #[arg(long)]
     pub chip: Option<String>,
-    /// How the model is loaded.
-    #[command(flatten)]
-    pub loading: Loading,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// How the model is loaded.
+    #[command(flatten)]
+    pub loading: Loading,
 }
 
 fn dims(args: &Args) -> Result<Dims, CliError> {

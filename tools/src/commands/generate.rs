@@ -43,15 +43,15 @@ pub struct Args {
     /// How the next byte is chosen.
     #[command(flatten)]
     pub sampling: Sampling,
+    /// Equal seeds give equal text; in integers, on every machine.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     /// How the model is loaded.
     #[command(flatten)]
     pub loading: Loading,
     /// Where to compute, and in what.
     #[command(flatten)]
     pub computing: Computing,
-    /// Equal seeds give equal text; in integers, on every machine.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
     /// What to run on.
     #[command(flatten)]
     pub running: Running,

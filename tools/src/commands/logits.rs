@@ -23,15 +23,15 @@ pub struct Args {
     pub model: PathBuf,
     /// The text, `-` is standard input; row t of the result is the prediction after byte t.
     pub text: PathBuf,
+    /// The file to write: float32 [bytes, 256], natural logits. `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub npy: PathBuf,
     /// How the model is loaded.
     #[command(flatten)]
     pub loading: Loading,
     /// Where to compute, and in what.
     #[command(flatten)]
     pub computing: Computing,
-    /// The file to write: float32 [bytes, 256], natural logits. `-` is standard output.
-    #[arg(long, value_name = "FILE")]
-    pub npy: PathBuf,
 }
 
 /// A version 1.0 `.npy` header for float32 `[rows, 256]`, padded to 64 bytes.

@@ -43,5 +43,7 @@ pub fn run(args: &Args, program: clap::Command) -> Result<(), CliError> {
 fn page(command: clap::Command) -> Result<(String, String), CliError> {
     let (page, mut text) = (Man::new(command), Vec::new());
     page.render(&mut text).map_err(|e| CliError::io("manual page", e))?;
-    Ok((page.get_filename(), String::from_utf8_lossy(&text).into_owned()))
+    // The only words below the options are examples.
+    let text = String::from_utf8_lossy(&text).replace(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n");
+    Ok((page.get_filename(), text))
 }
