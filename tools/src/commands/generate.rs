@@ -147,7 +147,7 @@ mod tests {
             (vec!["two"], Some(7)),
             (vec!["three", "two"], Some(7)),
             (vec!["e"], Some(3)),
-            (vec!["o t", "wo"], Some(5)),
+            (vec!["e t", "wo"], Some(5)),
             (vec!["three"], Some(text.len())),
             (vec!["four"], None),
             (vec![], None),

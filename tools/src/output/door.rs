@@ -191,7 +191,7 @@ impl Outputs {
     /// Prints a JSON value as [`Outputs::print`] does text.
     ///
     /// # Errors
-    /// As [`print`].
+    /// As [`print()`].
     pub fn print_json(&self, value: &serde_json::Value) -> Result<(), CliError> {
         self.print(&json_line(value))
     }
@@ -199,7 +199,7 @@ impl Outputs {
     /// Prints what the command has to say: on standard error if a file goes to standard output.
     ///
     /// # Errors
-    /// As [`print`].
+    /// As [`print()`].
     pub fn print(&self, text: &str) -> Result<(), CliError> {
         if self.take_stdout() {
             say(text.trim_end_matches('\n'));
