@@ -325,6 +325,11 @@ fn shells_and_the_manual_know_every_command() {
     assert!(!dir.path().join("mambabyte-bench-one.1").exists());
     assert!(dir.path().join("mambabyte.1").exists());
     expect(&run(&["man", "no/such"]), 1, "there is no folder no/such");
+    // All pages or none.
+    let other = tempfile::tempdir().unwrap();
+    fs::create_dir(other.path().join("mambabyte-stream.1")).unwrap();
+    expect(&run(&["man", other.path().to_str().unwrap()]), 1, "this is a folder");
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
 }
 
 #[test]
