@@ -7,9 +7,11 @@ use mambabyte_host::engine::{AnyEngine, Precision};
 
 use crate::error::CliError;
 use crate::model::AnyModel;
+use crate::output::note;
 
 /// What a processor computes with.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Computing")]
 pub struct Running {
     /// Threads. Default: all of the machine. The result has the same bits with any number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -50,6 +52,7 @@ pub enum DeviceKind {
 
 /// Where to compute, and in what.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Computing")]
 pub struct Computing {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
@@ -91,7 +94,7 @@ impl Computing {
             DeviceKind::Cuda => gpu::engine(model, precision),
             DeviceKind::Auto => match gpu::engine(model, precision) {
                 Err(error) if gpu::is_absence(&error) => {
-                    eprintln!("note: on the CPU: {error}");
+                    note(format_args!("on the CPU: {error}"));
                     on_cpu(model, precision, cpu)
                 }
                 engine => engine,

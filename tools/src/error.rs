@@ -9,21 +9,49 @@ use mambabyte_host::quantize::QuantizeError;
 use miette::Diagnostic;
 
 use crate::formats::FormatError;
+use crate::output::{OutputFault, shown};
 
 /// A failed command. Wrong use exits with 2 (as does an unknown option), everything else with 1.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum CliError {
     /// A file could not be read or written.
-    #[error("{}", path.display())]
+    #[error("{}", shown(path))]
     Io {
         /// The file.
         path: PathBuf,
         /// The reason.
         source: std::io::Error,
     },
+    /// A file cannot be written, or must not be.
+    #[error("{option} {}: {fault}", shown(path))]
+    Output {
+        /// The option that names it.
+        option: String,
+        /// The file, as the user wrote it.
+        path: PathBuf,
+        /// The reason.
+        fault: OutputFault,
+    },
+    /// A model that is neither a path nor a name.
+    #[error("{}: {reason}", shown(given))]
+    #[diagnostic(help("a path, or a name of `mambabyte models`: sensor-pico, sensor-nano, sensor-micro, prose-small"))]
+    NoModel {
+        /// What the user wrote.
+        given: PathBuf,
+        /// What was looked for.
+        reason: String,
+    },
+    /// Some of several texts could not be read; each was said.
+    #[error("{failed} of {all} texts could not be read")]
+    Texts {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
     /// A file that should be a blob and is not.
-    #[error("{}", path.display())]
+    #[error("{}", shown(path))]
     #[diagnostic(help("`mambabyte convert` makes blobs; a damaged transfer shows as a checksum"))]
     Blob {
         /// The file.
@@ -32,7 +60,7 @@ pub enum CliError {
         source: BlobError,
     },
     /// A snapshot that does not fit.
-    #[error("{}", path.display())]
+    #[error("{}", shown(path))]
     #[diagnostic(help("a saved state belongs to the model that made it; leave --load-state out to start anew"))]
     State {
         /// The file.
@@ -62,8 +90,8 @@ pub enum CliError {
         allowed: f64,
     },
     /// The command needs a blob and got a checkpoint.
-    #[error("{}: this command needs a blob (.mbb)", path.display())]
-    #[diagnostic(help("make one: mambabyte convert {} -o model.mbb", path.display()))]
+    #[error("{}: this command needs a blob (.mbb)", shown(path))]
+    #[diagnostic(help("make one: mambabyte convert {} -o model.mbb", shown(path)))]
     NeedsBlob {
         /// The path given.
         path: PathBuf,
@@ -116,6 +144,7 @@ impl CliError {
             | Self::NeedsBlob { .. }
             | Self::NoCuda { .. }
             | Self::Engine(EngineError::NotIntegers { .. }) => 2,
+            Self::Output { fault, .. } if fault.is_usage() => 2,
             Self::BrokenPipe => 0,
             _ => 1,
         }

@@ -1,4 +1,10 @@
 //! The parts of the command `mambabyte`.
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where a stream is full: see `output`")]
+
+/// Examples below the help of a command, under a headline like clap's own.
+macro_rules! examples {
+    ($($line:literal)*) => { concat!("\u{1b}[1m\u{1b}[4mExamples:\u{1b}[0m" $(, "\n  mambabyte ", $line)*) };
+}
 
 pub mod builtin;
 pub mod calibration_text;
@@ -11,9 +17,11 @@ pub mod error;
 pub mod formats;
 pub mod measured;
 pub mod model;
+pub mod numbers;
 pub mod output;
 pub mod paint;
 pub mod progress;
 pub mod report;
 pub mod sampling;
+pub mod shipped;
 pub mod speed;

@@ -1,20 +1,34 @@
 //! `mambabyte`: see `mambabyte --help`.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use mambabyte::cli::Cli;
 use mambabyte::commands;
 use mambabyte::error::CliError;
+use mambabyte::output::say;
 
 fn main() -> ExitCode {
-    match commands::run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(CliError::BrokenPipe) => ExitCode::SUCCESS,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // `--help` and `--version` are results: that they cannot be printed is a failure. A refusal is one anyway.
+            let lost = told.print().is_err_and(|e| e.kind() != ErrorKind::BrokenPipe);
+            return if lost && !told.use_stderr() { ExitCode::FAILURE } else { code(told.exit_code()) };
+        }
+    };
+    match commands::run(cli.command, Cli::command) {
+        Ok(()) | Err(CliError::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();
-            eprintln!("{:?}", miette::Report::new(error));
+            say(format_args!("{:?}", miette::Report::new(error)));
             ExitCode::from(code)
         }
     }
+}
+
+/// The exit code that clap gives.
+fn code(code: i32) -> ExitCode {
+    u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
 }

@@ -1,5 +1,8 @@
-//! The MODEL argument: a blob, or a checkpoint that runs in f32.
+//! The MODEL argument: a blob, or a checkpoint that runs in f32; a path, or the name of a model that comes with the
+//! program.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -10,12 +13,25 @@ use mambabyte_host::engine::Precision;
 
 use crate::error::CliError;
 use crate::formats;
+use crate::output::note;
+use crate::shipped::{self, Found};
 
 /// A blob in memory: mapped, and, if it runs on the processor, in the order that the processor reads best.
 pub struct BlobFile {
     weights: Weights,
     prepared: OnceLock<Weights>,
 }
+
+/// A blob in the program.
+struct BuiltIn(&'static [u8]);
+
+impl AsRef<[u8]> for BuiltIn {
+    fn as_ref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+impl Source for BuiltIn {}
 
 /// A mapped file.
 struct Mapped {
@@ -43,12 +59,17 @@ impl Source for Mapped {
 }
 
 impl BlobFile {
-    /// Opens `path` and checks it, checksums and all.
+    /// Opens `path`, or the model of that name, and checks it, checksums and all.
     ///
     /// # Errors
     /// [`CliError`] names the file; [`CliError::NeedsBlob`] if it is a checkpoint.
     pub fn open(path: &Path, verify: Verify) -> Result<Self, CliError> {
         let _ = verify;
+        let found = shipped::find(path)?;
+        let path: &Path = match &found {
+            Found::File(file) => file,
+            Found::BuiltIn(bytes) => return Self::built_in(bytes, path),
+        };
         if path.is_dir()
             || path.extension().is_some_and(|e| e == "safetensors" || e == "bin") && !formats::is_blob(path)
         {
@@ -62,8 +83,21 @@ impl BlobFile {
             #[cfg(unix)]
             file,
         };
+        Self::of(mapped, path)
+    }
+
+    /// Checks a blob that is in the program.
+    ///
+    /// # Errors
+    /// None in a program that was built right.
+    pub fn built_in(bytes: &'static [u8], name: &Path) -> Result<Self, CliError> {
+        Self::of(BuiltIn(bytes), name)
+    }
+
+    /// Checks what is at `path`.
+    fn of(source: impl Source + 'static, path: &Path) -> Result<Self, CliError> {
         let weights =
-            Weights::new(Arc::new(mapped)).map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
+            Weights::new(Arc::new(source)).map_err(|source| CliError::Blob { path: path.to_owned(), source })?;
         Ok(Self { weights, prepared: OnceLock::new() })
     }
 
@@ -80,8 +114,8 @@ impl BlobFile {
     pub fn weights(&self, backend: Backend) -> &Weights {
         self.prepared.get_or_init(|| {
             let weights = self.weights.clone().for_backend(backend);
-            if let Some(note) = weights.note() {
-                eprintln!("note: {note}");
+            if let Some(text) = weights.note() {
+                note(text);
             }
             weights
         })
@@ -90,6 +124,7 @@ impl BlobFile {
 
 /// How a model is loaded: options of every command that takes a blob or a checkpoint.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Loading the model")]
 pub struct Loading {
     /// Of a checkpoint.
     #[command(flatten)]
@@ -101,6 +136,7 @@ pub struct Loading {
 
 /// How a blob is loaded: options of every command that takes one.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Loading the model")]
 pub struct Verify {
     /// Compare a blob's fingerprint with its contents, whatever its size. Default: up to 64 MiB.
     #[arg(long)]
@@ -116,18 +152,21 @@ pub enum AnyModel {
 }
 
 impl AnyModel {
-    /// Opens a blob or loads a checkpoint; notes of the loader go to standard error.
+    /// Opens a blob or loads a checkpoint, by path or by name; notes of the loader go to standard error.
     ///
     /// # Errors
     /// [`CliError`] names what is wrong.
     pub fn open(path: &Path, loading: &Loading) -> Result<Self, CliError> {
+        let Found::File(path) = &shipped::find(path)? else {
+            return Ok(Self::Blob(BlobFile::open(path, loading.blob)?));
+        };
         let blob_name = path.extension().is_some_and(|e| e == "mbb");
         if path.is_file() && (blob_name || formats::is_blob(path)) {
             return Ok(Self::Blob(BlobFile::open(path, loading.blob)?));
         }
         let loaded = formats::load(path, &loading.checkpoint)?;
-        for note in &loaded.notes {
-            eprintln!("note: {note}");
+        for text in &loaded.notes {
+            note(text);
         }
         Ok(Self::Checkpoint(Box::new(Model::new(loaded.checkpoint)?)))
     }
@@ -154,11 +193,20 @@ impl AnyModel {
 /// # Errors
 /// [`CliError::Io`] names the file.
 pub fn read_text(path: &Path) -> Result<Vec<u8>, CliError> {
-    if path == Path::new("-") {
-        let mut text = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text)
-            .map_err(|e| CliError::io("standard input", e))?;
-        return Ok(text);
-    }
-    std::fs::read(path).map_err(|e| CliError::io(path, e))
+    read_start(path, u64::MAX)
+}
+
+/// Reads the first `limit` bytes of a text file, or of standard input for `-`, and no more: it may be endless.
+///
+/// # Errors
+/// [`CliError::Io`] names the file.
+pub fn read_start(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
+    let mut text = Vec::new();
+    let (name, read) = if path == Path::new("-") {
+        (Path::new("standard input"), std::io::stdin().lock().take(limit).read_to_end(&mut text))
+    } else {
+        (path, File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text)))
+    };
+    read.map_err(|e| CliError::io(name, e))?;
+    Ok(text)
 }

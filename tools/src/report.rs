@@ -7,7 +7,7 @@ use mambabyte_host::quantize::{ActivationReport, Quantized};
 use plotters::prelude::*;
 
 use crate::measured::Measured;
-use crate::output::{bytes, hex, thousands};
+use crate::output::{bytes, clean, hex, thousands};
 
 /// What a report is made of.
 pub struct Input<'a> {
@@ -39,7 +39,7 @@ const COLORS: [RGBColor; 8] = [
 ];
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    clean(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// The page.

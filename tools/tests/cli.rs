@@ -1,59 +1,12 @@
 //! The command line: every command on real input, wrong use, damaged files; exit codes 0, 1, 2.
 
+mod common;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-/// The command of this build, which finds no GPU wherever it runs.
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mambabyte"));
-    command.env("CUDA_VISIBLE_DEVICES", "");
-    command
-}
-
-/// A file of `models/<model>/`.
-fn model_file(model: &str, file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models").join(model).join(file)
-}
-
-fn run_with(args: &[&str], input: &[u8]) -> Output {
-    let mut child =
-        command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    output
-}
-
-fn run(args: &[&str]) -> Output {
-    run_with(args, b"")
-}
-
-#[track_caller]
-fn expect(output: &Output, code: i32, stderr_part: &str) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains(stderr_part), "{stderr}");
-}
-
-fn text(path: PathBuf) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn pico() -> String {
-    text(model_file("sensor-pico", "model.mbb"))
-}
-
-fn sample() -> String {
-    text(model_file("text", "gnss-sample.nmea"))
-}
-
-fn json(output: &Output) -> serde_json::Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("one JSON value")
-}
+use common::{command, expect, json, model_file, pico, run, run_with, sample, text};
 
 #[test]
 fn convert_writes_a_blob_a_report_and_json() {

@@ -13,20 +13,24 @@ use crate::progress::Progress;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "checksum sensor-pico models/text/golden-4096.txt"
+    "checksum sensor-micro some.log --device cuda"
+})]
 pub struct Args {
-    /// The blob.
+    /// A blob, by path or by name.
     pub model: PathBuf,
     /// The text; `-` is standard input.
     pub text: PathBuf,
-    /// How the blob is loaded.
-    #[command(flatten)]
-    pub verify: Verify,
     /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Computing")]
     pub device: DeviceKind,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// How the blob is loaded.
+    #[command(flatten)]
+    pub verify: Verify,
     /// What to run on.
     #[command(flatten)]
     pub running: Running,

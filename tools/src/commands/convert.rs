@@ -13,19 +13,24 @@ use crate::calibration_text::{Mixture, Text, texts};
 use crate::error::CliError;
 use crate::formats;
 use crate::measured::Measured;
-use crate::output::{bytes, hex, print, print_json, thousands, write_whole};
+use crate::numbers::finite;
+use crate::output::{Door, bytes, clean, hex, shown, thousands};
 use crate::progress::Progress;
 use crate::report;
+use crate::shipped::find_checkpoint;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "convert models/sensor-pico -o my.mbb --report my.html"
+    "convert checkpoint.pt -o my.mbb --refine 0 --calibrate some.log"
+    "convert sensor-pico -o - --refine 0 | wc -c"
+})]
 pub struct Args {
-    /// Folder with config.json and weights, or a weight file (safetensors, index of shards, PyTorch .bin).
+    /// Folder with config.json and weights, or a weight file (safetensors, index of shards, PyTorch .bin); or a name of
+    /// `mambabyte models` whose checkpoint is at hand.
     pub checkpoint: PathBuf,
-    /// How the checkpoint is loaded.
-    #[command(flatten)]
-    pub loading: formats::Options,
-    /// The blob to write.
+    /// The blob to write; `-` is standard output, and what else there is to say goes to standard error.
     #[arg(short, long)]
     pub output: PathBuf,
     /// Text like the model's input, to choose scales by; may be repeated. Of each, 64 KiB in pieces from all over it are
@@ -40,17 +45,20 @@ pub struct Args {
     #[arg(long, value_name = "UPDATES")]
     pub refine: Option<usize>,
     /// Write nothing and fail if the integer model costs more than this many bits per byte over f32.
-    #[arg(long, value_name = "BPB", allow_negative_numbers = true)]
+    #[arg(long, value_name = "BPB", allow_negative_numbers = true, value_parser = finite)]
     pub max_delta: Option<f64>,
-    /// Also write a report with plots, one self-contained HTML file.
+    /// Also write a report with plots, one self-contained HTML file. It appears together with the blob, or neither.
     #[arg(long, value_name = "OUT.html")]
     pub report: Option<PathBuf>,
-    /// Name stored in the blob. Default: the name of the checkpoint's folder or file.
-    #[arg(long)]
+    /// Name stored in the blob, at most 24 bytes. Default: the name of the checkpoint's folder or file, cut to that.
+    #[arg(long, value_parser = blob_name)]
     pub name: Option<String>,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// How the checkpoint is loaded.
+    #[command(flatten, next_help_heading = "Loading the checkpoint")]
+    pub loading: formats::Options,
 }
 
 /// Models up to this size are refined unless told otherwise.
@@ -61,7 +69,14 @@ const REFINED_PARAMETERS: usize = 1 << 20;
 /// # Errors
 /// [`CliError`]; nothing is written then.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let loaded = formats::load(&args.checkpoint, &args.loading)?;
+    let checkpoint = find_checkpoint(&args.checkpoint)?;
+    let mut door = Door::default();
+    door.reads_checkpoint(&checkpoint);
+    args.calibrate.iter().for_each(|text| door.reads(text));
+    door.writes("--output", &*args.output);
+    door.writes("--report", args.report.as_deref());
+    let outputs = door.open()?;
+    let loaded = formats::load(&checkpoint, &args.loading)?;
     let mut notes = loaded.notes;
     let model = Model::new(loaded.checkpoint)?;
     let texts = texts(&args.calibrate, args.mixture)?;
@@ -78,7 +93,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let refine = Schedule { updates, ..Schedule::default() };
     let total = texts.iter().map(Text::used).sum::<usize>() + refine.bytes();
     let bar = Progress::bytes("calibrating", total as u64);
-    let name = args.name.clone().unwrap_or_else(|| default_name(&args.checkpoint));
+    let name = args.name.clone().unwrap_or_else(|| default_name(&checkpoint));
     let options = Options { name, refine, ..Options::default() };
     let quantized = quantize(&model, &calibration, &holdout, &options, &|n| bar.add(n))?;
     drop(bar);
@@ -91,22 +106,21 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if let Some(allowed) = args.max_delta.filter(|&allowed| measured.delta() > allowed) {
         return Err(CliError::TooMuchLoss { delta: measured.delta(), allowed });
     }
-    write_whole(&args.output, &quantized.blob)?;
-    if let Some(path) = &args.report {
-        let page = report::page(&report::Input {
-            checkpoint: &args.checkpoint.display().to_string(),
+    let page = args.report.as_ref().map(|_| {
+        report::page(&report::Input {
+            checkpoint: &checkpoint.display().to_string(),
             blob,
             parameters: model.checkpoint().parameters(),
             quantized: &quantized,
             measured: &measured,
             texts: &names,
             notes: &notes,
-        });
-        write_whole(path, page.as_bytes())?;
-    }
+        })
+    });
+    outputs.write(&[("--output", &quantized.blob), ("--report", page.unwrap_or_default().as_bytes())])?;
     let parameters = model.checkpoint().parameters();
     if args.json {
-        return print_json(&json!({
+        return outputs.print_json(&json!({
             "bpb_f32": measured.f32.bits_per_byte(), "bpb_int": measured.int.bits_per_byte(),
             "delta_bpb": measured.delta(), "bytes": quantized.blob.len(), "params": parameters,
             "fingerprint": hex(&blob.fingerprint()), "calibration": texts.iter().map(Text::json).collect::<Vec<_>>(), "holdout_bytes": measured.f32.bytes,
@@ -115,13 +129,24 @@ pub fn run(args: &Args) -> Result<(), CliError> {
                 "clip": a.clip, "largest": a.largest, "clipped_share": a.clipped_share })).collect::<Vec<_>>(),
         }));
     }
-    print(&summary(args, &quantized, &measured, parameters, &blob, &names, &notes))
+    outputs.print(&summary(args, &quantized, &measured, parameters, &blob, &names, &notes))
 }
 
 fn default_name(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
-    stem.map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+    stem.map(|s| clean(&s.to_string_lossy())).unwrap_or_default()
+}
+
+/// `--name`: what is stored as it is, and harmless where it is shown.
+fn blob_name(name: &str) -> Result<String, String> {
+    if name.len() > 24 {
+        return Err(format!("{} bytes; a blob has room for 24", name.len()));
+    }
+    if clean(name) != name {
+        return Err("control characters have no place in a name".into());
+    }
+    Ok(name.to_owned())
 }
 
 fn summary(
@@ -137,7 +162,7 @@ fn summary(
     for note in notes {
         let _ = writeln!(out, "note: {note}");
     }
-    let _ = writeln!(out, "calibrated on {}", names.join(", "));
+    let _ = writeln!(out, "calibrated on {}", clean(&names.join(", ")));
     let n_layer = blob.dims().n_layer;
     let _ = writeln!(
         out,
@@ -177,7 +202,7 @@ fn summary(
     let _ = writeln!(
         out,
         "{}: {} for {} parameters ({:.4} bytes each), fingerprint {}",
-        args.output.display(),
+        if args.output == Path::new("-") { "standard output".into() } else { shown(&args.output) },
         bytes(q.blob.len() as u64),
         thousands(parameters as u64),
         q.blob.len() as f64 / parameters as f64,

@@ -76,10 +76,11 @@ pub fn run() -> Result<(), CliError> {
          bits per byte   this model {:.3}   gzip -9 {:.3}   xz -9 {:.3}\n\
          state {} (fixed), {:.0} bytes/s on one core here\n\n\
          What next:\n  \
-         mambabyte stream models/sensor-nano/model.mbb --color YOUR.log\n  \
-         mambabyte generate models/prose-small/model.mbb --prompt \"It was \" --temperature 0.7\n  \
+         mambabyte stream sensor-nano --color YOUR.log\n  \
+         mambabyte generate prose-small --prompt \"It was \" --temperature 0.7\n  \
          mambabyte convert models/sensor-pico -o my.mbb --report my.html\n  \
-         mambabyte fit models/sensor-nano/model.mbb\n  \
+         mambabyte fit sensor-nano\n  \
+         mambabyte models\n  \
          mambabyte --help\n\n(`cargo run --release --` instead of `mambabyte` from the source folder)\n",
         sample.len(),
         if verdict.is_empty() { "none".to_owned() } else { verdict.join(", ") },

@@ -14,8 +14,12 @@ use crate::speed;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "fit sensor-nano"
+    "fit --d-model 96 --layers 4 --chip STM32H743"
+})]
 pub struct Args {
-    /// A blob; or give the dimensions.
+    /// A blob or checkpoint, by path or by name; or give the dimensions.
     #[arg(required_unless_present = "d_model", conflicts_with_all = ["d_model", "layers"])]
     pub model: Option<PathBuf>,
     /// Width of the residual stream.
@@ -42,12 +46,12 @@ pub struct Args {
     /// Only this chip (part of its name suffices); exits with 1 if the model does not fit.
     #[arg(long)]
     pub chip: Option<String>,
-    /// How the model is loaded.
-    #[command(flatten)]
-    pub loading: Loading,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// How the model is loaded.
+    #[command(flatten)]
+    pub loading: Loading,
 }
 
 fn dims(args: &Args) -> Result<Dims, CliError> {

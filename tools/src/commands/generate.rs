@@ -1,9 +1,11 @@
 //! `mambabyte generate`: bytes that the model finds likely.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use mambabyte_core::Rng;
 use mambabyte_host::engine::{Engine, Want};
 
@@ -19,30 +21,84 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "generate prose-small --prompt \"It was \" --temperature 0.7 --stop ."
+    "generate sensor-nano --prompt-file start.log -n 2000 --seed 7"
+})]
 pub struct Args {
-    /// Blob or checkpoint.
+    /// Blob or checkpoint, by path or by name.
     pub model: PathBuf,
-    /// Text to begin with; `-` reads it from standard input. It is not repeated in the output.
-    #[arg(long, default_value = "")]
-    pub prompt: String,
-    /// Bytes to write.
-    #[arg(short = 'n', long, default_value_t = 256)]
+    /// Text to begin with, any bytes; `-` reads it from standard input. It is not repeated in the output.
+    #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
+    pub prompt: OsString,
+    /// A file whose bytes are the text to begin with.
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub prompt_file: Option<PathBuf>,
+    /// Bytes to write at most.
+    #[arg(short = 'n', long, default_value_t = 256, value_name = "N")]
     pub bytes: u64,
+    /// End after this text, any bytes, which is printed too; may be repeated. The prompt is not searched.
+    #[arg(long, value_name = "TEXT", value_parser = not_empty())]
+    pub stop: Vec<OsString>,
     /// How the next byte is chosen.
     #[command(flatten)]
     pub sampling: Sampling,
+    /// Equal seeds give equal text; in integers, on every machine.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     /// How the model is loaded.
     #[command(flatten)]
     pub loading: Loading,
     /// Where to compute, and in what.
     #[command(flatten)]
     pub computing: Computing,
-    /// Equal seeds give equal text; in integers, on every machine.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
     /// What to run on.
     #[command(flatten)]
     pub running: Running,
+}
+
+/// A text to stop at.
+fn not_empty() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|text| if text.is_empty() { Err("it is empty") } else { Ok(text) })
+}
+
+impl Args {
+    /// The bytes to begin with.
+    ///
+    /// # Errors
+    /// [`CliError::Io`] names the file.
+    pub fn prompt(&self) -> Result<Vec<u8>, CliError> {
+        match &self.prompt_file {
+            Some(file) => read_text(file),
+            None if self.prompt == "-" => read_text(Path::new("-")),
+            None => Ok(self.prompt.as_encoded_bytes().to_vec()),
+        }
+    }
+}
+
+/// Looks for the texts that end the output, across the pieces that it comes in.
+struct Stops<'a> {
+    texts: Vec<&'a [u8]>,
+    /// The last bytes before this piece, as many as a text may have begun in.
+    before: Vec<u8>,
+}
+
+impl<'a> Stops<'a> {
+    fn new(texts: &'a [OsString]) -> Self {
+        Self { texts: texts.iter().map(|text| text.as_encoded_bytes()).collect(), before: Vec::new() }
+    }
+
+    /// The length of `piece` up to the end of the first text that is complete in it; `None` if none is.
+    fn end(&mut self, piece: &[u8]) -> Option<usize> {
+        let longest = self.texts.iter().map(|text| text.len()).max()?;
+        let old = self.before.len();
+        self.before.extend_from_slice(piece);
+        let all = &self.before;
+        let ends = |at: usize| self.texts.iter().any(|text| all.get(..at).is_some_and(|a| a.ends_with(text)));
+        let end = (old + 1..=all.len()).find(|&at| ends(at)).map(|at| at - old);
+        self.before.drain(..self.before.len().saturating_sub(longest - 1));
+        end
+    }
 }
 
 /// Runs the command. One 0x00 byte is read before the prompt, as in training windows.
@@ -50,14 +106,11 @@ pub struct Args {
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let options = args.sampling.options()?;
+    let options = args.sampling.options();
     let cpu = args.running.cpu()?;
     let model = AnyModel::open(&args.model, &args.loading)?;
     let engine = args.computing.engine(&model, cpu)?;
-    let prompt = match args.prompt.as_str() {
-        "-" => read_text(Path::new("-"))?,
-        text => text.as_bytes().to_vec(),
-    };
+    let prompt = args.prompt()?;
     let (mut rows, mut rngs, mut last) = (engine.rows(1)?, [Rng::new(args.seed)], [0]);
     // The last byte that is known is read when the next one is sampled.
     if let Some((&newest, head)) = prompt.split_last() {
@@ -65,18 +118,46 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         last = [newest];
     }
     let mut out = std::io::stdout().lock();
-    let (mut left, mut now) = (args.bytes, 1);
+    let (mut left, mut now, mut stops) = (args.bytes, 1, Stops::new(&args.stop));
     while left > 0 {
         let start = Instant::now();
         let count = left.min(now);
-        let text = engine.generate(&mut rows, &mut last, &mut rngs, &options, count as usize)?.concat();
+        let mut text = engine.generate(&mut rows, &mut last, &mut rngs, &options, count as usize)?.concat();
+        let end = stops.end(&text);
+        text.truncate(end.unwrap_or(usize::MAX));
         out.write_all(&text).map_err(CliError::stdout)?;
         if count > 1 || text.contains(&b'\n') {
             out.flush().map_err(CliError::stdout)?;
         }
-        left -= count;
+        left = if end.is_some() { 0 } else { left - count };
         // Twice as many bytes at once, as long as nobody notices the wait.
         now = if start.elapsed() < SOON { (2 * now).min(AT_ONCE) } else { now };
     }
     out.flush().map_err(CliError::stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_text_ends_the_output_wherever_the_pieces_part() {
+        let text = b"one two\xff three";
+        for (stops, end) in [
+            (vec!["two"], Some(7)),
+            (vec!["three", "two"], Some(7)),
+            (vec!["e"], Some(3)),
+            (vec!["e t", "wo"], Some(5)),
+            (vec!["three"], Some(text.len())),
+            (vec!["four"], None),
+            (vec![], None),
+        ] {
+            let stops: Vec<OsString> = stops.into_iter().map(OsString::from).collect();
+            for size in 1..=text.len() {
+                let mut search = Stops::new(&stops);
+                let found = text.chunks(size).enumerate().find_map(|(i, piece)| Some(i * size + search.end(piece)?));
+                assert_eq!(found, end, "{stops:?} in pieces of {size}");
+            }
+        }
+    }
 }

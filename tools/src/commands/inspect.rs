@@ -11,12 +11,16 @@ use serde_json::json;
 use crate::chips::Need;
 use crate::error::CliError;
 use crate::model::{BlobFile, Verify};
-use crate::output::{bytes, hex, print, print_json, thousands};
+use crate::output::{bytes, clean, hex, print, print_json, thousands};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "inspect sensor-nano"
+    "inspect my.mbb --json"
+})]
 pub struct Args {
-    /// The blob.
+    /// A blob, by path or by name.
     pub model: PathBuf,
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -28,7 +32,7 @@ pub struct Args {
 const STEP_STACK: u64 = 1024;
 
 /// Parameters that a blob stands for (its i8, i16 and a_log elements; row codes are not parameters).
-fn parameters(blob: &Blob<'_>) -> u64 {
+pub(super) fn parameters(blob: &Blob<'_>) -> u64 {
     let counted = Section::ALL.iter().filter(|s| {
         !matches!(
             s,
@@ -83,7 +87,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     let mut out = String::new();
     let params = parameters(&blob);
-    let _ = writeln!(out, "MambaByte blob, version {VERSION}, \"{}\"", blob.name());
+    let _ = writeln!(out, "MambaByte blob, version {VERSION}, \"{}\"", clean(blob.name()));
     let _ =
         writeln!(out, "fingerprint  {stored}  ({})", if matches { "matches" } else { "DOES NOT MATCH the contents" });
     let _ = writeln!(out, "checksums    header and {SECTIONS} sections ok");

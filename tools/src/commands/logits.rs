@@ -9,25 +9,29 @@ use mambabyte_host::engine::{Answer, Engine, Want};
 use crate::computing::Computing;
 use crate::error::CliError;
 use crate::model::{AnyModel, Loading, read_text};
-use crate::output::write_whole;
+use crate::output::Door;
 use crate::progress::Progress;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "logits sensor-nano some.log --npy logits.npy"
+    "logits sensor-nano - --npy - < some.log > logits.npy"
+})]
 pub struct Args {
-    /// Blob or checkpoint.
+    /// Blob or checkpoint, by path or by name.
     pub model: PathBuf,
-    /// The text; row t of the result is the prediction after byte t.
+    /// The text, `-` is standard input; row t of the result is the prediction after byte t.
     pub text: PathBuf,
+    /// The file to write: float32 [bytes, 256], natural logits. `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub npy: PathBuf,
     /// How the model is loaded.
     #[command(flatten)]
     pub loading: Loading,
     /// Where to compute, and in what.
     #[command(flatten)]
     pub computing: Computing,
-    /// The file to write: float32 [bytes, 256], natural logits.
-    #[arg(long)]
-    pub npy: PathBuf,
 }
 
 /// A version 1.0 `.npy` header for float32 `[rows, 256]`, padded to 64 bytes.
@@ -48,6 +52,11 @@ fn header(rows: usize) -> Vec<u8> {
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
+    let mut door = Door::default();
+    door.reads_model(&args.model);
+    door.reads(&args.text);
+    door.writes("--npy", &*args.npy);
+    let outputs = door.open()?;
     let model = AnyModel::open(&args.model, &args.loading)?;
     let engine = args.computing.engine(&model, Cpu::default())?;
     let text = read_text(&args.text)?;
@@ -59,5 +68,5 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         out.extend(answer.natural_logits().as_flattened().iter().flat_map(|&l| (l as f32).to_le_bytes()));
         bar.add(part.len());
     }
-    write_whole(&args.npy, &out)
+    outputs.write(&[("--npy", &out)])
 }

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod checksum;
+pub mod completions;
 pub mod convert;
 pub mod demo;
 pub mod eval;
@@ -10,6 +11,8 @@ pub mod fit;
 pub mod generate;
 pub mod inspect;
 pub mod logits;
+pub mod man;
+pub mod models;
 pub mod monitor;
 pub mod stream;
 
@@ -32,22 +35,28 @@ pub enum Command {
     Checksum(checksum::Args),
     /// Pass a byte stream through, with the surprise of every line, and flag odd lines.
     Stream(stream::Args),
-    /// Watch a device that scores a stream: the firmware's program `stream`, on a board or emulated.
+    /// Watch a device that scores a stream, on a board or emulated.
     Monitor(monitor::Args),
     /// Write bytes that the model finds likely.
     Generate(generate::Args),
     /// Measure speed and memory on this machine.
     Bench(bench::Args),
+    /// List the models that come with the program, which every command takes by name.
+    Models(models::Args),
+    /// Write a completion script for a shell.
+    Completions(completions::Args),
+    /// Write the manual page, or those of all commands.
+    Man(man::Args),
     /// One model of `bench`, in a process of its own.
     #[command(hide = true)]
     BenchOne(bench::OneArgs),
 }
 
-/// Runs a command; without one, the demonstration.
+/// Runs a command; without one, the demonstration. Completions and the manual are of `program`.
 ///
 /// # Errors
 /// [`CliError`].
-pub fn run(command: Option<Command>) -> Result<(), CliError> {
+pub fn run(command: Option<Command>, program: impl FnOnce() -> clap::Command) -> Result<(), CliError> {
     match command {
         None => demo::run(),
         Some(Command::Convert(args)) => convert::run(&args),
@@ -60,6 +69,9 @@ pub fn run(command: Option<Command>) -> Result<(), CliError> {
         Some(Command::Monitor(args)) => monitor::run(&args),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Models(args)) => models::run(&args),
+        Some(Command::Completions(args)) => completions::run(&args, program()),
+        Some(Command::Man(args)) => man::run(&args, program()),
         Some(Command::BenchOne(args)) => bench::run_one(&args),
     }
 }

@@ -15,13 +15,17 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::model::read_text;
-use crate::output::hex;
+use crate::output::{hex, say};
 use crate::paint::bits;
 use connection::{Event, Source};
 use seen::Seen;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "monitor /dev/ttyACM0 --input some.log"
+    "monitor --qemu mps2-an386 --model sensor-nano --input some.log"
+})]
 pub struct Args {
     /// Serial port of the device, or tcp:HOST:PORT. If it is unplugged, the command waits for its return.
     #[arg(required_unless_present = "qemu", conflicts_with = "qemu")]
@@ -107,7 +111,7 @@ fn print(events: &Receiver<Event>, name: &str, args: &Args, stop: &AtomicBool) -
         } else if let Event::Line(record) = &event {
             writeln!(out, "{record}").and_then(|()| out.flush()).map_err(CliError::stdout)?;
         } else if let Some(news) = seen::news(&event, name) {
-            let _ = writeln!(io::stderr(), "{news}");
+            say(news);
         }
         if let Event::Failed(error) = event {
             return Err(CliError::io(name, error));

@@ -17,13 +17,18 @@ use serde_json::json;
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
 use crate::model::{AnyModel, Loading};
-use crate::output::write_whole;
+use crate::output::{Door, say};
 use crate::paint::{bits, painted};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "stream sensor-nano --color some.log"
+    "stream sensor-nano --json < /dev/ttyUSB0"
+    "stream sensor-nano part.log --load-state log.state --save-state log.state"
+})]
 pub struct Args {
-    /// Blob or checkpoint.
+    /// Blob or checkpoint, by path or by name.
     pub model: PathBuf,
     /// The stream; `-` or nothing is standard input.
     pub file: Option<PathBuf>,
@@ -35,13 +40,16 @@ pub struct Args {
     /// lines.
     #[arg(long, default_value = "auto", value_name = "BITS|auto")]
     pub threshold: String,
-    /// Write the model's state here at the end (also at Ctrl-C).
+    /// Write the model's state here at the end (also at Ctrl-C). This may be the file of --load-state, which is
+    /// replaced. `-` is standard output, which then gets nothing else: the stream is not passed on, and what --json and
+    /// --color say goes to standard error.
     #[arg(long, value_name = "FILE")]
     pub save_state: Option<PathBuf>,
     /// Continue from a saved state, bit for bit as if never stopped.
     #[arg(long, value_name = "FILE")]
     pub load_state: Option<PathBuf>,
-    /// Print one JSON object per line of the stream instead of the stream itself.
+    /// Print one JSON object per line of the stream instead of the stream itself. A line of more than 4,096 bytes is
+    /// scored in pieces of so many: each is an object with the number of the line, and `piece` counts them from 1.
     #[arg(long, conflicts_with = "color")]
     pub json: bool,
     /// How the model is loaded.
@@ -100,30 +108,67 @@ enum Show {
     Json,
 }
 
+/// Which line of the stream a score is of, counted by line ends from 1.
+struct Count {
+    line: u64,
+    /// Pieces of it that are scored.
+    pieces: u32,
+}
+
+/// What a score is of.
+struct Scored {
+    line: u64,
+    /// Counted from 1, if the line is scored in pieces.
+    piece: Option<u32>,
+    /// The line goes on after this piece.
+    goes_on: bool,
+}
+
+impl Count {
+    const fn new() -> Self {
+        Self { line: 1, pieces: 0 }
+    }
+
+    /// Takes a score whose last byte is `last`; `None` at the end of the stream.
+    fn take(&mut self, score: &LineScore, last: Option<u8>) -> Scored {
+        let goes_on = last.is_some_and(|last| last != b'\n') && score.bytes >= MAX_LINE;
+        let piece = (goes_on || self.pieces > 0).then_some(self.pieces + 1);
+        let scored = Scored { line: self.line, piece, goes_on };
+        *self =
+            if goes_on { Self { pieces: self.pieces + 1, ..*self } } else { Self { line: self.line + 1, pieces: 0 } };
+        scored
+    }
+}
+
 impl Show {
-    fn line(&mut self, score: &LineScore, number: u64, out: &mut impl Write) -> io::Result<()> {
+    fn line(&mut self, score: &LineScore, scored: &Scored, out: &mut impl Write) -> io::Result<()> {
+        let Scored { line: number, piece, goes_on } = *scored;
         match self {
             Self::Plain => {
                 out.flush()?;
                 let flag = if score.flagged { "  ! surprising" } else { "" };
+                let piece = piece.map_or_else(String::new, |piece| format!(", piece {piece}"));
                 // The scores are a side show: if standard error is closed, the stream still passes.
-                let _ = writeln!(
-                    io::stderr(),
-                    "{:7.3} bits/byte  peak {:6.2}  line {number}{flag}",
+                say(format_args!(
+                    "{:7.3} bits/byte  peak {:6.2}  line {number}{piece}{flag}",
                     bits(score.mean()),
                     bits(score.peak)
-                );
+                ));
                 Ok(())
             }
             Self::Color(line) => {
-                out.write_all(painted(score, line).as_bytes())?;
+                let mut painted = painted(score, line);
+                if goes_on {
+                    painted.insert_str(painted.len() - 1, "...");
+                }
+                out.write_all(painted.as_bytes())?;
                 line.clear();
                 out.flush()
             }
             Self::Json => {
                 let threshold = (score.mean_threshold != u32::MAX).then(|| bits(score.mean_threshold));
                 let value = json!({
-                    "line": number, "start": score.start, "bytes": score.bytes, "bits_per_byte": bits(score.mean()),
+                    "line": number, "piece": piece, "start": score.start, "bytes": score.bytes, "bits_per_byte": bits(score.mean()),
                     "peak": bits(score.peak), "threshold": threshold, "flagged": score.flagged,
                 });
                 writeln!(out, "{value}")?;
@@ -140,6 +185,12 @@ impl Show {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let threshold = threshold(&args.threshold)?;
     let cpu = args.running.cpu()?;
+    let mut door = Door::default();
+    door.reads_model(&args.model);
+    door.reads(args.file.as_deref().unwrap_or(Path::new("-")));
+    // The state that is loaded is no input to protect: the one that is saved is its successor.
+    door.writes("--save-state", args.save_state.as_deref());
+    let outputs = door.open()?;
     let model = AnyModel::open(&args.model, &args.loading)?;
     let engine = args.computing.engine(&model, cpu)?;
     let precision = engine.precision();
@@ -160,7 +211,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Some(path) => chunks(File::open(path).map_err(|e| CliError::io(path, e))?),
         None => {
             if io::stdin().is_terminal() {
-                eprintln!("reading standard input; Ctrl-D ends it");
+                say("reading standard input; Ctrl-D ends it");
             }
             chunks(io::stdin())
         }
@@ -170,10 +221,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         (_, true) => Show::Json,
         _ => Show::Plain,
     };
-    let outcome = pass(&mut reader, &input, &stop, &mut show, args, PIECE * cpu.threads);
+    let out: Box<dyn Write> = match (outputs.take_stdout(), &show) {
+        (false, _) => Box::new(io::stdout().lock()),
+        (true, Show::Plain) => Box::new(io::sink()),
+        (true, _) => Box::new(io::stderr()),
+    };
+    let outcome = pass(&mut reader, &input, &stop, &mut show, args, out, PIECE * cpu.threads);
     if let Some(path) = &args.save_state {
         let saved = reader.save().map_err(|error| of_state(path, error))?;
-        write_whole(path, &saved)?;
+        outputs.write(&[("--save-state", &saved)])?;
     }
     outcome
 }
@@ -193,10 +249,11 @@ fn pass(
     stop: &AtomicBool,
     show: &mut Show,
     args: &Args,
+    out: Box<dyn Write>,
     piece: usize,
 ) -> Result<(), CliError> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut number = 0;
+    let mut out = io::BufWriter::new(out);
+    let mut count = Count::new();
     while !stop.load(Ordering::SeqCst) {
         let chunk = match input.recv_timeout(Duration::from_millis(50)) {
             Ok(chunk) => {
@@ -218,8 +275,8 @@ fn pass(
                 }
                 match score {
                     Some(score) => {
-                        number += 1;
-                        show.line(&score, number, &mut out).map_err(CliError::stdout)
+                        let scored = count.take(&score, Some(byte));
+                        show.line(&score, &scored, &mut out).map_err(CliError::stdout)
                     }
                     None => Ok(()),
                 }
@@ -230,7 +287,8 @@ fn pass(
     // With a state to save the line stays open: a later run continues it.
     if args.save_state.is_none() {
         if let Some(score) = reader.finish() {
-            show.line(&score, number + 1, &mut out).map_err(CliError::stdout)?;
+            let scored = count.take(&score, None);
+            show.line(&score, &scored, &mut out).map_err(CliError::stdout)?;
         }
     } else if let Show::Color(line) = show {
         let rest: Vec<u8> = line.iter().map(|l| l.0).collect();

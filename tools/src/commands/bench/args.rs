@@ -2,9 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::numbers::seconds;
+
 /// The arguments.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = examples! {
+    "bench"
+    "bench --model prose-small --size nano --threads 1 --json speed.json --plot speed.svg"
+})]
 pub struct Args {
     /// What else to measure.
     #[command(subcommand)]
@@ -13,7 +18,7 @@ pub struct Args {
     /// built-in model.
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Size::Nano, Size::S, Size::STied, Size::M, Size::L, Size::P])]
     pub size: Vec<Size>,
-    /// Also measure this blob; may be repeated.
+    /// Also measure this blob, by path or by name; may be repeated.
     #[arg(long, value_name = "BLOB")]
     pub model: Vec<PathBuf>,
     /// Numbers of threads to measure with.
@@ -26,12 +31,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: u16,
     /// Seconds for each figure in a round.
-    #[arg(long, value_name = "S", default_value_t = 0.5)]
+    #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = seconds)]
     pub seconds: f64,
-    /// Write all figures, one JSON object.
+    /// Write all figures, one JSON object; `-` is standard output, and the table goes to standard error.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write a plot.
+    /// Write a plot; it appears together with the figures, or neither.
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
 }
@@ -89,6 +94,6 @@ pub struct OneArgs {
     #[arg(long)]
     pub rounds: u16,
     /// Seconds.
-    #[arg(long)]
+    #[arg(long, value_parser = seconds)]
     pub seconds: f64,
 }

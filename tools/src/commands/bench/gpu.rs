@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::builtin::{self, SAMPLE};
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, say};
 
 /// Rows, channels, steps, tied decays, and what it must be in ms.
 const SCANS: [(usize, usize, usize, bool, f64); 5] = [
@@ -107,7 +107,7 @@ pub(super) fn run(args: &super::GpuArgs) -> Result<(), CliError> {
     for (name, d_model, n_layer, bars) in
         [("3.6 M", 256, 8, [3.0, 40_000.0, f64::NAN, f64::NAN]), ("353.6 M", 1024, 53, [120.0, 4_000.0, 6_000.0, 1.25])]
     {
-        eprintln!("measuring {name}");
+        say(format_args!("measuring {name}"));
         let checkpoint = bench::random_checkpoint(&bench::dims(d_model, n_layer), 3);
         model(&device, &rates, name, &checkpoint, bars, &mut figures)?;
     }
@@ -156,7 +156,7 @@ fn in_tables(figures: &mut [Figure]) {
 }
 
 fn scans(device: &Arc<Device>, rates: &Rates, figures: &mut Vec<Figure>) -> Result<(), CudaError> {
-    eprintln!("measuring the scan");
+    say("measuring the scan");
     for (batch, channels, steps, tied, bar) in SCANS {
         let ms = bench::scan(device, batch, channels, steps, tied)?;
         let name = format!("scan {batch} x {channels} x {steps}{}", if tied { " tied" } else { "" });
@@ -219,7 +219,7 @@ fn model(
 
 /// Errors of prefill against the f32 model on the CPU, in relation to the norm of the logits.
 fn errors(device: &Arc<Device>, figures: &mut Vec<Figure>) -> Result<(), CliError> {
-    eprintln!("measuring errors");
+    say("measuring errors");
     let model = Model::new(bench::random_checkpoint(&bench::dims(256, 8), 3))?;
     let mut random = Numbers::new(9);
     let text: Vec<u8> = (0..256).map(|_| random.next_u64() as u8).collect();
@@ -250,7 +250,7 @@ fn checksums(device: &Arc<Device>) -> Result<(u32, u32), CliError> {
 
 /// Times mamba-ssm and puts its figures beside ours. An error says in one line why not.
 fn peer(python: &Path, figures: &mut [Figure]) -> Result<(), String> {
-    eprintln!("measuring mamba-ssm");
+    say("measuring mamba-ssm");
     let failed = |e: &dyn std::fmt::Display| format!("--peer {}: {e}", python.display());
     let child =
         Command::new(python).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();

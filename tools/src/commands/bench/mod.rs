@@ -25,7 +25,7 @@ pub use args::{Args, GpuArgs, OneArgs, Other, Size};
 use crate::builtin::MODEL;
 use crate::computing::Running;
 use crate::error::CliError;
-use crate::output::{bytes, print, print_json, write_whole};
+use crate::output::{Door, bytes, clean, print_json, say};
 
 impl Size {
     /// Name in tables.
@@ -76,17 +76,19 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         #[cfg(not(feature = "cuda"))]
         Some(Other::Gpu(_)) => return Err(CliError::NoCuda { asked: "bench gpu" }),
     }
-    if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
-        return Err(CliError::Usage(format!("--seconds {}: above 0, at most 3600", args.seconds)));
-    }
     let backend = Running { threads: None, backend: args.backend.clone() }.cpu()?.backend;
+    let mut door = Door::default();
+    args.model.iter().for_each(|model| door.reads_model(model));
+    door.writes("--json", args.json.as_deref());
+    door.writes("--plot", args.plot.as_deref());
+    let outputs = door.open()?;
     let folder = tempfile::tempdir().map_err(|e| CliError::io("temporary folder", e))?;
     let mut models = Vec::new();
     for path in &args.model {
         let folder = path.parent().and_then(Path::file_name).or(path.file_stem()).unwrap_or_default();
         let generic = path.file_stem().is_some_and(|stem| stem == "model");
         let name = if generic { folder } else { path.file_stem().unwrap_or_default() };
-        models.push(measure_model(&name.to_string_lossy(), path, backend, args)?);
+        models.push(measure_model(&clean(&name.to_string_lossy()), path, backend, args)?);
     }
     for size in &args.size {
         let path = folder.path().join("bench.mbb");
@@ -104,18 +106,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         "seconds": args.seconds,
         "models": models,
     });
-    if let Some(path) = &args.json {
-        write_whole(path, format!("{report:#}\n").as_bytes())?;
-    }
-    if let Some(path) = &args.plot {
-        write_whole(path, plot::svg(&report)?.as_bytes())?;
-    }
-    print(&table(&report))
+    let figures = format!("{report:#}\n");
+    let plot = args.plot.as_ref().map(|_| plot::svg(&report)).transpose()?.unwrap_or_default();
+    outputs.write(&[("--json", figures.as_bytes()), ("--plot", plot.as_bytes())])?;
+    outputs.print(&table(&report))
 }
 
 /// Measures the blob at `path` in another process.
 fn measure_model(name: &str, path: &Path, backend: Backend, args: &Args) -> Result<Value, CliError> {
-    eprintln!("measuring {name}");
+    say(format_args!("measuring {name}"));
     let threads: Vec<String> = args.threads.iter().map(u16::to_string).collect();
     let program = std::env::current_exe().map_err(|e| CliError::io("this program", e))?;
     let mut command = Command::new(&program);

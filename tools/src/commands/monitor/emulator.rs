@@ -2,18 +2,17 @@
 
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::connection::{Process, READ, Source};
 use crate::error::CliError;
+use crate::shipped;
 
 /// The source folder that the current folder is in.
 fn checkout() -> io::Result<PathBuf> {
-    let here = std::env::current_dir()?;
-    let found = here.ancestors().find(|folder| folder.join("tools/xtask/Cargo.toml").is_file());
-    found.map(Path::to_owned).ok_or_else(|| {
+    shipped::checkout(&std::env::current_dir()?).ok_or_else(|| {
         io::Error::new(
             ErrorKind::NotFound,
             "--qemu builds the firmware, so it runs in this program's source folder only",

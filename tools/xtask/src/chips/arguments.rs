@@ -1,12 +1,10 @@
 //! The options of `mambabyte generate` as the words that the program `generate` takes.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::Parser;
 use mambabyte::cli;
-use mambabyte::model::read_text;
 
 /// Bytes of prompt that the program's command line has room for; `COMMAND_LINE` in `firmware/src/lib.rs` is larger than
 /// twice this and the other words.
@@ -23,11 +21,11 @@ pub(crate) fn words(arguments: &[String]) -> Result<Vec<OsString>> {
     let Some(cli::Command::Generate(args)) = parsed.command else {
         bail!("these are no arguments of `mambabyte generate`");
     };
-    let sampling = args.sampling.options()?;
-    let prompt = match args.prompt.as_str() {
-        "-" => read_text(Path::new("-"))?,
-        text => text.as_bytes().to_vec(),
-    };
+    if !args.stop.is_empty() {
+        bail!("--stop: the program on a chip writes all of --bytes");
+    }
+    let sampling = args.sampling.options();
+    let prompt = args.prompt()?;
     if prompt.len() > PROMPT {
         bail!("a prompt of {} bytes: a chip's command line has room for {PROMPT}", prompt.len());
     }
@@ -69,6 +67,7 @@ mod tests {
             (vec!["--prompt", &long], "room for 480"),
             (vec!["--temperature", "101"], "temperature"),
             (vec!["--top-k", "300"], "top-k"),
+            (vec!["--stop", "."], "--stop"),
             (vec!["--colour"], "colour"),
         ] {
             let error = of(&arguments).unwrap_err().to_string();

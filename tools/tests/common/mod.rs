@@ -1,0 +1,57 @@
+//! Running the command.
+#![allow(dead_code, reason = "each test program uses some of it")]
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// The command of this build, which finds no GPU wherever it runs.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mambabyte"));
+    command.env("CUDA_VISIBLE_DEVICES", "");
+    command
+}
+
+/// A file of `models/<model>/`.
+pub(crate) fn model_file(model: &str, file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models").join(model).join(file)
+}
+
+pub(crate) fn run_with(args: &[&str], input: &[u8]) -> Output {
+    let mut child =
+        command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+pub(crate) fn run(args: &[&str]) -> Output {
+    run_with(args, b"")
+}
+
+#[track_caller]
+pub(crate) fn expect(output: &Output, code: i32, stderr_part: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(stderr_part), "{stderr}");
+}
+
+pub(crate) fn text(path: PathBuf) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+pub(crate) fn pico() -> String {
+    text(model_file("sensor-pico", "model.mbb"))
+}
+
+pub(crate) fn sample() -> String {
+    text(model_file("text", "gnss-sample.nmea"))
+}
+
+pub(crate) fn json(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON value")
+}
