@@ -77,6 +77,18 @@ static void pointers_of_init(void) {
     /* A refused start leaves no decoder. */
     EXPECT(NOT_INITIALISED, mambabyte_step(&decoder, 'a', NULL));
     EXPECT(OK, init(blob, blob_len));
+    /* A start whose pointers are refused writes nothing: the decoder that was there goes on, state and all. */
+    EXPECT(OK, mambabyte_step(&decoder, 'a', NULL));
+    uint64_t before = sum((const uint64_t *)(const void *)&decoder, sizeof decoder) + sum(state, POOL) + sum(scratch, POOL);
+    EXPECT(OVERLAP, mambabyte_init(&decoder, blob, blob_len, state, s, state, c));
+    EXPECT(OVERLAP, mambabyte_init(&decoder, blob, blob_len, &decoder, s, scratch, c));
+    EXPECT(OVERLAP, mambabyte_init((mambabyte_decoder *)(void *)state, blob, blob_len, state, s, scratch, c));
+    EXPECT(OVERLAP, mambabyte_init((mambabyte_decoder *)(void *)scratch, blob, blob_len, state, s, scratch, c));
+    EXPECT(NULL_POINTER, mambabyte_init(&decoder, blob, blob_len, NULL, s, scratch, c));
+    EXPECT(RANGE_WRAPS, mambabyte_init(&decoder, blob, blob_len, state, s, scratch, SIZE_MAX));
+    uint64_t after = sum((const uint64_t *)(const void *)&decoder, sizeof decoder) + sum(state, POOL) + sum(scratch, POOL);
+    EXPECT(OK, before == after ? MAMBABYTE_STATUS_OK : MAMBABYTE_STATUS_EMPTY);
+    EXPECT(OK, mambabyte_step(&decoder, 'b', NULL));
     /* Starting again ends the decoder that was there, also if it fails. */
     EXPECT(BLOB_MAGIC, init(zeros, 128));
     EXPECT(NOT_INITIALISED, mambabyte_reset(&decoder));
@@ -230,6 +242,11 @@ static void damaged_blobs(void) {
     copy += (16 - ((uintptr_t)copy & 15)) & 15;
     for (size_t i = 0; i < blob_len; i++) {
         copy[i] = blob[i];
+    }
+    /* A decoder in the blob is refused before a byte of the blob is written. */
+    for (size_t at = 0; at + sizeof decoder <= blob_len; at += 1000 & ~(size_t)7) {
+        mambabyte_decoder *inside = (mambabyte_decoder *)(void *)(copy + at);
+        EXPECT(OVERLAP, mambabyte_init(inside, copy, blob_len, state, sizes.state_bytes, scratch, sizes.scratch_bytes));
     }
     EXPECT(OK, init(copy, blob_len));
     EXPECT(BLOB_TRAILING_BYTES, init(copy, blob_len + 1));
