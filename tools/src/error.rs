@@ -6,6 +6,7 @@ use mambabyte_core::{BlobError, StateError};
 use mambabyte_host::engine::EngineError;
 use mambabyte_host::model::ModelError;
 use mambabyte_host::quantize::QuantizeError;
+use mambabyte_host::quantize::writer::OtherContents;
 use miette::Diagnostic;
 
 use crate::formats::FormatError;
@@ -30,6 +31,15 @@ pub enum CliError {
         path: PathBuf,
         /// The reason.
         source: BlobError,
+    },
+    /// A blob whose contents are not those that its fingerprint names.
+    #[error("{}", path.display())]
+    #[diagnostic(help("it is another model, or was changed by hand; `mambabyte inspect` shows it, `convert` makes a right one"))]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// Both fingerprints.
+        source: OtherContents,
     },
     /// A snapshot that does not fit.
     #[error("{}", path.display())]

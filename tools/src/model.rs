@@ -7,6 +7,7 @@ use mambabyte_core::{Backend, Blob, Dims};
 use mambabyte_host::Model;
 use mambabyte_host::cpu::{Source, Weights};
 use mambabyte_host::engine::Precision;
+use mambabyte_host::quantize::writer;
 
 use crate::error::CliError;
 use crate::formats;
@@ -42,13 +43,29 @@ impl Source for Mapped {
     }
 }
 
+/// Bytes of the largest blob whose fingerprint is always compared with its contents.
+const VERIFIED: usize = 64 << 20;
+
 impl BlobFile {
-    /// Opens `path` and checks it, checksums and all.
+    /// Opens `path` and checks it: checksums, and up to 64 MiB, or if it is asked for, the fingerprint.
     ///
     /// # Errors
     /// [`CliError`] names the file; [`CliError::NeedsBlob`] if it is a checkpoint.
+    /// # Cost
+    /// That of [`BlobFile::unverified`] and of [`writer::verify`].
     pub fn open(path: &Path, verify: Verify) -> Result<Self, CliError> {
-        let _ = verify;
+        let file = Self::unverified(path)?;
+        if verify.verify || file.blob().as_bytes().len() <= VERIFIED {
+            writer::verify(&file.blob()).map_err(|source| CliError::Contents { path: path.to_owned(), source })?;
+        }
+        Ok(file)
+    }
+
+    /// Opens `path` and checks it, all but the fingerprint: for showing what is there.
+    ///
+    /// # Errors
+    /// As [`BlobFile::open`].
+    pub fn unverified(path: &Path) -> Result<Self, CliError> {
         if path.is_dir()
             || path.extension().is_some_and(|e| e == "safetensors" || e == "bin") && !formats::is_blob(path)
         {

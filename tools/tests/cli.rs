@@ -83,6 +83,53 @@ fn convert_writes_a_blob_a_report_and_json() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "no temporary file is left");
 }
 
+/// `model` with other weights under its own fingerprint, every checksum right.
+fn other_weights(model: &[u8]) -> Vec<u8> {
+    use mambabyte_core::blob::{HEADER, SECTIONS, Section, TABLE_ROW, read_dims};
+    let mut bytes = model.to_vec();
+    let dims = read_dims(&bytes).unwrap();
+    let row = HEADER + Section::OutProj as usize * TABLE_ROW;
+    let at = 16 * u32::from_le_bytes(bytes[row..row + 4].try_into().unwrap()) as usize;
+    let section = at..at + Section::OutProj.bytes(&dims) as usize;
+    bytes[at + 5] ^= 1;
+    let crc = crc32fast::hash(&bytes[section]);
+    bytes[row + 4..row + 8].copy_from_slice(&crc.to_le_bytes());
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&bytes[..HEADER - 4]);
+    crc.update(&bytes[HEADER..HEADER + SECTIONS * TABLE_ROW]);
+    bytes[HEADER - 4..HEADER].copy_from_slice(&crc.finalize().to_le_bytes());
+    bytes
+}
+
+#[test]
+fn other_weights_under_a_fingerprint_are_refused_by_name_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = text(dir.path().join("other.mbb"));
+    std::fs::write(&other, other_weights(&std::fs::read(pico()).unwrap())).unwrap();
+    let name = json(&run(&["inspect", &pico(), "--json"]))["fingerprint"].as_str().unwrap().to_owned();
+    let state = text(dir.path().join("state"));
+    expect(&run(&["stream", &pico(), &sample(), "--save-state", &state]), 0, "");
+    for arguments in [
+        vec!["stream", &other, &sample(), "--load-state", &state],
+        vec!["generate", &other, "-n", "5"],
+        vec!["eval", &other, &sample()],
+        vec!["checksum", &other, &sample()],
+        vec!["fit", &other],
+    ] {
+        let output = run(&arguments);
+        let said: String = String::from_utf8_lossy(&output.stderr).split_whitespace().collect();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: nothing was computed");
+        assert!(said.contains("other.mbb") && said.contains(&format!("callsitself{name},itscontentsare")), "{said}");
+        let contents = said.split("itscontentsare").nth(1).unwrap().chars().take_while(char::is_ascii_hexdigit);
+        assert!(contents.count() >= 32, "{said}");
+    }
+    let shown = json(&run(&["inspect", &other, "--json"]));
+    assert_eq!((&shown["fingerprint_matches"], &shown["fingerprint"]), (&false.into(), &name.into()));
+    let shown = run(&["inspect", &other]);
+    assert!(shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("DOES NOT MATCH"));
+}
+
 #[test]
 fn inspect_fit_eval_checksum_logits() {
     let v = json(&run(&["inspect", &pico(), "--json"]));
