@@ -169,7 +169,7 @@ host_matrix() {
         # The other workspace has a list of dependencies of its own.
         for manifest in Cargo.toml firmware/Cargo.toml; do
             step "licences, banned crates and sources of $manifest" \
-                cargo deny --manifest-path "$manifest" --all-features --locked check --config deny.toml licenses bans sources
+                cargo deny --manifest-path "$manifest" --all-features --locked check licenses bans sources
         done
     else
         skip "licences, banned crates and sources" "cargo-deny is not installed"

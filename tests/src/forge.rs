@@ -195,7 +195,13 @@ impl Forge {
                 5 => [0x7f, 0x81][at & 1],
                 6 => 0xff,
                 // Mostly nothing.
-                _ => if any.is_multiple_of(17) { (any >> 8) as u8 } else { 0 },
+                _ => {
+                    if any.is_multiple_of(17) {
+                        (any >> 8) as u8
+                    } else {
+                        0
+                    }
+                }
             }
         };
         (0..len).map(byte).collect()
@@ -255,7 +261,7 @@ impl Forge {
             0 => self.rng.next_u64() as u8,
             1 => one,
             2 => SENTENCE[at % SENTENCE.len()],
-            _ if at / 50 % 2 == 0 => b'a' + (self.rng.next_u64() % 3) as u8,
+            _ if (at / 50).is_multiple_of(2) => b'a' + (self.rng.next_u64() % 3) as u8,
             _ => 0xff,
         };
         (0..BYTES).map(byte).collect()

@@ -34,7 +34,9 @@ pub enum CliError {
     },
     /// A blob whose contents are not those that its fingerprint names.
     #[error("{}", path.display())]
-    #[diagnostic(help("it is another model, or was changed by hand; `mambabyte inspect` shows it, `convert` makes a right one"))]
+    #[diagnostic(help(
+        "it is another model, or was changed by hand; `mambabyte inspect` shows it, `convert` makes a right one"
+    ))]
     Contents {
         /// The file.
         path: PathBuf,

@@ -142,7 +142,8 @@ fn made_up_states_are_read_without_harm_and_alike_by_all_kernels() {
     let (elements, scorer) = (48..saved.len() - 8 - 572 - 9, saved.len() - 572);
     let (low, high) = (i16::MIN.to_le_bytes(), i16::MAX.to_le_bytes());
     // The last: a line that is as long as one can be, in a window that is full.
-    let long = [&[0xff; 16][..], &4095u32.to_le_bytes(), &[0; 4], &64u32.to_le_bytes(), &[0xff; 32], &[0; 512]].concat();
+    let long =
+        [&[0xff; 16][..], &4095u32.to_le_bytes(), &[0; 4], &64u32.to_le_bytes(), &[0xff; 32], &[0; 512]].concat();
     let cases = [
         (u64::MAX, [low, low], vec![0xff; 572]),
         (1 << 63, [high, high], (0..572).map(|i| [0, 0xff][i / 4 % 2]).collect()),
@@ -163,7 +164,10 @@ fn made_up_states_are_read_without_harm_and_alike_by_all_kernels() {
         };
         let scalar = stream(&["--json", "--backend", "scalar", "--threads", "1", "--save-state", &after]);
         let end = std::fs::read(&after).unwrap();
-        assert_eq!(end[24..32], u64::wrapping_add(position, std::fs::read(sample()).unwrap().len() as u64).to_le_bytes());
+        assert_eq!(
+            end[24..32],
+            u64::wrapping_add(position, std::fs::read(sample()).unwrap().len() as u64).to_le_bytes()
+        );
         assert!(stream(&["--json", "--save-state", &after]) == scalar && std::fs::read(&after).unwrap() == end);
         stream(&["--color", "--threshold", "3"]);
     }

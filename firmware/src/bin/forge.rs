@@ -35,7 +35,8 @@ fn main() -> ! {
         }
         let Ok(dims) = read_dims(head) else { fail(done, "no header") };
         let whole = blob_bytes(&dims) as usize;
-        let fits = whole <= HEADER + rest.len() && dims.state_len() <= state.len() && dims.scratch_len() <= scratch.len();
+        let fits =
+            whole <= HEADER + rest.len() && dims.state_len() <= state.len() && dims.scratch_len() <= scratch.len();
         if !fits || dims.snapshot_bytes() > snapshot.len() {
             fail(done, "larger than the memory of this program");
         }

@@ -25,7 +25,8 @@ pub(super) fn test(root: &Path, folder: &Path, page: &Page) -> Result<()> {
     let golden = models::golden(root, "sensor-nano")?;
     // A page that may run it shows that it did.
     let script = "<script>document.body.dataset.foreign = 'ran'</script></main>";
-    let foreign = |body: &mut Vec<u8>| *body = String::from_utf8_lossy(body).replacen("</main>", script, 1).into_bytes();
+    let foreign =
+        |body: &mut Vec<u8>| *body = String::from_utf8_lossy(body).replacen("</main>", script, 1).into_bytes();
     let (query, arguments) = CHECKSUM;
     let dom = open(folder, &page.clone().with("index.html", foreign), query, &arguments)?;
     ensure!(title(&dom) == format!("checksum {golden}"), "the page in Chromium says {:?}, not {golden}", title(&dom));

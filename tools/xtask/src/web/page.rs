@@ -36,9 +36,8 @@ impl Page {
             ("sample.txt", root.join("models/text/gnss-sample.nmea")),
             ("golden.txt", root.join("models/text/golden-4096.txt")),
         ];
-        let read = |(name, from): (_, PathBuf)| {
-            Ok((name, std::fs::read(&from).with_context(|| from.display().to_string())?))
-        };
+        let read =
+            |(name, from): (_, PathBuf)| Ok((name, std::fs::read(&from).with_context(|| from.display().to_string())?));
         Ok(Self { files: Arc::new(list.into_iter().map(read).collect::<Result<_>>()?) })
     }
 
