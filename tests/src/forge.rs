@@ -37,6 +37,11 @@ impl Forged {
         Self { seed, memory, text: forge.text() }
     }
 
+    /// Its bytes.
+    pub fn bytes(&self) -> &AlignedBytes {
+        &self.memory
+    }
+
     /// The blob.
     ///
     /// # Panics

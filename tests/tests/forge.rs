@@ -1,7 +1,12 @@
-//! Forged blobs on every backend of this machine: the bits of the scalar code by stepping, through a snapshot, and in
-//! blocks. In a debug build any overflow is a panic.
+//! Forged blobs on every backend of this machine: the bits of the scalar code by stepping, through a snapshot, in
+//! blocks, and by engines on three threads. In a debug build any overflow is a panic.
+
+use std::sync::Arc;
 
 use mambabyte_core::{Backend, Blob, Decoder, Logits, ModelId, Prefill, Show, State};
+use mambabyte_host::align::AlignedBytes;
+use mambabyte_host::cpu::{Cpu as Machine, IntEngine, Source, Weights};
+use mambabyte_host::engine::{Engine, Want};
 use mambabyte_tests::forge::{self, Forged};
 
 /// Positions of a block: one, within and beside those that kernels take at once.
@@ -94,5 +99,38 @@ fn forged_states_have_the_same_bits_on_every_backend() {
         let elements = forge::hostile_state(seed, blob.dims().state_len());
         // The position passes its end.
         check(&forged, &State::from_parts(ModelId::of(&blob), elements, u64::MAX - 5).unwrap());
+    }
+}
+
+struct Bytes(AlignedBytes);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl Source for Bytes {}
+
+/// With weights in the order that the backend reads best, and blocks cut for the threads.
+#[test]
+fn engines_on_threads_have_the_bits_of_the_scalar_code() {
+    for forged in forge::SEEDS.step_by(3).map(Forged::new) {
+        let truth = forged.truth();
+        for backend in Backend::all() {
+            let weights = Weights::new(Arc::new(Bytes(forged.bytes().clone()))).unwrap().for_backend(backend);
+            let engine = IntEngine::new(&weights, Machine { threads: 3, backend });
+            let mut rows = engine.rows(1).unwrap();
+            let mut at = 0;
+            // Blocks and steps alternate.
+            for length in [100, 1, 1, 5, 93] {
+                let range = at..at + length;
+                at = range.end;
+                let answer = engine.read(&mut rows, &[&forged.text[range.clone()]], Want::All).unwrap();
+                let what = || format!("seed {}, {}, bytes {range:?}", forged.seed, backend.name());
+                assert!(*answer.logits() == truth[range.clone()], "{}", what());
+            }
+            assert_eq!(at, forged.text.len());
+        }
     }
 }
