@@ -128,6 +128,7 @@ lane_chips() {
     step "core for chips" xtask firmware core ${all:+--all}
     step "no panic, no float and no allocation, by linking" xtask firmware proof
     step "the kernels of every core against the scalar code" xtask firmware kernels ${all:+--all}
+    [ -z "$all" ] || step "hostile blobs on a Cortex-M4 and on RISC-V" xtask firmware forge
     if [ -n "$all" ]; then
         step "the golden checksums of every model on every emulated board" xtask firmware test --all
         step "every program for boards that are not emulated" xtask firmware real --all
@@ -165,7 +166,11 @@ host_matrix() {
     done
     step "the GPU kernels: compiled anew to the same code, no spills, by NVRTC too" xtask cuda check --all
     if cargo deny --version >/dev/null 2>&1; then
-        step "licences, banned crates and sources" cargo deny check licenses bans sources
+        # The other workspace has a list of dependencies of its own.
+        for manifest in Cargo.toml firmware/Cargo.toml; do
+            step "licences, banned crates and sources of $manifest" \
+                cargo deny --manifest-path "$manifest" --all-features --locked check licenses bans sources
+        done
     else
         skip "licences, banned crates and sources" "cargo-deny is not installed"
     fi

@@ -172,8 +172,9 @@ mambabyte_status mambabyte_sizes(const uint8_t *blob, size_t blob_len, mambabyte
 // * state, scratch: at multiples of MAMBABYTE_ALIGN, at least as long as mambabyte_sizes says. Any contents; more is
 //   not used. Scratch may be used for other things between calls, if the logits are not needed any more.
 //
-// Returns MAMBABYTE_STATUS_OK, or what was refused. The decoder cannot be used if the status is another.
-// Takes one pass over the blob.
+// Returns MAMBABYTE_STATUS_OK, or what was refused. All pointers are checked first, overlaps too: if one is refused,
+// nothing was written, and a decoder that was there before goes on. If the model or the size of the memory is refused,
+// there is no decoder any more. Takes one pass over the blob.
 //
 // The caller's part:
 // All ranges are there, decoder, state and scratch writable. Blob, state and scratch stay where they are, and nobody

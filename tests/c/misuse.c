@@ -39,6 +39,11 @@ static uint64_t sum(const uint64_t *words, size_t bytes) {
     return total;
 }
 
+/* Of the decoder and of all memory that is lent to it. */
+static uint64_t sum_of_all(void) {
+    return sum((const uint64_t *)(const void *)&decoder, sizeof decoder) + sum(state, POOL) + sum(scratch, POOL);
+}
+
 static void pointers_of_init(void) {
     uint8_t *bytes = (uint8_t *)state;
     size_t s = sizes.state_bytes, c = sizes.scratch_bytes;
@@ -77,6 +82,17 @@ static void pointers_of_init(void) {
     /* A refused start leaves no decoder. */
     EXPECT(NOT_INITIALISED, mambabyte_step(&decoder, 'a', NULL));
     EXPECT(OK, init(blob, blob_len));
+    /* A start whose pointers are refused writes nothing: the decoder that was there goes on, state and all. */
+    EXPECT(OK, mambabyte_step(&decoder, 'a', NULL));
+    uint64_t before = sum_of_all();
+    EXPECT(OVERLAP, mambabyte_init(&decoder, blob, blob_len, state, s, state, c));
+    EXPECT(OVERLAP, mambabyte_init(&decoder, blob, blob_len, &decoder, s, scratch, c));
+    EXPECT(OVERLAP, mambabyte_init((mambabyte_decoder *)(void *)state, blob, blob_len, state, s, scratch, c));
+    EXPECT(OVERLAP, mambabyte_init((mambabyte_decoder *)(void *)scratch, blob, blob_len, state, s, scratch, c));
+    EXPECT(NULL_POINTER, mambabyte_init(&decoder, blob, blob_len, NULL, s, scratch, c));
+    EXPECT(RANGE_WRAPS, mambabyte_init(&decoder, blob, blob_len, state, s, scratch, SIZE_MAX));
+    EXPECT(OK, before == sum_of_all() ? MAMBABYTE_STATUS_OK : MAMBABYTE_STATUS_EMPTY);
+    EXPECT(OK, mambabyte_step(&decoder, 'b', NULL));
     /* Starting again ends the decoder that was there, also if it fails. */
     EXPECT(BLOB_MAGIC, init(zeros, 128));
     EXPECT(NOT_INITIALISED, mambabyte_reset(&decoder));
@@ -230,6 +246,11 @@ static void damaged_blobs(void) {
     copy += (16 - ((uintptr_t)copy & 15)) & 15;
     for (size_t i = 0; i < blob_len; i++) {
         copy[i] = blob[i];
+    }
+    /* A decoder in the blob is refused before a byte of the blob is written. */
+    for (size_t at = 0; at + sizeof decoder <= blob_len; at += 1000 & ~(size_t)7) {
+        mambabyte_decoder *inside = (mambabyte_decoder *)(void *)(copy + at);
+        EXPECT(OVERLAP, mambabyte_init(inside, copy, blob_len, state, sizes.state_bytes, scratch, sizes.scratch_bytes));
     }
     EXPECT(OK, init(copy, blob_len));
     EXPECT(BLOB_TRAILING_BYTES, init(copy, blob_len + 1));

@@ -1,12 +1,12 @@
 // The module in Node: kernels against the scalar code, golden checksums, equal snapshots, refusals, bytes per second.
 //
-//   node tests/web/node.mjs target/web target/web-kernels.wasm        (`cargo xtask web test` builds and runs it)
+//   node tests/web/node.mjs target/web target/web-kernels.wasm target/forged.bin        (`cargo xtask web test` builds and runs it)
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [folder, kernels] = process.argv.slice(2);
+const [folder, kernels, forged] = process.argv.slice(2);
 const root = join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../..");
 const { checksum, load, MambabyteError } = await import(pathToFileURL(join(folder, "mambabyte.js")));
 const wasm = readFileSync(join(folder, "mambabyte.wasm"));
@@ -72,6 +72,9 @@ check("wrong input is refused by name", () => {
   const good = model("sensor-pico");
   refused(() => library.decoder(good.subarray(0, 10)), /10 bytes/);
   refused(() => library.decoder(good.subarray(0, good.length - 1)), /truncated/);
+  const long = new Uint8Array(good.length + 1);
+  long.set(good);
+  refused(() => library.decoder(long), /bytes after the model/);
   const damaged = Uint8Array.from(good);
   damaged[5000] ^= 1;
   refused(() => library.decoder(damaged), /[Cc]hecksum/);
@@ -84,6 +87,48 @@ check("wrong input is refused by name", () => {
   refused(() => decoder.restore(snapshot), /[Cc]hecksum/);
   decoder.free();
   refused(() => decoder.read(1), /freed/);
+});
+check("a header that promises gigabytes costs no memory", () => {
+  const memory = () => library.exports.memory.buffer.byteLength;
+  library.decoder(model("sensor-pico")).free();
+  const before = memory();
+  const refused = (f, bytes) => {
+    const says = (e) => e instanceof MambabyteError && e.message.endsWith(`the file has ${bytes}: the file is truncated`);
+    assert.throws(f, says);
+  };
+  for (const [width, layers, inner] of [[4096, 1024, 16384], [4096, 100, 16384], [1024, 8, 4096], [32, 4, 512]]) {
+    // The header and the table of a good model, with another shape.
+    const huge = Uint8Array.from(model("sensor-pico").subarray(0, 384));
+    const view = new DataView(huge.buffer);
+    [width, layers, inner].forEach((n, i) => view.setUint32(24 + 4 * i, n, true));
+    refused(() => library.decoder(huge), 384);
+    refused(() => library.sizes(huge.subarray(0, 128), 5000), 5000);
+  }
+  assert.equal(memory(), before);
+  library.decoder(model("sensor-pico")).free();
+});
+check("the page runs no script but its own", () => {
+  const page = readFileSync(join(folder, "index.html"), "utf8");
+  const policy = /<meta http-equiv="Content-Security-Policy" content="([^"]+)">/.exec(page);
+  assert.ok(policy && policy.index < page.search(/<(link|script|style|title)/), "before whatever is loaded");
+  assert.ok(policy[1].startsWith("default-src 'none';") && !/unsafe-inline|unsafe-eval'?;|\*|https?:|data:/.test(policy[1].replace("'wasm-unsafe-eval'", "")));
+  assert.ok(!/<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)/.test(page), "nothing inline");
+});
+check("hostile blobs have the bits of the scalar code", () => {
+  // For each: the blob, 200 bytes of text, the checksum.
+  const records = new Uint8Array(readFileSync(forged));
+  let count = 0;
+  for (let at = 0; at < records.length; count++) {
+    const view = new DataView(records.buffer, records.byteOffset + at);
+    const [blob, end] = [Number(view.getBigUint64(56, true)), Number(view.getBigUint64(56, true)) + 200];
+    const decoder = library.decoder(records.subarray(at, at + blob));
+    const expected = view.getUint32(end, true).toString(16).padStart(8, "0");
+    assert.equal(checksum(decoder, records.subarray(at + blob, at + end)), expected, `blob ${count}`);
+    decoder.free();
+    at += end + 4;
+  }
+  console.log(`    ${count} blobs`);
+  assert.ok(count >= 100);
 });
 check("memory of freed decoders is used again", () => {
   const nano = model("sensor-nano");

@@ -4,7 +4,10 @@ use std::io::{self, Read, Write};
 
 use mambabyte_core::record::{Frames, Message};
 
-/// A device at the other end of `L`, whose reads return after a short while when nothing arrives.
+/// The most bytes that are given to a link at once, so that what the device says is read between two writes.
+const WRITE: usize = 4096;
+
+/// A device at the other end of `L`, whose reads and writes return after a short while when nothing moves.
 #[derive(Debug)]
 pub struct Device<L> {
     link: L,
@@ -39,10 +42,8 @@ impl<L: Read + Write> Device<L> {
         let n = match self.link.read(&mut buffer) {
             Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection has ended")),
             Ok(n) => n,
-            Err(e) => match e.kind() {
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(false),
-                _ => return Err(e),
-            },
+            Err(e) if is_silence(&e) => return Ok(false),
+            Err(e) => return Err(e),
         };
         for &byte in buffer.iter().take(n) {
             let Some(message) = self.frames.push(byte) else { continue };
@@ -56,14 +57,25 @@ impl<L: Read + Write> Device<L> {
         Ok(true)
     }
 
-    /// Sends the beginning of `text` that there is credit for; returns its length. Nothing before the device started.
+    /// Sends the beginning of `text` that there is credit for and that the link takes now; returns its length. Nothing
+    /// before the device started. A device that grants credit and does not read gets nothing: that is no error.
     ///
     /// # Errors
     /// Those of the link.
     pub fn feed(&mut self, text: &[u8]) -> io::Result<usize> {
         let credit = if self.started { self.credit.saturating_sub(self.sent) } else { 0 };
-        let n = text.len().min(usize::try_from(credit).unwrap_or(usize::MAX));
-        self.flood(text.get(..n).unwrap_or(text))?;
+        let n = text.len().min(usize::try_from(credit).unwrap_or(usize::MAX)).min(WRITE);
+        if n == 0 {
+            return Ok(0);
+        }
+        // No flush: that would wait until a serial port has sent everything.
+        let n = match self.link.write(text.get(..n).unwrap_or(text)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => n,
+            Err(e) if is_silence(&e) => 0,
+            Err(e) => return Err(e),
+        };
+        self.sent = self.sent.saturating_add(n as u64);
         Ok(n)
     }
 
@@ -75,10 +87,15 @@ impl<L: Read + Write> Device<L> {
         if !text.is_empty() {
             self.link.write_all(text)?;
             self.link.flush()?;
-            self.sent += text.len() as u64;
+            self.sent = self.sent.saturating_add(text.len() as u64);
         }
         Ok(())
     }
+}
+
+/// Whether a read or a write only says that nothing moved for a while.
+fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]
@@ -94,6 +111,7 @@ mod tests {
     struct Fake {
         incoming: VecDeque<Vec<u8>>,
         written: Vec<u8>,
+        full: bool,
     }
 
     impl Read for Fake {
@@ -106,6 +124,9 @@ mod tests {
 
     impl Write for Fake {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.full {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             self.written.extend_from_slice(bytes);
             Ok(bytes.len())
         }
@@ -135,5 +156,17 @@ mod tests {
         device.poll(|_| ()).unwrap();
         assert_eq!(device.feed(&text).unwrap(), 10);
         assert!(!device.poll(|_| ()).unwrap(), "silence is no error");
+    }
+
+    #[test]
+    fn a_link_that_takes_nothing_is_waited_for_and_read_on() {
+        let mut device = Device::new(Fake { full: true, ..Fake::default() });
+        let start = Start { version: VERSION, fingerprint: [0; 16], position: 0, credit: u64::MAX };
+        device.link.incoming = [frame(&Message::Start(start)), frame(&Message::Credit(1))].into();
+        device.poll(|_| ()).unwrap();
+        assert_eq!(device.feed(&[7; 10_000]).unwrap(), 0);
+        assert!(device.poll(|m| assert_eq!(*m, Message::Credit(1))).unwrap());
+        device.link.full = false;
+        assert_eq!((device.feed(&[7; 10_000]).unwrap(), device.sent()), (WRITE, WRITE as u64));
     }
 }

@@ -6,9 +6,10 @@ use mambabyte_core::{BlobError, StateError};
 use mambabyte_host::engine::EngineError;
 use mambabyte_host::model::ModelError;
 use mambabyte_host::quantize::QuantizeError;
+use mambabyte_host::quantize::writer::OtherContents;
 use miette::Diagnostic;
 
-use crate::formats::FormatError;
+use crate::formats::{Foreign, FormatError};
 use crate::output::{OutputFault, shown};
 
 /// A failed command. Wrong use exits with 2 (as does an unknown option), everything else with 1.
@@ -58,6 +59,26 @@ pub enum CliError {
         path: PathBuf,
         /// The reason.
         source: BlobError,
+    },
+    /// A blob whose contents are not those that its fingerprint names.
+    #[error("{}", path.display())]
+    #[diagnostic(help(
+        "it is another model, or was changed by hand; `mambabyte inspect` shows it, `convert` makes a right one"
+    ))]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// Both fingerprints.
+        source: OtherContents,
+    },
+    /// A file of another kind where a blob should be.
+    #[error("{}: not a MambaByte blob but {kind}", shown(path))]
+    #[diagnostic(help("{}", kind.help()))]
+    NoBlob {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: Foreign,
     },
     /// A snapshot that does not fit.
     #[error("{}", shown(path))]

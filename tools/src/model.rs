@@ -6,13 +6,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use mambabyte_core::{Backend, Blob, Dims};
+use mambabyte_core::{Backend, Blob, BlobError, Dims};
 use mambabyte_host::Model;
 use mambabyte_host::cpu::{Source, Weights};
 use mambabyte_host::engine::Precision;
+use mambabyte_host::quantize::writer;
 
 use crate::error::CliError;
-use crate::formats;
+use crate::formats::{self, Foreign};
 use crate::output::note;
 use crate::shipped::{self, Found};
 
@@ -58,13 +59,30 @@ impl Source for Mapped {
     }
 }
 
+/// Bytes of the largest blob whose fingerprint is always compared with its contents.
+const VERIFIED: usize = 64 << 20;
+
 impl BlobFile {
-    /// Opens `path`, or the model of that name, and checks it, checksums and all.
+    /// Opens `path`, or the model of that name, and checks it: checksums, and up to 64 MiB, or if it is asked for, the
+    /// fingerprint.
     ///
     /// # Errors
     /// [`CliError`] names the file; [`CliError::NeedsBlob`] if it is a checkpoint.
+    /// # Cost
+    /// That of [`BlobFile::unverified`] and of [`writer::verify`].
     pub fn open(path: &Path, verify: Verify) -> Result<Self, CliError> {
-        let _ = verify;
+        let file = Self::unverified(path)?;
+        if verify.verify || file.blob().as_bytes().len() <= VERIFIED {
+            writer::verify(&file.blob()).map_err(|source| CliError::Contents { path: path.to_owned(), source })?;
+        }
+        Ok(file)
+    }
+
+    /// Opens `path` and checks it, all but the fingerprint: for showing what is there.
+    ///
+    /// # Errors
+    /// As [`BlobFile::open`].
+    pub fn unverified(path: &Path) -> Result<Self, CliError> {
         let found = shipped::find(path)?;
         let path: &Path = match &found {
             Found::File(file) => file,
@@ -83,7 +101,12 @@ impl BlobFile {
             #[cfg(unix)]
             file,
         };
-        Self::of(mapped, path)
+        Self::of(mapped, path).map_err(|error| match (error, formats::foreign(path)) {
+            (CliError::Blob { source: BlobError::BadMagic, .. }, Some(kind)) if kind != Foreign::Unknown => {
+                CliError::NoBlob { path: path.to_owned(), kind }
+            }
+            (error, _) => error,
+        })
     }
 
     /// Checks a blob that is in the program.

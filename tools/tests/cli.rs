@@ -36,6 +36,96 @@ fn convert_writes_a_blob_a_report_and_json() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "no temporary file is left");
 }
 
+/// `model` with other weights under its own fingerprint, every checksum right.
+fn other_weights(model: &[u8]) -> Vec<u8> {
+    use mambabyte_core::blob::{HEADER, SECTIONS, Section, TABLE_ROW, read_dims};
+    let mut bytes = model.to_vec();
+    let dims = read_dims(&bytes).unwrap();
+    let row = HEADER + Section::OutProj as usize * TABLE_ROW;
+    let at = 16 * u32::from_le_bytes(bytes[row..row + 4].try_into().unwrap()) as usize;
+    let section = at..at + Section::OutProj.bytes(&dims) as usize;
+    bytes[at + 5] ^= 1;
+    let crc = crc32fast::hash(&bytes[section]);
+    bytes[row + 4..row + 8].copy_from_slice(&crc.to_le_bytes());
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&bytes[..HEADER - 4]);
+    crc.update(&bytes[HEADER..HEADER + SECTIONS * TABLE_ROW]);
+    bytes[HEADER - 4..HEADER].copy_from_slice(&crc.finalize().to_le_bytes());
+    bytes
+}
+
+#[test]
+fn other_weights_under_a_fingerprint_are_refused_by_name_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = text(dir.path().join("other.mbb"));
+    std::fs::write(&other, other_weights(&std::fs::read(pico()).unwrap())).unwrap();
+    let name = json(&run(&["inspect", &pico(), "--json"]))["fingerprint"].as_str().unwrap().to_owned();
+    let state = text(dir.path().join("state"));
+    expect(&run(&["stream", &pico(), &sample(), "--save-state", &state]), 0, "");
+    for arguments in [
+        vec!["stream", &other, &sample(), "--load-state", &state],
+        vec!["generate", &other, "-n", "5"],
+        vec!["eval", &other, &sample()],
+        vec!["checksum", &other, &sample()],
+        vec!["fit", &other],
+    ] {
+        let output = run(&arguments);
+        let said: String = String::from_utf8_lossy(&output.stderr).split_whitespace().collect();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: nothing was computed");
+        assert!(said.contains("other.mbb") && said.contains(&format!("callsitself{name},itscontentsare")), "{said}");
+        let contents = said.split("itscontentsare").nth(1).unwrap().chars().take_while(char::is_ascii_hexdigit);
+        assert!(contents.count() >= 32, "{said}");
+    }
+    let shown = json(&run(&["inspect", &other, "--json"]));
+    assert_eq!((&shown["fingerprint_matches"], &shown["fingerprint"]), (&false.into(), &name.into()));
+    let shown = run(&["inspect", &other]);
+    assert!(shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("DOES NOT MATCH"));
+}
+
+/// States that no stream leaves, with right checksums: every number at an end of its range.
+#[test]
+fn made_up_states_are_read_without_harm_and_alike_by_all_kernels() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| text(dir.path().join(name));
+    let (saved, state, after) = (file("saved"), file("state"), file("after"));
+    expect(&run(&["stream", &pico(), &sample(), "--save-state", &saved]), 0, "");
+    let saved = std::fs::read(&saved).unwrap();
+    // Header, the state's section; then the pending byte and the line scorer of 572 bytes, each after a head of 8.
+    let (elements, scorer) = (48..saved.len() - 8 - 572 - 9, saved.len() - 572);
+    let (low, high) = (i16::MIN.to_le_bytes(), i16::MAX.to_le_bytes());
+    // The last: a line that is as long as one can be, in a window that is full.
+    let long =
+        [&[0xff; 16][..], &4095u32.to_le_bytes(), &[0; 4], &64u32.to_le_bytes(), &[0xff; 32], &[0; 512]].concat();
+    let cases = [
+        (u64::MAX, [low, low], vec![0xff; 572]),
+        (1 << 63, [high, high], (0..572).map(|i| [0, 0xff][i / 4 % 2]).collect()),
+        (u64::MAX - 2, [low, high], long),
+    ];
+    for (position, pair, lines) in cases {
+        let mut bytes = saved.clone();
+        bytes[24..32].copy_from_slice(&position.to_le_bytes());
+        bytes[elements.clone()].chunks_exact_mut(4).for_each(|four| four.copy_from_slice(&pair.concat()));
+        bytes[scorer..].copy_from_slice(&lines);
+        let crc = crc32fast::hash(&[&bytes[..36], &bytes[40..]].concat());
+        bytes[36..40].copy_from_slice(&crc.to_le_bytes());
+        std::fs::write(&state, &bytes).unwrap();
+        let stream = |more: &[&str]| {
+            let output = run(&[&["stream", &pico(), &sample(), "--load-state", &state][..], more].concat());
+            expect(&output, 0, "");
+            output.stdout
+        };
+        let scalar = stream(&["--json", "--backend", "scalar", "--threads", "1", "--save-state", &after]);
+        let end = std::fs::read(&after).unwrap();
+        assert_eq!(
+            end[24..32],
+            u64::wrapping_add(position, std::fs::read(sample()).unwrap().len() as u64).to_le_bytes()
+        );
+        assert!(stream(&["--json", "--save-state", &after]) == scalar && std::fs::read(&after).unwrap() == end);
+        stream(&["--color", "--threshold", "3"]);
+    }
+}
+
 #[test]
 fn inspect_fit_eval_checksum_logits() {
     let v = json(&run(&["inspect", &pico(), "--json"]));

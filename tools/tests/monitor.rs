@@ -2,12 +2,12 @@
 #![cfg(unix)]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mambabyte_core::record::{FRAME, Message, Record, Start, Status, VERSION, encode};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -213,6 +213,89 @@ fn text_for_people_and_another_version() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains(&port) && said.contains("version 2"), "{said}");
+}
+
+/// The exit of a process that must come by itself.
+#[track_caller]
+fn ends(process: &mut Child) -> ExitStatus {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the monitor does not end");
+}
+
+/// Credit without end from a device that takes nothing: what it says is read on, and the command ends.
+#[test]
+fn a_device_that_does_not_read_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text");
+    // More than all buffers of a connection hold.
+    std::fs::write(&file, vec![b'a'; 32 << 20]).unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = format!("tcp:{}", listener.local_addr().unwrap());
+    let mut monitor = Monitor::start(&[&port, "--input", file.to_str().unwrap(), "--lines", "2"]);
+    let (mut device, _) = listener.accept().unwrap();
+    monitor.next("connected");
+    let start = Start { version: VERSION, fingerprint: [0xab; 16], position: 0, credit: u64::MAX };
+    device.write_all(&frame(&Message::Start(start))).unwrap();
+    monitor.next("start");
+    device.write_all(&[line(0), line(1)].concat()).unwrap();
+    monitor.next("line");
+    monitor.next("line");
+    assert!(ends(&mut monitor.process).success());
+}
+
+/// What is not shown yet waits in the device, not in memory.
+#[test]
+fn a_device_that_floods_the_line_waits_for_whoever_reads() {
+    const MOST: usize = 48 << 20;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = format!("tcp:{}", listener.local_addr().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mambabyte"));
+    command.args(["monitor", "--json", &port]).stdin(Stdio::null()).stdout(Stdio::piped());
+    // Nobody reads its output.
+    let process = command.spawn().unwrap();
+    let monitor = Monitor { process, events: channel().1 };
+    let (mut device, _) = listener.accept().unwrap();
+    device.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let block = start().repeat(2000);
+    let mut sent = 0;
+    let full = loop {
+        match device.write(&block) {
+            Ok(n) => sent += n,
+            Err(error) => break error,
+        }
+        assert!(sent < MOST, "{sent} bytes were taken from the line");
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock, "{full}");
+    drop(monitor);
+}
+
+#[test]
+fn the_largest_numbers_that_a_device_can_say() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = format!("tcp:{}", listener.local_addr().unwrap());
+    let mut monitor = Monitor::start(&[&port, "--lines", "3"]);
+    let (mut device, _) = listener.accept().unwrap();
+    monitor.next("connected");
+    let most = u32::MAX;
+    let first = Record { sequence: most, start: u64::MAX, bytes: most, bits: most, peak: most, ..Record::default() };
+    let first = Record { flagged: true, lost: most, overruns: most, ..first };
+    let records = [first, Record { sequence: 0, bytes: 1, ..first }, Record { sequence: 5, start: 0, ..first }];
+    let start = Start { version: VERSION, fingerprint: [0xab; 16], position: u64::MAX, credit: u64::MAX };
+    device.write_all(&frame(&Message::Start(start))).unwrap();
+    records.iter().for_each(|&record| device.write_all(&frame(&Message::Line(record))).unwrap());
+    assert_eq!(monitor.next("start")["position"], u64::MAX);
+    let first = monitor.next("line");
+    assert_eq!((&first["start"], &first["bytes"]), (&u64::MAX.into(), &most.into()));
+    assert_eq!(monitor.next("line")["sequence"], 0, "the count begins anew after its largest number");
+    assert_eq!(monitor.next("missed")["records"], 4);
+    assert_eq!(monitor.next("line")["sequence"], 5);
+    assert!(ends(&mut monitor.process).success());
 }
 
 #[test]

@@ -48,6 +48,34 @@ class Library {
     return new Decoder(this, blob);
   }
 
+  /**
+   * What a model needs, in bytes: `state`, `scratch`, `snapshot`. `head`: at least the first 128 bytes of its file;
+   * `length`: bytes of the whole file. Refuses, before any memory is taken for it, a file that is not as long as a
+   * model of its shape.
+   */
+  sizes(head, length) {
+    if (head.length < HEADER) throw new MambabyteError(`the model has ${head.length} bytes, a blob has more than ${HEADER}`);
+    const block = this.take(HEADER + 24);
+    const at = block[0];
+    try {
+      new Uint8Array(this.exports.memory.buffer).set(head.subarray(0, HEADER), at);
+      this.check(this.exports.mambabyte_sizes(at, HEADER, at + HEADER), "the model");
+      const view = new DataView(this.exports.memory.buffer, at + HEADER);
+      const whole = view.getBigUint64(0, true);
+      if (whole !== BigInt(length)) {
+        const what = length < whole ? "the file is truncated" : "there are bytes after the model";
+        throw new MambabyteError(`the model: one of this shape has ${whole} bytes, the file has ${length}: ${what}`);
+      }
+      return {
+        state: view.getUint32(8, true),
+        scratch: view.getUint32(12, true),
+        snapshot: view.getUint32(16, true),
+      };
+    } finally {
+      this.give(block);
+    }
+  }
+
   /** Pages of the module's memory: an address. */
   take(bytes) {
     const pages = Math.ceil(bytes / PAGE);
@@ -83,22 +111,7 @@ class Decoder {
 
   constructor(library, blob) {
     const wasm = library.exports;
-    if (blob.length < HEADER) throw new MambabyteError(`the model has ${blob.length} bytes, a blob has more than ${HEADER}`);
-    // The header says how much memory to take.
-    const header = library.take(HEADER + 24);
-    let sizes;
-    try {
-      new Uint8Array(wasm.memory.buffer).set(blob.subarray(0, HEADER), header[0]);
-      library.check(wasm.mambabyte_sizes(header[0], HEADER, header[0] + HEADER), "the model");
-      const view = new DataView(wasm.memory.buffer, header[0] + HEADER);
-      sizes = {
-        state: view.getUint32(8, true),
-        scratch: view.getUint32(12, true),
-        snapshot: view.getUint32(16, true),
-      };
-    } finally {
-      library.give(header);
-    }
+    const sizes = library.sizes(blob, blob.length);
     const blobAt = DECODER_BYTES;
     const stateAt = align(blobAt + blob.length, 64);
     const scratchAt = align(stateAt + sizes.state, 64);

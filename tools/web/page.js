@@ -115,12 +115,16 @@ function paint(byte, bits) {
 }
 
 async function open(file) {
-  const bytes = new Uint8Array(await file.arrayBuffer());
+  const bytes = async (part) => new Uint8Array(await part.arrayBuffer());
+  const head = await bytes(file.slice(0, 128));
   // A blob says so in its first bytes.
-  if (bytes[0] === 0x89 && bytes[1] === 0x4d && bytes[2] === 0x42) useModel(bytes, file.name);
-  else {
+  if (head[0] === 0x89 && head[1] === 0x4d && head[2] === 0x42) {
+    library.sizes(head, file.size);
+    useModel(await bytes(file), file.name);
+  } else {
+    const text = await bytes(file);
     restart();
-    push(bytes);
+    push(text);
   }
 }
 

@@ -123,8 +123,9 @@ pub unsafe extern "C" fn mambabyte_sizes(blob: *const u8, blob_len: usize, sizes
 /// * state, scratch: at multiples of MAMBABYTE_ALIGN, at least as long as mambabyte_sizes says. Any contents; more is
 ///   not used. Scratch may be used for other things between calls, if the logits are not needed any more.
 ///
-/// Returns MAMBABYTE_STATUS_OK, or what was refused. The decoder cannot be used if the status is another.
-/// Takes one pass over the blob.
+/// Returns MAMBABYTE_STATUS_OK, or what was refused. All pointers are checked first, overlaps too: if one is refused,
+/// nothing was written, and a decoder that was there before goes on. If the model or the size of the memory is refused,
+/// there is no decoder any more. Takes one pass over the blob.
 ///
 /// # Safety
 /// All ranges are there, decoder, state and scratch writable. Blob, state and scratch stay where they are, and nobody
@@ -142,12 +143,13 @@ pub unsafe extern "C" fn mambabyte_init(
     let go = || -> Result<(), Status> {
         let (state, scratch) = (state.cast::<u8>(), scratch.cast::<u8>());
         let own = own_span(decoder)?;
-        // SAFETY: writable as the contract says. A decoder that is started again is not valid until this is done.
-        unsafe { (&raw mut (*decoder.cast::<Inner>()).magic).write(0) };
         let model = span(blob, blob_len, 1)?;
         let all_state = span(state, state_bytes, MAMBABYTE_ALIGN)?;
         let all_scratch = span(scratch, scratch_bytes, MAMBABYTE_ALIGN)?;
         disjoint(&[own, model, all_state, all_scratch])?;
+        // SAFETY: writable as the contract says, and no part of the blob. A decoder that is started again is not valid
+        // until this is done.
+        unsafe { (&raw mut (*decoder.cast::<Inner>()).magic).write(0) };
         // SAFETY: the contract of this function; nothing that is written overlaps it.
         let parsed = Blob::parse(unsafe { slice::<u8>(blob, blob_len) }?)?;
         let dims = *parsed.dims();

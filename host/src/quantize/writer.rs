@@ -4,7 +4,7 @@ use mambabyte_core::blob::{
     ALIGN, HEADER, LayerParams, MAGIC, QUANT_W8A16H16, SECTIONS, Section, TABLE_ROW, VERSION, align_up, blob_bytes,
     payload_offset,
 };
-use mambabyte_core::{Dims, Norm, VOCAB};
+use mambabyte_core::{Blob, Dims, Fingerprint, Norm, VOCAB};
 use sha2::{Digest, Sha256};
 
 /// Everything that a blob holds, as values.
@@ -124,7 +124,11 @@ impl BlobParts {
 }
 
 /// The fingerprint that the bytes of a blob should carry.
-pub fn fingerprint(blob: &mambabyte_core::Blob<'_>) -> mambabyte_core::Fingerprint {
+///
+/// # Cost
+/// SHA-256 over every byte, on one thread: 0.7 ms each MB with the instructions that most processors have for it, several
+/// times that without.
+pub fn fingerprint(blob: &Blob<'_>) -> Fingerprint {
     let mut hash = Sha256::new();
     hash.update(&blob.as_bytes()[8..80]);
     for section in Section::ALL {
@@ -133,4 +137,35 @@ pub fn fingerprint(blob: &mambabyte_core::Blob<'_>) -> mambabyte_core::Fingerpri
     let mut out = [0; 16];
     out.copy_from_slice(&hash.finalize()[..16]);
     out
+}
+
+/// A blob whose contents are not those that its fingerprint names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherContents {
+    /// What the header says.
+    pub stored: Fingerprint,
+    /// That of the contents.
+    pub contents: Fingerprint,
+}
+
+impl std::fmt::Display for OtherContents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hex = |name: Fingerprint| u128::from_be_bytes(name);
+        let (stored, contents) = (hex(self.stored), hex(self.contents));
+        write!(f, "the blob calls itself {stored:032x}, its contents are {contents:032x}")
+    }
+}
+
+impl std::error::Error for OtherContents {}
+
+/// Compares the fingerprint with the contents. A state is taken by the fingerprint alone, so a blob under another's
+/// would go on from the other's states.
+///
+/// # Errors
+/// [`OtherContents`] has both.
+/// # Cost
+/// That of [`fingerprint`].
+pub fn verify(blob: &Blob<'_>) -> Result<(), OtherContents> {
+    let (stored, contents) = (blob.fingerprint(), fingerprint(blob));
+    if stored == contents { Ok(()) } else { Err(OtherContents { stored, contents }) }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::chips::Need;
 use crate::error::CliError;
-use crate::model::{BlobFile, Verify};
+use crate::model::BlobFile;
 use crate::output::{bytes, clean, hex, print, print_json, thousands};
 
 /// The arguments.
@@ -55,7 +55,7 @@ pub(super) fn parameters(blob: &Blob<'_>) -> u64 {
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let file = BlobFile::open(&args.model, Verify { verify: false })?;
+    let file = BlobFile::unverified(&args.model)?;
     let blob = file.blob();
     let (dims, need) = (*blob.dims(), Need::of(blob.dims()));
     let stored = hex(&blob.fingerprint());

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -19,6 +21,9 @@ use crate::output::{hex, say};
 use crate::paint::bits;
 use connection::{Event, Source};
 use seen::Seen;
+
+/// How long the end of the thread that follows the device is waited for.
+const END: Duration = Duration::from_secs(1);
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -86,8 +91,20 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     stop.store(true, Ordering::SeqCst);
     drop(events);
-    let _ = thread.join();
+    end(thread);
     outcome
+}
+
+/// Waits for the thread, with which an emulator ends, but not for ever: a serial port that takes no more bytes may
+/// hold it, and then ends with the program.
+fn end(thread: JoinHandle<()>) {
+    let begin = Instant::now();
+    while !thread.is_finished() && begin.elapsed() < END {
+        std::thread::sleep(view::TICK / 5);
+    }
+    if thread.is_finished() {
+        let _ = thread.join();
+    }
 }
 
 /// Lines on standard output: JSON, or text with the news of the connection on standard error.

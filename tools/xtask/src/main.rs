@@ -6,6 +6,7 @@ mod c;
 mod chips;
 mod ci;
 mod cuda;
+mod forged;
 mod models;
 mod route;
 mod web;

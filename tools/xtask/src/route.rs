@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 const DEBIAN: &str = "/usr/bin/rustc";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 
 /// Something has to be installed first.
@@ -49,8 +50,12 @@ impl Route {
         if has_source(&sysroot) {
             return Ok(route(format!("library source of {here}"), true, false));
         }
+        let mut reason = String::new();
         if let Ok(version) = rustc(DEBIAN, &["--version"])
-            && has_source(Path::new(&rustc(DEBIAN, &["--print", "sysroot"])?))
+            && let debian = PathBuf::from(rustc(DEBIAN, &["--print", "sysroot"])?)
+            && has_source(&debian)
+            && let cargo = rustc(DEBIAN_CARGO, &["--version"]).unwrap_or_default()
+            && fits(&version, &cargo, source_version(&debian).as_deref()).map_err(|why| reason = why).is_ok()
         {
             // Debian's compiler brings no linker for chips: rustup's, else lld.
             let host = rustc(DEBIAN, &["-vV"])?;
@@ -58,10 +63,10 @@ impl Route {
             let own = sysroot.join("lib/rustlib").join(host).join("bin/rust-lld");
             let linker = Some(if own.exists() { own } else { PathBuf::from("ld.lld") });
             let name = format!("library source of {DEBIAN}, {version}");
-            return Ok(Self { name, cargo: "/usr/bin/cargo", build_std: true, debian: true, linker });
+            return Ok(Self { name, cargo: DEBIAN_CARGO, build_std: true, debian: true, linker });
         }
         bail!(Missing(format!(
-            "no toolchain for {target}. One of these helps:\n  rustup target add {target}\n  \
+            "no toolchain for {target}{reason}. One of these helps:\n  rustup target add {target}\n  \
              rustup component add rust-src\n  apt-get install rustc-web cargo-web rust-web-src"
         )))
     }
@@ -127,6 +132,45 @@ fn rustc(program: &str, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Whether Debian's parts, which are packages of their own, belong together and are new enough for this workspace.
+///
+/// # Errors
+/// Why not, for the middle of a sentence.
+fn fits(compiler: &str, cargo: &str, library: Option<&str>) -> Result<(), String> {
+    const NEEDED: &str = env!("CARGO_PKG_RUST_VERSION");
+    for (program, version) in [(DEBIAN, compiler), (DEBIAN_CARGO, cargo)] {
+        match release(version) {
+            Some(found) if Some(found) >= release(NEEDED) => {}
+            Some(_) => return Err(format!(" ({program} is {version}, this workspace needs {NEEDED})")),
+            None => return Err(format!(" ({program} does not say its version)")),
+        }
+    }
+    // A library is written for the compiler of its own release. One that does not say which is tried.
+    match library.and_then(release) {
+        Some(library) if Some(library) != release(compiler) => {
+            let [major, minor, patch] = library;
+            Err(format!(" ({DEBIAN} is {compiler}, the library source is of {major}.{minor}.{patch})"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first word of `text` that is a release, `1.95.0` or `1.95`.
+fn release(text: &str) -> Option<[u32; 3]> {
+    text.split_ascii_whitespace().find_map(|word| {
+        // Whatever follows a nightly's or a beta's number.
+        let mut parts = word.split('-').next()?.split('.');
+        let (major, minor) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let patch = parts.next().map_or(Some(0), |patch| patch.parse().ok())?;
+        parts.next().is_none().then_some([major, minor, patch])
+    })
+}
+
+/// The release that the library source in `sysroot` is of, if it says so.
+fn source_version(sysroot: &Path) -> Option<String> {
+    std::fs::read_to_string(sysroot.join("lib/rustlib/src/rust/src/version")).ok()
+}
+
 fn has_core(libraries: &Path) -> bool {
     let names = libraries.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
     names
@@ -136,4 +180,42 @@ fn has_core(libraries: &Path) -> bool {
 
 fn has_source(sysroot: &Path) -> bool {
     sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        for (text, expected) in [
+            ("rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)", Some([1, 96, 0])),
+            ("cargo 1.89.1-nightly (abc 2025-01-01)", Some([1, 89, 1])),
+            ("1.96.0\n", Some([1, 96, 0])),
+            ("1.89", Some([1, 89, 0])),
+            ("rustc", None),
+            ("", None),
+        ] {
+            assert_eq!(release(text), expected, "{text}");
+        }
+    }
+
+    /// What Debian's stable and security archives hold side by side.
+    #[test]
+    fn parts_that_do_not_belong_together_are_said_by_name() {
+        let (old, new) = ("rustc 1.85.0 (built from a source tarball)", "rustc 1.96.0 (ac68faa20 2026-05-25)");
+        let cargo = "cargo 1.96.0 (30a34c682 2026-05-25)";
+        assert_eq!(fits(new, cargo, Some("1.96.0\n")), Ok(()));
+        assert_eq!(fits(new, cargo, None), Ok(()));
+        let needed = env!("CARGO_PKG_RUST_VERSION");
+        for (compiler, cargo, library, say) in [
+            (old, cargo, Some("1.85.0"), format!("{DEBIAN} is {old}, this workspace needs {needed}")),
+            (new, "cargo 1.85.0", Some("1.96.0"), format!("{DEBIAN_CARGO} is cargo 1.85.0, this workspace needs")),
+            (new, cargo, Some("1.85.0\n"), format!("{DEBIAN} is {new}, the library source is of 1.85.0")),
+            (new, "", None, format!("{DEBIAN_CARGO} does not say its version")),
+        ] {
+            let found = fits(compiler, cargo, library).unwrap_err();
+            assert!(found.contains(&say), "{found}");
+        }
+    }
 }

@@ -181,7 +181,9 @@ struct Block {
                 squares += __shfl_xor_sync(~0u, squares, d);
             }
             float mean = p.layer_norm ? __fdividef(sum, p.d_model) : 0.0f;
-            float scale = rsqrtf(fmaxf(__fdividef(squares, p.d_model) - mean * mean, 0.0f) + p.eps);
+            float variance = __fdividef(squares, p.d_model) - mean * mean;
+            // Squares that overflow would make the layer zero; as a NaN they are seen in the logits.
+            float scale = variance < INFINITY ? rsqrtf(fmaxf(variance, 0.0f) + p.eps) : NAN;
             norm[from + k] = make_float2(mean, scale);
         }
     }

@@ -61,7 +61,9 @@ template <class T, int WARPS> __device__ __forceinline__ void norm(const NormArg
             squares = fmaf(v[k][j], v[k][j], squares);
         }
     }
-    const float scale = 1.f / sqrtf(sum_of_row<WARPS>(squares, shared) / n + g.eps);
+    const float variance = sum_of_row<WARPS>(squares, shared) / n;
+    // Squares that overflow would make the layer zero; as a NaN they are seen in the logits.
+    const float scale = variance < INFINITY ? 1.f / sqrtf(variance + g.eps) : NAN;
 #pragma unroll
     for (int k = 0; k < MOST; k++) {
         const int i = (k * LANES + lane) * 4;

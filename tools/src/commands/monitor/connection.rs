@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use mambabyte_core::record::{Message, Record, Start, Status, VERSION};
 use crate::device::Device;
 use crate::error::CliError;
 
-/// How long a read waits for bytes.
-pub(super) const READ: Duration = Duration::from_millis(50);
+/// How long a read waits for bytes, and a write for room.
+pub(super) const WAIT: Duration = Duration::from_millis(50);
 /// Between two attempts to open a port that is gone.
 const RETRY: Duration = Duration::from_millis(300);
 /// How long a network connection may take to open.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Events that wait for whoever shows them. A device that sends more than is shown waits too: its line is not read.
+pub(super) const QUEUE: usize = 256;
 
 /// What happens at a port.
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl Source {
     fn open(&self) -> io::Result<Box<dyn Link>> {
         match self {
             Self::Serial(port, baud) => {
-                let serial = serialport::new(port, *baud).timeout(READ).open()?;
+                let serial = serialport::new(port, *baud).timeout(WAIT).open()?;
                 Ok(Box::new(serial))
             }
             Self::Network(address) => {
@@ -103,7 +105,8 @@ impl Source {
                 for address in addresses {
                     match TcpStream::connect_timeout(&address, CONNECT) {
                         Ok(link) => {
-                            link.set_read_timeout(Some(READ))?;
+                            link.set_read_timeout(Some(WAIT))?;
+                            link.set_write_timeout(Some(WAIT))?;
                             return Ok(Box::new(link));
                         }
                         Err(e) => error = e,
@@ -127,7 +130,7 @@ pub(super) fn follow(
     stop: Arc<AtomicBool>,
 ) -> Result<(Receiver<Event>, JoinHandle<()>), CliError> {
     let first = source.open().map_err(|e| CliError::io(source.name(), e))?;
-    let (send, events) = channel();
+    let (send, events) = sync_channel(QUEUE);
     let thread = std::thread::spawn(move || {
         let mut next = Some(first);
         // An error that repeats is told once.
@@ -166,7 +169,7 @@ pub(super) fn follow(
 }
 
 /// Reads one connection until it ends (an error), or nobody listens, or all is scored.
-fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &Sender<Event>, stop: &AtomicBool) -> io::Result<()> {
+fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &SyncSender<Event>, stop: &AtomicBool) -> io::Result<()> {
     let mut device = Device::new(link);
     let text = input.unwrap_or_default();
     let (mut fed, mut scored, mut bad) = (0, 0, 0);
@@ -180,7 +183,7 @@ fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &Sender<Event>, stop:
                 events.push(Event::Start(start));
             }
             Message::Line(record) => {
-                scored = record.start + u64::from(record.bytes);
+                scored = record.start.saturating_add(u64::from(record.bytes));
                 events.push(Event::Line(record));
             }
             Message::Status(status) => events.push(Event::Status(status)),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::connection::{Process, READ, Source};
+use super::connection::{Process, Source, WAIT};
 use crate::error::CliError;
 use crate::shipped;
 
@@ -46,7 +46,8 @@ pub(super) fn start(board: &str, model: &str) -> Result<Source, CliError> {
         };
         link.set_nonblocking(false)?;
         link.set_nodelay(true)?;
-        link.set_read_timeout(Some(READ))?;
+        link.set_read_timeout(Some(WAIT))?;
+        link.set_write_timeout(Some(WAIT))?;
         Ok(Source::Emulator { board: board.to_owned(), link, _process: process })
     };
     begin().map_err(|e| CliError::io(board, e))

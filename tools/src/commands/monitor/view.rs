@@ -1,6 +1,6 @@
 //! The live view: the connection, a sparkline of surprise, the last lines.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ratatui::Frame;
@@ -10,7 +10,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, SparklineBar, Table};
 
-use super::connection::Event;
+use super::connection::{Event, QUEUE};
 use super::seen::Seen;
 use crate::error::CliError;
 use crate::output::hex;
@@ -39,24 +39,22 @@ fn show(
     let failed = |e| CliError::io("terminal", e);
     let mut seen = Seen::new(name);
     loop {
-        loop {
-            match events.try_recv() {
-                Ok(event) => {
-                    seen.take(&event);
-                    if let Event::Failed(error) = event {
-                        return Err(CliError::io(name, error));
-                    }
-                }
-                Err(TryRecvError::Empty) => break,
-                // The end of the input: the last view stays until a key is pressed.
-                Err(TryRecvError::Disconnected) => break,
+        // As many as can wait: a device that floods the line does not keep a key from being seen. After the end of the
+        // input the last view stays until a key is pressed.
+        let mut taken = 0;
+        for event in events.try_iter().take(QUEUE) {
+            taken += 1;
+            seen.take(&event);
+            if let Event::Failed(error) = event {
+                return Err(CliError::io(name, error));
             }
         }
         if !seen.finished && seen.enough(lines) {
             return Ok(());
         }
         terminal.draw(|frame| draw(frame, &seen)).map_err(failed)?;
-        if event::poll(TICK).map_err(failed)?
+        let wait = if taken < QUEUE { TICK } else { Duration::ZERO };
+        if event::poll(wait).map_err(failed)?
             && let Input::Key(key) = event::read().map_err(failed)?
             && key.kind == KeyEventKind::Press
         {

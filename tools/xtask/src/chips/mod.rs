@@ -20,6 +20,7 @@ mod bench;
 mod core;
 mod faults;
 mod footprint;
+mod forge;
 mod generate;
 mod golden;
 mod lint;
@@ -51,6 +52,8 @@ pub(crate) enum Firmware {
     Test(golden::Golden),
     /// Compare the kernels of every core with the scalar code, on the core
     Kernels(golden::Kernels),
+    /// Run the hostile blobs of the tests on emulated chips, and compare with the scalar code
+    Forge(What),
     /// Check that the core builds, with all features, where there are no atomics and where there is no chip
     Core(core::Core),
     /// Check the firmware with clippy and rustdoc, for one board of each family of targets
@@ -111,6 +114,7 @@ pub(crate) fn run(root: &Path, job: Firmware) -> Result<()> {
         Firmware::Generate(what) => generate::run(root, what),
         Firmware::Test(options) => golden::run(root, options),
         Firmware::Kernels(what) => golden::kernels(root, what),
+        Firmware::Forge(what) => forge::run(root, what),
         Firmware::Core(options) => core::run(root, options),
         Firmware::Lint(what) => lint::run(root, what),
         Firmware::Proof => proof::run(root),

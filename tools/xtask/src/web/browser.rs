@@ -1,0 +1,78 @@
+//! The page in a headless Chromium.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::page::Page;
+use crate::models;
+use crate::route::Missing;
+
+/// The browsers that Debian and others install.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+/// What the page is given to compute, and to print itself after.
+const CHECKSUM: (&str, [&str; 2]) = ("?checksum=golden.txt", ["--virtual-time-budget=120000", "--dump-dom"]);
+
+/// The page computes the golden checksum of its model, runs no script that was put into it, and refuses a model that
+/// promises more than it has.
+///
+/// # Errors
+/// If it does anything else; [`Missing`] without a browser.
+pub(super) fn test(root: &Path, folder: &Path, page: &Page) -> Result<()> {
+    let golden = models::golden(root, "sensor-nano")?;
+    // A page that may run it shows that it did.
+    let script = "<script>document.body.dataset.foreign = 'ran'</script></main>";
+    let foreign =
+        |body: &mut Vec<u8>| *body = String::from_utf8_lossy(body).replacen("</main>", script, 1).into_bytes();
+    let (query, arguments) = CHECKSUM;
+    let dom = open(folder, &page.clone().with("index.html", foreign), query, &arguments)?;
+    ensure!(title(&dom) == format!("checksum {golden}"), "the page in Chromium says {:?}, not {golden}", title(&dom));
+    ensure!(dom.contains("dataset.foreign"), "the page has no place for a foreign script any more");
+    ensure!(!dom.contains("data-foreign"), "the page runs a script that was put into it");
+    println!("Chromium         sensor-nano   {golden} equal; a foreign script does not run");
+
+    // The header of a model of 1024 layers, and nothing else.
+    let huge = |body: &mut Vec<u8>| {
+        body.truncate(384);
+        for (at, value) in [(24, 4096u32), (28, 1024), (32, 16_384)] {
+            body.splice(at..at + 4, value.to_le_bytes());
+        }
+    };
+    let dom = open(folder, &page.clone().with("model.mbb", huge), query, &arguments)?;
+    let refused = title(&dom).starts_with("error the model") && title(&dom).contains("the file has 384");
+    ensure!(refused, "the page in Chromium says {:?} of a header alone", title(&dom));
+    println!("Chromium         {}", title(&dom));
+    Ok(())
+}
+
+fn title(dom: &str) -> &str {
+    dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map_or("", |(title, _)| title)
+}
+
+/// Opens `page`; returns what Chromium prints.
+///
+/// # Errors
+/// [`Missing`] without a browser; if it fails.
+pub(super) fn open(folder: &Path, page: &Page, query: &str, arguments: &[&str]) -> Result<String> {
+    let found = BROWSERS.into_iter().find(|b| Command::new(b).arg("--version").output().is_ok());
+    let browser = found.ok_or_else(|| Missing("no Chromium (Debian: apt-get install chromium)".to_owned()))?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    let served = page.clone();
+    thread::spawn(move || served.serve(&listener));
+    let profile = folder.with_file_name("web-profile");
+    let mut command = Command::new(browser);
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]);
+    command.args(["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]);
+    command.arg(format!("--user-data-dir={}", profile.display())).args(arguments);
+    command.arg(format!("http://{address}/{query}")).stderr(Stdio::null());
+    let output = command.output().with_context(|| format!("{browser} could not be started"))?;
+    let _ = std::fs::remove_dir_all(profile);
+    if !output.status.success() {
+        bail!("{browser} ended with {}", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
