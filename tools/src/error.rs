@@ -73,7 +73,7 @@ pub enum CliError {
     },
     /// A file of another kind where a blob should be.
     #[error("{}: not a MambaByte blob but {kind}", shown(path))]
-    #[diagnostic(help("{}", kind.help()))]
+    #[diagnostic(help("{}; `mambabyte convert` makes blobs of checkpoints", kind.help()))]
     NoBlob {
         /// The file.
         path: PathBuf,

@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::content::Foreign;
 use super::safetensors::SafetensorsError;
 use super::torch::TorchError;
+use crate::output::shown;
 
 /// The first few of many names.
 fn listed(names: &[String]) -> String {
@@ -24,7 +25,7 @@ fn listed(names: &[String]) -> String {
 #[non_exhaustive]
 pub enum FormatError {
     /// The operating system refused.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}", shown(path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -32,7 +33,7 @@ pub enum FormatError {
         source: std::io::Error,
     },
     /// A folder without weights.
-    #[error("{} holds no weights", dir.display())]
+    #[error("{} holds no weights", shown(dir))]
     #[diagnostic(help(
         "a checkpoint folder has config.json and model.safetensors, model.safetensors.index.json or pytorch_model.bin"
     ))]
@@ -41,7 +42,7 @@ pub enum FormatError {
         dir: PathBuf,
     },
     /// A folder with several candidates and none of the usual names.
-    #[error("{} holds several files of weights: {}", dir.display(), files.join(", "))]
+    #[error("{} holds several files of weights: {}", shown(dir), files.join(", "))]
     #[diagnostic(help("name the file instead of the folder"))]
     Ambiguous {
         /// The folder.
@@ -50,7 +51,7 @@ pub enum FormatError {
         files: Vec<String>,
     },
     /// A file of another kind.
-    #[error("{} is {kind}", path.display())]
+    #[error("{} is {kind}", shown(path))]
     #[diagnostic(help("{}", kind.help()))]
     Foreign {
         /// The file.
@@ -59,13 +60,13 @@ pub enum FormatError {
         kind: Foreign,
     },
     /// A FIFO, a device or a folder where a file should be.
-    #[error("{} is no regular file", path.display())]
+    #[error("{} is no regular file", shown(path))]
     NoFile {
         /// Its path.
         path: PathBuf,
     },
     /// Some files of a set are not there, and no index says whether they are needed.
-    #[error("{} is one of {of} files; missing: {}", path.display(), listed(missing))]
+    #[error("{} is one of {of} files; missing: {}", shown(path), listed(missing))]
     #[diagnostic(help("copy the missing files, or {index} if the others belong to something else"))]
     SetIncomplete {
         /// The file.
@@ -101,7 +102,7 @@ pub enum FormatError {
         why: String,
     },
     /// config.json is no JSON object.
-    #[error("{} is not understood", path.display())]
+    #[error("{} is not understood", shown(path))]
     Config {
         /// The file.
         path: PathBuf,
@@ -118,7 +119,7 @@ pub enum FormatError {
         value: String,
     },
     /// The safetensors file or index is at fault.
-    #[error("cannot use {}", path.display())]
+    #[error("cannot use {}", shown(path))]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -126,7 +127,7 @@ pub enum FormatError {
         source: SafetensorsError,
     },
     /// The PyTorch file is at fault.
-    #[error("cannot use {}", path.display())]
+    #[error("cannot use {}", shown(path))]
     Torch {
         /// The file.
         path: PathBuf,
@@ -134,7 +135,7 @@ pub enum FormatError {
         source: TorchError,
     },
     /// The index names shards that are not there.
-    #[error("{} lists files that are missing: {}", index.display(), listed(shards))]
+    #[error("{} lists files that are missing: {}", shown(index), listed(shards))]
     #[diagnostic(help("copy them into the folder of the index"))]
     ShardMissing {
         /// The index.
