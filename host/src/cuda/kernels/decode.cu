@@ -182,9 +182,9 @@ struct Block {
             }
             float mean = p.layer_norm ? __fdividef(sum, p.d_model) : 0.0f;
             float variance = __fdividef(squares, p.d_model) - mean * mean;
-            // Squares that overflow would make the layer zero; as a NaN they are seen in the logits.
-            float scale = variance < INFINITY ? rsqrtf(fmaxf(variance, 0.0f) + p.eps) : NAN;
-            norm[from + k] = make_float2(mean, scale);
+            float scale = rsqrtf(fmaxf(variance, 0.0f) + p.eps);
+            // Squares that overflow would make the layer zero; with a NaN as the mean they are seen in the logits.
+            norm[from + k] = make_float2(fmaf(variance, 0.0f, mean), scale);
         }
     }
 
