@@ -110,9 +110,8 @@ const LOOK: usize = 512;
 impl Content {
     /// By the first bytes of a file, and for ONNX, which has no mark of its own, by the end of its name.
     pub(super) fn of(bytes: &[u8], name: &str) -> Self {
-        const STARTS: [(&[u8], Foreign); 11] = [
+        const STARTS: [(&[u8], Foreign); 10] = [
             (b"version https://git-lfs.github.com/", Foreign::LfsPointer),
-            (b"GGUF", Foreign::Gguf),
             (b"\x89HDF\r\n\x1a\n", Foreign::Hdf5),
             (b"\x93NUMPY", Foreign::Npy),
             (b"\x1f\x8b", Foreign::Compressed("gzip")),
@@ -131,6 +130,9 @@ impl Content {
             Self::Foreign(Foreign::Empty)
         } else if let Some((_, kind)) = STARTS.into_iter().find(|(start, _)| head.starts_with(start)) {
             Self::Foreign(kind)
+        } else if head.starts_with(b"GGUF") && head.get(5..8) == Some(&[0; 3]) {
+            // A version below 256: a text may begin so.
+            Self::Foreign(Foreign::Gguf)
         } else if head.get(4..8) == Some(b"TFL3") {
             Self::Foreign(Foreign::Tflite)
         } else if head.starts_with(b"PK\x03\x04") {
@@ -228,6 +230,7 @@ mod tests {
             (mambabyte_core::blob::MAGIC.to_vec(), Foreign::Blob),
             (b"{\"weight_map\": {}}".to_vec(), Foreign::Json),
             ("grüße\n".as_bytes().to_vec(), Foreign::Text),
+            (b"GGUF is a format.\n".to_vec(), Foreign::Text),
             (vec![0xff; 99], Foreign::Unknown),
         ] {
             assert_eq!(Content::foreign(&bytes, "x.bin"), Some(kind));
