@@ -18,11 +18,20 @@ fn read(path: &Path) -> Loaded {
 
 /// Writes a changed list of tensors as safetensors and returns what `load` says.
 fn load_changed(name: &str, spec: &Spec, change: impl FnOnce(&mut Vec<Named>)) -> Result<Loaded, FormatError> {
+    load_changed_with(name, spec, &Options::default(), change)
+}
+
+fn load_changed_with(
+    name: &str,
+    spec: &Spec,
+    options: &Options,
+    change: impl FnOnce(&mut Vec<Named>),
+) -> Result<Loaded, FormatError> {
     let dir = fresh(name);
     let mut tensors = synth::tensors(&synth::checkpoint(spec), Dialect::Mamba);
     change(&mut tensors);
     fs::write(dir.join("model.safetensors"), synth::safetensors_bytes(&tensors, Stored::F32)).unwrap();
-    load(&dir, &Options::default())
+    load(&dir, options)
 }
 
 fn find<'t>(tensors: &'t mut [Named], name: &str) -> &'t mut Named {
@@ -141,7 +150,8 @@ fn epsilon_comes_from_the_config() {
 fn padded_vocabulary_repeated_head_and_missing_conv_bias() {
     let mut want = synth::checkpoint(&Spec::PLAIN);
     want.layers.iter_mut().for_each(|layer| layer.conv_bias.fill(0.0));
-    let loaded = load_changed("padded", &Spec::PLAIN, |tensors| {
+    let insist = Options { byte_offset: Some(0), ..Options::default() };
+    let loaded = load_changed_with("padded", &Spec::PLAIN, &insist, |tensors| {
         tensors.retain(|tensor| !tensor.name.ends_with("conv1d.bias"));
         let embedding = find(tensors, "backbone.embedding.weight");
         embedding.shape = vec![264, 32];
@@ -156,7 +166,7 @@ fn padded_vocabulary_repeated_head_and_missing_conv_bias() {
         [
             "lm_head.weight repeats the embedding: the head is tied, the copy is dropped",
             "there is no mixer.conv1d.bias: zeros are used",
-            "vocabulary rows 0..256 are the bytes, rows 256..264 dropped (padding or special ids)",
+            "vocabulary rows 0..256 are the bytes, rows 256..264 dropped, as --byte-offset says",
         ]
     );
     for (config, note) in [
@@ -164,6 +174,10 @@ fn padded_vocabulary_repeated_head_and_missing_conv_bias() {
         (r#"{"vocab_size": 258, "pad_vocab_size_multiple": 8}"#, "ids 256..258 are special ids"),
     ] {
         let folder = loaded.files[0].parent().unwrap();
+        let unsaid = load(folder, &Options::default());
+        assert!(
+            matches!(unsaid, Err(FormatError::ByteOffset { rows: 264, .. })) || folder.join("config.json").exists()
+        );
         fs::write(folder.join("config.json"), config).unwrap();
         let notes = read(folder).notes;
         assert!(notes[2].contains(note) && notes.len() == 3, "{notes:?}");

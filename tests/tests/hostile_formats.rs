@@ -211,7 +211,7 @@ fn python_objects_are_refused_by_name() {
 #[test]
 fn opcodes_are_refused_by_number() {
     let known =
-        b"\x80\x81\x85\x86\x87\x88\x89\x8a\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96NJKMGXBCc()]}tqrhjaesuQRb012.";
+        b"\x80\x81\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96NJKMGXBCc()]}tqrhjaesuQRb012.";
     for code in 0..=u8::MAX {
         let error = parse_pickle(&[0x80, 4, code]).unwrap_err();
         let refused = PickleError::Opcode { code, offset: 2 };
@@ -272,14 +272,31 @@ fn nesting_and_sharing_cost_nothing() {
     no_dict(&[b"\x80\x02)q\0".to_vec(), b"h\0h\0\x86q\x000".repeat(500_000), b".".to_vec()].concat());
     // A dict that contains itself.
     no_dict(b"\x80\x02}q\0X\x01\0\0\0ah\0s.");
-    // One tensor under two hundred thousand names: as many copies of its sizes, which is all.
-    let many = program(|p| {
-        p.op(b"}(");
-        p.string("a");
-        p.rebuild_tensor("FloatStorage", 0, 1, 0, &[1], &[1]);
-        p.op(b"1(h\0Nu");
-    });
-    assert!(parse_pickle(&many).is_err());
+}
+
+/// A dict that has one name sixty thousand times: the memo repeats it, no copy may.
+#[test]
+fn names_do_not_multiply() {
+    let many = |name: &str| {
+        program(|p| {
+            p.op(b"}");
+            p.string(name);
+            p.rebuild_tensor("FloatStorage", 0, 1, 0, &[1], &[1]);
+            p.op(b"s(");
+            p.op(&b"h\0N".repeat(60_000));
+            p.op(b"u");
+        })
+    };
+    let what = |name: &str| match read_torch_zip(&synth::torch_zip_of(&many(name), &[vec![0; 4]])) {
+        Err(TorchError::Pickle(PickleError::NotStateDict { what })) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(what(&"n".repeat(1000)), "its keys are longer than the pickle");
+    // Longer than any name: not looked at, however often it is used.
+    assert!(what(&"n".repeat(1 << 20)).contains("a key is a long string"));
+    let long = "m".repeat(2000);
+    let global = program(|p| p.op(format!("c{long}\nn\n").as_bytes()));
+    assert!(matches!(parse_pickle(&global), Err(PickleError::Malformed { what: "a name is too long", .. })));
 }
 
 /// No program makes the machine take more memory than its limits, which the deepest model is far from.

@@ -13,8 +13,8 @@ use mambabyte_host::engine::Precision;
 use mambabyte_host::quantize::writer;
 
 use crate::error::CliError;
-use crate::formats::{self, Foreign};
-use crate::output::note;
+use crate::formats::{self, Content, Foreign};
+use crate::output::{note, shown};
 use crate::shipped::{self, Found};
 
 /// A blob in memory: mapped, and, if it runs on the processor, in the order that the processor reads best.
@@ -101,11 +101,17 @@ impl BlobFile {
             #[cfg(unix)]
             file,
         };
-        Self::of(mapped, path).map_err(|error| match (error, formats::foreign(path)) {
-            (CliError::Blob { source: BlobError::BadMagic, .. }, Some(kind)) if kind != Foreign::Unknown => {
-                CliError::NoBlob { path: path.to_owned(), kind }
+        Self::of(mapped, path).map_err(|error| match &error {
+            // What has not the start of a blob is something else, or nothing.
+            CliError::Blob { source: BlobError::BadMagic | BlobError::Truncated { .. }, .. } => {
+                let path = path.to_owned();
+                match formats::content(&path) {
+                    Some(Content::Safetensors | Content::TorchZip) => CliError::NeedsBlob { path },
+                    Some(Content::Foreign(Foreign::Blob | Foreign::Unknown)) | None => error,
+                    Some(Content::Foreign(kind)) => CliError::NoBlob { path, kind },
+                }
             }
-            (error, _) => error,
+            _ => error,
         })
     }
 
@@ -185,6 +191,13 @@ impl AnyModel {
         };
         let blob_name = path.extension().is_some_and(|e| e == "mbb");
         if path.is_file() && (blob_name || formats::is_blob(path)) {
+            let formats::Options { trust_tensors, byte_offset } = loading.checkpoint;
+            if trust_tensors || byte_offset.is_some() {
+                let path = shown(path);
+                return Err(CliError::Usage(format!(
+                    "{path}: a blob; --trust-tensors and --byte-offset are for checkpoints"
+                )));
+            }
             return Ok(Self::Blob(BlobFile::open(path, loading.blob)?));
         }
         let loaded = formats::load(path, &loading.checkpoint)?;

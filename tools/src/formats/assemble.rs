@@ -117,8 +117,11 @@ pub(super) fn assemble(
     let mut head = None;
     if named.get(HEAD).is_some() {
         let own = finite(&named, HEAD, rows)?;
-        if own.iter().zip(&embedding).all(|(a, b)| a.to_bits() == b.to_bits()) {
-            notes.push(format!("{} repeats the embedding: the head is tied, the copy is dropped", named.shown(HEAD)));
+        let (shown, same) = (named.shown(HEAD), own.iter().zip(&embedding).all(|(a, b)| a.to_bits() == b.to_bits()));
+        if same && named.get(HEAD).zip(named.get(EMBEDDING)).is_some_and(|(a, b)| a.is_view_of(b)) {
+            notes.push(format!("{shown} is another name of the embedding: the head is tied"));
+        } else if same {
+            notes.push(format!("{shown} repeats the embedding: the head is tied, the copy is dropped"));
         } else {
             head = Some(own);
         }

@@ -116,8 +116,12 @@ impl Config {
     /// Refuses relatives of Mamba-1 whose tensors would pass for one. An unknown name of a class is believed if the
     /// user trusts the tensors.
     pub(super) fn check_architecture(&self, trust_tensors: bool) -> Result<(), FormatError> {
-        let classes = self.get("architectures").and_then(Value::as_array);
-        let other = classes.into_iter().flatten().find(|class| !class.as_str().is_some_and(|c| CLASSES.contains(&c)));
+        let classes = match self.get("architectures") {
+            Some(Value::Array(classes)) => classes.as_slice(),
+            Some(other) => std::slice::from_ref(other),
+            None => &[],
+        };
+        let other = classes.iter().find(|class| !class.as_str().is_some_and(|c| CLASSES.contains(&c)));
         if let (Some(class), false) = (other, trust_tensors) {
             return Err(FormatError::Architecture { key: "architectures", value: shorten(&class.to_string()) });
         }
@@ -153,9 +157,8 @@ impl Config {
         if let Some((key, promised)) = layers.into_iter().find(|(_, promised)| *promised > n_layer as u64) {
             return Err(FormatError::Promised { promised: format!("{key} = {promised}"), found: format!("{n_layer}") });
         }
-        let untied = ["tie_word_embeddings", "tie_embeddings"].into_iter();
-        let untied = untied.filter(|key| self.get(key) == Some(&Value::Bool(false))).next();
-        match untied {
+        let mut heads = ["tie_word_embeddings", "tie_embeddings"].into_iter();
+        match heads.find(|key| self.get(key) == Some(&Value::Bool(false))) {
             Some(key) if !has_head => Err(FormatError::Promised {
                 promised: format!("a head of its own ({key} = false)"),
                 found: "no lm_head.weight".to_owned(),

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// What the loader makes of a file.
+/// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub enum Content {
     /// A header of JSON after eight bytes of length.
     Safetensors,
-    /// A zip; of `torch.save`, perhaps.
-    Zip,
+    /// A zip with a pickle, as `torch.save` writes it; or one whose directory cannot be read.
+    TorchZip,
     /// Something else.
     Foreign(Foreign),
 }
@@ -108,7 +108,8 @@ impl fmt::Display for Foreign {
 const LOOK: usize = 512;
 
 impl Content {
-    /// By the first bytes of a file, and for ONNX, which has no mark of its own, by the end of its name.
+    /// By the first bytes of a file; of a zip by its directory, and for ONNX, which has no mark of its own, also by the
+    /// end of its name.
     pub(super) fn of(bytes: &[u8], name: &str) -> Self {
         const STARTS: [(&[u8], Foreign); 10] = [
             (b"version https://git-lfs.github.com/", Foreign::LfsPointer),
@@ -136,7 +137,7 @@ impl Content {
         } else if head.get(4..8) == Some(b"TFL3") {
             Self::Foreign(Foreign::Tflite)
         } else if head.starts_with(b"PK\x03\x04") {
-            Self::Zip
+            of_zip(bytes).map_or(Self::TorchZip, Self::Foreign)
         } else if head.get(8) == Some(&b'{') && head.get(..8).is_some_and(|length| length.ends_with(&[0; 4])) {
             Self::Safetensors
         } else if head.starts_with(&[0x80]) && head.get(1).is_some_and(|version| (2..=5).contains(version)) {
@@ -153,15 +154,6 @@ impl Content {
             Self::Foreign(Foreign::Text)
         } else {
             Self::Foreign(Foreign::Unknown)
-        }
-    }
-
-    /// What of a file is none of the formats of weights, if that is known.
-    pub(super) fn foreign(bytes: &[u8], name: &str) -> Option<Foreign> {
-        match Self::of(bytes, name) {
-            Self::Foreign(kind) => Some(kind),
-            Self::Zip => of_zip(bytes),
-            Self::Safetensors => None,
         }
     }
 }
@@ -233,11 +225,11 @@ mod tests {
             (b"GGUF is a format.\n".to_vec(), Foreign::Text),
             (vec![0xff; 99], Foreign::Unknown),
         ] {
-            assert_eq!(Content::foreign(&bytes, "x.bin"), Some(kind));
+            assert_eq!(Content::of(&bytes, "x.bin"), Content::Foreign(kind));
             assert!(!kind.help().is_empty() && !kind.to_string().is_empty());
         }
-        assert_eq!(Content::foreign(b"\x08\0\0\0\0\0\0\0{}      ", "x.safetensors"), None);
-        assert_eq!(Content::foreign(&zip("archive/data.pkl"), "x.pt"), None);
+        assert_eq!(Content::of(b"\x08\0\0\0\0\0\0\0{}      ", "x.safetensors"), Content::Safetensors);
+        assert_eq!(Content::of(&zip("archive/data.pkl"), "x.pt"), Content::TorchZip);
         assert_eq!(Content::of(&[0xff; 99], "x.onnx"), Content::Foreign(Foreign::Onnx));
     }
 }

@@ -111,7 +111,10 @@ pub enum FormatError {
     },
     /// config.json describes another architecture than Mamba-1.
     #[error("config.json says {key} = {value}, which is not supported")]
-    #[diagnostic(help("only Mamba-1 blocks with SiLU are read; these weights would load and give nonsense"))]
+    #[diagnostic(help(
+        "only Mamba-1 blocks with SiLU are read; these weights would load and give nonsense (--trust-tensors accepts a name \
+         in `architectures`)"
+    ))]
     Architecture {
         /// The key.
         key: &'static str,

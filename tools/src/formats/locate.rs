@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::content::{Content, Foreign};
 use super::error::FormatError;
 use super::shorten::shorten;
+use crate::output::clean;
 
 /// The weights of a checkpoint.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,8 +51,12 @@ fn revision(dir: &Path, notes: &mut Vec<String>) -> Result<PathBuf, FormatError>
     if !snapshots.is_dir() {
         return Ok(dir.to_owned());
     }
-    let main = read_start(&dir.join("refs/main"), 256).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
-    let main = main.ok().filter(|name| !name.is_empty() && Path::new(name).file_name() == Some(OsStr::new(name)));
+    let main = dir.join("refs/main");
+    // A FIFO would wait for a writer.
+    let main = if main.is_file() { read_start(&main, 256).ok() } else { None };
+    let main = main
+        .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
+        .filter(|name| !name.is_empty() && Path::new(name).file_name() == Some(OsStr::new(name)));
     let mut found: Vec<PathBuf> = entries(&snapshots)?.into_iter().filter(|path| path.is_dir()).collect();
     if let Some(main) = main.map(|name| snapshots.join(name)).filter(|main| main.is_dir()) {
         found = vec![main];
@@ -70,7 +75,9 @@ fn revision(dir: &Path, notes: &mut Vec<String>) -> Result<PathBuf, FormatError>
 
 /// The files of weights in a folder.
 fn in_folder(dir: &Path, notes: &mut Vec<String>) -> Result<Weights, FormatError> {
-    let mut usual = USUAL.into_iter().filter(|name| dir.join(name).is_file());
+    // A link that leads nowhere is named as what cannot be read.
+    let there = |name: &&str| dir.join(name).is_file() || dir.join(name).is_symlink();
+    let mut usual = USUAL.into_iter().filter(there);
     if let Some(first) = usual.next() {
         notes.extend(usual.map(|name| format!("{name} ignored, {first} is read")));
         return of_file(dir.join(first), notes);
@@ -98,7 +105,7 @@ fn in_folder(dir: &Path, notes: &mut Vec<String>) -> Result<Weights, FormatError
         [] => Err(FormatError::NoWeights { dir: dir.to_owned() }),
         [one] => of_file(one.clone(), notes),
         [first, ..] => match Shard::of(first) {
-            Some(shard) if found.iter().all(|path| Shard::of(path).is_some_and(|other| other.is_of(&shard))) => {
+            Some(shard) if found.iter().all(|path| Shard::of(path).as_ref() == Some(&shard)) => {
                 of_file(first.clone(), notes)
             }
             _ => Err(FormatError::Ambiguous { dir: dir.to_owned(), files: names(&found) }),
@@ -152,13 +159,14 @@ impl Shard {
         let (name, extension) = path.file_name()?.to_str()?.rsplit_once('.')?;
         let (rest, of) = name.rsplit_once("-of-")?;
         let (stem, number) = rest.rsplit_once('-')?;
-        let digits = |text: &str| (text.len() == 5).then(|| text.parse::<u32>().ok()).flatten();
+        let plain = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+        let digits = |text: &str| if plain(text) { text.parse::<u32>().ok() } else { None };
         let (number, of) = (digits(number)?, digits(of)?);
-        (1..=of).contains(&number).then(|| Self { stem: stem.to_owned(), of, extension: extension.to_owned() })
-    }
-
-    fn is_of(&self, other: &Self) -> bool {
-        self == other
+        (of > 1 && (1..=of).contains(&number)).then(|| Self {
+            stem: stem.to_owned(),
+            of,
+            extension: extension.to_owned(),
+        })
     }
 
     fn name(&self, number: u32) -> String {
@@ -181,8 +189,9 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, FormatError> {
     Ok(paths)
 }
 
+/// A file's name for people.
 fn name_of(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_name().map(|name| clean(&name.to_string_lossy())).unwrap_or_default()
 }
 
 pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
@@ -191,8 +200,9 @@ pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 
 /// Other files end in `.bin` too; unreadable ones are no candidates.
 fn is_torch(path: &Path) -> bool {
-    read_start(path, 512)
-        .is_ok_and(|start| matches!(Content::of(&start, ""), Content::Zip | Content::Foreign(Foreign::LegacyPickle)))
+    read_start(path, 512).is_ok_and(|start| {
+        matches!(Content::of(&start, ""), Content::TorchZip | Content::Foreign(Foreign::LegacyPickle))
+    })
 }
 
 /// The first bytes of a file.
@@ -202,17 +212,21 @@ pub(super) fn read_start(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Every file that a checkpoint at `path` may be read from, found without opening one: an output must not replace any.
+/// Every file that the checkpoint at `path` is read from: an output must not replace any. If it does not load, `path`
+/// itself.
 pub fn inputs(path: &Path) -> Vec<PathBuf> {
-    const READ: [&str; 6] = ["json", "safetensors", "bin", "pt", "pth", "ckpt"];
-    let folder = match path.parent() {
-        _ if path.is_dir() => revision(path, &mut Vec::new()).unwrap_or_else(|_| path.to_owned()),
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
+    let Ok(weights) = find(path, &mut Vec::new()) else { return vec![path.to_owned()] };
+    let beside = ["config.json", "tokenizer_config.json"].map(|name| weights.path().with_file_name(name));
+    let files = match weights {
+        Weights::File(path) => vec![path],
+        Weights::Set(paths) => paths,
+        Weights::Index(path) => {
+            let index = super::read_index(&path);
+            let shards = index.iter().flat_map(|index| index.shards()).map(|shard| path.with_file_name(shard));
+            shards.chain([path.clone()]).collect()
+        }
     };
-    let beside = entries(&folder).unwrap_or_default();
-    let own = (!path.is_dir()).then(|| path.to_owned());
-    own.into_iter().chain(beside.into_iter().filter(|path| has_extension(path, &READ) && path.is_file())).collect()
+    files.into_iter().chain(beside).filter(|path| path.exists()).collect()
 }
 
 #[cfg(test)]
@@ -231,6 +245,8 @@ mod tests {
             "m-00004-of-00003.bin",
             "m-1-of-3.bin",
             "m-0000x-of-00003.bin",
+            "m-00001-of-00001.bin",
+            "m-+0001-of-00003.bin",
         ] {
             assert_eq!(of(other), None, "{other}");
         }

@@ -35,10 +35,9 @@ use memmap2::Mmap;
 use serde_json::Value;
 
 use config::Config;
-use content::Content;
 use locate::Weights;
 
-pub use content::Foreign;
+pub use content::{Content, Foreign};
 pub use error::{FormatError, Mismatch, TensorTable};
 pub use locate::inputs;
 pub use pickle::{MAX_PICKLE_BYTES, PickleError, PickledTensor, StateDict, parse_pickle};
@@ -139,6 +138,9 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, FormatError> {
         SourceFormat::TorchZip if !matches!(weights, Weights::File(_)) => SourceFormat::ShardedTorchZip,
         one => one,
     };
+    if source_format == SourceFormat::ShardedTorchZip && index.is_some() {
+        notes.push(format!("the weights are {} files of torch.save, as their index lists them", files.len()));
+    }
     let checkpoint = assemble::assemble(entries, &beside.config, &beside.tokenizer, options, &mut notes)?;
     if let Weights::Index(path) = weights {
         files.push(path);
@@ -170,22 +172,21 @@ fn read_entries<'m>(
     notes: &mut Vec<String>,
 ) -> Result<(SourceFormat, Vec<(String, Entry<'m>)>), FormatError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    match (Content::of(map, &name), Content::foreign(map, &name)) {
-        (Content::Safetensors, _) => {
+    match Content::of(map, &name) {
+        Content::Safetensors => {
             let entries = tensors_from_safetensors(map);
             let entries = entries.map_err(|source| FormatError::Safetensors { path: path.to_owned(), source })?;
             Ok((SourceFormat::Safetensors, entries))
         }
-        (Content::Zip, None) => {
+        Content::TorchZip => {
             let read = read_torch_zip(map);
             let TorchFile { entries, note } =
                 read.map_err(|source| FormatError::Torch { path: path.to_owned(), source })?;
             notes.extend(note);
             Ok((SourceFormat::TorchZip, entries))
         }
-        (_, kind) => {
+        Content::Foreign(kind) => {
             // A damaged file is still a damaged safetensors if its name says so.
-            let kind = kind.unwrap_or(Foreign::Unknown);
             if kind == Foreign::Unknown && locate::has_extension(path, &["safetensors"]) {
                 let source = match tensors_from_safetensors(map) {
                     Err(source) => source,
@@ -219,8 +220,11 @@ impl Beside {
         }
         let path = weights.with_file_name("tokenizer_config.json");
         if path.is_file() {
-            let tokenizer = json::parse(&read_json(&path)?);
-            beside.tokenizer = tokenizer.map_err(|source| FormatError::Config { path: path.clone(), source })?;
+            match json::parse(&read_json(&path)?) {
+                Ok(tokenizer) => beside.tokenizer = tokenizer,
+                // It is asked for the byte's rows only, and most vocabularies do not need it.
+                Err(error) => notes.push(format!("tokenizer_config.json is not understood, ignored: {error}")),
+            }
             beside.files.push(path);
         }
         Ok(beside)
@@ -275,8 +279,8 @@ pub fn is_blob(path: &Path) -> bool {
     open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok()) && head == mambabyte_core::blob::MAGIC
 }
 
-/// What the file at `path` is, if it is known to be none that this program reads.
-pub fn foreign(path: &Path) -> Option<Foreign> {
+/// What the file at `path` is, if it can be read.
+pub fn content(path: &Path) -> Option<Content> {
     let name = path.file_name()?.to_string_lossy();
-    Content::foreign(&map(path).ok()?, &name)
+    Some(Content::of(&map(path).ok()?, &name))
 }

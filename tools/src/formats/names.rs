@@ -4,6 +4,8 @@
 //! have says more: `torch.compile`, `DistributedDataParallel`, Lightning and training scripts put prefixes in front,
 //! others leave `backbone.` out.
 
+use super::shorten::shorten;
+
 /// Prefixes, one or nested: of data parallel wrappers, of Lightning and training scripts, of the model's own body (the
 /// last is mamba.py's).
 const PREFIXES: [&str; 6] = ["module", "model", "net", "_forward_module", "backbone", "mamba"];
@@ -47,7 +49,7 @@ impl Prefix {
         match self.0.as_str() {
             "backbone." => None,
             "" => Some("the names of the tensors are without `backbone.`".to_owned()),
-            other => Some(format!("`{other}` in front of the names is left out")),
+            other => Some(format!("`{}` in front of the names is left out", shorten(other))),
         }
     }
 }

@@ -19,8 +19,8 @@ pub use outcome::{MAX_PICKLE_BYTES, PickleError, PickledTensor, StateDict};
 /// # Errors
 /// [`PickleError`] names the opcode, object or key that was refused.
 /// # Cost
-/// Time in proportion to `bytes`, which is limited to [`MAX_PICKLE_BYTES`]; memory at most some 64 MiB, which no
-/// program can exceed. No recursion, no panic.
+/// Time in proportion to `bytes`, which is limited to [`MAX_PICKLE_BYTES`]; memory at most some 100 MiB, whatever the
+/// program. No recursion, no panic.
 pub fn parse_pickle(bytes: &[u8]) -> Result<StateDict<'_>, PickleError> {
     if bytes.len() > MAX_PICKLE_BYTES {
         return Err(PickleError::TooLong { have: bytes.len() });

@@ -13,6 +13,7 @@ use super::names::canonical;
 use super::shorten::shorten;
 use super::tensor::{Dtype, Entry, RawTensor, ViewError};
 use super::tensors::{EMBEDDING, HEAD};
+use crate::output::clean;
 
 /// Why a safetensors file or index was refused.
 #[derive(Debug, Error)]
@@ -67,7 +68,7 @@ pub enum SafetensorsError {
 pub fn tensors_from_safetensors(bytes: &[u8]) -> Result<Vec<(String, Entry<'_>)>, SafetensorsError> {
     let damaged = |error| match error {
         // The whole header is there: a file that is cut in its header is one of a wrong length.
-        SafeTensorError::InvalidHeaderDeserialization(why) => SafetensorsError::Header { why: why.to_string() },
+        SafeTensorError::InvalidHeaderDeserialization(why) => SafetensorsError::Header { why: clean(&why.to_string()) },
         SafeTensorError::InvalidHeader(why) => SafetensorsError::Header { why: why.to_string() },
         error => SafetensorsError::Layout(error),
     };
@@ -149,14 +150,14 @@ impl ShardIndex {
         let found: BTreeSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
         let promised = self.weight_map.iter().filter(|(_, at)| *at == shard).map(|(name, _)| name.as_str());
         if let Some(tensor) = promised.into_iter().find(|name| !found.contains(name)) {
-            return Err(SafetensorsError::NotInShard { tensor: shorten(tensor), shard: shard.to_owned() });
+            return Err(SafetensorsError::NotInShard { tensor: shorten(tensor), shard: shorten(shard) });
         }
         let (kept, ignored): (Vec<_>, Vec<_>) = tensors.into_iter().partition(|(name, _)| listed(name));
-        notes.extend(
-            ignored
-                .iter()
-                .map(|(name, _)| format!("{} in {shard} ignored: the index does not list it there", shorten(name))),
-        );
+        if let Some((first, _)) = ignored.first() {
+            let more = if ignored.len() > 1 { format!(" and {} more", ignored.len() - 1) } else { String::new() };
+            let (first, shard) = (shorten(first), shorten(shard));
+            notes.push(format!("{first}{more} in {shard} ignored: the index does not list it there"));
+        }
         Ok(kept)
     }
 }

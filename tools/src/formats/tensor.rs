@@ -167,6 +167,11 @@ impl<'a> RawTensor<'a> {
         self.dtype
     }
 
+    /// Whether both are the same bytes of the same file.
+    pub(super) fn is_view_of(&self, other: &Self) -> bool {
+        std::ptr::eq(self.bytes, other.bytes) && self.shape == other.shape && self.strides == other.strides
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> usize {
         self.elements

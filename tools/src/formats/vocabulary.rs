@@ -58,31 +58,34 @@ pub(super) fn find(
     if rows == VOCAB {
         return place(0, String::new());
     }
-    if let Some(class) = tokenizer.get("tokenizer_class").and_then(Value::as_str) {
-        if let Some((name, offset)) = TOKENIZERS.into_iter().find(|(name, _)| class.starts_with(name)) {
-            return place(offset, format!(": the tokenizer is {name}'s, whose ids are byte + {offset}"));
-        }
+    let class = tokenizer.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+    if let Some((name, offset)) = TOKENIZERS.into_iter().find(|(name, _)| class.starts_with(name)) {
+        return place(offset, format!(": the tokenizer is {name}'s, whose ids are byte + {offset}"));
     }
     let size = config.vocab_size();
     let special = special_ids(config, tokenizer);
+    let in_front = special.contains(&0) && special.contains(&1);
+    // ByT5 has its sentinels, if it has any, behind the bytes that begin at 3.
     let after = special.iter().any(|&id| id >= VOCAB as u64);
-    let in_front = special.contains(&0) && special.contains(&1) && size.is_some_and(|size| BYT5_ROWS.contains(&size));
+    let right_after = special.iter().any(|id| (VOCAB as u64..VOCAB as u64 + 3).contains(id));
+    let byt5 = BYT5_ROWS.contains(&size.unwrap_or(rows as u64));
     match size {
+        _ if in_front && byt5 && !right_after => {
+            place(3, ": the special ids 0 to 2 come before them, as ByT5 has it".to_owned())
+        }
+        _ if in_front && size.is_none_or(|size| size > VOCAB as u64) => Err(FormatError::ByteOffset {
+            rows,
+            why: "special ids are among the first rows, and it is no vocabulary of ByT5's".to_owned(),
+        }),
         _ if after => place(0, ": the special ids come after them".to_owned()),
-        _ if in_front => place(3, ": the special ids 0 to 2 come before them, as ByT5 has it".to_owned()),
         Some(size) if size <= VOCAB as u64 => place(0, " (padding)".to_owned()),
         Some(size @ 257..=258) => place(0, format!(": ids 256..{size} are special ids")),
-        None if is_padding(rows) => place(0, " (padding or special ids)".to_owned()),
+        None if rows <= 258 => place(0, format!(": ids 256..{rows} are special ids")),
         _ => Err(FormatError::ByteOffset {
             rows,
             why: "neither a tokenizer_config.json nor special ids say where the bytes are".to_owned(),
         }),
     }
-}
-
-/// 256 and one or two special ids, or 256 and padding to a multiple that is usual.
-fn is_padding(rows: usize) -> bool {
-    matches!(rows, 257 | 258 | 264 | 272 | 288 | 320)
 }
 
 fn taken(offset: usize, rows: usize) -> String {
@@ -136,7 +139,30 @@ mod tests {
             (300, json!({ "vocab_size": 300 }), json!({ "tokenizer_class": "GPT2Tokenizer" }), None),
             (384, json!({ "vocab_size": 256 }), none(), Some(0)),
             (264, json!({ "vocab_size": 258 }), none(), Some(0)),
-            (264, none(), none(), Some(0)),
+            // 256, 258 or 259 padded to 8: nothing says which.
+            (264, none(), none(), None),
+            (258, none(), none(), Some(0)),
+            // A tokenizer of another class with ByT5's layout: sentinels behind the bytes.
+            (
+                384,
+                json!({ "vocab_size": 384, "pad_token_id": 0, "eos_token_id": 1 }),
+                json!({ "tokenizer_class": "Mine", "added_tokens_decoder": { "0": {}, "1": {}, "2": {}, "259": {}, "383": {} } }),
+                Some(3),
+            ),
+            (
+                259,
+                json!({ "vocab_size": 259, "pad_token_id": 0, "eos_token_id": 1, "sep_token_id": 259 }),
+                none(),
+                Some(3),
+            ),
+            // Ids on both sides that contradict each other, and ids in front of some other vocabulary.
+            (
+                259,
+                json!({ "vocab_size": 259, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 256 }),
+                none(),
+                None,
+            ),
+            (272, json!({ "vocab_size": 262, "pad_token_id": 0, "eos_token_id": 1 }), none(), None),
             (255, none(), none(), None),
             (513, none(), none(), None),
             (260, none(), json!({ "tokenizer_class": "PerceiverTokenizer" }), None),

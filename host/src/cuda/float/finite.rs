@@ -4,7 +4,7 @@
 //! Nothing is looked at on the GPU. What is not finite in a layer is not finite in its output either (the module
 //! `oracle` of the core says why), and what is not finite in a state stays there: the decays multiply it. So a call that
 //! gives back no logits, or only the last ones, needs no more: a spoilt state shows in the logits of the bytes after it.
-//! A norm whose squares overflow is the exception: on a GPU it silences its layer.
+//! A norm whose squares overflow gives NaN too (`norm.cu`, `decode.cu`).
 
 use mambabyte_core::VOCAB;
 

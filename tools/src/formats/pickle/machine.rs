@@ -2,7 +2,7 @@
 //!
 //! A value is 16 bytes and copied; text, tuples and pairs are ranges of the program or of an arena. So the memo shares
 //! instead of copying (no billion laughs), a deep nesting costs no recursion, and every arena has a limit that no
-//! checkpoint reaches.
+//! checkpoint reaches. Long text is no name of anything and is not looked at: what an opcode costs has a limit too.
 
 use super::outcome::PickleError;
 use crate::formats::shorten::shorten;
@@ -16,16 +16,35 @@ const MAX_MEMO: usize = 1 << 19;
 /// Most values in tuples; a tensor takes about twenty.
 const MAX_ITEMS: usize = 1 << 20;
 /// Most entries of dicts.
-const MAX_PAIRS: usize = 1 << 18;
+const MAX_PAIRS: usize = 1 << 17;
 /// Most tensors, storages and mentions of classes, each.
 const MAX_OBJECTS: usize = 1 << 17;
+/// Longest text that is kept: names of tensors, storages, modules and classes.
+const MAX_TEXT: usize = 1 << 10;
+
+/// Storages of other types than floats.
+const OTHERS: [&str; 8] = [
+    "LongStorage",
+    "IntStorage",
+    "ShortStorage",
+    "CharStorage",
+    "ByteStorage",
+    "BoolStorage",
+    "ComplexFloatStorage",
+    "ComplexDoubleStorage",
+];
 
 /// Elements of a storage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stored {
     Float(Dtype),
-    /// Of another type, by the name of its class.
-    Other(&'static str),
+    /// Of another type: its class in [`OTHERS`].
+    Other(u8),
+}
+
+/// The class of a storage that is not of floats.
+pub(super) fn other(index: u8) -> &'static str {
+    OTHERS.get(index as usize).copied().unwrap_or_default()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,25 +59,15 @@ pub(super) enum Class {
 
 impl Class {
     fn find(module: &str, name: &str) -> Option<Self> {
-        const OTHERS: [&str; 8] = [
-            "LongStorage",
-            "IntStorage",
-            "ShortStorage",
-            "CharStorage",
-            "ByteStorage",
-            "BoolStorage",
-            "ComplexFloatStorage",
-            "ComplexDoubleStorage",
-        ];
         Some(match (module, name) {
             ("collections", "OrderedDict") => Class::OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2") => Class::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Class::RebuildParameter,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Class::RebuildParameter,
             ("torch", "FloatStorage") => Class::Storage(Stored::Float(Dtype::F32)),
             ("torch", "HalfStorage") => Class::Storage(Stored::Float(Dtype::F16)),
             ("torch", "BFloat16Storage") => Class::Storage(Stored::Float(Dtype::Bf16)),
             ("torch", "DoubleStorage") => Class::Storage(Stored::Float(Dtype::F64)),
-            ("torch", _) => Class::Storage(Stored::Other(OTHERS.into_iter().find(|other| *other == name)?)),
+            ("torch", _) => Class::Storage(Stored::Other(OTHERS.iter().position(|other| *other == name)? as u8)),
             _ => return None,
         })
     }
@@ -94,11 +103,20 @@ pub(super) enum Value {
     Tensor(u32),
     /// What an unknown class would have made: index into the mentions.
     Object(u32),
-    /// A float, bytes or an integer of more than 64 bits.
-    Scalar(&'static str),
+    /// Something that is not kept.
+    Scalar(Scalar),
 }
 
-const _: () = assert!(size_of::<Value>() <= 24);
+/// What is not kept.
+#[derive(Clone, Copy)]
+pub(super) enum Scalar {
+    Float,
+    Bytes,
+    LargeInteger,
+    LongText,
+}
+
+const _: () = assert!(size_of::<Value>() == 16);
 
 impl Value {
     pub(super) fn kind(self) -> &'static str {
@@ -114,7 +132,10 @@ impl Value {
             Value::Dict(_) => "a dict",
             Value::Tensor(_) => "a tensor",
             Value::Object(_) => "an object",
-            Value::Scalar(what) => what,
+            Value::Scalar(Scalar::Float) => "a float",
+            Value::Scalar(Scalar::Bytes) => "bytes",
+            Value::Scalar(Scalar::LargeInteger) => "a large integer",
+            Value::Scalar(Scalar::LongText) => "a long string",
         }
     }
 }
@@ -224,10 +245,14 @@ impl<'a> Machine<'a> {
         self.array().map(|[byte]| byte)
     }
 
-    pub(super) fn text(&mut self, length: usize) -> Result<Range, PickleError> {
+    /// Text, or that it is longer than any name.
+    pub(super) fn text(&mut self, length: usize) -> Result<Value, PickleError> {
         let range = self.take(length)?;
+        if length > MAX_TEXT {
+            return Ok(Value::Scalar(Scalar::LongText));
+        }
         match std::str::from_utf8(range.of(self.bytes)) {
-            Ok(_) => Ok(range),
+            Ok(_) => Ok(Value::Str(range)),
             Err(_) => Err(self.malformed("a string is not UTF-8")),
         }
     }
@@ -235,11 +260,18 @@ impl<'a> Machine<'a> {
     /// Up to a line feed, which is skipped.
     pub(super) fn line(&mut self) -> Result<Range, PickleError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let length =
-            rest.iter().position(|&b| b == b'\n').ok_or(PickleError::Truncated { offset: self.bytes.len() })?;
+        let near = rest.get(..=MAX_TEXT).unwrap_or(rest);
+        let length = near.iter().position(|&b| b == b'\n').ok_or(if rest.len() > MAX_TEXT {
+            self.malformed("a name is too long")
+        } else {
+            PickleError::Truncated { offset: self.bytes.len() }
+        })?;
         let text = self.text(length)?;
         self.at += 1;
-        Ok(text)
+        match text {
+            Value::Str(range) => Ok(range),
+            _ => Err(self.malformed("a name is too long")),
+        }
     }
 
     pub(super) fn push(&mut self, value: Value) -> Result<(), PickleError> {
@@ -432,7 +464,7 @@ impl<'a> Machine<'a> {
                 self.tensors.push(tensor);
                 self.push(Value::Tensor(self.tensors.len() as u32 - 1))
             }
-            (Value::Class(Class::RebuildParameter), &[tensor @ Value::Tensor(_), ref rest @ ..]) if rest.len() <= 2 => {
+            (Value::Class(Class::RebuildParameter), &[tensor @ Value::Tensor(_), ref rest @ ..]) if rest.len() <= 3 => {
                 self.push(tensor)
             }
             (Value::Class(_), _) => Err(self.malformed("wrong arguments of an allowed function")),

@@ -1,6 +1,6 @@
 //! The opcodes of protocols 2 to 5, as `pickletools` names them.
 
-use super::machine::{Machine, Value};
+use super::machine::{Machine, Scalar, Value};
 use super::outcome::PickleError;
 
 impl Machine<'_> {
@@ -30,17 +30,18 @@ impl Machine<'_> {
             // NONE, NEWTRUE, NEWFALSE
             b'N' => Ok(Value::None),
             0x88 | 0x89 => Ok(Value::Bool),
-            // BININT, BININT1, BININT2, LONG1
+            // BININT, BININT1, BININT2, LONG1, LONG4
             b'J' => self.array().map(|int| Value::Int(i64::from(i32::from_le_bytes(int)))),
             b'K' => self.byte().map(|int| Value::Int(i64::from(int))),
             b'M' => self.array().map(|int| Value::Int(i64::from(u16::from_le_bytes(int)))),
             0x8a => self.long1(),
+            0x8b => self.length4().and_then(|length| self.take(length)).map(|_| Value::Scalar(Scalar::LargeInteger)),
             // BINFLOAT
-            b'G' => self.array::<8>().map(|_| Value::Scalar("a float")),
+            b'G' => self.array::<8>().map(|_| Value::Scalar(Scalar::Float)),
             // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
-            0x8c => self.byte().and_then(|length| self.text(usize::from(length))).map(Value::Str),
-            b'X' => self.length4().and_then(|length| self.text(length)).map(Value::Str),
-            0x8d => self.length8().and_then(|length| self.text(length)).map(Value::Str),
+            0x8c => self.byte().and_then(|length| self.text(usize::from(length))),
+            b'X' => self.length4().and_then(|length| self.text(length)),
+            0x8d => self.length8().and_then(|length| self.text(length)),
             // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
             b'C' => self.byte().and_then(|length| self.skip(usize::from(length))),
             b'B' => self.length4().and_then(|length| self.skip(length)),
@@ -135,7 +136,7 @@ impl Machine<'_> {
     }
 
     fn skip(&mut self, length: usize) -> Result<Value, PickleError> {
-        self.take(length).map(|_| Value::Scalar("bytes"))
+        self.take(length).map(|_| Value::Scalar(Scalar::Bytes))
     }
 
     /// Little-endian two's complement; of more than 8 bytes only that it is there.
@@ -146,7 +147,7 @@ impl Machine<'_> {
         let mut wide = [fill; 8];
         match wide.get_mut(..length) {
             Some(low) => low.copy_from_slice(digits),
-            None => return Ok(Value::Scalar("a large integer")),
+            None => return Ok(Value::Scalar(Scalar::LargeInteger)),
         }
         Ok(Value::Int(i64::from_le_bytes(wide)))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::machine::{Class, Machine, Pair, Stored, Value};
+use super::machine::{Class, Machine, Pair, Stored, Value, other};
 use super::outcome::{PickleError, PickledTensor, StateDict};
 use crate::formats::shorten::shorten;
 
@@ -68,10 +68,14 @@ impl<'a> Machine<'a> {
     /// Tensors and other entries of a dict.
     fn entries(&self, dict: u32) -> Result<StateDict<'a>, PickleError> {
         let mut found = StateDict::default();
+        // A name is written once; the memo could give one to all.
+        let mut left = self.bytes.len();
         for pair in self.pairs_of(dict) {
             let Some(name) = self.key(pair) else {
                 return Err(PickleError::NotStateDict { what: format!("a key is {}", pair.key.kind()) });
             };
+            let repeated = || PickleError::NotStateDict { what: "its keys are longer than the pickle".to_owned() };
+            left = left.checked_sub(name.len()).ok_or_else(repeated)?;
             match self.tensor(name, pair.value) {
                 Ok(tensor) => found.tensors.push(tensor),
                 Err(what) => found.others.push((name, what)),
@@ -95,7 +99,7 @@ impl<'a> Machine<'a> {
                 shape: self.sizes_of(tensor.shape),
                 strides: self.sizes_of(tensor.strides),
             }),
-            Stored::Other(class) => Err(format!("a tensor of {class}")),
+            Stored::Other(class) => Err(format!("a tensor of {}", other(class))),
         }
     }
 
