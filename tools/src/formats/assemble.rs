@@ -13,10 +13,12 @@ use serde_json::Value;
 
 use super::config::{Config, Facts};
 use super::error::{FormatError, Mismatch, TensorTable};
+use super::names::{EMBEDDING, HEAD};
+use super::options::Options;
 use super::shorten::shorten;
 use super::tensor::{Dtype, Entry, RawTensor};
-use super::tensors::{EMBEDDING, HEAD, Tensors};
-use super::{Options, decays, vocabulary};
+use super::tensors::Tensors;
+use super::{decays, vocabulary};
 
 /// Deepest model accepted.
 const MAX_LAYERS: usize = 1024;

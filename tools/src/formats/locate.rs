@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::content::{Content, Foreign};
 use super::error::FormatError;
+use super::read::read_index;
 use super::shorten::shorten;
 use crate::output::clean;
 
@@ -221,7 +222,7 @@ pub fn inputs(path: &Path) -> Vec<PathBuf> {
         Weights::File(path) => vec![path],
         Weights::Set(paths) => paths,
         Weights::Index(path) => {
-            let index = super::read_index(&path);
+            let index = read_index(&path);
             let shards = index.iter().flat_map(|index| index.shards()).map(|shard| path.with_file_name(shard));
             shards.chain([path.clone()]).collect()
         }

@@ -17,7 +17,9 @@ mod error;
 mod json;
 mod locate;
 mod names;
+mod options;
 mod pickle;
+mod read;
 mod safetensors;
 mod shorten;
 mod tensor;
@@ -26,27 +28,25 @@ mod torch;
 mod vocabulary;
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use mambabyte_host::Checkpoint;
-use memmap2::Mmap;
 use serde_json::Value;
 
 use config::Config;
 use locate::Weights;
+use read::{map, read_index, read_json};
 
 pub use content::{Content, Foreign};
 pub use error::{FormatError, Mismatch, TensorTable};
 pub use locate::inputs;
+pub use options::Options;
 pub use pickle::{MAX_PICKLE_BYTES, PickleError, PickledTensor, StateDict, parse_pickle};
+pub use read::{content, is_blob};
+pub(crate) use read::{map_file, release};
 pub use safetensors::{SafetensorsError, ShardIndex, tensors_from_safetensors};
 pub use tensor::{Dtype, Entry, RawTensor, ViewError};
 pub use torch::{TorchError, TorchFile, read_torch_zip};
-
-/// Longest config.json or index read.
-const MAX_JSON_BYTES: u64 = 16 << 20;
 
 /// Container that the weights came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,17 +83,6 @@ pub struct Loaded {
     pub source_format: SourceFormat,
     /// Files read: weights, then index and config if there are any.
     pub files: Vec<PathBuf>,
-}
-
-/// What the user insists on against what the files say.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct Options {
-    /// Load a checkpoint even if config.json promises more layers, a head or another architecture than its tensors have.
-    #[arg(long)]
-    pub trust_tensors: bool,
-    /// The row of a checkpoint's vocabulary that is byte 0 (3 for ByT5). Default: what its files say.
-    #[arg(long, value_name = "N")]
-    pub byte_offset: Option<usize>,
 }
 
 /// Loads a checkpoint from a folder or from one file.
@@ -160,11 +149,6 @@ fn shards(path: &Path, index: Option<&ShardIndex>) -> Result<Vec<PathBuf>, Forma
     Err(FormatError::ShardMissing { index: path.to_owned(), shards: missing.into_iter().map(str::to_owned).collect() })
 }
 
-fn read_index(path: &Path) -> Result<ShardIndex, FormatError> {
-    let at_index = |source| FormatError::Safetensors { path: path.to_owned(), source };
-    ShardIndex::parse(&read_json(path)?).map_err(at_index)
-}
-
 /// The entries of one file of weights.
 fn read_entries<'m>(
     map: &'m [u8],
@@ -229,58 +213,4 @@ impl Beside {
         }
         Ok(beside)
     }
-}
-
-fn read_json(path: &Path) -> Result<Vec<u8>, FormatError> {
-    let io = |source| FormatError::Io { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    open(path)?.take(MAX_JSON_BYTES).read_to_end(&mut bytes).map_err(io)?;
-    Ok(bytes)
-}
-
-/// Opens a regular file: a FIFO would wait for a writer.
-fn open(path: &Path) -> Result<File, FormatError> {
-    let io = |source| FormatError::Io { path: path.to_owned(), source };
-    let kind = std::fs::metadata(path).map_err(io)?;
-    if !kind.is_file() {
-        return Err(FormatError::NoFile { path: path.to_owned() });
-    }
-    File::open(path).map_err(io)
-}
-
-/// Maps a file for reading.
-pub(crate) fn map(path: &Path) -> Result<Mmap, FormatError> {
-    Ok(map_file(path)?.1)
-}
-
-/// Opens a file and maps it for reading.
-#[allow(unsafe_code, reason = "memory maps are unsafe by nature; copying would double the memory of large models")]
-pub(crate) fn map_file(path: &Path) -> Result<(File, Mmap), FormatError> {
-    let io = |source| FormatError::Io { path: path.to_owned(), source };
-    let file = open(path)?;
-    // SAFETY: the map is read-only. What cannot be ruled out is that another process changes the file meanwhile; as
-    // with every tool that maps its input, the user owes that it does not.
-    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok((file, map))
-}
-
-/// Gives the memory of a map's pages back; they are read from the file again when they are needed.
-#[cfg(target_os = "linux")]
-#[allow(unsafe_code, reason = "the system's call")]
-pub(crate) fn release(map: &Mmap) {
-    // SAFETY: a map of a file that is never written to has the same bytes whenever its pages come.
-    // An error means that they stay, which is no harm.
-    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
-}
-
-/// Whether the file at `path` starts as a blob does.
-pub fn is_blob(path: &Path) -> bool {
-    let mut head = [0; 8];
-    open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok()) && head == mambabyte_core::blob::MAGIC
-}
-
-/// What the file at `path` is, if it can be read.
-pub fn content(path: &Path) -> Option<Content> {
-    let name = path.file_name()?.to_string_lossy();
-    Some(Content::of(&map(path).ok()?, &name))
 }

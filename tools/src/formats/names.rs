@@ -6,6 +6,10 @@
 
 use super::shorten::shorten;
 
+/// The embedding's canonical name.
+pub(super) const EMBEDDING: &str = "embedding.weight";
+/// The head's.
+pub(super) const HEAD: &str = "lm_head.weight";
 /// Prefixes, one or nested: of data parallel wrappers, of Lightning and training scripts, of the model's own body (the
 /// last is mamba.py's).
 const PREFIXES: [&str; 6] = ["module", "model", "net", "_forward_module", "backbone", "mamba"];

@@ -9,10 +9,9 @@ use std::path::{Component, Path};
 use ::safetensors::{SafeTensorError, SafeTensors};
 use thiserror::Error;
 
-use super::names::canonical;
+use super::names::{EMBEDDING, HEAD, canonical};
 use super::shorten::shorten;
 use super::tensor::{Dtype, Entry, RawTensor, ViewError};
-use super::tensors::{EMBEDDING, HEAD};
 use crate::output::clean;
 
 /// Why a safetensors file or index was refused.

@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::error::FormatError;
-use super::names::{Prefix, canonical};
+use super::names::{EMBEDDING, Prefix, canonical};
 use super::shorten::shorten;
 use super::tensor::{Entry, RawTensor};
 
 /// Most entries that are no weights listed in a note.
 const LISTED: usize = 8;
-/// The embedding's canonical name.
-pub(super) const EMBEDDING: &str = "embedding.weight";
-/// The head's.
-pub(super) const HEAD: &str = "lm_head.weight";
 
 /// The entries of the files under their canonical names.
 pub(super) struct Tensors<'a> {
