@@ -17,7 +17,7 @@ const FIRST_REACH: usize = 64;
 
 /// What an adapter knows of the stream, beside its tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// Bytes read, modulo 2^32: the place of the next one.
     pub(crate) at: u32,
     /// Bytes read, at most a million: for the learning rate, and for what the ring holds.

@@ -236,6 +236,29 @@ macro_rules! preset {
 }
 
 preset!(
+    /// 4 KB: three run predictors.
+    Adapter4K,
+    Design {
+        name: "4K",
+        id: 1,
+        ring: 1024,
+        matches: 256,
+        runs: &[Context::Last(2), Context::Above, Context::Place],
+        slots: 340,
+        two: false,
+        columns: 64,
+        anchors: 32,
+        numbers: 0,
+        orders: &[],
+        bits: 0,
+        field_rows: 16,
+        last: LastSet::None,
+        last_rows: 0,
+        sse: false,
+    }
+);
+
+preset!(
     /// 8 KB: four run predictors, three weight sets, no correction at the end.
     Adapter8K,
     Design {

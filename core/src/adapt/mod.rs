@@ -52,7 +52,9 @@ mod sse;
 
 use core::ops::DerefMut;
 
-pub use memory::{Adapter8K, Adapter16K, Adapter32K, Adapter64K, Context, Design, LastSet, Memory};
+pub use memory::{
+    Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Context, Design, LastSet, Memory,
+};
 
 use crate::nonlinear::log2_q16;
 use crate::step::Logits;

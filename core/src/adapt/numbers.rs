@@ -9,7 +9,7 @@ const NO_POINT: u8 = 15;
 
 /// What is remembered of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Number {
+pub(crate) struct Number {
     /// Its digits, without the point, modulo 10^9.
     pub(crate) value: u32,
     /// Last difference.
@@ -43,7 +43,7 @@ impl Number {
 
 /// The number that is being read, and what it is expected to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pending {
+pub(crate) struct Pending {
     pub(crate) value: u32,
     /// Digits read.
     pub(crate) width: u8,
