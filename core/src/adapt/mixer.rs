@@ -70,7 +70,7 @@ fn class(byte: u8) -> u8 {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mixed {
     pub(crate) rows: [u8; MAX_SETS],
-    dots: [i32; MAX_SETS],
+    dots: [i16; MAX_SETS],
     of_sets: [u16; MAX_SETS],
     /// Stretched, Q8.
     pub(crate) x: i32,
@@ -84,7 +84,7 @@ pub(crate) fn mix(
     design: &Design,
     weights: &[i16],
     final_weights: &[i16],
-    inputs: &[i32],
+    inputs: &[i16],
     rows: [u8; MAX_SETS],
 ) -> Mixed {
     let mut mixed = Mixed { rows, ..Mixed::default() };
@@ -92,11 +92,12 @@ pub(crate) fn mix(
     let mut sum = 0;
     for set in 0..sets {
         let row = weights.get(rows[set] as usize * inputs.len()..).unwrap_or_default();
-        let dot: i32 = row.iter().zip(inputs).map(|(&w, &x)| w as i32 * x).sum();
-        mixed.dots[set] = clamp(dot >> 12);
-        mixed.of_sets[set] = squash(mixed.dots[set]);
+        let dot: i32 = row.iter().zip(inputs).map(|(&w, &x)| w as i32 * x as i32).sum();
+        let dot = clamp(dot >> 12);
+        mixed.dots[set] = dot as i16;
+        mixed.of_sets[set] = squash(dot);
         let weight = final_weights.get(rows[0] as usize * sets + set).copied().unwrap_or(0);
-        sum += weight as i32 * mixed.dots[set];
+        sum += weight as i32 * dot;
     }
     mixed.x = clamp(sum >> 12);
     mixed.p = squash(mixed.x);
@@ -122,7 +123,7 @@ pub(crate) fn learn(
     design: &Design,
     weights: &mut [i16],
     final_weights: &mut [i16],
-    inputs: &[i32],
+    inputs: &[i16],
     mixed: &Mixed,
     stream: &mut Stream,
     bit: bool,
@@ -137,14 +138,14 @@ pub(crate) fn learn(
         let error = (error * stream.rate as i32) >> 10;
         let row = weights.get_mut(mixed.rows[set] as usize * inputs.len()..).unwrap_or_default();
         for (weight, &x) in row.iter_mut().zip(inputs) {
-            add(weight, step(error, x, 18, &mut stream.dither, 10));
+            add(weight, step(error, x as i32, 18, &mut stream.dither, 10));
         }
     }
     let error = (target - mixed.p as i32) >> 2;
     for set in 0..sets {
         let weight = final_weights.get_mut(mixed.rows[0] as usize * sets + set);
         if let Some(weight) = weight {
-            add(weight, step(error, mixed.dots[set], 20, &mut stream.dither, 12));
+            add(weight, step(error, mixed.dots[set] as i32, 20, &mut stream.dither, 12));
         }
     }
 }

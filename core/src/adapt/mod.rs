@@ -31,6 +31,9 @@
 //! | number (32K, 64K) | the last value in this place and the last difference | `numbers.rs` |
 //! | order 0 | this bit after these known bits, whatever came before | here |
 //!
+//! The eight nodes of a path are worked out with what was learned up to the byte before, so the path's product is the
+//! byte's share of [`Adapter::distribution`], exactly; then all eight are learned from.
+//!
 //! Weights are chosen by what predicts, the field and what came before, and learned on the way (`mixer.rs`); at last a
 //! table corrects what is systematically wrong (`sse.rs`, from 16K on).
 //!
@@ -47,14 +50,15 @@ mod memory;
 mod mixer;
 mod net;
 mod numbers;
+mod reading;
 mod runs;
 mod sse;
+#[cfg(test)]
+mod tests;
 
 use core::ops::DerefMut;
 
-pub use memory::{
-    Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Context, Design, LastSet, Memory,
-};
+pub use memory::{Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Context, Design, LastSet, Memory};
 
 use crate::nonlinear::log2_q16;
 use crate::step::Logits;
@@ -63,6 +67,7 @@ use math::{learn, stretch};
 use memory::Parts;
 use mixer::{Chooser, MAX_INPUTS, Mixed};
 use net::Net;
+pub use reading::Reading;
 use runs::Says;
 
 /// Most run predictors of a preset.
@@ -70,7 +75,7 @@ const MAX_RUNS: usize = 8;
 /// Most orders of bit histories.
 const MAX_ORDERS: usize = 4;
 /// The bias, as an input.
-const BIAS: i32 = 77;
+const BIAS: i16 = 77;
 /// How fast direct probabilities and the confidences of columns and numbers learn.
 const FAST: u32 = 5;
 /// The same for the match's.
@@ -109,8 +114,9 @@ struct Ahead {
 }
 
 /// What was said of one bit.
+#[derive(Clone, Copy, Default)]
 struct Said {
-    inputs: [i32; MAX_INPUTS],
+    inputs: [i16; MAX_INPUTS],
     runs: [Option<Says>; MAX_RUNS],
     histories: [Found; MAX_ORDERS],
     mixed: Mixed,
@@ -140,22 +146,22 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// Reads a byte: what its path was worth before, and learns. `logits` are the model's for this byte, after those
     /// before it; `None` without a model.
     pub fn read(&mut self, logits: Option<&Logits>, byte: u8) -> Path {
-        let mut net = logits.map(Net::new);
-        let ahead = self.ahead();
-        let mut parts = self.memory.parts();
-        let mut path = Path { nodes: [0; 8], byte };
-        let mut known = 1;
-        for bit in 0..8 {
-            let share = net_input(&mut net, logits, known, bit);
-            let said = say::<M>(&mut parts, &ahead, share, known, bit);
-            path.nodes[bit as usize] = said.p;
-            let one = byte >> (7 - bit) & 1 != 0;
-            hear::<M>(&mut parts, &ahead, &said, known, bit, one);
-            known = known * 2 + one as u32;
+        let mut reading = self.begin(logits);
+        for bit in (0..8).rev() {
+            reading.node();
+            reading.take(byte >> bit & 1 != 0);
         }
-        end::<M>(&mut parts, &ahead, byte);
+        reading.finish()
+    }
+
+    /// Begins to read a byte whose bits are not known yet: a decoder's way.
+    pub fn begin<'a>(&'a mut self, logits: Option<&'a Logits>) -> Reading<'a, M>
+    where
+        M: 'a,
+    {
+        let ahead = self.ahead();
         self.ahead = None;
-        path
+        Reading::new(self.memory.parts(), ahead, logits)
     }
 
     /// The probability of one node of the next byte, Q16: of a 1 after the known bits. `known` is 1 and then those bits,
@@ -262,9 +268,9 @@ fn begins(byte: Option<u8>, known: u32, bit: u32) -> Option<u8> {
 
 /// An input: `p` that the bit is that of `byte`.
 #[inline(always)]
-fn side(byte: u8, bit: u32, p: Option<&u16>) -> i32 {
+fn side(byte: u8, bit: u32, p: Option<&u16>) -> i16 {
     let x = match p {
-        Some(&p) => stretch(p),
+        Some(&p) => stretch(p) as i16,
         None => 0,
     };
     if byte >> (7 - bit) & 1 != 0 { x } else { -x }
@@ -273,16 +279,10 @@ fn side(byte: u8, bit: u32, p: Option<&u16>) -> i32 {
 /// One node: collects the inputs and mixes them.
 fn say<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, share: i32, known: u32, bit: u32) -> Said {
     let design = M::DESIGN;
-    let mut said = Said {
-        inputs: [0; MAX_INPUTS],
-        runs: [None; MAX_RUNS],
-        histories: [Found::default(); MAX_ORDERS],
-        mixed: Mixed::default(),
-        p: 0,
-    };
+    let mut said = Said::default();
     let mut next = 2;
     said.inputs[0] = BIAS;
-    said.inputs[1] = share;
+    said.inputs[1] = share as i16;
     let cells = design.confidences();
     for (index, &slot) in ahead.slots.iter().take(design.runs.len()).enumerate() {
         let slot = slot as usize;
@@ -298,7 +298,7 @@ fn say<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, share: i32, known: u32, 
         let found = bits::find(parts.bits, order, known);
         if found.state != 0 {
             let p = parts.bit_confidence.get(index * 128 + (found.state & 127) as usize);
-            said.inputs[next] = p.map_or(0, |&p| stretch(p));
+            said.inputs[next] = p.map_or(0, |&p| stretch(p) as i16);
         }
         said.histories[index] = found;
         next += 1;
@@ -320,7 +320,7 @@ fn say<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, share: i32, known: u32, 
         }
         next += 1;
     }
-    said.inputs[next] = stretch(parts.order0[known as usize & 255]);
+    said.inputs[next] = stretch(parts.order0[known as usize & 255]) as i16;
     let chooser = Chooser {
         matching: if matched.is_some() { 1 + (ahead.match_class > 4) as u8 } else { 0 },
         column: if above.is_some() { 1 + parts.stream.equal } else { 0 },

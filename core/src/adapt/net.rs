@@ -71,6 +71,8 @@ fn ratio(zeros: u32, ones: u32) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
