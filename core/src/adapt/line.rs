@@ -43,7 +43,7 @@ pub(crate) struct Stream {
     /// For rounding: a sequence of period 256.
     pub(crate) dither: u8,
     /// The last bytes, newest first.
-    pub(crate) history: [u8; 5],
+    pub(crate) history: [u8; 8],
 }
 
 /// Most that [`Stream::age`] counts.
@@ -67,7 +67,7 @@ impl Stream {
         equal: 0,
         typed: 0,
         dither: 0,
-        history: [0; 5],
+        history: [0; 8],
     };
 
     /// Type and field in one number.
@@ -231,5 +231,6 @@ impl Parts<'_> {
 pub(crate) fn age(stream: &mut Stream, byte: u8) {
     stream.at = stream.at.wrapping_add(1);
     stream.age = if stream.age < OLD { stream.age + 1 } else { OLD };
-    stream.history = [byte, stream.history[0], stream.history[1], stream.history[2], stream.history[3]];
+    stream.history.copy_within(..7, 1);
+    stream.history[0] = byte;
 }

@@ -9,8 +9,10 @@ use super::numbers::{Number, Pending};
 /// What a run predictor looks at; see [`super::runs`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
-    /// The last `n` bytes, at most 5.
+    /// The last `n` bytes, at most 8.
     Last(u8),
+    /// The field's text so far, whatever the line, and the last byte of the field before.
+    Word,
     /// The field's number in its line, by the line's type, and its text so far; in the first field, the types of the
     /// last two lines instead of the type.
     Field,
@@ -59,8 +61,8 @@ pub struct Design {
     pub anchors: usize,
     /// Numbers that are remembered; 0 for none.
     pub numbers: usize,
-    /// Orders of the bit histories.
-    pub orders: &'static [u8],
+    /// The bit histories.
+    pub histories: &'static [Context],
     /// Slots of the bit histories; 0 for none.
     pub bits: usize,
     /// Rows of the weight set by field.
@@ -76,7 +78,7 @@ pub struct Design {
 impl Design {
     /// Inputs of the mixer: bias, net, runs, bit histories, match, column, number, order 0.
     pub const fn inputs(&self) -> usize {
-        2 + self.runs.len() + self.orders.len() + 2 + (self.numbers > 0) as usize + 1
+        2 + self.runs.len() + self.histories.len() + 2 + (self.numbers > 0) as usize + 1
     }
 
     /// Weight sets.
@@ -168,7 +170,7 @@ macro_rules! preset {
             order0: [u16; 256],
             sse: [u16; if Self::D.sse { 8 * 23 } else { 0 }],
             bits: [u16; Self::D.bits],
-            bit_confidence: [u16; Self::D.orders.len() * 128],
+            bit_confidence: [u16; Self::D.histories.len() * 128],
             numbers: [Number; Self::D.numbers],
             number_confidence: [u16; Self::D.number_confidences()],
             stream: Stream,
@@ -249,7 +251,7 @@ preset!(
         columns: 64,
         anchors: 32,
         numbers: 0,
-        orders: &[],
+        histories: &[],
         bits: 0,
         field_rows: 16,
         last: LastSet::None,
@@ -272,7 +274,7 @@ preset!(
         columns: 128,
         anchors: 64,
         numbers: 0,
-        orders: &[],
+        histories: &[],
         bits: 0,
         field_rows: 16,
         last: LastSet::None,
@@ -295,7 +297,7 @@ preset!(
         columns: 256,
         anchors: 128,
         numbers: 0,
-        orders: &[],
+        histories: &[],
         bits: 0,
         field_rows: 32,
         last: LastSet::PreviousClass,
@@ -318,7 +320,7 @@ preset!(
         columns: 512,
         anchors: 256,
         numbers: 48,
-        orders: &[],
+        histories: &[],
         bits: 0,
         field_rows: 32,
         last: LastSet::PartialByte,
@@ -341,8 +343,41 @@ preset!(
         columns: 1024,
         anchors: 512,
         numbers: 128,
-        orders: &[1, 2],
+        histories: &[Context::Last(1), Context::Last(2)],
         bits: 6144,
+        field_rows: 32,
+        last: LastSet::PartialByte,
+        last_rows: 32,
+        sse: true,
+    }
+);
+
+preset!(
+    /// 1 MB: bit histories of nine contexts.
+    Adapter1M,
+    Design {
+        name: "1M",
+        id: 6,
+        ring: 65_536,
+        matches: 32_768,
+        runs: &[Context::Last(3), Context::Last(4), Context::Last(5), Context::Field, Context::Above, Context::Place],
+        slots: 65_534,
+        two: true,
+        columns: 4096,
+        anchors: 4096,
+        numbers: 1024,
+        histories: &[
+            Context::Last(1),
+            Context::Last(2),
+            Context::Last(3),
+            Context::Last(4),
+            Context::Last(6),
+            Context::Field,
+            Context::Above,
+            Context::Place,
+            Context::Word,
+        ],
+        bits: 262_144,
         field_rows: 32,
         last: LastSet::PartialByte,
         last_rows: 32,

@@ -58,7 +58,9 @@ mod tests;
 
 use core::ops::DerefMut;
 
-pub use memory::{Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Context, Design, LastSet, Memory};
+pub use memory::{
+    Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Context, Design, LastSet, Memory,
+};
 
 use crate::nonlinear::log2_q16;
 use crate::step::Logits;
@@ -73,7 +75,7 @@ use runs::Says;
 /// Most run predictors of a preset.
 const MAX_RUNS: usize = 8;
 /// Most orders of bit histories.
-const MAX_ORDERS: usize = 4;
+const MAX_ORDERS: usize = 10;
 /// The bias, as an input.
 const BIAS: i16 = 77;
 /// How fast direct probabilities and the confidences of columns and numbers learn.
@@ -249,8 +251,8 @@ fn look_ahead<M: Memory>(parts: &mut Parts<'_>) -> Ahead {
         *slot = runs::find(parts.slots, key, design.two);
     }
     let mut orders = [0; MAX_ORDERS];
-    for (order, &n) in orders.iter_mut().zip(design.orders) {
-        *order = parts.stream.order(n as u32 * 11, n);
+    for (order, &context) in orders.iter_mut().zip(design.histories) {
+        *order = math::hash(runs::key(parts, context), 11);
     }
     let (matched, match_class) = matching::expected(parts);
     let above = parts.held_at(parts.stream.reference);
@@ -294,7 +296,7 @@ fn say<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, share: i32, known: u32, 
         said.runs[index] = says;
         next += 1;
     }
-    for (index, &order) in ahead.orders.iter().take(design.orders.len()).enumerate() {
+    for (index, &order) in ahead.orders.iter().take(design.histories.len()).enumerate() {
         let found = bits::find(parts.bits, order, known);
         if found.state != 0 {
             let p = parts.bit_confidence.get(index * 128 + (found.state & 127) as usize);
@@ -357,7 +359,7 @@ fn hear<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, said: &Said, known: u32
             runs::learn_confidence(cell, right(byte));
         }
     }
-    for (index, &found) in said.histories.iter().take(design.orders.len()).enumerate() {
+    for (index, &found) in said.histories.iter().take(design.histories.len()).enumerate() {
         bits::follow(parts, index, found, one);
     }
     let expected = [

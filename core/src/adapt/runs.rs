@@ -16,6 +16,7 @@ pub(crate) fn key(parts: &Parts<'_>, context: Context) -> u32 {
     let above = |place: u32| parts.held_at(place).map_or(0, |byte| byte as u32 + 1);
     match context {
         Context::Last(n) => stream.order(n as u32 * 7, n),
+        Context::Word => hash(776, stream.field_hash),
         Context::Field if stream.field == 0 => {
             let [last, before] = stream.last_types;
             hash(hash(777, before as u32 * 256 + last as u32), stream.field_hash)
