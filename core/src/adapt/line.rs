@@ -70,6 +70,15 @@ impl Stream {
         history: [0; 8],
     };
 
+    /// Brings into range what something else than this code may have written.
+    pub(crate) fn bound(&mut self) {
+        self.age = self.age.min(OLD);
+        self.rate = self.rate.min(super::mixer::rate(0));
+        self.equal = self.equal.min(1);
+        self.field = self.field.min(200);
+        self.match_len = self.match_len.min(400);
+    }
+
     /// Type and field in one number.
     #[inline(always)]
     pub(crate) fn type_and_field(&self) -> u32 {

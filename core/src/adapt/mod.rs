@@ -52,6 +52,7 @@ mod net;
 mod numbers;
 mod reading;
 mod runs;
+mod save;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,7 @@ use mixer::{Chooser, MAX_INPUTS, Mixed};
 use net::Net;
 pub use reading::Reading;
 use runs::Says;
+pub use save::AdapterError;
 
 /// Most run predictors of a preset.
 const MAX_RUNS: usize = 8;
@@ -143,6 +145,23 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// The preset.
     pub fn design(&self) -> Design {
         M::DESIGN
+    }
+
+    /// Writes everything that was learned to `out`, which has [`Design::saved_bytes`].
+    ///
+    /// # Errors
+    /// [`AdapterError::Length`].
+    pub fn save(&mut self, out: &mut [u8]) -> Result<(), AdapterError> {
+        save::save(&mut *self.memory, out)
+    }
+
+    /// Goes on where [`Self::save`] stopped: the next byte has the same probabilities.
+    ///
+    /// # Errors
+    /// [`AdapterError`] if `saved` is of another preset, version or length; nothing has changed then.
+    pub fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError> {
+        self.ahead = None;
+        save::load(&mut *self.memory, saved)
     }
 
     /// Reads a byte: what its path was worth before, and learns. `logits` are the model's for this byte, after those

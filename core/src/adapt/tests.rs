@@ -166,3 +166,72 @@ fn sizes() {
     assert!(size_of::<Adapter32K>() <= 32 << 10);
     assert!(size_of::<Adapter64K>() <= 64 << 10);
 }
+
+#[test]
+fn a_stream_split_anywhere_is_unbroken() {
+    fn run<M: Memory>() {
+        let text = telemetry(40);
+        let mut rng = Rng::new(5);
+        let all: Vec<Logits> = text.iter().map(|_| logits(&mut rng)).collect();
+        let mut whole = adapter::<M>(true);
+        let mut parts = adapter::<M>(true);
+        let mut saved = std::vec![0; M::DESIGN.saved_bytes()];
+        for (at, (&byte, logits)) in text.iter().zip(&all).enumerate() {
+            if at % 41 == 7 {
+                // Sometimes after the next byte was already looked at.
+                if at % 2 == 0 {
+                    parts.node(Some(logits), 1);
+                }
+                parts.save(&mut saved).unwrap();
+                parts = adapter::<M>(false);
+                parts.read(None, b'x');
+                parts.load(&saved).unwrap();
+            }
+            assert_eq!(whole.read(Some(logits), byte), parts.read(Some(logits), byte), "{} {at}", M::DESIGN.name);
+        }
+        let mut again = saved.clone();
+        whole.save(&mut saved).unwrap();
+        parts.save(&mut again).unwrap();
+        assert!(saved == again);
+    }
+    each_preset!(run);
+    run::<Adapter1M>();
+}
+
+#[test]
+fn other_saved_adapters_are_refused_and_made_up_ones_harmless() {
+    let mut adapter8 = adapter::<Adapter8K>(false);
+    let mut saved = std::vec![0; Adapter8K::DESIGN.saved_bytes()];
+    adapter8.save(&mut saved).unwrap();
+    let refused = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bad = saved.clone();
+        change(&mut bad);
+        adapter::<Adapter8K>(false).load(&bad)
+    };
+    let expected = saved.len();
+    assert_eq!(refused(&|bad| bad[0] = 3), Err(AdapterError::Preset { expected: 2, found: 3 }));
+    assert_eq!(refused(&|bad| bad[1] = 2), Err(AdapterError::Version { found: 2 }));
+    assert_eq!(refused(&|bad| bad[2] = 1), Err(AdapterError::Reserved));
+    assert_eq!(refused(&|bad| bad.truncate(9)), Err(AdapterError::Length { expected, found: 9 }));
+    assert_eq!(refused(&|bad| bad.clear()), Err(AdapterError::Length { expected, found: 0 }));
+    assert_eq!(adapter8.save(&mut saved[1..]), Err(AdapterError::Length { expected, found: expected - 1 }));
+
+    fn run<M: Memory>() {
+        let mut rng = Rng::new(9);
+        let text = telemetry(10);
+        for fill in [0, 0x80, 0xff, 1, 2] {
+            let mut made_up = std::vec![fill; M::DESIGN.saved_bytes()];
+            if fill < 3 {
+                made_up.iter_mut().for_each(|byte| *byte = rng.next_u64() as u8);
+            }
+            made_up[..4].copy_from_slice(&[M::DESIGN.id, 1, 0, 0]);
+            let mut adapter = adapter::<M>(true);
+            adapter.load(&made_up).unwrap();
+            for &byte in &text {
+                adapter.read(Some(&logits(&mut rng)), byte);
+            }
+        }
+    }
+    each_preset!(run);
+    run::<Adapter1M>();
+}
