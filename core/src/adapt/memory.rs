@@ -6,7 +6,7 @@
 use super::line::Stream;
 use super::numbers::{Number, Pending};
 
-/// What a run predictor looks at; see [`super::runs`].
+/// What a run predictor or a bit history looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
     /// The last `n` bytes, at most 8.
@@ -22,7 +22,7 @@ pub enum Context {
     Place,
 }
 
-/// What chooses the weights of the last set; see [`super::mixer`].
+/// What chooses the weights of the last set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastSet {
     /// There are three sets only.

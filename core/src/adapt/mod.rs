@@ -1,4 +1,4 @@
-//! The adapter: learns the stream that a frozen model reads, in 8 to 64 KB of integers, with the same bits everywhere.
+//! The adapter: learns the stream that a frozen model reads, in 4 KB to 1 MB of integers, with the same bits everywhere.
 //!
 //! A model knows the kinds of text that it was trained on. An adapter learns what this stream repeats: its fields, its
 //! lines, its numbers. It takes the model's logits, or none, and mixes them with what it has seen. It is of the family
@@ -19,16 +19,16 @@
 //! # One byte's way
 //!
 //! A byte is eight decisions, the most significant bit first: a path through a tree of 255 nodes. Each node's
-//! probability is mixed from inputs in the stretch domain ([`math`]):
+//! probability is mixed from inputs in the stretch domain, `ln(p / (1 - p))` (`math.rs`):
 //!
 //! | input | what it knows | file |
 //! |---|---|---|
 //! | net | the model's share of this bit, of the bytes that begin with the known ones | `net.rs` |
 //! | runs | in each of several contexts, the byte that came last and how reliably | `runs.rs` |
-//! | bit histories (64K) | in the context of the last one or two bytes, which bits came | `bits.rs` |
+//! | bit histories (64K, 1M) | in the context of the last one or two bytes, which bits came | `bits.rs` |
 //! | match | what followed where the last five bytes occurred before | `matching.rs` |
 //! | column | the byte above: in the same field of the last line of the same type | `line.rs` |
-//! | number (32K, 64K) | the last value in this place and the last difference | `numbers.rs` |
+//! | number (from 32K on) | the last value in this place and the last difference | `numbers.rs` |
 //! | order 0 | this bit after these known bits, whatever came before | here |
 //!
 //! The eight nodes of a path are worked out with what was learned up to the byte before, so the path's product is the

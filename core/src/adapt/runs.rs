@@ -153,7 +153,7 @@ pub(crate) fn learn_confidence(cell: Option<&mut u16>, right: bool) {
 pub(crate) fn start(design: &Design, run_confidence: &mut [u16]) {
     for (index, cell) in run_confidence.iter_mut().enumerate() {
         let index = (index % design.confidences()) as u32;
-        let (n, kind) = (index / 2 & 7, index / 2 >> 3);
+        let (n, kind) = ((index / 2) & 7, index / 16);
         *cell = match kind {
             3 => 40_960,
             2 => 65_535 - (65_536 / (2 + n)).min(65_535),

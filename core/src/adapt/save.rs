@@ -272,7 +272,8 @@ mod tests {
     fn the_length_is_that_of_all_fields() {
         fn run<M: Memory>() {
             let mut count = Count(HEAD);
-            Box::new(M::ZERO).parts().visit(&mut count);
+            let mut memory = Box::new(M::ZERO);
+            memory.parts().visit(&mut count);
             assert_eq!(count.0, M::DESIGN.saved_bytes(), "{}", M::DESIGN.name);
             assert!(count.0 <= size_of::<M>() + HEAD, "{}", M::DESIGN.name);
         }

@@ -105,7 +105,8 @@ fn nodes_and_the_distribution_are_what_is_read() {
 /// With overflow checks: nothing that can be read makes a sum too large or an index too far.
 #[test]
 fn any_bytes_can_be_read() {
-    fn run<M: Memory>(kinds: &[&dyn Fn(&mut Rng, u32) -> u8]) {
+    type Kind = dyn Fn(&mut Rng, u32) -> u8;
+    fn run<M: Memory>(kinds: &[&Kind]) {
         let mut rng = Rng::new(11);
         let mut adapter = adapter::<M>(true);
         for (kind, byte) in kinds.iter().enumerate() {
@@ -123,7 +124,7 @@ fn any_bytes_can_be_read() {
             }
         }
     }
-    let kinds: [&dyn Fn(&mut Rng, u32) -> u8; 7] = [
+    let kinds: [&Kind; 7] = [
         &|rng, _| rng.next_u64() as u8,
         &|_, _| b'9',
         &|rng, _| b"0123456789.,\n"[rng.next_u64() as usize % 13],
