@@ -22,21 +22,42 @@ pub enum Context {
     Place,
 }
 
-/// What chooses the weights of the last set.
+/// What chooses a row of a weight set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastSet {
-    /// There are three sets only.
-    None,
-    /// The class of the byte before: digit, point, sign, capital, small letter, newline, blank, other.
+pub enum RowBy {
+    /// The match (none, short, long) and the column (none, the field differs from the one above, equal so far). Always
+    /// first: the last layer's weights have these rows too.
+    MatchColumn,
+    /// The bit's number, and whether a match, only a column or none predicts.
+    BitWho,
+    /// The field's number modulo 16.
+    Field,
+    /// The same and the half of the byte.
+    FieldHalf,
+    /// The class of the byte before (digit, point, sign, capital, small letter, newline, blank, other), and whether the
+    /// field has been equal so far.
     PreviousClass,
-    /// The bits of the byte that are known.
+    /// The bits of the byte that are known: all four, or the last four of them.
     PartialByte,
+    /// The byte before.
+    PreviousByte,
+    /// The line's type modulo 64.
+    LineType,
 }
 
-/// Weight sets that every preset has: match x column, bit x who predicts, field.
-const COMMON_SETS: usize = 3;
-/// Rows of the first two sets.
-pub(crate) const COMMON_ROWS: usize = 12 + 24;
+impl RowBy {
+    /// How many rows.
+    pub const fn rows(self) -> usize {
+        match self {
+            Self::MatchColumn => 12,
+            Self::BitWho => 24,
+            Self::Field | Self::PreviousClass => 16,
+            Self::FieldHalf | Self::PartialByte => 32,
+            Self::PreviousByte => 256,
+            Self::LineType => 64,
+        }
+    }
+}
 
 /// The design of a preset: all that the code is compiled for.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +86,8 @@ pub struct Design {
     pub histories: &'static [Context],
     /// Slots of the bit histories; 0 for none.
     pub bits: usize,
-    /// Rows of the weight set by field.
-    pub field_rows: usize,
-    /// What chooses the last set.
-    pub last: LastSet,
-    /// Rows of the last set.
-    pub last_rows: usize,
+    /// The weight sets, [`RowBy::MatchColumn`] first.
+    pub sets: &'static [RowBy],
     /// A table corrects the mixture at the end.
     pub sse: bool,
 }
@@ -81,17 +98,14 @@ impl Design {
         2 + self.runs.len() + self.histories.len() + 2 + (self.numbers > 0) as usize + 1
     }
 
-    /// Weight sets.
-    pub const fn sets(&self) -> usize {
-        match self.last {
-            LastSet::None => COMMON_SETS,
-            _ => COMMON_SETS + 1,
-        }
-    }
-
     /// Rows of all weight sets.
     pub const fn rows(&self) -> usize {
-        COMMON_ROWS + self.field_rows + self.last_rows
+        let (mut rows, mut set) = (0, 0);
+        while set < self.sets.len() {
+            rows += self.sets[set].rows();
+            set += 1;
+        }
+        rows
     }
 
     /// Confidences of one run predictor: by state and half of the byte.
@@ -166,7 +180,7 @@ macro_rules! preset {
             line_at: [u16; 8],
             line_type: [u8; 8],
             weights: [i16; Self::D.rows() * Self::D.inputs()],
-            final_weights: [i16; 12 * Self::D.sets()],
+            final_weights: [i16; 12 * Self::D.sets.len()],
             order0: [u16; 256],
             sse: [u16; if Self::D.sse { 8 * 23 } else { 0 }],
             bits: [u16; Self::D.bits],
@@ -253,9 +267,7 @@ preset!(
         numbers: 0,
         histories: &[],
         bits: 0,
-        field_rows: 16,
-        last: LastSet::None,
-        last_rows: 0,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::Field],
         sse: false,
     }
 );
@@ -276,9 +288,7 @@ preset!(
         numbers: 0,
         histories: &[],
         bits: 0,
-        field_rows: 16,
-        last: LastSet::None,
-        last_rows: 0,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::Field],
         sse: false,
     }
 );
@@ -299,9 +309,7 @@ preset!(
         numbers: 0,
         histories: &[],
         bits: 0,
-        field_rows: 32,
-        last: LastSet::PreviousClass,
-        last_rows: 16,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PreviousClass],
         sse: true,
     }
 );
@@ -322,9 +330,7 @@ preset!(
         numbers: 48,
         histories: &[],
         bits: 0,
-        field_rows: 32,
-        last: LastSet::PartialByte,
-        last_rows: 32,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PartialByte],
         sse: true,
     }
 );
@@ -345,9 +351,7 @@ preset!(
         numbers: 128,
         histories: &[Context::Last(1), Context::Last(2)],
         bits: 6144,
-        field_rows: 32,
-        last: LastSet::PartialByte,
-        last_rows: 32,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PartialByte],
         sse: true,
     }
 );
@@ -378,9 +382,7 @@ preset!(
             Context::Word,
         ],
         bits: 262_144,
-        field_rows: 32,
-        last: LastSet::PartialByte,
-        last_rows: 32,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PartialByte],
         sse: true,
     }
 );

@@ -13,12 +13,12 @@
 
 use super::line::Stream;
 use super::math::{clamp, squash};
-use super::memory::{COMMON_ROWS, Design, LastSet};
+use super::memory::{Design, RowBy};
 
 /// Most inputs: their products with the largest weights add up below 2^31.
 pub(crate) const MAX_INPUTS: usize = 23;
 /// Most weight sets.
-pub(crate) const MAX_SETS: usize = 4;
+pub(crate) const MAX_SETS: usize = 6;
 /// One as a weight.
 pub(crate) const ONE: i32 = 4096;
 /// A set whose error is below this share of 65,536 is not trained: nine in ten, and what is mixed is better for it.
@@ -35,21 +35,26 @@ pub(crate) struct Chooser {
     pub(crate) column: u8,
 }
 
-/// The rows of all sets.
+/// The rows of all sets, counted through.
 #[inline(always)]
-pub(crate) fn rows(design: &Design, by: Chooser, stream: &Stream, known: u32, bit: u32) -> [u8; MAX_SETS] {
-    let first = by.matching * 4 + by.column;
-    let who = if by.matching > 0 { 1 } else { (by.column > 0) as u8 * 2 };
-    let second = 12 + bit as u8 * 3 + who;
-    let field = stream.field & 15;
-    let third = COMMON_ROWS as u8 + if design.field_rows == 16 { field } else { field * 2 + (bit < 4) as u8 };
-    let last = match design.last {
-        LastSet::None => 0,
-        LastSet::PreviousClass => class(stream.history[0]) * 2 + stream.equal,
-        LastSet::PartialByte if bit < 4 => known as u8,
-        LastSet::PartialByte => 16 + (known >> (bit - 4) & 15) as u8,
-    };
-    [first, second, third, (COMMON_ROWS + design.field_rows) as u8 + last]
+pub(crate) fn rows(design: &Design, by: Chooser, stream: &Stream, known: u32, bit: u32) -> [u16; MAX_SETS] {
+    let (mut rows, mut before) = ([0; MAX_SETS], 0);
+    for (row, set) in rows.iter_mut().zip(design.sets) {
+        let own = match set {
+            RowBy::MatchColumn => by.matching * 4 + by.column,
+            RowBy::BitWho => bit as u8 * 3 + if by.matching > 0 { 1 } else { (by.column > 0) as u8 * 2 },
+            RowBy::Field => stream.field & 15,
+            RowBy::FieldHalf => (stream.field & 15) * 2 + (bit < 4) as u8,
+            RowBy::PreviousClass => class(stream.history[0]) * 2 + stream.equal,
+            RowBy::PartialByte if bit < 4 => known as u8,
+            RowBy::PartialByte => 16 + (known >> (bit - 4) & 15) as u8,
+            RowBy::PreviousByte => stream.history[0],
+            RowBy::LineType => stream.line_type & 63,
+        };
+        *row = before + own as u16;
+        before += set.rows() as u16;
+    }
+    rows
 }
 
 /// Class of a byte.
@@ -69,7 +74,7 @@ fn class(byte: u8) -> u8 {
 /// What was mixed of a bit: to learn from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mixed {
-    pub(crate) rows: [u8; MAX_SETS],
+    pub(crate) rows: [u16; MAX_SETS],
     dots: [i16; MAX_SETS],
     of_sets: [u16; MAX_SETS],
     /// Stretched, Q8.
@@ -85,10 +90,10 @@ pub(crate) fn mix(
     weights: &[i16],
     final_weights: &[i16],
     inputs: &[i16],
-    rows: [u8; MAX_SETS],
+    rows: [u16; MAX_SETS],
 ) -> Mixed {
     let mut mixed = Mixed { rows, ..Mixed::default() };
-    let sets = design.sets();
+    let sets = design.sets.len();
     let mut sum = 0;
     for set in 0..sets {
         let row = weights.get(rows[set] as usize * inputs.len()..).unwrap_or_default();
@@ -129,7 +134,7 @@ pub(crate) fn learn(
     bit: bool,
 ) {
     let target = (bit as i32) << 16;
-    let sets = design.sets();
+    let sets = design.sets.len();
     for set in 0..sets {
         let error = target - mixed.of_sets[set] as i32;
         if error.abs() < QUIET {

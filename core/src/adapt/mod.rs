@@ -59,9 +59,7 @@ mod tests;
 
 use core::ops::DerefMut;
 
-pub use memory::{
-    Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Context, Design, LastSet, Memory,
-};
+pub use memory::{Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Context, Design, Memory, RowBy};
 
 use crate::nonlinear::log2_q16;
 use crate::step::Logits;
@@ -254,7 +252,7 @@ fn start<M: Memory>(parts: &mut Parts<'_>, net: bool) {
         row[0] = 0;
         row[1] = if net { (mixer::ONE * 4 / 5) as i16 } else { 0 };
     }
-    parts.final_weights.fill((mixer::ONE / design.sets() as i32) as i16);
+    parts.final_weights.fill((mixer::ONE / design.sets.len() as i32) as i16);
     sse::start(parts.sse);
 }
 

@@ -83,7 +83,7 @@ impl Design {
             + self.anchors
             + 8
             + self.rows() * self.inputs()
-            + 12 * self.sets()
+            + 12 * self.sets.len()
             + 256
             + if self.sse { 8 * 23 } else { 0 }
             + self.bits
