@@ -382,7 +382,14 @@ preset!(
             Context::Word,
         ],
         bits: 262_144,
-        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PartialByte],
+        sets: &[
+            RowBy::MatchColumn,
+            RowBy::BitWho,
+            RowBy::FieldHalf,
+            RowBy::PartialByte,
+            RowBy::PreviousByte,
+            RowBy::LineType,
+        ],
         sse: true,
     }
 );
