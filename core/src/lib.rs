@@ -233,6 +233,7 @@ extern crate std;
 #[cfg(target_endian = "big")]
 compile_error!("blobs, states and snapshots are little-endian views; big-endian targets are not supported");
 
+pub mod adapt;
 pub mod blob;
 mod block;
 mod cannot;

@@ -21,6 +21,60 @@ fn emit(out: &mut String, doc: &str, name: &str, element: &str, values: &[i64]) 
     writeln!(out, "];\n").unwrap();
 }
 
+/// The tables of the adapter.
+fn adapter(out: &mut String) {
+    let logit = |k: i32| {
+        let p = (f64::from(k) + 0.5) / 4096.0;
+        round(256.0 * (p / (1.0 - p)).ln(), 32767.0)
+    };
+    let stretch: Vec<i64> = (2048..4096).map(logit).collect();
+    emit(out, "`ln(p / (1 - p))` in Q8 for `p = (2048 + k + 1/2) / 4096`.", "STRETCH", "i16", &stretch);
+    let squash: Vec<i64> =
+        (0..356).map(|k| round(65536.0 / (1.0 + (-f64::from(k * 16 - 2832) / 256.0).exp()), 65535.0).max(1)).collect();
+    emit(out, "`65536 / (1 + e^-x)` for `x = (k - 177) / 16`, 1..=65535.", "SQUASH", "u16", &squash);
+    let (next, counts) = histories();
+    emit(
+        out,
+        "The state of a bit history after a zero and after a one, for each of 128 states; unused ones are 0.",
+        "HISTORY_NEXT",
+        "u8",
+        &next,
+    );
+    emit(out, "Zeros and ones that each state of a bit history remembers.", "HISTORY_COUNTS", "u8", &counts);
+}
+
+/// The states of bit histories: two bounded counts and, while they are small, the last bit. The larger one count is, the
+/// less the other may be; a bit takes from the other's count what is above 2.
+fn histories() -> (Vec<i64>, Vec<i64>) {
+    const MOST: [i64; 6] = [30, 12, 7, 5, 4, 4];
+    let mut states = vec![([0, 0], 0)];
+    let (mut next, mut at) = (Vec::new(), 0);
+    while let Some(&(counts, _)) = states.get(at) {
+        for bit in 0..2 {
+            let (mut own, mut other): (i64, i64) = (counts[bit] + 1, counts[1 - bit]);
+            if other > 2 {
+                other = (other - 1).min((other + 3) / 2);
+            }
+            other = other.min(5);
+            own = own.min(MOST.get(other as usize).copied().unwrap_or(3));
+            let counts = if bit == 0 { [own, other] } else { [other, own] };
+            let last = if own + other > 6 || own == 0 || other == 0 { 0 } else { bit };
+            let state = (counts, last);
+            let index = states.iter().position(|known| *known == state).unwrap_or_else(|| {
+                states.push(state);
+                states.len() - 1
+            });
+            next.push(index as i64);
+        }
+        at += 1;
+    }
+    assert!(states.len() <= 128, "{} states", states.len());
+    next.resize(256, 0);
+    let mut counts: Vec<i64> = states.iter().flat_map(|(counts, _)| *counts).collect();
+    counts.resize(256, 0);
+    (next, counts)
+}
+
 /// The whole file.
 pub fn source() -> String {
     let mut out = String::from(
@@ -55,6 +109,7 @@ pub fn source() -> String {
         "u16",
         &rsqrt,
     );
+    adapter(&mut out);
     out.truncate(out.trim_end().len());
     out.push('\n');
     out

@@ -1,0 +1,395 @@
+//! The memory of an adapter: one type for each preset, owned by the caller.
+//!
+//! A preset is a design, not a size: which contexts there are, how many slots, which weights are chosen by what. The
+//! code of an adapter is compiled for each preset that a program uses, so a chip carries one.
+
+use super::line::Stream;
+use super::numbers::{Number, Pending};
+
+/// What a run predictor or a bit history looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// The last `n` bytes, at most 8.
+    Last(u8),
+    /// The field's text so far, whatever the line, and the last byte of the field before.
+    Word,
+    /// The field's number in its line, by the line's type, and its text so far; in the first field, the types of the
+    /// last two lines instead of the type.
+    Field,
+    /// The two bytes above, whether the field has been equal to the one above so far, and the last byte.
+    Above,
+    /// The line's type, the field's number, the position in the field, the byte above.
+    Place,
+}
+
+/// What chooses a row of a weight set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowBy {
+    /// The match (none, short, long) and the column (none, the field differs from the one above, equal so far). Always
+    /// first: the last layer's weights have these rows too.
+    MatchColumn,
+    /// The bit's number, and whether a match, only a column or none predicts.
+    BitWho,
+    /// The field's number modulo 16.
+    Field,
+    /// The same and the half of the byte.
+    FieldHalf,
+    /// The class of the byte before (digit, point, sign, capital, small letter, newline, blank, other), and whether the
+    /// field has been equal so far.
+    PreviousClass,
+    /// The bits of the byte that are known: all four, or the last four of them.
+    PartialByte,
+    /// The byte before.
+    PreviousByte,
+    /// The line's type modulo 64.
+    LineType,
+}
+
+impl RowBy {
+    /// How many rows.
+    pub const fn rows(self) -> usize {
+        match self {
+            Self::MatchColumn => 12,
+            Self::BitWho => 24,
+            Self::Field | Self::PreviousClass => 16,
+            Self::FieldHalf | Self::PartialByte => 32,
+            Self::PreviousByte => 256,
+            Self::LineType => 64,
+        }
+    }
+}
+
+/// The design of a preset: all that the code is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Design {
+    /// Its name, as options spell it.
+    pub name: &'static str,
+    /// Its number in files: never used for another one.
+    pub id: u8,
+    /// Bytes of the ring, a power of two.
+    pub ring: usize,
+    /// Entries of the match model.
+    pub matches: usize,
+    /// The run predictors.
+    pub runs: &'static [Context],
+    /// Slots that the run predictors share.
+    pub slots: usize,
+    /// A slot holds two bytes, the second of what came instead.
+    pub two: bool,
+    /// Confidences of the column model, a power of two.
+    pub columns: usize,
+    /// Anchors of the column model, a power of two.
+    pub anchors: usize,
+    /// Numbers that are remembered; 0 for none.
+    pub numbers: usize,
+    /// The bit histories.
+    pub histories: &'static [Context],
+    /// Slots of the bit histories; 0 for none.
+    pub bits: usize,
+    /// The weight sets, [`RowBy::MatchColumn`] first.
+    pub sets: &'static [RowBy],
+    /// A table corrects the mixture at the end.
+    pub sse: bool,
+}
+
+impl Design {
+    /// Inputs of the mixer: bias, net, runs, bit histories, match, column, number, order 0.
+    pub const fn inputs(&self) -> usize {
+        2 + self.runs.len() + self.histories.len() + 2 + (self.numbers > 0) as usize + 1
+    }
+
+    /// Rows of all weight sets.
+    pub const fn rows(&self) -> usize {
+        let (mut rows, mut set) = (0, 0);
+        while set < self.sets.len() {
+            rows += self.sets[set].rows();
+            set += 1;
+        }
+        rows
+    }
+
+    /// Confidences of one run predictor: by state and half of the byte.
+    pub const fn confidences(&self) -> usize {
+        if self.two { 64 } else { 16 }
+    }
+
+    /// Confidences of the numbers.
+    pub const fn number_confidences(&self) -> usize {
+        if self.numbers > 0 { 64 } else { 0 }
+    }
+}
+
+/// The tables of a preset. They are zero before [`Adapter::new`](super::Adapter::new) starts them.
+///
+/// Sealed: presets are what the crate defines.
+pub trait Memory: private::Sealed {
+    /// What the code is compiled for.
+    const DESIGN: Design;
+    /// All zero: for `static` memory.
+    const ZERO: Self;
+
+    #[doc(hidden)]
+    fn parts(&mut self) -> Parts<'_>;
+}
+
+pub(super) mod private {
+    /// Closes [`Memory`](super::Memory).
+    pub trait Sealed {}
+}
+
+/// The tables as slices of the lengths that [`Design`] says.
+#[doc(hidden)]
+pub struct Parts<'m> {
+    pub(crate) ring: &'m mut [u8],
+    pub(crate) matches: &'m mut [u16],
+    /// Predicted byte 8 | state 3 | check 5.
+    pub(crate) slots: &'m mut [u16],
+    /// What came instead of the predicted byte.
+    pub(crate) second: &'m mut [u8],
+    pub(crate) run_confidence: &'m mut [u16],
+    pub(crate) match_confidence: &'m mut [u16; 32],
+    pub(crate) column_confidence: &'m mut [u16],
+    pub(crate) anchors: &'m mut [u16],
+    pub(crate) line_at: &'m mut [u16; 8],
+    pub(crate) line_type: &'m mut [u8; 8],
+    pub(crate) weights: &'m mut [i16],
+    pub(crate) final_weights: &'m mut [i16],
+    pub(crate) order0: &'m mut [u16; 256],
+    pub(crate) sse: &'m mut [u16],
+    pub(crate) bits: &'m mut [u16],
+    pub(crate) bit_confidence: &'m mut [u16],
+    pub(crate) numbers: &'m mut [Number],
+    pub(crate) number_confidence: &'m mut [u16],
+    pub(crate) stream: &'m mut Stream,
+    pub(crate) pending: &'m mut Pending,
+}
+
+macro_rules! preset {
+    ($(#[$doc:meta])* $name:ident, $design:expr) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name {
+            ring: [u8; Self::D.ring],
+            matches: [u16; Self::D.matches],
+            slots: [u16; Self::D.slots],
+            second: [u8; if Self::D.two { Self::D.slots } else { 0 }],
+            run_confidence: [u16; Self::D.runs.len() * Self::D.confidences()],
+            match_confidence: [u16; 32],
+            column_confidence: [u16; Self::D.columns],
+            anchors: [u16; Self::D.anchors],
+            line_at: [u16; 8],
+            line_type: [u8; 8],
+            weights: [i16; Self::D.rows() * Self::D.inputs()],
+            final_weights: [i16; 12 * Self::D.sets.len()],
+            order0: [u16; 256],
+            sse: [u16; if Self::D.sse { 8 * 23 } else { 0 }],
+            bits: [u16; Self::D.bits],
+            bit_confidence: [u16; Self::D.histories.len() * 128],
+            numbers: [Number; Self::D.numbers],
+            number_confidence: [u16; Self::D.number_confidences()],
+            stream: Stream,
+            pending: Pending,
+        }
+
+        impl $name {
+            const D: Design = $design;
+        }
+
+        impl private::Sealed for $name {}
+
+        impl Memory for $name {
+            const DESIGN: Design = Self::D;
+            const ZERO: Self = Self {
+                ring: [0; _],
+                matches: [0; _],
+                slots: [0; _],
+                second: [0; _],
+                run_confidence: [0; _],
+                match_confidence: [0; _],
+                column_confidence: [0; _],
+                anchors: [0; _],
+                line_at: [0; _],
+                line_type: [0; _],
+                weights: [0; _],
+                final_weights: [0; _],
+                order0: [0; _],
+                sse: [0; _],
+                bits: [0; _],
+                bit_confidence: [0; _],
+                numbers: [Number::NONE; _],
+                number_confidence: [0; _],
+                stream: Stream::START,
+                pending: Pending::NONE,
+            };
+
+            #[inline(always)]
+            fn parts(&mut self) -> Parts<'_> {
+                Parts {
+                    ring: &mut self.ring,
+                    matches: &mut self.matches,
+                    slots: &mut self.slots,
+                    second: &mut self.second,
+                    run_confidence: &mut self.run_confidence,
+                    match_confidence: &mut self.match_confidence,
+                    column_confidence: &mut self.column_confidence,
+                    anchors: &mut self.anchors,
+                    line_at: &mut self.line_at,
+                    line_type: &mut self.line_type,
+                    weights: &mut self.weights,
+                    final_weights: &mut self.final_weights,
+                    order0: &mut self.order0,
+                    sse: &mut self.sse,
+                    bits: &mut self.bits,
+                    bit_confidence: &mut self.bit_confidence,
+                    numbers: &mut self.numbers,
+                    number_confidence: &mut self.number_confidence,
+                    stream: &mut self.stream,
+                    pending: &mut self.pending,
+                }
+            }
+        }
+    };
+}
+
+preset!(
+    /// 4 KB: three run predictors.
+    Adapter4K,
+    Design {
+        name: "4K",
+        id: 1,
+        ring: 1024,
+        matches: 256,
+        runs: &[Context::Last(2), Context::Above, Context::Place],
+        slots: 340,
+        two: false,
+        columns: 64,
+        anchors: 32,
+        numbers: 0,
+        histories: &[],
+        bits: 0,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::Field],
+        sse: false,
+    }
+);
+
+preset!(
+    /// 8 KB: four run predictors, three weight sets, no correction at the end.
+    Adapter8K,
+    Design {
+        name: "8K",
+        id: 2,
+        ring: 2048,
+        matches: 512,
+        runs: &[Context::Last(2), Context::Last(3), Context::Above, Context::Place],
+        slots: 1040,
+        two: false,
+        columns: 128,
+        anchors: 64,
+        numbers: 0,
+        histories: &[],
+        bits: 0,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::Field],
+        sse: false,
+    }
+);
+
+preset!(
+    /// 16 KB: six run predictors; the fourth weight set looks at the class of the byte before.
+    Adapter16K,
+    Design {
+        name: "16K",
+        id: 3,
+        ring: 4096,
+        matches: 768,
+        runs: &[Context::Last(1), Context::Last(2), Context::Last(3), Context::Field, Context::Above, Context::Place],
+        slots: 2736,
+        two: false,
+        columns: 256,
+        anchors: 128,
+        numbers: 0,
+        histories: &[],
+        bits: 0,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PreviousClass],
+        sse: true,
+    }
+);
+
+preset!(
+    /// 32 KB: two bytes a slot, numbers; the fourth weight set looks at the bits that are known.
+    Adapter32K,
+    Design {
+        name: "32K",
+        id: 4,
+        ring: 8192,
+        matches: 1024,
+        runs: &[Context::Last(2), Context::Last(3), Context::Last(4), Context::Field, Context::Above, Context::Place],
+        slots: 4800,
+        two: true,
+        columns: 512,
+        anchors: 256,
+        numbers: 48,
+        histories: &[],
+        bits: 0,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PartialByte],
+        sse: true,
+    }
+);
+
+preset!(
+    /// 64 KB: longer contexts, bit histories of orders 1 and 2.
+    Adapter64K,
+    Design {
+        name: "64K",
+        id: 5,
+        ring: 16_384,
+        matches: 2048,
+        runs: &[Context::Last(3), Context::Last(4), Context::Last(5), Context::Field, Context::Above, Context::Place],
+        slots: 7000,
+        two: true,
+        columns: 1024,
+        anchors: 512,
+        numbers: 128,
+        histories: &[Context::Last(1), Context::Last(2)],
+        bits: 6144,
+        sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PartialByte],
+        sse: true,
+    }
+);
+
+preset!(
+    /// 1 MB: bit histories of nine contexts.
+    Adapter1M,
+    Design {
+        name: "1M",
+        id: 6,
+        ring: 65_536,
+        matches: 32_768,
+        runs: &[Context::Last(3), Context::Last(4), Context::Last(5), Context::Field, Context::Above, Context::Place],
+        slots: 65_534,
+        two: true,
+        columns: 4096,
+        anchors: 4096,
+        numbers: 1024,
+        histories: &[
+            Context::Last(1),
+            Context::Last(2),
+            Context::Last(3),
+            Context::Last(4),
+            Context::Last(6),
+            Context::Field,
+            Context::Above,
+            Context::Place,
+            Context::Word,
+        ],
+        bits: 262_144,
+        sets: &[
+            RowBy::MatchColumn,
+            RowBy::BitWho,
+            RowBy::FieldHalf,
+            RowBy::PartialByte,
+            RowBy::PreviousByte,
+            RowBy::LineType,
+        ],
+        sse: true,
+    }
+);

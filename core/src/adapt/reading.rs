@@ -1,0 +1,66 @@
+//! A byte that is being read, bit by bit.
+
+use super::net::Net;
+use super::{Ahead, Memory, Parts, Path, Said, end, hear, net_input, say};
+use crate::step::Logits;
+
+/// A byte of which some bits are known: [`node`](Self::node) says what the next one will be, [`take`](Self::take) what it
+/// was; after eight, [`finish`](Self::finish) learns them. If it is dropped before, nothing is learned.
+pub struct Reading<'a, M> {
+    parts: Parts<'a>,
+    ahead: Ahead,
+    logits: Option<&'a Logits>,
+    net: Option<Net>,
+    said: [Said; 8],
+    /// A one and then the known bits.
+    known: u32,
+    preset: core::marker::PhantomData<M>,
+}
+
+impl<'a, M: Memory> Reading<'a, M> {
+    pub(super) fn new(parts: Parts<'a>, ahead: Ahead, logits: Option<&'a Logits>) -> Self {
+        let (net, said) = (logits.map(Net::new), [Said::default(); 8]);
+        Self { parts, ahead, logits, net, said, known: 1, preset: core::marker::PhantomData }
+    }
+
+    fn bit(&self) -> u32 {
+        31 - self.known.leading_zeros()
+    }
+
+    /// The probability that the next bit is 1, Q16, 3..=65533; after eight bits that of the last one.
+    pub fn node(&mut self) -> u16 {
+        let bit = self.bit();
+        if let Some(said) = self.said.get_mut(bit as usize) {
+            let share = net_input(&mut self.net, self.logits, self.known, bit);
+            *said = say::<M>(&mut self.parts, &self.ahead, share, self.known, bit);
+        }
+        self.said[bit.min(7) as usize].p
+    }
+
+    /// The next bit; a ninth is not taken.
+    pub fn take(&mut self, one: bool) {
+        if self.known < 256 {
+            // Unless it was asked for, the node is worked out now: it will be learned from.
+            if self.said.get(self.bit() as usize).is_some_and(|said| said.p == 0) {
+                self.node();
+            }
+            self.known = self.known * 2 + one as u32;
+        }
+    }
+
+    /// Learns the byte. Bits that were not taken are zeros.
+    pub fn finish(mut self) -> Path {
+        while self.known < 256 {
+            self.take(false);
+        }
+        let byte = self.known as u8;
+        let mut path = Path { nodes: [0; 8], byte };
+        for (bit, (said, node)) in self.said.iter().zip(&mut path.nodes).enumerate() {
+            let (bit, one) = (bit as u32, byte >> (7 - bit) & 1 != 0);
+            hear::<M>(&mut self.parts, &self.ahead, said, self.known >> (8 - bit), bit, one);
+            *node = said.p;
+        }
+        end::<M>(&mut self.parts, &self.ahead, byte);
+        path
+    }
+}

@@ -1,0 +1,287 @@
+//! An adapter as bytes: everything that it learned, in one order, little-endian.
+//!
+//! | offset | type | field |
+//! |---|---|---|
+//! | 0 | u8 | number of the preset ([`Design::id`]) |
+//! | 1 | u8 | version of this layout, 1 |
+//! | 2 | u16 | reserved, zero |
+//! | 4 | | the tables in the order of [`Parts::visit`], then the stream and the pending number |
+//!
+//! There is no checksum: a snapshot around it has one. Any bytes that pass the checks of the head can be read: what is
+//! out of range is brought into range, so no saved adapter makes arithmetic overflow.
+
+use core::fmt;
+
+use super::line::Stream;
+use super::memory::{Design, Memory, Parts};
+use super::numbers::{Number, Pending};
+
+/// Version of the layout.
+const VERSION: u8 = 1;
+/// Bytes of the head.
+const HEAD: usize = 4;
+/// Bytes of a [`Stream`].
+const STREAM: usize = 7 * 4 + 2 * 2 + 5 + 2 + 8;
+/// Bytes of a [`Pending`].
+const PENDING: usize = 4 + 7 + 2 + 10;
+/// Bytes of a [`Number`].
+const NUMBER: usize = 4 + 2 + 2;
+
+/// Why a saved adapter was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// The bytes are not as many as this preset has.
+    Length {
+        /// Bytes of the preset.
+        expected: usize,
+        /// Bytes there are.
+        found: usize,
+    },
+    /// It is of another preset.
+    Preset {
+        /// Number of this one.
+        expected: u8,
+        /// Number in the bytes.
+        found: u8,
+    },
+    /// It is of another version.
+    Version {
+        /// The version in the bytes.
+        found: u8,
+    },
+    /// Reserved bytes are not zero.
+    Reserved,
+}
+
+impl fmt::Display for AdapterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { expected, found } => {
+                write!(f, "the saved adapter has {found} bytes, this preset {expected}")
+            }
+            Self::Preset { expected, found } => {
+                write!(f, "the saved adapter is of preset number {found}, this is number {expected}")
+            }
+            Self::Version { found } => write!(f, "the saved adapter is of version {found}, {VERSION} is read"),
+            Self::Reserved => f.write_str("reserved bytes of the saved adapter are not zero"),
+        }
+    }
+}
+
+impl core::error::Error for AdapterError {}
+
+impl Design {
+    /// Bytes of a saved adapter.
+    pub const fn saved_bytes(&self) -> usize {
+        let words = self.matches
+            + self.slots
+            + self.runs.len() * self.confidences()
+            + 32
+            + self.columns
+            + self.anchors
+            + 8
+            + self.rows() * self.inputs()
+            + 12 * self.sets.len()
+            + 256
+            + if self.sse { 8 * 23 } else { 0 }
+            + self.bits
+            + self.histories.len() * 128
+            + self.number_confidences();
+        let second = if self.two { self.slots } else { 0 };
+        HEAD + self.ring + 2 * words + second + 8 + NUMBER * self.numbers + STREAM + PENDING
+    }
+}
+
+/// Moves bytes one way or the other.
+pub(super) trait Move {
+    fn bytes(&mut self, bytes: &mut [u8]);
+
+    fn words(&mut self, words: &mut [u16]) {
+        for word in words {
+            let mut bytes = word.to_le_bytes();
+            self.bytes(&mut bytes);
+            *word = u16::from_le_bytes(bytes);
+        }
+    }
+
+    fn signed(&mut self, words: &mut [i16]) {
+        for word in words {
+            let mut bytes = word.to_le_bytes();
+            self.bytes(&mut bytes);
+            *word = i16::from_le_bytes(bytes);
+        }
+    }
+
+    fn long(&mut self, long: &mut u32) {
+        let mut bytes = long.to_le_bytes();
+        self.bytes(&mut bytes);
+        *long = u32::from_le_bytes(bytes);
+    }
+
+    fn byte(&mut self, byte: &mut u8) {
+        self.bytes(core::slice::from_mut(byte));
+    }
+}
+
+struct Save<'a>(&'a mut [u8]);
+
+impl Move for Save<'_> {
+    fn bytes(&mut self, bytes: &mut [u8]) {
+        let out = core::mem::take(&mut self.0);
+        if let Some((here, rest)) = out.split_at_mut_checked(bytes.len()) {
+            here.copy_from_slice(bytes);
+            self.0 = rest;
+        }
+    }
+}
+
+struct Load<'a>(&'a [u8]);
+
+impl Move for Load<'_> {
+    fn bytes(&mut self, bytes: &mut [u8]) {
+        if let Some((here, rest)) = self.0.split_at_checked(bytes.len()) {
+            bytes.copy_from_slice(here);
+            self.0 = rest;
+        }
+    }
+}
+
+impl Parts<'_> {
+    /// Moves all of it, in the order of the format.
+    fn visit(&mut self, to: &mut impl Move) {
+        to.bytes(self.ring);
+        to.words(self.matches);
+        to.words(self.slots);
+        to.bytes(self.second);
+        to.words(self.run_confidence);
+        to.words(self.match_confidence);
+        to.words(self.column_confidence);
+        to.words(self.anchors);
+        to.words(self.line_at);
+        to.bytes(self.line_type);
+        to.signed(self.weights);
+        to.signed(self.final_weights);
+        to.words(self.order0);
+        to.words(self.sse);
+        to.words(self.bits);
+        to.words(self.bit_confidence);
+        for Number { value, difference, shape, mark } in self.numbers.iter_mut() {
+            to.long(value);
+            to.signed(core::slice::from_mut(difference));
+            to.byte(shape);
+            to.byte(mark);
+        }
+        to.words(self.number_confidence);
+        visit_stream(self.stream, to);
+        visit_pending(self.pending, to);
+    }
+}
+
+fn visit_stream(stream: &mut Stream, to: &mut impl Move) {
+    for long in [
+        &mut stream.at,
+        &mut stream.age,
+        &mut stream.line_start,
+        &mut stream.field_start,
+        &mut stream.reference,
+        &mut stream.match_at,
+    ] {
+        to.long(long);
+    }
+    to.long(&mut stream.field_hash);
+    to.words(core::slice::from_mut(&mut stream.match_len));
+    to.words(core::slice::from_mut(&mut stream.rate));
+    for byte in [&mut stream.field, &mut stream.line_type, &mut stream.equal, &mut stream.typed, &mut stream.dither] {
+        to.byte(byte);
+    }
+    to.bytes(&mut stream.last_types);
+    to.bytes(&mut stream.history);
+}
+
+fn visit_pending(pending: &mut Pending, to: &mut impl Move) {
+    to.long(&mut pending.value);
+    for byte in [
+        &mut pending.width,
+        &mut pending.before_point,
+        &mut pending.runs,
+        &mut pending.phase,
+        &mut pending.agrees,
+        &mut pending.expected,
+        &mut pending.expected_point,
+    ] {
+        to.byte(byte);
+    }
+    to.words(core::slice::from_mut(&mut pending.slot));
+    to.bytes(&mut pending.digits);
+}
+
+/// Writes everything to `out`.
+pub(super) fn save<M: Memory>(memory: &mut M, out: &mut [u8]) -> Result<(), AdapterError> {
+    let (expected, found) = (M::DESIGN.saved_bytes(), out.len());
+    if expected != found {
+        return Err(AdapterError::Length { expected, found });
+    }
+    let mut save = Save(out);
+    save.bytes(&mut [M::DESIGN.id, VERSION, 0, 0]);
+    memory.parts().visit(&mut save);
+    Ok(())
+}
+
+/// Sets everything to what `saved` says; nothing changes if it is refused.
+pub(super) fn load<M: Memory>(memory: &mut M, saved: &[u8]) -> Result<(), AdapterError> {
+    let Some((&[id, version, reserved @ ..], tables)) = saved.split_first_chunk::<HEAD>() else {
+        return Err(AdapterError::Length { expected: M::DESIGN.saved_bytes(), found: saved.len() });
+    };
+    if version != VERSION {
+        return Err(AdapterError::Version { found: version });
+    }
+    if id != M::DESIGN.id {
+        return Err(AdapterError::Preset { expected: M::DESIGN.id, found: id });
+    }
+    if reserved != [0; 2] {
+        return Err(AdapterError::Reserved);
+    }
+    let (expected, found) = (M::DESIGN.saved_bytes(), saved.len());
+    if expected != found {
+        return Err(AdapterError::Length { expected, found });
+    }
+    let mut parts = memory.parts();
+    parts.visit(&mut Load(tables));
+    parts.stream.bound();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::boxed::Box;
+
+    use super::super::{Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K};
+    use super::*;
+
+    struct Count(usize);
+
+    impl Move for Count {
+        fn bytes(&mut self, bytes: &mut [u8]) {
+            self.0 += bytes.len();
+        }
+    }
+
+    #[test]
+    fn the_length_is_that_of_all_fields() {
+        fn run<M: Memory>() {
+            let mut count = Count(HEAD);
+            let mut memory = Box::new(M::ZERO);
+            memory.parts().visit(&mut count);
+            assert_eq!(count.0, M::DESIGN.saved_bytes(), "{}", M::DESIGN.name);
+            assert!(count.0 <= size_of::<M>() + HEAD, "{}", M::DESIGN.name);
+        }
+        run::<Adapter4K>();
+        run::<Adapter8K>();
+        run::<Adapter16K>();
+        run::<Adapter32K>();
+        run::<Adapter64K>();
+        run::<Adapter1M>();
+    }
+}
