@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{command, expect, model_file, pico, run, run_with, sample, text};
 use mambabyte::output::{Door, Outputs};
@@ -19,6 +20,9 @@ fn mode(path: &Path) -> u32 {
 fn entries(folder: &Path) -> usize {
     fs::read_dir(folder).unwrap().count()
 }
+
+/// Something that happens to a file.
+type Act<'a> = &'a dyn Fn();
 
 /// Makes a FIFO there.
 fn fifo(path: &Path) -> PathBuf {
@@ -87,7 +91,7 @@ fn files_appear_together_or_not_at_all() {
     // The second one cannot be put in its place any more: the first one is taken back. A FIFO among them is written to
     // when all files are ready, and this is read only in part until something has come.
     let pipe = fifo(&dir.path().join("fifo"));
-    let come: [&dyn Fn(); 2] = [&|| fs::create_dir(&b).unwrap(), &|| fs::write(&b, b"theirs").unwrap()];
+    let come: [Act<'_>; 2] = [&|| fs::create_dir(&b).unwrap(), &|| fs::write(&b, b"theirs").unwrap()];
     for (first, come) in [None, Some(b"old")].into_iter().flat_map(|first| come.map(|come| (first, come))) {
         let _ = (fs::remove_file(&a), fs::remove_file(&b), fs::remove_dir(&b));
         if let Some(old) = first {
@@ -196,7 +200,7 @@ fn what_comes_while_the_command_works_is_left_alone() {
     let replaced = || fs::rename(&other, &a).and_then(|()| fs::write(&other, b"theirs")).unwrap();
     let to_fifo = || symlink(&pipe, &a).unwrap();
     // What is there before and, if that goes, what comes.
-    let cases: [(Option<&dyn Fn()>, &dyn Fn()); 7] = [
+    let cases: [(Option<Act<'_>>, Act<'_>); 7] = [
         (None, &file),
         (None, &link),
         (None, &dangling),
@@ -313,6 +317,32 @@ fn a_group_keeps_what_it_may_or_loses_it() {
         let about = fs::metadata(&state).unwrap();
         assert_eq!((about.uid(), about.gid(), mode(&state)), (65_534, new.0, new.1));
         fs::remove_file(&state).unwrap();
+    }
+}
+
+/// Until a FIFO has a writer, the command waits; it can be ended all the same.
+#[test]
+fn waiting_for_a_fifo_can_be_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    // Without its config.json, about which there is a note at the end of loading; the FIFO is opened right after.
+    fs::copy(model_file("sensor-pico", "model.safetensors"), dir.path().join("model.safetensors")).unwrap();
+    let pipe = fifo(&dir.path().join("fifo"));
+    for signal in ["-INT", "-TERM"] {
+        let mut child = command();
+        child.arg("stream").args([dir.path(), &pipe]).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let mut note = [0; 4];
+        child.stderr.as_mut().unwrap().read_exact(&mut note).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("{signal} is ignored");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -1,14 +1,12 @@
-//! What happens every day: streams that are full or closed, odd numbers, names and prompts, endless texts, long lines.
+//! What happens every day: streams that are full or closed, names and prompts, endless texts, long lines.
 #![cfg(unix)]
 
 mod common;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use mambabyte_core::blob::{HEADER, SECTIONS, TABLE_ROW};
 
@@ -66,33 +64,6 @@ fn notes_that_nobody_takes_change_nothing() {
     for words in [&eval[..], &["--help"], &["--version"], &["models"], &["completions", "bash"], &["man"], &[]] {
         assert_eq!(with(words, full(), Stdio::null()), Some(1), "{words:?}");
     }
-}
-
-#[test]
-fn numbers_that_are_none_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = text(dir.path().join("out"));
-    let convert = ["convert", "sensor-pico", "-o", &out];
-    let bench = ["bench", "--size", "nano", "--json", &out];
-    let generate = ["generate", "sensor-pico"];
-    let stream = ["stream", "sensor-pico", &sample()];
-    let options: [(&[&str], &str); 5] = [
-        (&convert, "--max-delta"),
-        (&bench, "--seconds"),
-        (&generate, "--temperature"),
-        (&generate, "--top-p"),
-        (&stream, "--threshold"),
-    ];
-    for (words, option) in options {
-        for number in ["nan", "NaN", "inf", "-inf", "infinity", "1e400", "", "one"] {
-            let with = format!("{option}={number}");
-            expect(&run(&[words, &[&with]].concat()), 2, option);
-        }
-    }
-    for (option, value) in [("--limit", "0"), ("--window", "0")] {
-        expect(&run(&["eval", "sensor-pico", &sample(), option, value]), 2, option);
-    }
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -232,32 +203,6 @@ fn a_path_need_not_be_unicode() {
     let other = command().arg("checksum").arg(bad).arg(sample()).current_dir(dir.path()).output().unwrap();
     expect(&other, 1, "the blob calls itself");
     assert!(!other.stderr.contains(&0x1b), "{}", String::from_utf8_lossy(&other.stderr));
-}
-
-/// Until a FIFO has a writer, the command waits; it can be ended all the same.
-#[test]
-fn waiting_for_a_fifo_can_be_interrupted() {
-    let dir = noted();
-    let fifo = text(dir.path().join("fifo"));
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    for signal in ["-INT", "-TERM"] {
-        let mut child = command();
-        child.args(["stream", &text(dir.path().to_owned()), &fifo]).stderr(Stdio::piped());
-        let mut child = child.spawn().unwrap();
-        // The note is from the end of loading; the FIFO is opened right after.
-        let mut note = [0; 4];
-        child.stderr.as_mut().unwrap().read_exact(&mut note).unwrap();
-        std::thread::sleep(Duration::from_millis(500));
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while child.try_wait().unwrap().is_none() {
-            if Instant::now() > deadline {
-                child.kill().unwrap();
-                panic!("{signal} is ignored");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
 }
 
 #[test]
