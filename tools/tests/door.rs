@@ -1,4 +1,4 @@
-//! What becomes of a file that is written: mode, links, pairs, standard output.
+//! What becomes of a file that is written: mode, group, links, pairs, standard output, what comes late, a hard end.
 #![cfg(unix)]
 
 mod common;

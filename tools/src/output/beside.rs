@@ -6,8 +6,6 @@ use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile};
 
-use super::place::folder;
-
 /// A file that is in no place yet, and gone if it comes into none.
 #[derive(Debug)]
 pub(super) enum Beside {
@@ -68,7 +66,10 @@ impl Beside {
     pub(super) fn replace(self, target: &Path) -> io::Result<()> {
         let named = match self {
             #[cfg(target_os = "linux")]
-            Self::Nameless(file) => Builder::new().make_in(folder(target), |name| link(&file, name))?.into_temp_path(),
+            Self::Nameless(file) => {
+                let folder = super::place::folder(target);
+                Builder::new().make_in(folder, |name| link(&file, name))?.into_temp_path()
+            }
             Self::Named(named) => named.into_temp_path(),
         };
         named.persist(target).map_err(|e| e.error)
