@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::error::CliError;
-use crate::output::thousands;
+use crate::output::{clean, thousands};
 
 /// Bytes used of each file; of a shorter one, all.
 pub const BYTES: u64 = 64 << 10;
@@ -119,7 +119,7 @@ impl Text {
         mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
     ) -> Result<Self, CliError> {
         if bytes < LEAST_BYTES {
-            return Err(CliError::Usage(format!("--calibrate {name}: {bytes} bytes are too few")));
+            return Err(CliError::Usage(format!("--calibrate {}: {bytes} bytes are too few", clean(&name))));
         }
         let mut text = Self { name, calibration: Vec::new(), holdout: Vec::new(), bytes, whole };
         for (index, (start, length)) in pieces(bytes).into_iter().enumerate() {

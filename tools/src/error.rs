@@ -43,8 +43,16 @@ pub enum CliError {
         /// What was looked for.
         reason: String,
     },
-    /// Some of several texts could not be read; each was said.
-    #[error("{failed} of {all} texts could not be read")]
+    /// A text that the model fails on.
+    #[error("{}", shown(path))]
+    Text {
+        /// The text.
+        path: PathBuf,
+        /// The reason.
+        source: EngineError,
+    },
+    /// Some of several texts have no score; each was said.
+    #[error("{failed} of {all} texts have no score")]
     Texts {
         /// How many.
         failed: usize,
@@ -61,7 +69,7 @@ pub enum CliError {
         source: BlobError,
     },
     /// A blob whose contents are not those that its fingerprint names.
-    #[error("{}", path.display())]
+    #[error("{}", shown(path))]
     #[diagnostic(help(
         "it is another model, or was changed by hand; `mambabyte inspect` shows it, `convert` makes a right one"
     ))]

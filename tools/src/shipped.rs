@@ -8,6 +8,7 @@ use mambabyte_core::include_blob;
 
 use crate::builtin::MODEL;
 use crate::error::CliError;
+use crate::output::shown;
 
 /// What the sensor models have learned.
 const SENSOR: &str = "NMEA 0183, NMEA 2000, METAR, gpsd JSON, weather CSV, AIS, bulletins, G-code, a little prose";
@@ -89,7 +90,7 @@ fn named(given: &Path) -> Result<Option<&'static Shipped>, CliError> {
 }
 
 fn missing(given: &Path, file: &str) -> CliError {
-    let name = given.display();
+    let name = shown(given);
     CliError::NoModel {
         given: given.to_owned(),
         reason: format!(

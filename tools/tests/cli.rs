@@ -355,3 +355,30 @@ fn help_and_the_demonstration() {
         assert!(shown.contains(part), "{part}");
     }
 }
+
+#[test]
+fn numbers_that_are_none_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = text(dir.path().join("out"));
+    let convert = ["convert", "sensor-pico", "-o", &out];
+    let bench = ["bench", "--size", "nano", "--json", &out];
+    let generate = ["generate", "sensor-pico"];
+    let stream = ["stream", "sensor-pico", &sample()];
+    let options: [(&[&str], &str); 5] = [
+        (&convert, "--max-delta"),
+        (&bench, "--seconds"),
+        (&generate, "--temperature"),
+        (&generate, "--top-p"),
+        (&stream, "--threshold"),
+    ];
+    for (words, option) in options {
+        for number in ["nan", "NaN", "inf", "-inf", "infinity", "1e400", "", "one"] {
+            let with = format!("{option}={number}");
+            expect(&run(&[words, &[&with]].concat()), 2, option);
+        }
+    }
+    for (option, value) in [("--limit", "0"), ("--window", "0")] {
+        expect(&run(&["eval", "sensor-pico", &sample(), option, value]), 2, option);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

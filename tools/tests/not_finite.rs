@@ -80,6 +80,28 @@ fn every_command_that_runs_a_checkpoint_stops_and_names_the_layer() {
     assert!(!blob.exists());
 }
 
+/// The logits that score the first byte are within the limit, and some of the sample are not.
+#[test]
+fn a_text_that_the_model_fails_on_does_not_hide_the_others() {
+    let dir = scaled("backbone.norm_f.weight", 1200.0);
+    let path = dir.path().to_str().unwrap();
+    let (sample, one) = (model("text/gnss-sample.nmea"), dir.path().join("one"));
+    fs::write(&one, b"$").unwrap();
+    let (sample, one) = (sample.to_str().unwrap(), one.to_str().unwrap());
+    let what = "logits must be below 22713 in magnitude";
+    // The path may be folded at its hyphen.
+    refused(&run(&["eval", path, sample], b""), "sample.nmea");
+    refused(&run(&["eval", path, sample], b""), what);
+    let several = run(&["eval", path, one, sample, one, "--json"], b"");
+    refused(&several, &format!("error: {sample}: "));
+    refused(&several, "1 of 3 texts");
+    let value: serde_json::Value = serde_json::from_slice(&several.stdout).unwrap();
+    assert_eq!((value["bytes"].as_u64(), value["texts"].as_array().map(Vec::len)), (Some(2), Some(2)), "{value}");
+    let failed = value["failed"].as_array().unwrap();
+    assert!(failed.len() == 1 && failed[0]["text"] == sample, "{value}");
+    assert!(failed[0]["error"].as_str().unwrap().contains(what), "{value}");
+}
+
 #[test]
 fn huge_finite_logits_are_no_scores() {
     let dir = scaled("backbone.norm_f.weight", 1e30);

@@ -218,8 +218,16 @@ impl Named {
     fn a_closed_folder(&self) {
         let folder = Folder::new();
         fs::create_dir(folder.path("closed")).unwrap();
-        for (name, mode) in [("closed/out", 0o666), ("closed", 0o555), ("text", 0o644), ("m.mbb", 0o644)] {
-            if name == "closed/out" {
+        fs::create_dir(folder.path("sticky")).unwrap();
+        for (name, mode) in [
+            ("closed/out", 0o666),
+            ("closed", 0o555),
+            ("sticky/out", 0o666),
+            ("sticky", 0o1777),
+            ("text", 0o644),
+            ("m.mbb", 0o644),
+        ] {
+            if name.ends_with("/out") {
                 fs::write(folder.path(name), b"mine").unwrap();
             }
             fs::set_permissions(folder.path(name), Permissions::from_mode(mode)).unwrap();
@@ -229,9 +237,10 @@ impl Named {
         let before = folder.contents();
         let program = tempfile::tempdir().unwrap();
         let copy = program.path().join("mambabyte");
+        let is_root = File::options().write(true).open(folder.path("kept")).is_ok();
         let unprivileged = |file: &str| -> Option<Output> {
             let program = Path::new(env!("CARGO_BIN_EXE_mambabyte"));
-            if File::options().write(true).open(folder.path("kept")).is_err() {
+            if !is_root {
                 return Some(self.run(&folder, file));
             }
             // Root may write everywhere; nobody may not. The build folder may be closed to nobody.
@@ -245,7 +254,12 @@ impl Named {
             ("closed/out", "nothing can be written into the folder closed: Permission denied"),
             ("closed/new", "nothing can be written into the folder closed: Permission denied"),
             ("kept", "Permission denied"),
+            ("sticky/out", "this is a file of another user, which only they may replace in the folder sticky"),
         ] {
+            if file == "sticky/out" && !is_root {
+                println!("NOT RUN: {} to a file of another user: this user makes only its own", self.option);
+                continue;
+            }
             let Some(output) = unprivileged(file) else {
                 println!("NOT RUN: {} to a closed folder: no program can be started as nobody", self.option);
                 return;
@@ -254,6 +268,7 @@ impl Named {
             assert!(output.status.code() == Some(1), "{said}");
             assert!(said.contains(&format!("{} {file}: {reason}", self.option)), "{said}");
             assert!(before == folder.contents(), "{}: something in the folder has changed", self.option);
+            assert!(!said.contains("measuring"), "the work is begun: {said}");
         }
         fs::set_permissions(folder.path("closed"), Permissions::from_mode(0o755)).unwrap();
     }

@@ -23,7 +23,8 @@ use crate::progress::Progress;
 pub struct Args {
     /// Blob or checkpoint, by path or by name.
     pub model: PathBuf,
-    /// Texts; `-` is standard input. One of several that cannot be read is said, and the exit code is 1.
+    /// Texts; `-` is standard input. One of several that cannot be read, or that the model fails on, is said, and the exit
+    /// code is 1.
     #[arg(required = true)]
     pub texts: Vec<PathBuf>,
     /// Start anew from the zero state every N bytes. Default: one unbroken stream per text.
@@ -58,20 +59,23 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let window = args.window.map(|w| w as usize);
     let (mut total, mut files, mut failed) = (Score::empty(), Vec::new(), Vec::new());
     for path in &args.texts {
-        let text = match text(path, args.limit) {
-            Ok(text) => text,
+        let score = text(path, args.limit).and_then(|text| {
+            let bar = Progress::bytes("evaluating", text.len() as u64);
+            let score = evaluate(&engine, &text, window, &|n| bar.add(n));
+            score.map_err(|source| CliError::Text { path: path.clone(), source })
+        });
+        match score {
+            Ok(score) => {
+                total.merge(&score);
+                files.push((path, score));
+            }
             Err(error) if args.texts.len() == 1 => return Err(error),
             Err(error) => {
                 let reason = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
                 say(format_args!("error: {reason}"));
                 failed.push((path, reason));
-                continue;
             }
-        };
-        let bar = Progress::bytes("evaluating", text.len() as u64);
-        let score = evaluate(&engine, &text, window, &|n| bar.add(n))?;
-        total.merge(&score);
-        files.push((path, score));
+        }
     }
     if args.json {
         let by_position = |s: &Score| -> Vec<_> {
@@ -83,9 +87,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         };
         let texts: Vec<_> = files
             .iter()
-            .map(|(path, s)| json!({ "text": path, "bits_per_byte": s.bits_per_byte(), "bytes": s.bytes }))
+            .map(|(path, s)| json!({ "text": path.to_string_lossy(), "bits_per_byte": s.bits_per_byte(), "bytes": s.bytes }))
             .collect();
-        let failed: Vec<_> = failed.iter().map(|(path, error)| json!({ "text": path, "error": error })).collect();
+        let failed: Vec<_> =
+            failed.iter().map(|(path, error)| json!({ "text": path.to_string_lossy(), "error": error })).collect();
         print_json(&json!({
             "arithmetic": arithmetic, "bits_per_byte": total.bits_per_byte(), "bytes": total.bytes,
             "bytes_per_second": speed(&total), "window": window, "by_position": by_position(&total), "texts": texts,

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::chips::{CHIPS, Chip, Need, PROGRAM_FLASH, PROGRAM_RAM};
 use crate::error::CliError;
 use crate::model::{AnyModel, Loading};
-use crate::output::{bytes, print, print_json};
+use crate::output::{bytes, clean, print, print_json};
 use crate::speed;
 
 /// The arguments.
@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if chips.is_empty() {
         let names: Vec<_> = CHIPS.iter().map(|c| c.name).collect();
         let asked = args.chip.as_deref().unwrap_or_default();
-        return Err(CliError::Usage(format!("--chip {asked}: not in the table; known: {}", names.join(", "))));
+        return Err(CliError::Usage(format!("--chip {}: not in the table; known: {}", clean(asked), names.join(", "))));
     }
     let fits = |c: &&Chip| need.left(c).0 >= 0 && need.left(c).1 >= 0;
     let any = chips.iter().any(fits);

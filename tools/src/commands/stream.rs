@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
 use crate::model::{AnyModel, Loading};
-use crate::output::{Door, say};
+use crate::output::{Door, clean, say};
 use crate::paint::{bits, painted};
 
 /// The arguments.
@@ -70,7 +70,7 @@ fn threshold(text: &str) -> Result<Threshold, CliError> {
     }
     match text.parse::<f64>() {
         Ok(bits) if (0.0..=64.0).contains(&bits) => Ok(Threshold::Fixed((bits * 65_536.0) as u32)),
-        _ => Err(CliError::Usage(format!("--threshold {text}: a number of bits from 0 to 64, or auto"))),
+        _ => Err(CliError::Usage(format!("--threshold {}: a number of bits from 0 to 64, or auto", clean(text)))),
     }
 }
 
@@ -203,10 +203,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
         reader.load(&saved, threshold).map_err(|error| of_state(path, error))?;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    // A second handler in one process would be refused; the first one then still ends the program.
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
     let input = match args.file.as_deref().filter(|p| *p != Path::new("-")) {
         Some(path) => chunks(File::open(path).map_err(|e| CliError::io(path, e))?),
         None => {
@@ -216,6 +212,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             chunks(io::stdin())
         }
     };
+    // After the input is opened: until a FIFO has a writer, Ctrl-C ends the program.
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    // A second handler in one process would be refused; the first one then still ends the program.
+    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
     let mut show = match (args.color, args.json) {
         (true, _) => Show::Color(Box::default()),
         (_, true) => Show::Json,

@@ -4,18 +4,19 @@
 //! name or link; its folder is there and can be written. Afterwards [`Outputs::write`] writes all of them, or none:
 //!
 //! * A regular file is replaced when its successor is whole on the disk. Mode and owner stay; a new file has the mode
-//!   that the umask leaves.
+//!   that the umask leaves. What has come there while the command worked is left as it is.
 //! * A symbolic link is followed, and stays.
 //! * A device, a FIFO, `/dev/stdout` or `/proc/self/fd/N` is written to, never replaced.
 //! * `-` is standard output; what the command would print there goes to standard error.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use super::check::{checked, place};
 use super::fault::OutputFault;
-use super::place::{Identity, Place, folder, identity};
-use super::replace::Replacement;
+use super::place::{Identity, Place, identity};
+use super::replace::{Put, Replacement};
 use super::{json_line, print, print_bytes, say};
 use crate::error::CliError;
 use crate::formats;
@@ -71,48 +72,23 @@ impl Door {
         let mut taken: Vec<(String, Identity)> = Vec::new();
         for (option, path) in self.writes {
             let checked = checked(&path).and_then(|(place, identity)| {
-                let Some(identity) = identity else { return Ok(place) };
+                let Some(identity) = identity else { return Ok((place, None)) };
                 if let Some((input, _)) = self.reads.iter().find(|(_, read)| *read == identity) {
                     return Err(OutputFault::Input(input.clone()));
                 }
                 if let Some((other, _)) = taken.iter().find(|(_, other)| *other == identity) {
                     return Err(OutputFault::Same(other.clone()));
                 }
-                taken.push((option.clone(), identity));
-                Ok(place)
+                taken.push((option.clone(), identity.clone()));
+                Ok((place, Some(identity)))
             });
             match checked {
-                Ok(place) => outputs.push(Output { option, path, place }),
+                Ok((place, identity)) => outputs.push(Output { option, path, place, identity }),
                 Err(fault) => return Err(CliError::Output { option, path, fault }),
             }
         }
         Ok(Outputs(outputs))
     }
-}
-
-/// Where `path` leads, which can be written as far as that shows without writing.
-fn checked(path: &Path) -> Result<(Place, Option<Identity>), OutputFault> {
-    let place = match Place::of(path) {
-        Ok(place) => place,
-        Err(e) if e.kind() == io::ErrorKind::IsADirectory => return Err(OutputFault::Folder),
-        Err(e) => return Err(e.into()),
-    };
-    if let Place::File { target, old } = &place {
-        // As the user wrote it, unless a link has led elsewhere.
-        let folder = folder(if target.file_name() == path.file_name() { path } else { target });
-        if !fs::metadata(folder).is_ok_and(|folder| folder.is_dir()) {
-            return Err(OutputFault::NoFolder(folder.to_owned()));
-        }
-        if old.is_some() {
-            // A file that its owner has closed to writing is not replaced either.
-            OpenOptions::new().write(true).open(target)?;
-        }
-        // Without a name where the system can do that: an interrupted command leaves nothing.
-        let closed = |reason| OutputFault::ClosedFolder { folder: folder.to_owned(), reason };
-        tempfile::tempfile_in(folder).map_err(closed)?;
-    }
-    let identity = place.identity()?;
-    Ok((place, identity))
 }
 
 /// A file to write.
@@ -121,16 +97,27 @@ struct Output {
     option: String,
     path: PathBuf,
     place: Place,
+    identity: Option<Identity>,
 }
 
 impl Output {
-    fn fault(&self, error: io::Error) -> CliError {
-        CliError::Output { option: self.option.clone(), path: self.path.clone(), fault: error.into() }
+    fn fault(&self, fault: impl Into<OutputFault>) -> CliError {
+        CliError::Output { option: self.option.clone(), path: self.path.clone(), fault: fault.into() }
+    }
+
+    /// Where it leads now: to what was checked, or to nothing any more. The work may have taken hours.
+    fn now(&self) -> Result<Place, OutputFault> {
+        let now = place(&self.path)?;
+        let gone = match (&now, &self.place) {
+            (Place::File { target, old: None }, Place::File { target: checked, .. }) => target == checked,
+            _ => false,
+        };
+        if gone || now.identity()? == self.identity { Ok(now) } else { Err(OutputFault::Changed) }
     }
 
     /// Writes to what cannot be replaced.
-    fn write_through(&self, bytes: &[u8]) -> Result<(), CliError> {
-        match &self.place {
+    fn write_through(&self, place: &Place, bytes: &[u8]) -> Result<(), CliError> {
+        match place {
             Place::File { .. } => Ok(()),
             Place::Stdout => print_bytes(bytes),
             Place::Stderr => io::stderr().lock().write_all(bytes).map_err(|e| self.fault(e)),
@@ -151,19 +138,28 @@ impl Outputs {
     /// Writes `contents`, bytes by option; what was not asked for is left out. Files appear together or not at all.
     ///
     /// # Errors
-    /// [`CliError::Output`] names the option and the file, [`CliError::BrokenPipe`] if the reader of standard output is
-    /// gone. No file is new or changed then, unless the system refuses to take it back.
+    /// [`CliError::Output`] names the option and the file; [`CliError::BrokenPipe`] if standard output is all that was
+    /// asked for, and its reader is gone. No file is new or changed then, unless the system refuses to take it back.
     pub fn write(&self, contents: &[(&str, &[u8])]) -> Result<(), CliError> {
-        let asked = || contents.iter().filter_map(|(name, bytes)| Some((self.find(name)?, *bytes)));
+        let mut asked = Vec::new();
+        for (name, bytes) in contents {
+            if let Some(output) = self.find(name) {
+                asked.push((output, output.now().map_err(|fault| output.fault(fault))?, *bytes));
+            }
+        }
         let mut ready = Vec::new();
-        for (output, bytes) in asked() {
-            if let Place::File { target, old } = &output.place {
+        for (output, place, bytes) in &asked {
+            if let Place::File { target, old } = place {
                 let made = Replacement::prepare(target, old.as_ref(), bytes).map_err(|e| output.fault(e))?;
                 ready.push((output, made));
             }
         }
-        for (output, bytes) in asked() {
-            output.write_through(bytes)?;
+        for (output, place, bytes) in &asked {
+            match output.write_through(place, bytes) {
+                // Not the quiet end for a reader who has seen enough: what else was asked for will be missing.
+                Err(CliError::BrokenPipe) if asked.len() > 1 => return Err(output.fault(OutputFault::NoReader)),
+                written => written?,
+            }
         }
         let undoable = ready.len() > 1;
         let mut done = Vec::new();
@@ -171,8 +167,9 @@ impl Outputs {
             match made.put(undoable) {
                 Ok(put) => done.push(put),
                 Err(error) => {
-                    done.into_iter().rev().for_each(super::replace::Put::undo);
-                    return Err(output.fault(error));
+                    done.into_iter().rev().for_each(Put::undo);
+                    let came = error.kind() == ErrorKind::AlreadyExists;
+                    return Err(output.fault(if came { OutputFault::Changed } else { error.into() }));
                 }
             }
         }

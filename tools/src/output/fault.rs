@@ -29,6 +29,15 @@ pub enum OutputFault {
         /// What the system says.
         reason: io::Error,
     },
+    /// It is a file of another user, in a folder where files are replaced by their owners only.
+    #[error("this is a file of another user, which only they may replace in the folder {}", shown(.0))]
+    Kept(PathBuf),
+    /// Something has come, or has been replaced, since the command began.
+    #[error("this is not what was here when the command began; it is left as it is")]
+    Changed,
+    /// Standard output has no reader any more, and other outputs depend on it.
+    #[error("the reader of standard output is gone, and no other file is written without it")]
+    NoReader,
     /// It could not be written.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -1,5 +1,7 @@
 //! What leaves the program: files through one door, text on standard output, notes on standard error.
 
+mod beside;
+mod check;
 mod door;
 mod fault;
 mod note;

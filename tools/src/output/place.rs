@@ -37,8 +37,16 @@ pub(super) enum Identity {
     Node(PathBuf),
     /// One that is not there yet: its folder and its name.
     New(Box<Identity>, OsString),
-    /// Standard output or standard error, by its number.
+    /// Standard output or standard error, by its number, where that is no regular file.
     Stream(u8),
+}
+
+impl Identity {
+    /// A regular file is one by its stream too: it may be an input.
+    fn of_stream(number: u8, opened: io::Result<Metadata>) -> Self {
+        let file = opened.ok().filter(Metadata::is_file);
+        file.and_then(|file| node(Path::new("-"), &file).ok()).unwrap_or(Self::Stream(number))
+    }
 }
 
 impl Place {
@@ -105,8 +113,8 @@ impl Place {
     /// Those of the system, of the folder of a new file.
     pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
         match self {
-            Self::Stdout => Ok(Some(Identity::Stream(1))),
-            Self::Stderr => Ok(Some(Identity::Stream(2))),
+            Self::Stdout => Ok(Some(Identity::of_stream(1, opened(&io::stdout())))),
+            Self::Stderr => Ok(Some(Identity::of_stream(2, opened(&io::stderr())))),
             Self::Through(path) => identity(path),
             Self::File { target, old: Some(old) } => node(target, old).map(Some),
             Self::File { target, old: None } => {

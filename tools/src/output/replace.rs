@@ -1,37 +1,37 @@
-//! A file that appears whole or not at all: a temporary file in the same folder, then a rename that can be taken back.
+//! A file that appears whole or not at all, and can be taken back.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
+use super::beside::Beside;
 use super::place::folder;
 
 /// All bytes of a file, on the disk beside its place.
 #[derive(Debug)]
 pub(super) struct Replacement {
-    new: NamedTempFile,
+    new: Beside,
     target: PathBuf,
     existed: bool,
 }
 
 impl Replacement {
     /// Writes `bytes` beside `target`, with the mode and, as far as this user may, the owner of the file that is
-    /// there. A new file has the mode that the umask leaves.
+    /// there; a group that this user may not give loses what it alone was given. A new file has the mode that the
+    /// umask leaves.
     ///
     /// # Errors
     /// Those of the system; nothing is left then.
     pub(super) fn prepare(target: &Path, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<Self> {
-        let mut builder = Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut new = builder.tempfile_in(folder(target))?;
-        new.write_all(bytes)?;
+        let new = Beside::new(folder(target))?;
+        let mut file = new.file();
+        file.write_all(bytes)?;
         if let Some(old) = old {
-            like(&new, old)?;
+            like(file, old)?;
         }
-        new.as_file().sync_all()?;
+        file.sync_all()?;
         Ok(Self { new, target: target.to_owned(), existed: old.is_some() })
     }
 
@@ -39,12 +39,12 @@ impl Replacement {
     /// dropped, where the file system has links.
     ///
     /// # Errors
-    /// Those of the system; what was there is there then.
+    /// Those of the system; what was there is there then. `AlreadyExists` if that is something new.
     pub(super) fn put(self, undoable: bool) -> io::Result<Put> {
         let Self { new, target, existed } = self;
         let link = |path: &Path| std::fs::hard_link(&target, path);
         let old = if undoable && existed { Builder::new().make_in(folder(&target), link).ok() } else { None };
-        new.persist(&target).map_err(|e| e.error)?;
+        if existed { new.replace(&target) } else { new.put(&target) }?;
         Ok(Put { target, existed, old })
     }
 }
@@ -70,15 +70,38 @@ impl Put {
 }
 
 #[cfg(unix)]
-fn like(new: &NamedTempFile, old: &Metadata) -> io::Result<()> {
+fn like(new: &File, old: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-    // Only root may give files away; who may not, owns the new one.
-    let _ = fchown(new.as_file(), Some(old.uid()), Some(old.gid()));
+    let mut mode = old.mode() & 0o777;
+    // Only root may give files away, others to their groups only; who may not, owns the new one.
+    let given = fchown(new, Some(old.uid()), Some(old.gid())).or_else(|_| fchown(new, None, Some(old.gid())));
+    if given.is_err() {
+        mode = of_another_group(mode);
+    }
     // After the owner: a change of owner takes bits away. Those that run a file as another user are not given.
-    new.as_file().set_permissions(PermissionsExt::from_mode(old.permissions().mode() & 0o777))
+    new.set_permissions(PermissionsExt::from_mode(mode))
+}
+
+/// A mode with which nobody may more than before, though the group has changed.
+#[cfg(unix)]
+const fn of_another_group(mode: u32) -> u32 {
+    let both = mode >> 3 & mode & 0o7;
+    mode & 0o700 | both << 3 | both
 }
 
 #[cfg(not(unix))]
-fn like(_: &NamedTempFile, _: &Metadata) -> io::Result<()> {
+fn like(_: &File, _: &Metadata) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::of_another_group;
+
+    #[test]
+    fn another_group_may_no_more_than_everybody_could() {
+        for (old, new) in [(0o640, 0o600), (0o664, 0o644), (0o666, 0o666), (0o604, 0o600), (0o775, 0o755)] {
+            assert_eq!(of_another_group(old), new, "{old:o}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::builtin::{self, SAMPLE};
 use crate::error::CliError;
-use crate::output::{print, print_json, say};
+use crate::output::{print, print_json, say, shown};
 
 /// Rows, channels, steps, tied decays, and what it must be in ms.
 const SCANS: [(usize, usize, usize, bool, f64); 5] = [
@@ -251,7 +251,7 @@ fn checksums(device: &Arc<Device>) -> Result<(u32, u32), CliError> {
 /// Times mamba-ssm and puts its figures beside ours. An error says in one line why not.
 fn peer(python: &Path, figures: &mut [Figure]) -> Result<(), String> {
     say("measuring mamba-ssm");
-    let failed = |e: &dyn std::fmt::Display| format!("--peer {}: {e}", python.display());
+    let failed = |e: &dyn std::fmt::Display| format!("--peer {}: {e}", shown(python));
     let child =
         Command::new(python).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(|e| failed(&e))?;
