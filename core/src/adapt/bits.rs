@@ -4,8 +4,9 @@
 //! A state is two bounded counts and, while they are small, the last bit. It forgets the count of the other bit as it
 //! goes: what came lately matters more.
 
+use super::design::Design;
 use super::math::{hash, learn, scaled};
-use super::memory::{Design, Parts};
+use super::memory::Parts;
 use crate::tables::{HISTORY_COUNTS, HISTORY_NEXT};
 
 /// How fast the states' probabilities learn.

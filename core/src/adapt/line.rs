@@ -7,90 +7,12 @@
 
 use super::math::hash;
 use super::memory::Parts;
+use super::stream::NOWHERE;
 
-/// No place in the ring.
-pub(crate) const NOWHERE: u32 = u32::MAX;
 /// How far the reference is moved to find a separator again.
 const REACH: usize = 40;
 /// The same for the first field, whose length may be any.
 const FIRST_REACH: usize = 64;
-
-/// What an adapter knows of the stream, beside its tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stream {
-    /// Bytes read, modulo 2^32: the place of the next one.
-    pub(crate) at: u32,
-    /// Bytes read, at most a million: for the learning rate, and for what the ring holds.
-    pub(crate) age: u32,
-    pub(crate) line_start: u32,
-    pub(crate) field_start: u32,
-    /// The place above the next byte.
-    pub(crate) reference: u32,
-    /// The place that the match model expects to be repeated.
-    pub(crate) match_at: u32,
-    pub(crate) field_hash: u32,
-    pub(crate) match_len: u16,
-    pub(crate) rate: u16,
-    /// The field's number in its line, at most 200.
-    pub(crate) field: u8,
-    pub(crate) line_type: u8,
-    /// Types of the last line and of the one before it.
-    pub(crate) last_types: [u8; 2],
-    /// The field has been equal to the one above so far.
-    pub(crate) equal: u8,
-    /// The line's first field is over.
-    pub(crate) typed: u8,
-    /// For rounding: a sequence of period 256.
-    pub(crate) dither: u8,
-    /// The last bytes, newest first.
-    pub(crate) history: [u8; 8],
-}
-
-/// Most that [`Stream::age`] counts.
-const OLD: u32 = 1_000_000;
-
-impl Stream {
-    /// Before the first byte.
-    pub(crate) const START: Self = Self {
-        at: 0,
-        age: 0,
-        line_start: 0,
-        field_start: 0,
-        reference: NOWHERE,
-        match_at: NOWHERE,
-        field_hash: 0,
-        match_len: 0,
-        rate: 0,
-        field: 0,
-        line_type: 0,
-        last_types: [0; 2],
-        equal: 0,
-        typed: 0,
-        dither: 0,
-        history: [0; 8],
-    };
-
-    /// Brings into range what something else than this code may have written.
-    pub(crate) fn bound(&mut self) {
-        self.age = self.age.min(OLD);
-        self.rate = self.rate.min(super::mixer::rate(0));
-        self.equal = self.equal.min(1);
-        self.field = self.field.min(200);
-        self.match_len = self.match_len.min(400);
-    }
-
-    /// Type and field in one number.
-    #[inline(always)]
-    pub(crate) fn type_and_field(&self) -> u32 {
-        self.line_type as u32 * 256 + self.field as u32
-    }
-
-    /// The last `n` bytes as a hash that begins with `seed`.
-    #[inline(always)]
-    pub(crate) fn order(&self, seed: u32, n: u8) -> u32 {
-        self.history.iter().take(n as usize).fold(seed, |h, &byte| hash(h, byte as u32 + 1))
-    }
-}
 
 /// Part of a field: letters, digits, `. - + _` and what is not ASCII.
 #[inline(always)]
@@ -233,13 +155,4 @@ impl Parts<'_> {
             self.held_at(then).is_some() && self.held_at(then) == self.held_at(now)
         })
     }
-}
-
-/// Counts a byte.
-#[inline(always)]
-pub(crate) fn age(stream: &mut Stream, byte: u8) {
-    stream.at = stream.at.wrapping_add(1);
-    stream.age = if stream.age < OLD { stream.age + 1 } else { OLD };
-    stream.history.copy_within(..7, 1);
-    stream.history[0] = byte;
 }

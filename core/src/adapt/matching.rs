@@ -3,9 +3,9 @@
 //! The longer a match has held, the more it is believed: one confidence for each class of lengths, for the first bit of
 //! a byte and for the others.
 
-use super::line::NOWHERE;
 use super::math::{hash, scaled};
 use super::memory::Parts;
+use super::stream::NOWHERE;
 
 /// Bytes that must agree before a place is believed.
 pub(crate) const LEAST: u32 = 5;

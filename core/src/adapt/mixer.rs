@@ -11,9 +11,9 @@
 //! It is the gated linear mixing of the PAQ family, in two layers. Products are rounded by a dither of period 256, so
 //! that small errors count on average.
 
-use super::line::Stream;
+use super::design::{Design, RowBy};
 use super::math::{clamp, squash};
-use super::memory::{Design, RowBy};
+use super::stream::Stream;
 
 /// Most inputs: their products with the largest weights add up below 2^31.
 pub(crate) const MAX_INPUTS: usize = 23;

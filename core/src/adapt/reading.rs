@@ -1,8 +1,30 @@
 //! A byte that is being read, bit by bit.
 
+use super::memory::{Memory, Parts};
 use super::net::Net;
-use super::{Ahead, Memory, Parts, Path, Said, end, hear, net_input, say};
+use super::node::{Ahead, Said, end, hear, net_input, say};
+use crate::nonlinear::log2_q16;
 use crate::step::Logits;
+
+/// The probabilities of a byte's eight nodes, of the bit being 1 in Q16, 3..=65533, and the byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// In the order of the path: most significant bit first.
+    pub nodes: [u16; 8],
+    /// The byte that was read.
+    pub byte: u8,
+}
+
+impl Path {
+    /// `-log2 p(byte)` in Q16: the sum over its bits.
+    pub fn surprise(&self) -> u32 {
+        let bit = |(index, &p): (usize, &u16)| {
+            let share = if self.byte >> (7 - index) & 1 != 0 { p as u32 } else { 65_536 - p as u32 };
+            (16 << 16) - log2_q16(share as u64).min(16 << 16)
+        };
+        self.nodes.iter().enumerate().map(bit).sum()
+    }
+}
 
 /// A byte of which some bits are known: [`node`](Self::node) says what the next one will be, [`take`](Self::take) what it
 /// was; after eight, [`finish`](Self::finish) learns them. If it is dropped before, nothing is learned.

@@ -4,8 +4,9 @@
 //! 7 those after a failure. With two bytes a slot, the state is a count up to 7 and the second byte is what came instead.
 //! All contexts share one table; a context has two places in it, and takes over the weaker one.
 
+use super::design::{Context, Design};
 use super::math::{hash, learn, scaled};
-use super::memory::{Context, Design, Parts};
+use super::memory::Parts;
 
 /// How fast confidences learn.
 const RATE: u32 = 6;

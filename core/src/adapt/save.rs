@@ -12,9 +12,10 @@
 
 use core::fmt;
 
-use super::line::Stream;
-use super::memory::{Design, Memory, Parts};
-use super::numbers::{Number, Pending};
+use super::design::Design;
+use super::memory::{Memory, Parts};
+use super::mixer;
+use super::stream::{Number, OLD, Pending, Stream};
 
 /// Version of the layout.
 const VERSION: u8 = 1;
@@ -229,6 +230,15 @@ pub(super) fn save<M: Memory>(memory: &mut M, out: &mut [u8]) -> Result<(), Adap
     Ok(())
 }
 
+/// Brings into range what something else than this code may have written.
+fn bound(stream: &mut Stream) {
+    stream.age = stream.age.min(OLD);
+    stream.rate = stream.rate.min(mixer::rate(0));
+    stream.equal = stream.equal.min(1);
+    stream.field = stream.field.min(200);
+    stream.match_len = stream.match_len.min(400);
+}
+
 /// Sets everything to what `saved` says; nothing changes if it is refused.
 pub(super) fn load<M: Memory>(memory: &mut M, saved: &[u8]) -> Result<(), AdapterError> {
     let Some((&[id, version, reserved @ ..], tables)) = saved.split_first_chunk::<HEAD>() else {
@@ -249,7 +259,7 @@ pub(super) fn load<M: Memory>(memory: &mut M, saved: &[u8]) -> Result<(), Adapte
     }
     let mut parts = memory.parts();
     parts.visit(&mut Load(tables));
-    parts.stream.bound();
+    bound(parts.stream);
     Ok(())
 }
 

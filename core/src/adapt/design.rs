@@ -1,0 +1,114 @@
+//! What a preset is: which contexts there are, how many of everything, what chooses weights.
+
+/// What a run predictor or a bit history looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// The last `n` bytes, at most 8.
+    Last(u8),
+    /// The field's text so far, whatever the line, and the last byte of the field before.
+    Word,
+    /// The field's number in its line, by the line's type, and its text so far; in the first field, the types of the
+    /// last two lines instead of the type.
+    Field,
+    /// The two bytes above, whether the field has been equal to the one above so far, and the last byte.
+    Above,
+    /// The line's type, the field's number, the position in the field, the byte above.
+    Place,
+}
+
+/// What chooses a row of a weight set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowBy {
+    /// The match (none, short, long) and the column (none, the field differs from the one above, equal so far). Always
+    /// first: the last layer's weights have these rows too.
+    MatchColumn,
+    /// The bit's number, and whether a match, only a column or none predicts.
+    BitWho,
+    /// The field's number modulo 16.
+    Field,
+    /// The same and the half of the byte.
+    FieldHalf,
+    /// The class of the byte before (digit, point, sign, capital, small letter, newline, blank, other), and whether the
+    /// field has been equal so far.
+    PreviousClass,
+    /// The bits of the byte that are known: all four, or the last four of them.
+    PartialByte,
+    /// The byte before.
+    PreviousByte,
+    /// The line's type modulo 64.
+    LineType,
+}
+
+impl RowBy {
+    /// How many rows.
+    pub const fn rows(self) -> usize {
+        match self {
+            Self::MatchColumn => 12,
+            Self::BitWho => 24,
+            Self::Field | Self::PreviousClass => 16,
+            Self::FieldHalf | Self::PartialByte => 32,
+            Self::PreviousByte => 256,
+            Self::LineType => 64,
+        }
+    }
+}
+
+/// The design of a preset: all that the code is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Design {
+    /// Its name, as options spell it.
+    pub name: &'static str,
+    /// Its number in files: never used for another one.
+    pub id: u8,
+    /// Bytes of the ring, a power of two.
+    pub ring: usize,
+    /// Entries of the match model.
+    pub matches: usize,
+    /// The run predictors.
+    pub runs: &'static [Context],
+    /// Slots that the run predictors share.
+    pub slots: usize,
+    /// A slot holds two bytes, the second of what came instead.
+    pub two: bool,
+    /// Confidences of the column model, a power of two.
+    pub columns: usize,
+    /// Anchors of the column model, a power of two.
+    pub anchors: usize,
+    /// Numbers that are remembered; 0 for none.
+    pub numbers: usize,
+    /// The bit histories.
+    pub histories: &'static [Context],
+    /// Slots of the bit histories; 0 for none.
+    pub bits: usize,
+    /// The weight sets, [`RowBy::MatchColumn`] first.
+    pub sets: &'static [RowBy],
+    /// A table corrects the mixture at the end.
+    pub sse: bool,
+}
+
+impl Design {
+    /// Inputs of the mixer: bias, net, runs, bit histories, match, column, number, order 0.
+    pub const fn inputs(&self) -> usize {
+        2 + self.runs.len() + self.histories.len() + 2 + (self.numbers > 0) as usize + 1
+    }
+
+    /// Rows of all weight sets.
+    pub const fn rows(&self) -> usize {
+        let (mut rows, mut set) = (0, 0);
+        while set < self.sets.len() {
+            rows += self.sets[set].rows();
+            set += 1;
+        }
+        rows
+    }
+
+    /// Confidences of one run predictor: by state and half of the byte.
+    pub const fn confidences(&self) -> usize {
+        if self.two { 64 } else { 16 }
+    }
+
+    /// Confidences of the numbers.
+    pub const fn number_confidences(&self) -> usize {
+        if self.numbers > 0 { 64 } else { 0 }
+    }
+}
