@@ -12,6 +12,9 @@ use super::stream::{Number, Pending, Stream};
 pub trait Memory: private::Sealed {
     /// What the code is compiled for.
     const DESIGN: Design;
+    /// Start values, without a net and with one: see `start.rs`.
+    #[doc(hidden)]
+    const LEARNED: &'static [u8];
     /// All zero: for `static` memory.
     const ZERO: Self;
 
@@ -52,7 +55,7 @@ pub struct Parts<'m> {
 }
 
 macro_rules! preset {
-    ($(#[$doc:meta])* $name:ident, $design:expr) => {
+    ($(#[$doc:meta])* $name:ident, $start:literal, $design:expr) => {
         $(#[$doc])*
         #[derive(Clone)]
         pub struct $name {
@@ -86,6 +89,7 @@ macro_rules! preset {
 
         impl Memory for $name {
             const DESIGN: Design = Self::D;
+            const LEARNED: &'static [u8] = include_bytes!($start);
             const ZERO: Self = Self {
                 ring: [0; _],
                 matches: [0; _],
@@ -141,6 +145,7 @@ macro_rules! preset {
 preset!(
     /// 4 KB: three run predictors.
     Adapter4K,
+    "start/4K.bin",
     Design {
         name: "4K",
         id: 1,
@@ -162,6 +167,7 @@ preset!(
 preset!(
     /// 8 KB: four run predictors, three weight sets, no correction at the end.
     Adapter8K,
+    "start/8K.bin",
     Design {
         name: "8K",
         id: 2,
@@ -183,6 +189,7 @@ preset!(
 preset!(
     /// 16 KB: six run predictors; the fourth weight set looks at the class of the byte before.
     Adapter16K,
+    "start/16K.bin",
     Design {
         name: "16K",
         id: 3,
@@ -204,6 +211,7 @@ preset!(
 preset!(
     /// 32 KB: two bytes a slot, numbers; the fourth weight set looks at the bits that are known.
     Adapter32K,
+    "start/32K.bin",
     Design {
         name: "32K",
         id: 4,
@@ -225,6 +233,7 @@ preset!(
 preset!(
     /// 64 KB: longer contexts, bit histories of orders 1 and 2.
     Adapter64K,
+    "start/64K.bin",
     Design {
         name: "64K",
         id: 5,
@@ -246,6 +255,7 @@ preset!(
 preset!(
     /// 1 MB: bit histories of nine contexts.
     Adapter1M,
+    "start/1M.bin",
     Design {
         name: "1M",
         id: 6,

@@ -43,6 +43,7 @@
 //! caller's; nothing is allocated, no float is computed, nothing panics.
 
 mod bits;
+mod bytes;
 mod design;
 mod line;
 mod matching;
@@ -72,7 +73,7 @@ use crate::nonlinear::log2_q16;
 use crate::step::Logits;
 use net::Net;
 use node::{Ahead, look_ahead, net_input, say};
-use start::start;
+use start::{learned, plain, start};
 
 /// An adapter over a preset's memory `M`, which it owns or borrows.
 #[derive(Debug)]
@@ -87,6 +88,20 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
         *memory = M::ZERO;
         start::<M>(&mut memory.parts(), net);
         Self { memory, ahead: None }
+    }
+
+    /// As [`Self::new`], without learned start values: to learn them.
+    #[doc(hidden)]
+    pub fn plain(mut memory: S, net: bool) -> Self {
+        *memory = M::ZERO;
+        plain::<M>(&mut memory.parts(), net);
+        Self { memory, ahead: None }
+    }
+
+    /// Ends it: what it has learned as start values, [`Design::start_words`] of two bytes.
+    #[doc(hidden)]
+    pub fn into_start_values(mut self, out: &mut [u8]) {
+        learned::<M>(&mut self.memory.parts(), out);
     }
 
     /// The preset.

@@ -1,10 +1,64 @@
 //! What an adapter believes before it has read anything.
+//!
+//! Weights and confidences are what they were, on average, after the first 16 KiB of ten kinds of text, without a net and
+//! with sensor-nano's logits. `cargo run --release -p mambabyte-tests --bin adapter_start` learns them from the texts of
+//! `tools/data/calibration`, from the values of [`plain`] on, and writes `start/PRESET.bin`.
 
+use super::bytes::{Load, Move, Save};
+use super::design::Design;
 use super::memory::{Memory, Parts};
 use super::{bits, mixer, runs, sse};
 
-/// First weights and confidences.
+impl Design {
+    /// Signed words of the start values: the weights.
+    #[doc(hidden)]
+    pub const fn start_weights(&self) -> usize {
+        self.rows() * self.inputs() + 12 * self.sets.len()
+    }
+
+    /// All words of the start values.
+    #[doc(hidden)]
+    pub const fn start_words(&self) -> usize {
+        let confidences = self.runs.len() * self.confidences() + 32 + 1 + 256;
+        let sse = if self.sse { 8 * 23 } else { 0 };
+        self.start_weights() + confidences + sse + self.histories.len() * 128 + self.number_confidences()
+    }
+}
+
+/// First weights and confidences: learned ones.
 pub(super) fn start<M: Memory>(parts: &mut Parts<'_>, net: bool) {
+    plain::<M>(parts, net);
+    let words = 2 * M::DESIGN.start_words();
+    let learned = if net { M::LEARNED.get(words..) } else { M::LEARNED.get(..words) };
+    if let Some(learned) = learned.filter(|learned| learned.len() == words) {
+        visit(parts, &mut Load(learned));
+    }
+}
+
+/// What was learned, as words for [`start`]; `out` has [`Design::start_words`] of two bytes. The adapter's columns are
+/// then all alike.
+pub(super) fn learned<M: Memory>(parts: &mut Parts<'_>, out: &mut [u8]) {
+    visit(parts, &mut Save(out));
+}
+
+fn visit(parts: &mut Parts<'_>, to: &mut impl Move) {
+    to.signed(parts.weights);
+    to.signed(parts.final_weights);
+    to.words(parts.run_confidence);
+    to.words(parts.match_confidence);
+    // Which cell is which place's depends on a hash: one number for all.
+    let sum: u32 = parts.column_confidence.iter().map(|&p| p as u32).sum();
+    let mut mean = (sum / (parts.column_confidence.len() as u32).max(1)) as u16;
+    to.words(core::slice::from_mut(&mut mean));
+    parts.column_confidence.fill(mean);
+    to.words(parts.order0);
+    to.words(parts.sse);
+    to.words(parts.bit_confidence);
+    to.words(parts.number_confidence);
+}
+
+/// Weights and confidences that nothing was learned for.
+pub(super) fn plain<M: Memory>(parts: &mut Parts<'_>, net: bool) {
     let design = M::DESIGN;
     runs::start(&design, parts.run_confidence);
     bits::start(&design, parts.bit_confidence);
