@@ -101,7 +101,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// Ends it: what it has learned as start values, [`Design::start_words`] of two bytes.
     #[doc(hidden)]
     pub fn into_start_values(mut self, out: &mut [u8]) {
-        learned::<M>(&mut self.memory.parts(), out);
+        learned(&mut self.memory.parts(), out);
     }
 
     /// The preset.

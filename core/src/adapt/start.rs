@@ -37,7 +37,7 @@ pub(super) fn start<M: Memory>(parts: &mut Parts<'_>, net: bool) {
 
 /// What was learned, as words for [`start`]; `out` has [`Design::start_words`] of two bytes. The adapter's columns are
 /// then all alike.
-pub(super) fn learned<M: Memory>(parts: &mut Parts<'_>, out: &mut [u8]) {
+pub(super) fn learned(parts: &mut Parts<'_>, out: &mut [u8]) {
     visit(parts, &mut Save(out));
 }
 
