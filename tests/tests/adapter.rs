@@ -9,14 +9,9 @@ const TEXT: &[u8] = include_bytes!("../../models/text/golden-4096.txt");
 
 #[test]
 fn start_values_are_current() {
-    fn check<M: Memory>(texts: &[Text]) {
-        let current = std::fs::read(path::<M>()).is_ok_and(|found| found == values::<M>(texts));
-        let name = M::DESIGN.name;
-        assert!(current, "{name}: run `cargo run --release -p mambabyte-tests --bin adapter_start`");
-    }
-    let texts = Text::all();
-    check::<Adapter8K>(&texts);
-    check::<Adapter64K>(&texts);
+    // One preset, which is quick: the generator is the same for all; `adapter_start --check` compares them.
+    let current = std::fs::read(path::<Adapter8K>()).is_ok_and(|found| found == values::<Adapter8K>(&Text::all()));
+    assert!(current, "run `cargo run --release -p mambabyte-tests --bin adapter_start`");
 }
 
 /// CRC-32 over the eight node probabilities of each byte, u16 little-endian, in the order of the path.
