@@ -111,18 +111,7 @@ impl Maker {
     }
 
     fn section(&mut self, section: Section) -> Vec<u8> {
-        let codes = matches!(
-            section,
-            Section::EmbeddingCode
-                | Section::InProjCode
-                | Section::ConvCode
-                | Section::XProjCode
-                | Section::DtProjCode
-                | Section::ALog
-                | Section::StateCode
-                | Section::OutProjCode
-                | Section::HeadCode
-        );
+        let codes = has_codes(section);
         let bytes = section.bytes(&self.spec.dims) as usize;
         match (self.spec.contents, section.element_size()) {
             (Contents::Extreme { bias, .. }, 2) => bias.to_le_bytes().repeat(bytes / 2),
@@ -160,4 +149,20 @@ pub fn random_blob(spec: BlobSpec) -> Vec<u8> {
         parts.sections[section as usize] = make.section(section);
     }
     parts.finish()
+}
+
+/// Whether a section of bytes holds codes, of which only small ones make sense, and not weights.
+pub const fn has_codes(section: Section) -> bool {
+    matches!(
+        section,
+        Section::EmbeddingCode
+            | Section::InProjCode
+            | Section::ConvCode
+            | Section::XProjCode
+            | Section::DtProjCode
+            | Section::ALog
+            | Section::StateCode
+            | Section::OutProjCode
+            | Section::HeadCode
+    )
 }

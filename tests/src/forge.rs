@@ -12,6 +12,7 @@ use mambabyte_core::blob::{LayerParams, Section, blob_bytes};
 use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Rng};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::quantize::writer::BlobParts;
+use mambabyte_host::random_blob::has_codes;
 
 /// The seeds that every test takes.
 pub const SEEDS: Range<u64> = 0..100;
@@ -176,18 +177,7 @@ impl Forge {
 
     /// A section of bytes: weights, or the codes of rows and channels.
     fn bytes(&mut self, section: Section, len: usize) -> Vec<u8> {
-        let codes = matches!(
-            section,
-            Section::EmbeddingCode
-                | Section::InProjCode
-                | Section::ConvCode
-                | Section::XProjCode
-                | Section::DtProjCode
-                | Section::ALog
-                | Section::StateCode
-                | Section::OutProjCode
-                | Section::HeadCode
-        );
+        let codes = has_codes(section);
         let kind = if self.bad() { self.between(1, 7) } else { 0 };
         let byte = |at: usize| {
             let any = self.rng.next_u64();

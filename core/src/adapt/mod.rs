@@ -25,14 +25,14 @@
 //! |---|---|---|
 //! | net | the model's share of this bit, of the bytes that begin with the known ones | `net.rs` |
 //! | runs | in each of several contexts, the byte that came last and how reliably | `runs.rs` |
-//! | bit histories (64K, 1M) | in the context of the last one or two bytes, which bits came | `bits.rs` |
+//! | bit histories (64K, 1M) | in each of several contexts, and after the known bits, which bits came | `bits.rs` |
 //! | match | what followed where the last five bytes occurred before | `matching.rs` |
 //! | column | the byte above: in the same field of the last line of the same type | `line.rs` |
 //! | number (from 32K on) | the last value in this place and the last difference | `numbers.rs` |
-//! | order 0 | this bit after these known bits, whatever came before | here |
+//! | order 0 | this bit after these known bits, whatever came before | `node.rs` |
 //!
 //! The eight nodes of a path are worked out with what was learned up to the byte before, so the path's product is the
-//! byte's share of [`Adapter::distribution`], exactly; then all eight are learned from.
+//! byte's share of [`Adapter::distribution`], up to the rounding of its logarithms; then all eight are learned from.
 //!
 //! Weights are chosen by what predicts, the field and what came before, and learned on the way (`mixer.rs`); at last a
 //! table corrects what is systematically wrong (`sse.rs`, from 16K on).
@@ -168,7 +168,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// All 255 nodes, some thirty times [`Self::read`].
     pub fn distribution(&mut self, logits: Option<&Logits>, mixed: &mut Logits) {
         let mut net = logits.map(Net::new);
-        // A node's children lie at twice its place: 1 is the root, byte b the leaf 256 + b.
+        // So far known: the logarithm of each node of this depth, at the first byte below it.
         mixed[0] = 0;
         for bit in 0..8u32 {
             let (nodes, width) = (1usize << bit, 256usize >> bit);
