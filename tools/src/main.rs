@@ -1,6 +1,6 @@
 //! `mambabyte`: see `mambabyte --help`.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -10,6 +10,7 @@ use mambabyte::error::CliError;
 use mambabyte::output::say;
 
 fn main() -> ExitCode {
+    let _ = miette::set_hook(Box::new(|_| Box::new(report())));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => {
@@ -26,6 +27,12 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What draws an error. Lines are broken for a terminal only: a log of errors is searched, and a path of any length must
+/// not split the words that are searched for.
+fn report() -> miette::MietteHandler {
+    miette::MietteHandlerOpts::new().wrap_lines(std::io::stderr().is_terminal()).build()
 }
 
 /// The exit code that clap gives.
