@@ -10,6 +10,7 @@
 //!   logits, jobs on a stream.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
+pub mod adapt;
 pub mod align;
 pub mod bpb;
 pub mod checkpoint;
