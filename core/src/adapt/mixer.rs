@@ -16,15 +16,17 @@ use super::math::{clamp, squash};
 use super::stream::Stream;
 
 /// Most inputs: their products with the largest weights add up below 2^31.
-pub(crate) const MAX_INPUTS: usize = 23;
+pub(crate) const MAX_INPUTS: usize = 32;
 /// Most weight sets.
-pub(crate) const MAX_SETS: usize = 6;
+pub(crate) const MAX_SETS: usize = 5;
 /// One as a weight.
 pub(crate) const ONE: i32 = 4096;
+/// The largest weight.
+const LARGEST: i32 = 16_383;
 /// A set whose error is below this share of 65,536 is not trained: nine in ten, and what is mixed is better for it.
 const QUIET: i32 = 4000;
 
-const _: () = assert!(MAX_INPUTS as i64 * 32_767 * super::math::LIMIT as i64 <= i32::MAX as i64);
+const _: () = assert!(MAX_INPUTS as i64 * LARGEST as i64 * super::math::LIMIT as i64 <= i32::MAX as i64);
 
 /// What contexts choose rows by.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,6 @@ pub(crate) fn rows(design: &Design, by: Chooser, stream: &Stream, known: u32, bi
             RowBy::PartialByte if bit < 4 => known as u8,
             RowBy::PartialByte => 16 + (known >> (bit - 4) & 15) as u8,
             RowBy::PreviousByte => stream.history[0],
-            RowBy::LineType => stream.line_type & 63,
         };
         *row = before + own as u16;
         before += set.rows() as u16;
@@ -119,7 +120,7 @@ fn step(error: i32, x: i32, shift: u32, dither: &mut u8, spread: u32) -> i32 {
 
 #[inline(always)]
 fn add(weight: &mut i16, step: i32) {
-    *weight = (*weight as i32 + step).clamp(-32_767, 32_767) as i16;
+    *weight = (*weight as i32 + step).clamp(-LARGEST, LARGEST) as i16;
 }
 
 /// Learns the bit that came.
@@ -146,7 +147,7 @@ pub(crate) fn learn(
             add(weight, step(error, x as i32, 18, &mut stream.dither, 10));
         }
     }
-    let error = (target - mixed.p as i32) >> 2;
+    let error = (target - mixed.p as i32) >> 1;
     for set in 0..sets {
         let weight = final_weights.get_mut(mixed.rows[0] as usize * sets + set);
         if let Some(weight) = weight {
@@ -155,7 +156,7 @@ pub(crate) fn learn(
     }
 }
 
-/// The learning rate at an age: from 0.03 down to 0.01. Asked every 64 bytes.
+/// The learning rate at an age: from 0.04 down to 0.004. Asked every 64 bytes.
 pub(crate) const fn rate(age: u32) -> u16 {
-    (655 + 1311 * 8000 / (8000 + age)) as u16
+    (250 + 2400 * 4000 / (4000 + age)) as u16
 }

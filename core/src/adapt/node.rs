@@ -13,7 +13,7 @@ use crate::step::Logits;
 /// Most run predictors of a preset.
 const MAX_RUNS: usize = 8;
 /// Most orders of bit histories.
-const MAX_ORDERS: usize = 10;
+const MAX_ORDERS: usize = 7;
 /// The bias, as an input.
 const BIAS: i16 = 77;
 /// How fast direct probabilities and the confidences of columns and numbers learn.
@@ -113,9 +113,10 @@ pub(crate) fn say<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, share: i32, k
         if found.state != 0 {
             let p = parts.bit_confidence.get(index * 128 + (found.state & 127) as usize);
             said.inputs[next] = p.map_or(0, |&p| stretch(p) as i16);
+            said.inputs[next + 1] = p.map_or(0, |&p| ((p as i32 - 32_768) >> 6) as i16);
         }
         said.histories[index] = found;
-        next += 1;
+        next += 2;
     }
     let matched = begins(ahead.matched, known, bit);
     if let Some(byte) = matched {
@@ -141,7 +142,7 @@ pub(crate) fn say<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, share: i32, k
     };
     let rows = mixer::rows(&design, chooser, parts.stream, known, bit);
     said.mixed = mixer::mix(&design, parts.weights, parts.final_weights, &said.inputs[..design.inputs()], rows);
-    let p = if design.sse { sse::correct(parts.sse, said.mixed.x, said.mixed.p, bit) } else { said.mixed.p };
+    let p = sse::correct(parts.sse, design.sse, said.mixed.x, said.mixed.p, known, bit);
     said.p = p.clamp(3, 65_533);
     said
 }
@@ -189,9 +190,7 @@ pub(crate) fn hear<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, said: &Said,
     {
         learn(cell, right(byte), FAST);
     }
-    if design.sse {
-        sse::learn(parts.sse, said.mixed.x, bit, one);
-    }
+    sse::learn(parts.sse, design.sse, said.mixed.x, known, bit, one);
 }
 
 /// Learns the whole byte.
