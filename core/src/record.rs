@@ -350,7 +350,8 @@ mod tests {
         sent.extend(&stuffed[..length]);
         sent.push(0);
         let (sequence, flagged, lost, overruns) = (9, true, 3, 1);
-        let record = Record { sequence, start: 4000, bytes: 70, bits: 40_000, peak: 90_000, flagged, lost, overruns, net: None };
+        let record =
+            Record { sequence, start: 4000, bytes: 70, bits: 40_000, peak: 90_000, flagged, lost, overruns, net: None };
         assert_eq!(frames_of(&sent), (std::vec![record], 0));
     }
 

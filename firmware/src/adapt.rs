@@ -3,6 +3,8 @@
 use mambabyte_core::adapt::Memory;
 use static_cell::ConstStaticCell;
 
+#[cfg(preset = "1M")]
+pub use mambabyte_core::adapt::Adapter1M as Preset;
 #[cfg(preset = "4K")]
 pub use mambabyte_core::adapt::Adapter4K as Preset;
 #[cfg(preset = "8K")]
@@ -13,8 +15,6 @@ pub use mambabyte_core::adapt::Adapter16K as Preset;
 pub use mambabyte_core::adapt::Adapter32K as Preset;
 #[cfg(preset = "64K")]
 pub use mambabyte_core::adapt::Adapter64K as Preset;
-#[cfg(preset = "1M")]
-pub use mambabyte_core::adapt::Adapter1M as Preset;
 
 use crate::{RAM, RAM_RESERVE};
 
@@ -37,7 +37,9 @@ static MEMORY: ConstStaticCell<Preset> = ConstStaticCell::new(Preset::ZERO);
 pub fn take(net: bool) -> Adapter {
     // A model that does not fit beside it is a compile error too, with the numbers.
     #[cfg(net)]
-    const { crate::DIMS.assert_fits(LEFT) };
+    const {
+        crate::DIMS.assert_fits(LEFT)
+    };
     const { assert!(LEFT > 0, "the adapter leaves no RAM") };
     Adapter::new(MEMORY.take(), net)
 }

@@ -121,7 +121,7 @@ static void misuse(void) {
     EXPECT(MISALIGNED, p->init(bytes + 4, p->bytes, 0));
     EXPECT(RANGE_WRAPS, p->init(bytes, SIZE_MAX, 0));
     EXPECT(ADAPTER_TOO_SMALL, p->init(bytes, 0, 0));
-    EXPECT(ADAPTER_TOO_SMALL, p->init(bytes, 4096, 0));
+    EXPECT(ADAPTER_TOO_SMALL, p->init(bytes, 1024, 0));
     EXPECT(OK, p->init(bytes, p->bytes, 0));
     /* A copy is none, nor is zeroed memory. */
     for (size_t i = 0; i < p->bytes / 8; i++) {

@@ -57,7 +57,9 @@ pub fn checksum(preset: Preset, logits: Option<&[Logits]>) -> u32 {
 /// The table as this machine computes it.
 pub fn computed() -> String {
     let logits: Vec<_> = nets().map(logits).collect();
-    let mut table = "# Checksums of adapters over golden-4096.txt; written by the program adapter_golden of tests\npreset".to_owned();
+    let mut table =
+        "# Checksums of adapters over golden-4096.txt; written by the program adapter_golden of tests\npreset"
+            .to_owned();
     nets().for_each(|net| table.extend(["\t", net]));
     for preset in Preset::ALL {
         table.extend(["\n", preset.name()]);

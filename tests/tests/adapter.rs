@@ -16,5 +16,9 @@ fn start_values_are_current() {
 #[test]
 fn golden_checksums() {
     let committed = std::fs::read_to_string(golden(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))).unwrap();
-    assert_eq!(computed(), committed, "if that is meant: `cargo run --release -p mambabyte-tests --bin adapter_golden`");
+    assert_eq!(
+        computed(),
+        committed,
+        "if that is meant: `cargo run --release -p mambabyte-tests --bin adapter_golden`"
+    );
 }

@@ -13,10 +13,10 @@
 #![no_std]
 #![no_main]
 
-use mambabyte_core::record::{FRAME, Message, Record, Start, Status, TEXT, VERSION, encode};
-use mambabyte_core::{LineScorer, Threshold, surprise};
 #[cfg(adapt)]
 use mambabyte_core::adapt::Memory;
+use mambabyte_core::record::{FRAME, Message, Record, Start, Status, TEXT, VERSION, encode};
+use mambabyte_core::{LineScorer, Threshold, surprise};
 #[cfg(adapt)]
 use mambabyte_firmware::adapt;
 use mambabyte_firmware::net::Net;

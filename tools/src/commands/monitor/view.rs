@@ -98,7 +98,8 @@ fn draw(frame: &mut Frame<'_>, seen: &Seen) {
         .style(style)
     });
     let widths = [10, 12, 7, 8, 8, 8, 14].map(Constraint::Length);
-    let header = Row::new(["line", "position", "bytes", "bits", "net", "peak", ""]).style(Style::new().fg(Color::DarkGray));
+    let header =
+        Row::new(["line", "position", "bytes", "bits", "net", "peak", ""]).style(Style::new().fg(Color::DarkGray));
     frame
         .render_widget(Table::new(rows, widths).header(header).block(Block::bordered().title(" newest first ")), table);
 }
@@ -106,8 +107,7 @@ fn draw(frame: &mut Frame<'_>, seen: &Seen) {
 /// Three lines: the connection, the counts, the device.
 fn summary(seen: &Seen) -> Vec<Line<'static>> {
     let color = if seen.open { Color::Green } else { Color::Red };
-    let model =
-        seen.start.map_or_else(|| "model not announced".to_owned(), |s| seen::model(&s));
+    let model = seen.start.map_or_else(|| "model not announced".to_owned(), |s| seen::model(&s));
     let adapter = seen.adapter.as_ref().map_or_else(String::new, |name| format!(", adapter {name}"));
     let end = if seen.finished { "all scored; " } else { "" };
     let (lost, overruns) = seen.records.back().map_or((0, 0), |r| (r.lost, r.overruns));

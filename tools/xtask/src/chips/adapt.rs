@@ -10,9 +10,9 @@ use mambabyte_tests::adapter_golden::committed;
 use super::boards::{self, Adapt, Board};
 use super::counting::{Adapter, adapter};
 use super::program::Program;
+use super::qemu;
 use super::select::What;
 use super::sizes::fits_with;
-use super::qemu;
 use crate::models::NONE;
 
 /// The models of the matrix, the largest first: each board has the first that fits, and none.

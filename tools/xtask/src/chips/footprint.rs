@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::boards::Adapt;
 use super::figures::{FILE, rows};
 use super::program::Program;
 use super::sizes::sizes;
-use super::boards::Adapt;
 use super::{adapt, boards, counting, instructions};
 use crate::models;
 

@@ -16,7 +16,6 @@ use mambabyte_core::record::Status;
 use mambabyte_host::adapt::Preset;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use super::boards::Board;
 use super::line;
 use super::program::{PROFILE, Program};
 use super::select::What;

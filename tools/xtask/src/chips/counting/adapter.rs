@@ -74,8 +74,14 @@ mod tests {
         };
         let folder = |file: &str| format!("/x/core/src/adapt/{file}");
         let (math, mixer, node, net) = (folder("math.rs"), folder("mixer.rs"), folder("node.rs"), folder("net.rs"));
-        assert_eq!(of(&[("/x/core/num.rs", "clamp"), (&math, "squash"), (&mixer, "a::mix"), (&node, "a::say::<M>")]), "mixer");
-        assert_eq!(of(&[("/x/core/src/score.rs", "weight"), (&net, "a::net_weight"), (&net, "<a::Net>::new")]), WEIGHTS);
+        assert_eq!(
+            of(&[("/x/core/num.rs", "clamp"), (&math, "squash"), (&mixer, "a::mix"), (&node, "a::say::<M>")]),
+            "mixer"
+        );
+        assert_eq!(
+            of(&[("/x/core/src/score.rs", "weight"), (&net, "a::net_weight"), (&net, "<a::Net>::new")]),
+            WEIGHTS
+        );
         assert_eq!(of(&[("/x/core/src/score.rs", "weight"), (&net, "<a::Net>::node"), (&node, "say")]), "net");
         assert_eq!(of(&[("/x/main.rs", "main")]), "rest");
     }

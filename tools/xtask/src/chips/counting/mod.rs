@@ -20,9 +20,9 @@ use super::boards::Board;
 use super::program::Program;
 use super::{plugin, qemu};
 use crate::models::Model;
+pub(crate) use adapter::{Adapter, adapter};
 use chains::Chains;
 use marks::Marks;
-pub(crate) use adapter::adapter;
 pub(crate) use stages::COLUMNS;
 
 /// What was counted for one board and model.
