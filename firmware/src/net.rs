@@ -1,8 +1,8 @@
 //! The built-in model with its memory, or none (`FW_MODEL=none`), behind the same functions.
 
-use mambabyte_core::Logits;
 #[cfg(net)]
 use mambabyte_core::{Blob, Decoder};
+use mambabyte_core::{Logits, State};
 #[cfg(net)]
 use static_cell::ConstStaticCell;
 
@@ -24,9 +24,16 @@ pub struct Net {
     /// The decoder.
     #[cfg(net)]
     pub decoder: Model,
-    /// Bytes read.
+    /// Nothing but a position.
     #[cfg(not(net))]
-    pub position: u64,
+    state: State<&'static mut [i16]>,
+}
+
+impl Net {
+    /// Bytes read.
+    pub fn position(&self) -> u64 {
+        self.state().position()
+    }
 }
 
 #[cfg(net)]
@@ -60,10 +67,13 @@ impl Net {
         Some(self.decoder.step(byte))
     }
 
-    /// Bytes read.
-    pub fn position(&self) -> u64 {
-        self.decoder.state().position()
+    /// Its state.
+    pub fn state(&self) -> &State<&'static mut [i16]> {
+        self.decoder.state()
     }
+
+    /// The state was loaded already, position and all.
+    pub fn resume(&mut self, _position: u64) {}
 
     /// Its name.
     pub fn name(&self) -> &str {
@@ -83,7 +93,7 @@ impl Net {
 
     /// Before the first byte.
     pub fn take() -> Self {
-        Self { position: 0 }
+        Self { state: State::without_model() }
     }
 
     /// There is nothing to check.
@@ -92,13 +102,19 @@ impl Net {
 
     /// Counts a byte; there are no logits.
     pub fn step(&mut self, _byte: u8) -> Option<&Logits> {
-        self.position += 1;
+        self.state.count(1);
         None
     }
 
-    /// Bytes read.
-    pub fn position(&self) -> u64 {
-        self.position
+    /// A position.
+    pub fn state(&self) -> &State<&'static mut [i16]> {
+        &self.state
+    }
+
+    /// Goes on at a position.
+    pub fn resume(&mut self, position: u64) {
+        self.state.reset();
+        self.state.count(position);
     }
 
     /// The name of no model.

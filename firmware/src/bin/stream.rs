@@ -15,6 +15,8 @@
 
 #[cfg(adapt)]
 use mambabyte_core::adapt::Memory;
+#[cfg(feature = "snapshots")]
+use mambabyte_core::adapt::Savable;
 use mambabyte_core::record::{FRAME, Message, Record, Start, Status, TEXT, VERSION, encode};
 use mambabyte_core::{LineScorer, Threshold, surprise};
 #[cfg(adapt)]
@@ -25,7 +27,7 @@ use mambabyte_firmware::{log, on_interrupt, stack, start};
 use static_cell::ConstStaticCell;
 
 #[cfg(feature = "snapshots")]
-use mambabyte_core::flash::{FlashError, Progress, STREAM, Slots, load_stream, save_stream};
+use mambabyte_core::flash::{FlashError, Progress, Slots, load_stream, save_stream};
 #[cfg(feature = "snapshots")]
 use mambabyte_core::snapshot::Sections;
 #[cfg(feature = "snapshots")]
@@ -171,6 +173,15 @@ impl Readers {
     /// The sum at the beginning of a line.
     const BOTH: Option<u64> = if Net::THERE && cfg!(adapt) { Some(0) } else { None };
 
+    /// The adapter, to save and to load it.
+    #[cfg(feature = "snapshots")]
+    fn savable(&mut self) -> Option<&mut dyn Savable> {
+        #[cfg(adapt)]
+        return Some(&mut self.adapter);
+        #[cfg(not(adapt))]
+        None
+    }
+
     /// Reads the byte that was pending: what the next one, `byte`, was worth in bits, Q16. The adapter learns it.
     fn read(&mut self, pending: u8, byte: u8) -> u32 {
         let logits = self.net.step(pending);
@@ -190,13 +201,17 @@ impl Readers {
 #[cfg(feature = "snapshots")]
 #[inline(never)]
 fn restore(slots: &mut Snapshots, readers: &mut Readers, scorer: &mut LineScorer) -> (u8, u32) {
-    let mut saved = [0; STREAM];
+    let mut saved = [0; BESIDE];
+    #[cfg(net)]
     let found = slots.restore(&mut readers.net.decoder, &mut saved);
+    #[cfg(not(net))]
+    let found = slots.restore_without_model(&mut saved);
     let loaded = found.and_then(|position| match position {
-        Some(_) => {
+        Some(position) => {
+            readers.net.resume(position);
             // What the net alone had of this line is not saved.
             readers.of_net = None;
-            load_stream(&saved, scorer).map_err(FlashError::State)
+            load_stream(&saved, scorer, readers.savable()).map_err(FlashError::State)
         }
         None => Ok((0, 0)),
     });
@@ -215,8 +230,12 @@ fn save(slots: &mut Snapshots, readers: &mut Readers, fed: u8, pending: u8, scor
     // lost by it is counted.
     let quiet = !STALLS || sender.port.used_up(sender.credit) || sender.port.losses().overruns > 0;
     let records = sender.records;
-    let state = readers.net.decoder.state();
-    let done = slots.after_step(state, fed, quiet, |out| save_stream(out, pending, records, scorer));
+    #[cfg(adapt)]
+    let adapter: Option<&mut dyn Savable> = Some(&mut readers.adapter);
+    #[cfg(not(adapt))]
+    let adapter = None;
+    let save = |out: &mut _| save_stream(out, pending, records, scorer, adapter);
+    let done = slots.after_step(readers.net.state(), fed, quiet, save);
     let held = core::mem::replace(&mut sender.hold, done == Ok(Progress::WouldErase));
     if held && !sender.hold {
         // The other end has nothing left to send with.
@@ -230,8 +249,15 @@ fn save(slots: &mut Snapshots, readers: &mut Readers, fed: u8, pending: u8, scor
     }
 }
 
+/// What a snapshot holds, and the bytes of it beside the state, which are on the stack when it is written and read.
+#[cfg(all(feature = "snapshots", adapt))]
+const SECTIONS: Sections = Sections::DEVICE.with_adapter(&adapt::Preset::DESIGN);
+#[cfg(all(feature = "snapshots", not(adapt)))]
+const SECTIONS: Sections = Sections::DEVICE;
 #[cfg(feature = "snapshots")]
-type Snapshots = Slots<Flash, STREAM>;
+const BESIDE: usize = SECTIONS.beside_state();
+#[cfg(feature = "snapshots")]
+type Snapshots = Slots<Flash, BESIDE>;
 
 fn main() -> ! {
     stack::paint();
@@ -246,9 +272,11 @@ fn main() -> ! {
     let mut slots = {
         // SAFETY: the only one.
         let flash = unsafe { Flash::take() };
-        let Ok(slots) = Slots::new(flash, readers.net.decoder.blob(), Sections::DEVICE, EVERY) else {
-            panic!("the flash does not hold two snapshots")
-        };
+        #[cfg(net)]
+        let slots = Slots::new(flash, readers.net.decoder.blob(), SECTIONS, EVERY);
+        #[cfg(not(net))]
+        let slots = Slots::without_model(flash, SECTIONS, EVERY);
+        let Ok(slots) = slots else { panic!("the flash does not hold two snapshots") };
         slots
     };
     #[cfg(feature = "snapshots")]
