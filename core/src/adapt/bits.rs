@@ -14,7 +14,7 @@ const RATE: u32 = 6;
 
 /// Where a context's history is: in a slot of its own, or in one that would be taken over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     pub(crate) slot: u16,
     check: u8,
     /// 0 if the slot would be taken over.

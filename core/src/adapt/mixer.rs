@@ -17,8 +17,6 @@ use super::stream::Stream;
 
 /// Most inputs: their products with the largest weights add up below 2^31.
 pub(crate) const MAX_INPUTS: usize = 23;
-/// Most weight sets.
-pub(crate) const MAX_SETS: usize = 6;
 /// One as a weight.
 pub(crate) const ONE: i32 = 4096;
 /// A set whose error is below this share of 65,536 is not trained: nine in ten, and what is mixed is better for it.
@@ -35,12 +33,22 @@ pub(crate) struct Chooser {
     pub(crate) column: u8,
 }
 
-/// The rows of all sets, counted through.
+/// What a weight set said of a bit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Set {
+    /// The row that its context chose, counted through all sets.
+    row: u16,
+    /// Stretched, Q8.
+    dot: i16,
+    p: u16,
+}
+
+/// Chooses the rows of all sets.
 #[inline(always)]
-pub(crate) fn rows(design: &Design, by: Chooser, stream: &Stream, known: u32, bit: u32) -> [u16; MAX_SETS] {
-    let (mut rows, mut before) = ([0; MAX_SETS], 0);
-    for (row, set) in rows.iter_mut().zip(design.sets) {
-        let own = match set {
+pub(crate) fn choose(design: &Design, sets: &mut [Set], by: Chooser, stream: &Stream, known: u32, bit: u32) {
+    let mut before = 0;
+    for (set, row) in sets.iter_mut().zip(design.sets) {
+        let own = match row {
             RowBy::MatchColumn => by.matching * 4 + by.column,
             RowBy::BitWho => bit as u8 * 3 + if by.matching > 0 { 1 } else { (by.column > 0) as u8 * 2 },
             RowBy::Field => stream.field & 15,
@@ -51,10 +59,9 @@ pub(crate) fn rows(design: &Design, by: Chooser, stream: &Stream, known: u32, bi
             RowBy::PreviousByte => stream.history[0],
             RowBy::LineType => stream.line_type & 63,
         };
-        *row = before + own as u16;
-        before += set.rows() as u16;
+        set.row = before + own as u16;
+        before += row.rows() as u16;
     }
-    rows
 }
 
 /// Class of a byte.
@@ -71,42 +78,38 @@ fn class(byte: u8) -> u8 {
     }
 }
 
-/// What was mixed of a bit: to learn from.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mixed {
-    pub(crate) rows: [u16; MAX_SETS],
-    dots: [i16; MAX_SETS],
-    of_sets: [u16; MAX_SETS],
-    /// Stretched, Q8.
-    pub(crate) x: i32,
-    /// The mixture.
-    pub(crate) p: u16,
+/// Mixes by the rows that were chosen: the mixture, stretched, Q8.
+#[inline(always)]
+pub(crate) fn mix(weights: &[i16], final_weights: &[i16], inputs: &[i16], sets: &mut [Set]) -> i32 {
+    let finals = finals(sets);
+    let mut sum = 0;
+    for (k, set) in sets.iter_mut().enumerate() {
+        let from = set.row as usize * inputs.len();
+        let row = weights.get(from..from + inputs.len()).unwrap_or_default();
+        let dot = clamp(dot(row, inputs) >> 12);
+        set.dot = dot as i16;
+        set.p = squash(dot);
+        sum += final_weights.get(finals + k).copied().unwrap_or(0) as i32 * dot;
+    }
+    clamp(sum >> 12)
 }
 
-/// Mixes.
+/// Where the last layer's row begins.
 #[inline(always)]
-pub(crate) fn mix(
-    design: &Design,
-    weights: &[i16],
-    final_weights: &[i16],
-    inputs: &[i16],
-    rows: [u16; MAX_SETS],
-) -> Mixed {
-    let mut mixed = Mixed { rows, ..Mixed::default() };
-    let sets = design.sets.len();
-    let mut sum = 0;
-    for set in 0..sets {
-        let row = weights.get(rows[set] as usize * inputs.len()..).unwrap_or_default();
-        let dot: i32 = row.iter().zip(inputs).map(|(&w, &x)| w as i32 * x as i32).sum();
-        let dot = clamp(dot >> 12);
-        mixed.dots[set] = dot as i16;
-        mixed.of_sets[set] = squash(dot);
-        let weight = final_weights.get(rows[0] as usize * sets + set).copied().unwrap_or(0);
-        sum += weight as i32 * dot;
+fn finals(sets: &[Set]) -> usize {
+    sets.first().map_or(0, |set| set.row as usize * sets.len())
+}
+
+/// Four products at a time.
+#[inline(always)]
+fn dot(weights: &[i16], inputs: &[i16]) -> i32 {
+    let ((w4, w), (x4, x)) = (weights.as_chunks::<4>(), inputs.as_chunks::<4>());
+    let product = |(&w, &x): (&i16, &i16)| w as i32 * x as i32;
+    let mut sum = w.iter().zip(x).map(product).sum::<i32>();
+    for ([w0, w1, w2, w3], [x0, x1, x2, x3]) in w4.iter().zip(x4) {
+        sum += product((w0, x0)) + product((w1, x1)) + product((w2, x2)) + product((w3, x3));
     }
-    mixed.x = clamp(sum >> 12);
-    mixed.p = squash(mixed.x);
-    mixed
+    sum
 }
 
 /// A product, rounded by the dither.
@@ -122,37 +125,39 @@ fn add(weight: &mut i16, step: i32) {
     *weight = (*weight as i32 + step).clamp(-32_767, 32_767) as i16;
 }
 
-/// Learns the bit that came.
+/// Learns the bit that came; `p` is the mixture.
 #[inline(always)]
 pub(crate) fn learn(
-    design: &Design,
     weights: &mut [i16],
     final_weights: &mut [i16],
     inputs: &[i16],
-    mixed: &Mixed,
+    sets: &[Set],
+    p: u16,
     stream: &mut Stream,
     bit: bool,
 ) {
     let target = (bit as i32) << 16;
-    let sets = design.sets.len();
-    for set in 0..sets {
-        let error = target - mixed.of_sets[set] as i32;
+    let mut dither = stream.dither;
+    for set in sets {
+        let error = target - set.p as i32;
         if error.abs() < QUIET {
             continue;
         }
         let error = (error * stream.rate as i32) >> 10;
-        let row = weights.get_mut(mixed.rows[set] as usize * inputs.len()..).unwrap_or_default();
+        let from = set.row as usize * inputs.len();
+        let row = weights.get_mut(from..from + inputs.len()).unwrap_or_default();
         for (weight, &x) in row.iter_mut().zip(inputs) {
-            add(weight, step(error, x as i32, 18, &mut stream.dither, 10));
+            add(weight, step(error, x as i32, 18, &mut dither, 10));
         }
     }
-    let error = (target - mixed.p as i32) >> 2;
-    for set in 0..sets {
-        let weight = final_weights.get_mut(mixed.rows[0] as usize * sets + set);
-        if let Some(weight) = weight {
-            add(weight, step(error, mixed.dots[set] as i32, 20, &mut stream.dither, 12));
+    let error = (target - p as i32) >> 2;
+    let finals = finals(sets);
+    for (k, set) in sets.iter().enumerate() {
+        if let Some(weight) = final_weights.get_mut(finals + k) {
+            add(weight, step(error, set.dot as i32, 20, &mut dither, 12));
         }
     }
+    stream.dither = dither;
 }
 
 /// The learning rate at an age: from 0.03 down to 0.01. Asked every 64 bytes.

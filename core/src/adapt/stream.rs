@@ -39,6 +39,9 @@ pub(crate) struct Stream {
 pub(crate) const OLD: u32 = 1_000_000;
 
 impl Stream {
+    /// All zero: for `static` memory.
+    pub(crate) const ZERO: Self = Self { reference: 0, match_at: 0, ..Self::START };
+
     /// Before the first byte.
     pub(crate) const START: Self = Self {
         at: 0,
