@@ -6,12 +6,13 @@
 use super::bits::Found;
 use super::design::{Context, Design, RowBy};
 use super::mixer::Set;
+use super::node::Said;
 use super::stream::{Number, Pending, Stream};
 
 /// The tables of a preset. They are zero before [`Adapter::new`](super::Adapter::new) starts them.
 ///
 /// Sealed: presets are what the crate defines.
-pub trait Memory: private::Sealed {
+pub trait Memory: private::Sealed + Sized {
     /// What the code is compiled for.
     const DESIGN: Design;
     /// Start values, without a net and with one: see `start.rs`.
@@ -22,13 +23,17 @@ pub trait Memory: private::Sealed {
 
     /// A number for each input of the mixer.
     #[doc(hidden)]
-    type Inputs: Default + AsRef<[i16]> + AsMut<[i16]>;
+    type Inputs: AsRef<[i16]> + AsMut<[i16]>;
     /// What each weight set says.
     #[doc(hidden)]
-    type Sets: Default + AsRef<[Set]> + AsMut<[Set]>;
+    type Sets: AsRef<[Set]> + AsMut<[Set]>;
     /// Where each bit history is.
     #[doc(hidden)]
-    type Histories: Default + AsRef<[Found]> + AsMut<[Found]>;
+    type Histories: AsRef<[Found]> + AsMut<[Found]>;
+
+    /// Nothing was said.
+    #[doc(hidden)]
+    const SILENT: Said<Self>;
 
     #[doc(hidden)]
     fn parts(&mut self) -> Parts<'_>;
@@ -105,6 +110,7 @@ macro_rules! preset {
             type Inputs = [i16; Self::D.inputs()];
             type Sets = [Set; Self::D.sets.len()];
             type Histories = [Found; Self::D.histories.len()];
+            const SILENT: Said<Self> = Said::silent([0; _], [Set::NONE; _], [Found::NONE; _]);
             const ZERO: Self = Self {
                 ring: [0; _],
                 matches: [0; _],

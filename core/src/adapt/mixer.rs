@@ -13,6 +13,7 @@
 
 use super::design::{Design, RowBy};
 use super::math::{clamp, squash};
+use super::memory::Memory;
 use super::stream::Stream;
 
 /// Most inputs: their products with the largest weights add up below 2^31.
@@ -34,7 +35,7 @@ pub(crate) struct Chooser {
 }
 
 /// What a weight set said of a bit.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Set {
     /// The row that its context chose, counted through all sets.
     row: u16,
@@ -43,25 +44,59 @@ pub struct Set {
     p: u16,
 }
 
+impl Set {
+    /// Nothing was said.
+    pub(crate) const NONE: Self = Self { row: 0, dot: 0, p: 0 };
+}
+
+/// Does something for each of at most six sets, with its number as a constant `K`: what chooses its row, and where its
+/// rows begin, is then known to the compiler, also where it unrolls no loops.
+macro_rules! each_set {
+    ($sets:expr, $K:ident, $do:block) => {
+        each_set!($sets, $K, $do, 0 1 2 3 4 5)
+    };
+    ($sets:expr, $K:ident, $do:block, $($k:literal)*) => {
+        $({
+            const $K: usize = $k;
+            if $sets > $K $do
+        })*
+    };
+}
+
+/// Rows of the sets before the `k`th.
+const fn rows_before(design: &Design, k: usize) -> u16 {
+    let (mut rows, mut set) = (0, 0);
+    while set < k && set < design.sets.len() {
+        rows += design.sets[set].rows() as u16;
+        set += 1;
+    }
+    rows
+}
+
+/// The row of one set, of its own ones.
+#[inline(always)]
+fn row(set: RowBy, by: Chooser, stream: &Stream, known: u32, bit: u32) -> u8 {
+    match set {
+        RowBy::MatchColumn => by.matching * 4 + by.column,
+        RowBy::BitWho => bit as u8 * 3 + if by.matching > 0 { 1 } else { (by.column > 0) as u8 * 2 },
+        RowBy::Field => stream.field & 15,
+        RowBy::FieldHalf => (stream.field & 15) * 2 + (bit < 4) as u8,
+        RowBy::PreviousClass => class(stream.history[0]) * 2 + stream.equal,
+        RowBy::PartialByte if bit < 4 => known as u8,
+        RowBy::PartialByte => 16 + (known >> (bit - 4) & 15) as u8,
+        RowBy::PreviousByte => stream.history[0],
+        RowBy::LineType => stream.line_type & 63,
+    }
+}
+
 /// Chooses the rows of all sets.
 #[inline(always)]
-pub(crate) fn choose(design: &Design, sets: &mut [Set], by: Chooser, stream: &Stream, known: u32, bit: u32) {
-    let mut before = 0;
-    for (set, row) in sets.iter_mut().zip(design.sets) {
-        let own = match row {
-            RowBy::MatchColumn => by.matching * 4 + by.column,
-            RowBy::BitWho => bit as u8 * 3 + if by.matching > 0 { 1 } else { (by.column > 0) as u8 * 2 },
-            RowBy::Field => stream.field & 15,
-            RowBy::FieldHalf => (stream.field & 15) * 2 + (bit < 4) as u8,
-            RowBy::PreviousClass => class(stream.history[0]) * 2 + stream.equal,
-            RowBy::PartialByte if bit < 4 => known as u8,
-            RowBy::PartialByte => 16 + (known >> (bit - 4) & 15) as u8,
-            RowBy::PreviousByte => stream.history[0],
-            RowBy::LineType => stream.line_type & 63,
-        };
-        set.row = before + own as u16;
-        before += row.rows() as u16;
-    }
+pub(crate) fn choose<M: Memory>(sets: &mut [Set], by: Chooser, stream: &Stream, known: u32, bit: u32) {
+    each_set!(M::DESIGN.sets.len(), K, {
+        if let (Some(set), Some(&rows)) = (sets.get_mut(K), M::DESIGN.sets.get(K)) {
+            set.row = const { rows_before(&M::DESIGN, K) } + row(rows, by, stream, known, bit) as u16;
+        }
+    });
 }
 
 /// Class of a byte.
@@ -80,17 +115,18 @@ fn class(byte: u8) -> u8 {
 
 /// Mixes by the rows that were chosen: the mixture, stretched, Q8.
 #[inline(always)]
-pub(crate) fn mix(weights: &[i16], final_weights: &[i16], inputs: &[i16], sets: &mut [Set]) -> i32 {
+pub(crate) fn mix<M: Memory>(weights: &[i16], final_weights: &[i16], inputs: &[i16], sets: &mut [Set]) -> i32 {
     let finals = finals(sets);
     let mut sum = 0;
-    for (k, set) in sets.iter_mut().enumerate() {
-        let from = set.row as usize * inputs.len();
-        let row = weights.get(from..from + inputs.len()).unwrap_or_default();
-        let dot = clamp(dot(row, inputs) >> 12);
-        set.dot = dot as i16;
-        set.p = squash(dot);
-        sum += final_weights.get(finals + k).copied().unwrap_or(0) as i32 * dot;
-    }
+    each_set!(M::DESIGN.sets.len(), K, {
+        if let Some(set) = sets.get_mut(K) {
+            let from = set.row as usize * inputs.len();
+            let dot = clamp(dot(weights.get(from..from + inputs.len()).unwrap_or_default(), inputs) >> 12);
+            set.dot = dot as i16;
+            set.p = squash(dot);
+            sum += final_weights.get(finals + K).copied().unwrap_or(0) as i32 * dot;
+        }
+    });
     clamp(sum >> 12)
 }
 
@@ -100,14 +136,15 @@ fn finals(sets: &[Set]) -> usize {
     sets.first().map_or(0, |set| set.row as usize * sets.len())
 }
 
-/// Four products at a time.
+/// Eight products at a time.
 #[inline(always)]
 fn dot(weights: &[i16], inputs: &[i16]) -> i32 {
-    let ((w4, w), (x4, x)) = (weights.as_chunks::<4>(), inputs.as_chunks::<4>());
-    let product = |(&w, &x): (&i16, &i16)| w as i32 * x as i32;
-    let mut sum = w.iter().zip(x).map(product).sum::<i32>();
-    for ([w0, w1, w2, w3], [x0, x1, x2, x3]) in w4.iter().zip(x4) {
-        sum += product((w0, x0)) + product((w1, x1)) + product((w2, x2)) + product((w3, x3));
+    let ((w8, w), (x8, x)) = (weights.as_chunks::<8>(), inputs.as_chunks::<8>());
+    let product = |w: i16, x: i16| w as i32 * x as i32;
+    let mut sum = w.iter().zip(x).map(|(&w, &x)| product(w, x)).sum::<i32>();
+    for (&[a, b, c, d, e, f, g, h], &[i, j, k, l, m, n, o, p]) in w8.iter().zip(x8) {
+        sum += product(a, i) + product(b, j) + product(c, k) + product(d, l);
+        sum += product(e, m) + product(f, n) + product(g, o) + product(h, p);
     }
     sum
 }

@@ -73,7 +73,7 @@ pub use save::{AdapterError, DESIGNS, preset};
 use crate::nonlinear::log2_q16;
 use crate::step::Logits;
 use net::Net;
-use node::{Ahead, Said, look_ahead, net_input, say};
+use node::{Ahead, look_ahead, net_input, say};
 use start::{learned, plain, start};
 
 /// An adapter of whatever preset, as what saves and loads it sees it.
@@ -200,7 +200,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
         let bit = 31 - known.leading_zeros();
         self.look();
         let share = net_input(net, logits, known, bit);
-        let mut said = Said::default();
+        let mut said = M::SILENT;
         say::<M>(&mut self.memory, &self.ahead, share, known, bit, &mut said);
         said.p
     }

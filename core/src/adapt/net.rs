@@ -7,72 +7,86 @@ use crate::nonlinear::log2_q16_of_u32;
 use crate::score::weight_q24;
 use crate::step::Logits;
 
-/// No nibble yet.
-const NONE: u32 = 16;
-/// No weights yet.
-const EMPTY: u32 = 17;
-
-/// Sums of weights over half a byte, Q24, as a tree: those below node `n` are `2 n` and `2 n + 1`, the leaves are from 16
-/// on. Half of all weights together are below 2^32.
-type Tree = [u32; 32];
+/// The tree is empty.
+const EMPTY: u8 = 17;
+/// The tree is of high nibbles.
+const HIGH: u8 = 16;
 
 /// The distribution, summed as far as a byte's path needs it: 272 exponentials in all.
 #[derive(Clone, Debug)]
 pub(crate) struct Net {
     largest: i32,
-    /// The nibble that `low` is of.
-    nibble: u32,
-    /// A leaf is the 16 bytes of a high nibble.
-    high: Tree,
-    /// A leaf is a byte of one high nibble.
-    low: Tree,
+    /// What the tree is of: [`HIGH`], or the bytes of this high nibble.
+    of: u8,
+    /// Sums of weights, Q24; half of all weights together are below 2^32. Below node `n` are `2 n` and `2 n + 1`; the 16
+    /// leaves, from 16 on, are the bytes of each high nibble, later those of one nibble.
+    tree: [u32; 32],
 }
 
 impl Net {
     /// It takes the logits when it is first asked.
-    pub(crate) const EMPTY: Self = Self { largest: 0, nibble: EMPTY, high: [0; 32], low: [0; 32] };
+    pub(crate) const EMPTY: Self = Self { largest: 0, of: EMPTY, tree: [0; 32] };
 
-    fn begin(&mut self, logits: &Logits) {
-        self.weigh(logits);
-        self.nibble = NONE;
-        add_up(&mut self.high);
+    /// `ln(p / (1 - p))` in Q8 of the next bit being 1; `known` has a one and then `bit` known bits. The logits are those
+    /// of the first call.
+    ///
+    /// # Cost
+    /// 256 exponentials for the first bit, 16 for the fifth.
+    #[inline(always)]
+    pub(crate) fn node(&mut self, logits: &Logits, known: u32, bit: u32) -> i32 {
+        if bit < 4 {
+            if self.of != HIGH {
+                self.weigh(logits);
+                self.add_up(HIGH);
+            }
+            return self.ratio(known);
+        }
+        let low = bit - 4;
+        let nibble = (known >> low & 15) as u8;
+        if self.of != nibble {
+            if self.of == EMPTY {
+                self.weigh(logits);
+            }
+            self.open(logits, nibble);
+            self.add_up(nibble);
+        }
+        let one = 1 << low;
+        self.ratio(one | known & (one - 1))
     }
 
     /// All 256 weights, which any coder of the distribution needs.
     fn weigh(&mut self, logits: &Logits) {
-        self.largest = logits.iter().fold(i32::MIN, |m, &l| if l > m { l } else { m });
-        for (sum, bytes) in self.high[16..].iter_mut().zip(logits.as_chunks::<16>().0) {
-            *sum = bytes.iter().map(|&logit| net_weight(self.largest, logit)).sum();
+        let largest = logits.iter().fold(i32::MIN, |m, &l| if l > m { l } else { m });
+        self.largest = largest;
+        for (sum, bytes) in self.tree[16..].iter_mut().zip(logits.as_chunks::<16>().0) {
+            *sum = bytes.iter().map(|&logit| net_weight(largest, logit)).sum();
         }
-    }
-
-    /// `ln(p / (1 - p))` in Q8 of the next bit being 1; `known` has a one and then `bit` known bits. The
-    /// logits are those of the first call.
-    #[inline(always)]
-    pub(crate) fn node(&mut self, logits: &Logits, known: u32, bit: u32) -> i32 {
-        if self.nibble == EMPTY {
-            self.begin(logits);
-        }
-        if bit < 4 {
-            return ratio(&self.high, known);
-        }
-        let of_low = bit - 4;
-        let nibble = known >> of_low & 15;
-        if self.nibble != nibble {
-            self.nibble = nibble;
-            self.open(logits);
-        }
-        ratio(&self.low, known ^ ((16 | nibble) << of_low) ^ (1 << of_low))
     }
 
     /// The bytes of a high nibble.
-    fn open(&mut self, logits: &Logits) {
-        if let Some(bytes) = logits.as_chunks::<16>().0.get(self.nibble as usize) {
-            for (leaf, &logit) in self.low[16..].iter_mut().zip(bytes) {
+    fn open(&mut self, logits: &Logits, nibble: u8) {
+        if let Some(bytes) = logits.as_chunks::<16>().0.get(nibble as usize) {
+            for (leaf, &logit) in self.tree[16..].iter_mut().zip(bytes) {
                 *leaf = net_weight(self.largest, logit);
             }
         }
-        add_up(&mut self.low);
+    }
+
+    /// From the leaves to the root, which is not asked for.
+    fn add_up(&mut self, of: u8) {
+        self.of = of;
+        for node in (2..16).rev() {
+            self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1];
+        }
+    }
+
+    /// `ln(ones / zeros)` in Q8 below a node, clamped.
+    #[inline(always)]
+    fn ratio(&self, node: u32) -> i32 {
+        let at = (node * 2) as usize & 30;
+        let octaves = log2_q16_of_u32(self.tree[at + 1] + 1) as i32 - log2_q16_of_u32(self.tree[at] + 1) as i32;
+        // ln 2 in Q8 is 177.45.
+        clamp((octaves * 355) >> 17)
     }
 }
 
@@ -81,23 +95,6 @@ const _: () = assert!(VOCAB == 16 * 16);
 #[inline(always)]
 fn net_weight(largest: i32, logit: i32) -> u32 {
     weight_q24(largest.wrapping_sub(logit) as u32)
-}
-
-/// From the leaves to the root, which is not asked for.
-#[inline(always)]
-fn add_up(tree: &mut Tree) {
-    for node in (2..16).rev() {
-        tree[node] = tree[2 * node] + tree[2 * node + 1];
-    }
-}
-
-/// `ln(ones / zeros)` in Q8 below a node, clamped.
-#[inline(always)]
-fn ratio(tree: &Tree, node: u32) -> i32 {
-    let at = (node * 2) as usize & 30;
-    let octaves = log2_q16_of_u32(tree[at + 1] + 1) as i32 - log2_q16_of_u32(tree[at] + 1) as i32;
-    // ln 2 in Q8 is 177.45.
-    clamp((octaves * 355) >> 17)
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Ahead {
 }
 
 /// What was said of one bit.
-pub(crate) struct Said<M: Memory> {
+pub struct Said<M: Memory> {
     inputs: M::Inputs,
     sets: M::Sets,
     histories: M::Histories,
@@ -62,17 +62,10 @@ pub(crate) struct Said<M: Memory> {
     pub(crate) p: u16,
 }
 
-impl<M: Memory> Default for Said<M> {
-    #[inline(always)]
-    fn default() -> Self {
-        Self {
-            inputs: Default::default(),
-            sets: Default::default(),
-            histories: Default::default(),
-            x: 0,
-            mixed: 0,
-            p: 0,
-        }
+impl<M: Memory> Said<M> {
+    /// Nothing was said.
+    pub(crate) const fn silent(inputs: M::Inputs, sets: M::Sets, histories: M::Histories) -> Self {
+        Self { inputs, sets, histories, x: 0, mixed: 0, p: 0 }
     }
 }
 
@@ -127,25 +120,26 @@ fn side(byte: u8, bit: u32, p: Option<&u16>) -> i16 {
 pub(crate) fn say<M: Memory>(memory: &mut M, ahead: &Ahead, share: i32, known: u32, bit: u32, said: &mut Said<M>) {
     let (design, parts) = (M::DESIGN, &mut memory.parts());
     let inputs = said.inputs.as_mut();
-    let mut next = 2;
     inputs[0] = BIAS;
     inputs[1] = share as i16;
-    let cells = design.confidences();
-    for (index, (&run, &second)) in ahead.runs.iter().zip(&ahead.second).take(design.runs.len()).enumerate() {
-        inputs[next] = match runs::says(run, second, known, bit, design.two) {
+    let (mut next, cells) = (2, design.confidences());
+    for index in 0..design.runs.len() {
+        inputs[next + index] = match runs::says(ahead.runs[index], ahead.second[index], known, bit, design.two) {
             Some(Says { byte, cell }) => side(byte, bit, parts.run_confidence.get(index * cells + cell as usize)),
             None => 0,
         };
-        next += 1;
     }
-    for (index, (&order, found)) in ahead.orders.iter().zip(said.histories.as_mut()).enumerate() {
-        *found = bits::find(parts.bits, order, known);
-        inputs[next] = match parts.bit_confidence.get(index * 128 + (found.state & 127) as usize) {
+    next += design.runs.len();
+    let histories = said.histories.as_mut();
+    for index in 0..design.histories.len() {
+        let found = bits::find(parts.bits, ahead.orders[index], known);
+        histories[index] = found;
+        inputs[next + index] = match parts.bit_confidence.get(index * 128 + (found.state & 127) as usize) {
             Some(&p) if found.state != 0 => stretch(p) as i16,
             _ => 0,
         };
-        next += 1;
     }
+    next += design.histories.len();
     let matched = begins(ahead.matched, known, bit);
     inputs[next] = matched.map_or(0, |byte| side(byte, bit, parts.match_confidence.get(match_cell(ahead, bit))));
     let above = begins(ahead.above, known, bit);
@@ -166,8 +160,8 @@ pub(crate) fn say<M: Memory>(memory: &mut M, ahead: &Ahead, share: i32, known: u
         column: if above.is_some() { 1 + parts.stream.equal } else { 0 },
     };
     let sets = said.sets.as_mut();
-    mixer::choose(&design, sets, chooser, parts.stream, known, bit);
-    let x = mixer::mix(parts.weights, parts.final_weights, inputs, sets);
+    mixer::choose::<M>(sets, chooser, parts.stream, known, bit);
+    let x = mixer::mix::<M>(parts.weights, parts.final_weights, inputs, sets);
     said.x = x as i16;
     said.mixed = squash(x);
     let p = if design.sse { sse::correct(parts.sse, x, said.mixed, bit) } else { said.mixed };
@@ -186,40 +180,55 @@ fn number_cell(class: u8, bit: u32) -> usize {
     class as usize * 2 + (bit > 3) as usize
 }
 
-/// Learns one bit.
+/// Learns the bits of `byte`, of which `said` was said.
 #[inline(never)]
-pub(crate) fn hear<M: Memory>(memory: &mut M, ahead: &Ahead, said: &Said<M>, known: u32, bit: u32, one: bool) {
+pub(crate) fn hear<M: Memory>(memory: &mut M, ahead: &Ahead, said: &[Said<M>; 8], byte: u8) {
     let (design, parts) = (M::DESIGN, &mut memory.parts());
-    let (inputs, sets) = (said.inputs.as_ref(), said.sets.as_ref());
-    mixer::learn(parts.weights, parts.final_weights, inputs, sets, said.mixed, parts.stream, one);
-    learn(&mut parts.order0[known as usize & 255], one, FAST);
-    let right = |byte: u8| (byte >> (7 - bit) & 1 != 0) == one;
-    for (index, (&run, &second)) in ahead.runs.iter().zip(&ahead.second).take(design.runs.len()).enumerate() {
-        if let Some(Says { byte, cell }) = runs::says(run, second, known, bit, design.two) {
+    let whole = byte as u32 | 256;
+    for (bit, said) in (0..).zip(said) {
+        let (known, one) = (whole >> (8 - bit), byte >> (7 - bit) & 1 != 0);
+        let (inputs, sets) = (said.inputs.as_ref(), said.sets.as_ref());
+        mixer::learn(parts.weights, parts.final_weights, inputs, sets, said.mixed, parts.stream, one);
+        learn(&mut parts.order0[known as usize & 255], one, FAST);
+        for (index, &found) in said.histories.as_ref().iter().enumerate() {
+            bits::follow(parts, index, found, one);
+        }
+        if design.sse {
+            sse::learn(parts.sse, said.x as i32, bit, one);
+        }
+    }
+    for index in 0..design.runs.len() {
+        for bit in 0..8 {
+            let known = whole >> (8 - bit);
+            // Who is silent is so to the byte's end.
+            let says = runs::says(ahead.runs[index], ahead.second[index], known, bit, design.two);
+            let Some(Says { byte: expected, cell }) = says else { break };
             let cell = parts.run_confidence.get_mut(index * design.confidences() + cell as usize);
-            runs::learn_confidence(cell, right(byte));
+            runs::learn_confidence(cell, (expected ^ byte) >> (7 - bit) & 1 == 0);
         }
     }
-    for (index, &found) in said.histories.as_ref().iter().enumerate() {
-        bits::follow(parts, index, found, one);
+    if let Some(expected) = ahead.matched {
+        hear_of(expected, byte, parts.match_confidence, |bit| match_cell(ahead, bit), SLOW);
     }
-    let expected = [
-        (begins(ahead.matched, known, bit), parts.match_confidence.get_mut(match_cell(ahead, bit)), SLOW),
-        (begins(ahead.above, known, bit), parts.column_confidence.get_mut(column_cell(ahead, bit)), FAST),
-    ];
-    for (byte, cell, rate) in expected {
-        if let (Some(byte), Some(cell)) = (byte, cell) {
-            learn(cell, right(byte), rate);
+    if let Some(expected) = ahead.above {
+        hear_of(expected, byte, parts.column_confidence, |bit| column_cell(ahead, bit), FAST);
+    }
+    if let Some((expected, class)) = ahead.number {
+        hear_of(expected, byte, parts.number_confidence, |bit| number_cell(class, bit), FAST);
+    }
+}
+
+/// Learns the confidences of one expected byte: of the bits up to the first that is another.
+#[inline(always)]
+fn hear_of(expected: u8, byte: u8, cells: &mut [u16], cell: impl Fn(u32) -> usize, rate: u32) {
+    for bit in 0..8 {
+        let right = (expected ^ byte) >> (7 - bit) & 1 == 0;
+        if let Some(cell) = cells.get_mut(cell(bit)) {
+            learn(cell, right, rate);
         }
-    }
-    if let Some((byte, class)) = ahead.number
-        && begins(Some(byte), known, bit).is_some()
-        && let Some(cell) = parts.number_confidence.get_mut(number_cell(class, bit))
-    {
-        learn(cell, right(byte), FAST);
-    }
-    if design.sse {
-        sse::learn(parts.sse, said.x as i32, bit, one);
+        if !right {
+            break;
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Reading<'a, M: Memory> {
 impl<'a, M: Memory> Reading<'a, M> {
     #[inline(always)]
     pub(super) fn new(memory: &'a mut M, ahead: &'a Ahead, logits: Option<&'a Logits>) -> Self {
-        Self { memory, ahead, logits, known: 1, net: Net::EMPTY, said: Default::default() }
+        Self { memory, ahead, logits, known: 1, net: Net::EMPTY, said: [const { M::SILENT }; 8] }
     }
 
     #[inline(always)]
@@ -82,13 +82,8 @@ impl<'a, M: Memory> Reading<'a, M> {
             self.take(false);
         }
         let byte = self.known as u8;
-        let mut path = Path { nodes: [0; 8], byte };
-        for (bit, (said, node)) in self.said.iter().zip(&mut path.nodes).enumerate() {
-            let (bit, one) = (bit as u32, byte >> (7 - bit) & 1 != 0);
-            hear::<M>(self.memory, self.ahead, said, self.known >> (8 - bit), bit, one);
-            *node = said.p;
-        }
+        hear::<M>(self.memory, self.ahead, &self.said, byte);
         end::<M>(self.memory, self.ahead, byte);
-        path
+        Path { nodes: self.said.each_ref().map(|said| said.p), byte }
     }
 }
