@@ -149,17 +149,23 @@ fn dot(weights: &[i16], inputs: &[i16]) -> i32 {
     sum
 }
 
-/// A product, rounded by the dither.
-#[inline(always)]
-fn step(error: i32, x: i32, shift: u32, dither: &mut u8, spread: u32) -> i32 {
-    let rounded = (error * x + ((*dither as i32) << spread)) >> shift;
-    *dither = dither.wrapping_mul(5).wrapping_add(113);
-    rounded
+/// The dither: a sequence of period 256, in the upper eight bits, so that it needs no masks.
+struct Dither(u32);
+
+impl Dither {
+    /// A product, shifted down and so rounded.
+    #[inline(always)]
+    fn step(&mut self, error: i32, x: i32, shift: u32) -> i32 {
+        let rounded = (error * x + (self.0 >> (32 - shift)) as i32) >> shift;
+        self.0 = self.0.wrapping_mul(5).wrapping_add(113 << 24);
+        rounded
+    }
 }
 
 #[inline(always)]
 fn add(weight: &mut i16, step: i32) {
-    *weight = (*weight as i32 + step).clamp(-32_767, 32_767) as i16;
+    // First to 16 bits, for which some cores have an instruction.
+    *weight = (*weight as i32 + step).clamp(-32_768, 32_767).max(-32_767) as i16;
 }
 
 /// Learns the bit that came; `p` is the mixture.
@@ -174,7 +180,7 @@ pub(crate) fn learn(
     bit: bool,
 ) {
     let target = (bit as i32) << 16;
-    let mut dither = stream.dither;
+    let mut dither = Dither((stream.dither as u32) << 24);
     for set in sets {
         let error = target - set.p as i32;
         if error.abs() < QUIET {
@@ -184,17 +190,16 @@ pub(crate) fn learn(
         let from = set.row as usize * inputs.len();
         let row = weights.get_mut(from..from + inputs.len()).unwrap_or_default();
         for (weight, &x) in row.iter_mut().zip(inputs) {
-            add(weight, step(error, x as i32, 18, &mut dither, 10));
+            add(weight, dither.step(error, x as i32, 18));
         }
     }
     let error = (target - p as i32) >> 2;
     let finals = finals(sets);
-    for (k, set) in sets.iter().enumerate() {
-        if let Some(weight) = final_weights.get_mut(finals + k) {
-            add(weight, step(error, set.dot as i32, 20, &mut dither, 12));
-        }
+    let row = final_weights.get_mut(finals..finals + sets.len()).unwrap_or_default();
+    for (weight, set) in row.iter_mut().zip(sets) {
+        add(weight, dither.step(error, set.dot as i32, 20));
     }
-    stream.dither = dither;
+    stream.dither = (dither.0 >> 24) as u8;
 }
 
 /// The learning rate at an age: from 0.03 down to 0.01. Asked every 64 bytes.

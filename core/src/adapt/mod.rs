@@ -174,7 +174,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
         for bit in (0..8).rev() {
             reading.take(byte >> bit & 1 != 0);
         }
-        reading.finish()
+        reading.learn()
     }
 
     /// Begins to read a byte whose bits are not known yet: a decoder's way.

@@ -8,15 +8,17 @@ use crate::score::weight_q24;
 use crate::step::Logits;
 
 /// The tree is empty.
-const EMPTY: u8 = 17;
+const EMPTY: u8 = 0;
 /// The tree is of high nibbles.
-const HIGH: u8 = 16;
+const HIGH: u8 = 1;
+/// The tree is of the bytes of high nibble 0.
+const LOW: u8 = 2;
 
 /// The distribution, summed as far as a byte's path needs it: 272 exponentials in all.
 #[derive(Clone, Debug)]
 pub(crate) struct Net {
     largest: i32,
-    /// What the tree is of: [`HIGH`], or the bytes of this high nibble.
+    /// What the tree is of: [`EMPTY`], [`HIGH`], or from [`LOW`] on the bytes of a high nibble.
     of: u8,
     /// Sums of weights, Q24; half of all weights together are below 2^32. Below node `n` are `2 n` and `2 n + 1`; the 16
     /// leaves, from 16 on, are the bytes of each high nibble, later those of one nibble.
@@ -43,12 +45,12 @@ impl Net {
         }
         let low = bit - 4;
         let nibble = (known >> low & 15) as u8;
-        if self.of != nibble {
+        if self.of != LOW + nibble {
             if self.of == EMPTY {
                 self.weigh(logits);
             }
             self.open(logits, nibble);
-            self.add_up(nibble);
+            self.add_up(LOW + nibble);
         }
         let one = 1 << low;
         self.ratio(one | known & (one - 1))

@@ -72,12 +72,12 @@ impl<'a, M: Memory> Reading<'a, M> {
     }
 
     /// Learns the byte. Bits that were not taken are zeros.
-    #[inline(always)]
     pub fn finish(mut self) -> Path {
         self.learn()
     }
 
-    fn learn(&mut self) -> Path {
+    /// As [`Self::finish`], in place.
+    pub(super) fn learn(&mut self) -> Path {
         while self.known < 256 {
             self.take(false);
         }
