@@ -73,7 +73,7 @@ pub use save::{AdapterError, DESIGNS, preset};
 use crate::nonlinear::log2_q16;
 use crate::step::Logits;
 use net::Net;
-use node::{Ahead, look_ahead, net_input, say};
+use node::{Ahead, Said, look_ahead, net_input, say};
 use start::{learned, plain, start};
 
 /// An adapter of whatever preset, as what saves and loads it sees it.
@@ -115,12 +115,20 @@ impl<M: Memory, S: DerefMut<Target = M>> Savable for Adapter<S> {
 }
 
 /// An adapter over a preset's memory `M`, which it owns or borrows.
-#[derive(Debug)]
-pub struct Adapter<S> {
+pub struct Adapter<S: DerefMut<Target: Memory>> {
     memory: S,
     ahead: Ahead,
     /// `ahead` is of the next byte.
     looked: bool,
+    /// Here, so that no byte has to clear them; a [`Reading`] borrows them.
+    net: Net,
+    said: [Said<S::Target>; 8],
+}
+
+impl<S: DerefMut<Target: Memory>> core::fmt::Debug for Adapter<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Adapter").field(&S::Target::DESIGN.name).finish()
+    }
 }
 
 impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
@@ -128,7 +136,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     pub fn new(mut memory: S, net: bool) -> Self {
         *memory = M::ZERO;
         start::<M>(&mut memory.parts(), net);
-        Self { memory, ahead: Ahead::NONE, looked: false }
+        Self { memory, ahead: Ahead::NONE, looked: false, net: Net::EMPTY, said: [const { M::SILENT }; 8] }
     }
 
     /// As [`Self::new`], without learned start values: to learn them.
@@ -136,7 +144,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     pub fn plain(mut memory: S, net: bool) -> Self {
         *memory = M::ZERO;
         plain::<M>(&mut memory.parts(), net);
-        Self { memory, ahead: Ahead::NONE, looked: false }
+        Self { memory, ahead: Ahead::NONE, looked: false, net: Net::EMPTY, said: [const { M::SILENT }; 8] }
     }
 
     /// Ends it: what it has learned as start values, [`Design::start_words`] of two bytes.
@@ -171,8 +179,9 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// before it; `None` without a model.
     pub fn read(&mut self, logits: Option<&Logits>, byte: u8) -> Path {
         let mut reading = self.begin(logits);
-        for bit in (0..8).rev() {
-            reading.take(byte >> bit & 1 != 0);
+        for bit in 0..8 {
+            reading.say(bit);
+            reading.know(byte >> (7 - bit) & 1 != 0);
         }
         reading.learn()
     }
@@ -185,7 +194,8 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     {
         self.look();
         self.looked = false;
-        Reading::new(&mut self.memory, &self.ahead, logits)
+        self.net.forget();
+        Reading::new(&mut self.memory, &self.ahead, &mut self.net, &mut self.said, logits)
     }
 
     /// The probability of one node of the next byte, Q16: of a 1 after the known bits. `known` is 1 and then those bits,

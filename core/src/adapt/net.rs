@@ -29,8 +29,13 @@ impl Net {
     /// It takes the logits when it is first asked.
     pub(crate) const EMPTY: Self = Self { largest: 0, of: EMPTY, tree: [0; 32] };
 
+    /// For the logits of another byte.
+    pub(crate) fn forget(&mut self) {
+        self.of = EMPTY;
+    }
+
     /// `ln(p / (1 - p))` in Q8 of the next bit being 1; `known` has a one and then `bit` known bits. The logits are those
-    /// of the first call.
+    /// of the first call since [`Self::forget`].
     ///
     /// # Cost
     /// 256 exponentials for the first bit, 16 for the fifth.
@@ -77,9 +82,10 @@ impl Net {
     /// From the leaves to the root, which is not asked for.
     fn add_up(&mut self, of: u8) {
         self.of = of;
-        for node in (2..16).rev() {
-            self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1];
+        macro_rules! sums {
+            ($($node:literal)*) => { $(self.tree[$node] = self.tree[2 * $node] + self.tree[2 * $node + 1];)* };
         }
+        sums!(15 14 13 12 11 10 9 8 7 6 5 4 3 2);
     }
 
     /// `ln(ones / zeros)` in Q8 below a node, clamped.

@@ -67,6 +67,10 @@ impl<M: Memory> Said<M> {
     pub(crate) const fn silent(inputs: M::Inputs, sets: M::Sets, histories: M::Histories) -> Self {
         Self { inputs, sets, histories, x: 0, mixed: 0, p: 0 }
     }
+
+    pub(crate) fn forget(&mut self) {
+        self.p = 0;
+    }
 }
 
 #[inline(always)]

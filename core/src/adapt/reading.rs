@@ -34,14 +34,21 @@ pub struct Reading<'a, M: Memory> {
     logits: Option<&'a Logits>,
     /// A one and then the known bits.
     known: u32,
-    net: Net,
-    said: [Said<M>; 8],
+    net: &'a mut Net,
+    said: &'a mut [Said<M>; 8],
 }
 
 impl<'a, M: Memory> Reading<'a, M> {
     #[inline(always)]
-    pub(super) fn new(memory: &'a mut M, ahead: &'a Ahead, logits: Option<&'a Logits>) -> Self {
-        Self { memory, ahead, logits, known: 1, net: Net::EMPTY, said: [const { M::SILENT }; 8] }
+    pub(super) fn new(
+        memory: &'a mut M,
+        ahead: &'a Ahead,
+        net: &'a mut Net,
+        said: &'a mut [Said<M>; 8],
+        logits: Option<&'a Logits>,
+    ) -> Self {
+        said.iter_mut().for_each(Said::forget);
+        Self { memory, ahead, logits, known: 1, net, said }
     }
 
     #[inline(always)]
@@ -52,23 +59,34 @@ impl<'a, M: Memory> Reading<'a, M> {
     /// The probability that the next bit is 1, Q16, 3..=65533; after eight bits that of the last one.
     pub fn node(&mut self) -> u16 {
         let bit = self.bit();
-        if let Some(said) = self.said.get_mut(bit as usize) {
-            let share = net_input(&mut self.net, self.logits, self.known, bit);
-            say::<M>(self.memory, self.ahead, share, self.known, bit, said);
-        }
+        self.say(bit);
         self.said[bit.min(7) as usize].p
     }
 
-    /// The next bit; a ninth is not taken.
+    /// Works out the node of `bit`, the one after those that are known; a ninth has none.
     #[inline(always)]
+    pub(super) fn say(&mut self, bit: u32) {
+        if let Some(said) = self.said.get_mut(bit as usize) {
+            let share = net_input(self.net, self.logits, self.known, bit);
+            say::<M>(self.memory, self.ahead, share, self.known, bit, said);
+        }
+    }
+
+    /// The next bit; a ninth is not taken.
     pub fn take(&mut self, one: bool) {
         if self.known < 256 {
+            let bit = self.bit();
             // Unless it was asked for, the node is worked out now: it will be learned from.
-            if self.said.get(self.bit() as usize).is_some_and(|said| said.p == 0) {
-                self.node();
+            if self.said.get(bit as usize).is_some_and(|said| said.p == 0) {
+                self.say(bit);
             }
-            self.known = self.known * 2 + one as u32;
+            self.know(one);
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn know(&mut self, one: bool) {
+        self.known = self.known * 2 + one as u32;
     }
 
     /// Learns the byte. Bits that were not taken are zeros.
@@ -82,7 +100,7 @@ impl<'a, M: Memory> Reading<'a, M> {
             self.take(false);
         }
         let byte = self.known as u8;
-        hear::<M>(self.memory, self.ahead, &self.said, byte);
+        hear::<M>(self.memory, self.ahead, self.said, byte);
         end::<M>(self.memory, self.ahead, byte);
         Path { nodes: self.said.each_ref().map(|said| said.p), byte }
     }

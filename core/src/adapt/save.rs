@@ -14,6 +14,7 @@ use core::fmt;
 
 use super::bytes::{Load, Move, Save};
 use super::design::Design;
+use super::math::LEARNED;
 use super::memory::{Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Memory, Parts};
 use super::mixer;
 use super::stream::{Number, OLD, Pending, Stream};
@@ -205,12 +206,23 @@ pub(super) fn save<M: Memory>(memory: &mut M, out: &mut [u8]) -> Result<(), Adap
 }
 
 /// Brings into range what something else than this code may have written.
-fn bound(stream: &mut Stream) {
+fn bound(parts: &mut Parts<'_>) {
+    let stream = &mut *parts.stream;
     stream.age = stream.age.min(OLD);
     stream.rate = stream.rate.min(mixer::rate(0));
     stream.equal = stream.equal.min(1);
     stream.field = stream.field.min(200);
     stream.match_len = stream.match_len.min(400);
+    for probabilities in [
+        &mut *parts.run_confidence,
+        parts.match_confidence,
+        parts.column_confidence,
+        parts.order0,
+        parts.bit_confidence,
+        parts.number_confidence,
+    ] {
+        probabilities.iter_mut().for_each(|p| *p = (*p).clamp(LEARNED.0, LEARNED.1));
+    }
 }
 
 /// The tables of a saved adapter of the preset number `expected`, which has `bytes`.
@@ -236,7 +248,7 @@ pub(super) fn load<M: Memory>(memory: &mut M, saved: &[u8]) -> Result<(), Adapte
     let tables = check(M::DESIGN.id, M::DESIGN.saved_bytes(), saved)?;
     let mut parts = memory.parts();
     parts.visit(&mut Load(tables));
-    bound(parts.stream);
+    bound(&mut parts);
     Ok(())
 }
 
