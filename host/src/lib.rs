@@ -6,12 +6,14 @@
 //! * [`train`]: gradients of the f32 model.
 //! * [`engine`]: a model that reads bytes, whatever computes it.
 //! * [`cpu`]: engines on workstations, on all threads.
-//! * [`bpb`], [`mod@checksum`], [`stream`]: what is done with an engine: bits per byte of a text, one number over its
-//!   logits, jobs on a stream.
+//! * [`adapt`]: adapters whose preset is chosen at run time.
+//! * [`bpb`], [`mod@checksum`], [`stream`], [`archive`]: what is done with an engine: bits per byte of a text, one number
+//!   over its logits, jobs on a stream, archives.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod adapt;
 pub mod align;
+pub mod archive;
 pub mod bpb;
 pub mod checkpoint;
 pub mod checksum;

@@ -32,12 +32,16 @@ pub(crate) fn squash(x: i32) -> u16 {
     ((here * (16 - low) + next * low) >> 4) as u16
 }
 
-/// Moves a probability towards what came by `2^-rate` of the distance; never to certainty.
+/// Smallest and largest probability that [`learn`] learns.
+pub(crate) const LEARNED: (u16, u16) = (16, 65_519);
+
+/// Moves a probability, one of [`LEARNED`], towards what came by `2^-rate` of the distance; never to certainty.
 #[inline(always)]
 pub(crate) fn learn(p: &mut u16, bit: bool, rate: u32) {
     let v = *p as u32;
     let moved = if bit { v + ((65535 - v) >> rate) } else { v - (v >> rate) };
-    *p = moved.clamp(16, 65519) as u16;
+    // From 2^-5 on, the last steps are none.
+    *p = if rate < 5 { moved.clamp(LEARNED.0 as u32, LEARNED.1 as u32) } else { moved } as u16;
 }
 
 /// One hash of two numbers; to chain, put the hash in front.

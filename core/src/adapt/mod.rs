@@ -67,19 +67,68 @@ use core::ops::DerefMut;
 pub use design::{Context, Correction, Design, RowBy};
 pub use memory::{Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Memory};
 pub use reading::{Path, Reading};
-pub use save::AdapterError;
+pub(crate) use save::check;
+pub use save::{AdapterError, DESIGNS, preset};
 
 use crate::nonlinear::log2_q16;
 use crate::step::Logits;
 use net::Net;
-use node::{Ahead, look_ahead, net_input, say};
+use node::{Ahead, Said, look_ahead, net_input, say};
 use start::{learned, plain, start};
 
+/// An adapter of whatever preset, as what saves and loads it sees it.
+pub trait Savable {
+    /// See [`Adapter::design`].
+    fn design(&self) -> Design;
+
+    /// See [`Adapter::save`].
+    ///
+    /// # Errors
+    /// [`AdapterError::Length`].
+    fn save(&mut self, out: &mut [u8]) -> Result<(), AdapterError>;
+
+    /// See [`Adapter::load`].
+    ///
+    /// # Errors
+    /// [`AdapterError`]; nothing has changed then.
+    fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError>;
+}
+
+impl core::fmt::Debug for dyn Savable + '_ {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.design().name)
+    }
+}
+
+impl<M: Memory, S: DerefMut<Target = M>> Savable for Adapter<S> {
+    fn design(&self) -> Design {
+        M::DESIGN
+    }
+
+    fn save(&mut self, out: &mut [u8]) -> Result<(), AdapterError> {
+        Self::save(self, out)
+    }
+
+    fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError> {
+        Self::load(self, saved)
+    }
+}
+
 /// An adapter over a preset's memory `M`, which it owns or borrows.
-#[derive(Debug)]
-pub struct Adapter<S> {
+pub struct Adapter<S: DerefMut<Target: Memory>> {
     memory: S,
-    ahead: Option<Ahead>,
+    ahead: Ahead,
+    /// `ahead` is of the next byte.
+    looked: bool,
+    /// Here, so that no byte has to clear them; a [`Reading`] borrows them.
+    net: Net,
+    said: [Said<S::Target>; 8],
+}
+
+impl<S: DerefMut<Target: Memory>> core::fmt::Debug for Adapter<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Adapter").field(&S::Target::DESIGN.name).finish()
+    }
 }
 
 impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
@@ -87,7 +136,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     pub fn new(mut memory: S, net: bool) -> Self {
         *memory = M::ZERO;
         start::<M>(&mut memory.parts(), net);
-        Self { memory, ahead: None }
+        Self { memory, ahead: Ahead::NONE, looked: false, net: Net::EMPTY, said: [const { M::SILENT }; 8] }
     }
 
     /// As [`Self::new`], without learned start values: to learn them.
@@ -95,7 +144,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     pub fn plain(mut memory: S, net: bool) -> Self {
         *memory = M::ZERO;
         plain::<M>(&mut memory.parts(), net);
-        Self { memory, ahead: None }
+        Self { memory, ahead: Ahead::NONE, looked: false, net: Net::EMPTY, said: [const { M::SILENT }; 8] }
     }
 
     /// Ends it: what it has learned as start values, [`Design::start_words`] of two bytes.
@@ -122,7 +171,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// # Errors
     /// [`AdapterError`] if `saved` is of another preset, version or length; nothing has changed then.
     pub fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError> {
-        self.ahead = None;
+        self.looked = false;
         save::load(&mut *self.memory, saved)
     }
 
@@ -130,36 +179,40 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// before it; `None` without a model.
     pub fn read(&mut self, logits: Option<&Logits>, byte: u8) -> Path {
         let mut reading = self.begin(logits);
-        for bit in (0..8).rev() {
-            reading.node();
-            reading.take(byte >> bit & 1 != 0);
+        for bit in 0..8 {
+            reading.say(bit);
+            reading.know(byte >> (7 - bit) & 1 != 0);
         }
-        reading.finish()
+        reading.learn()
     }
 
     /// Begins to read a byte whose bits are not known yet: a decoder's way.
+    #[inline(always)]
     pub fn begin<'a>(&'a mut self, logits: Option<&'a Logits>) -> Reading<'a, M>
     where
         M: 'a,
     {
-        let ahead = self.ahead();
-        self.ahead = None;
-        Reading::new(self.memory.parts(), ahead, logits)
+        self.look();
+        self.looked = false;
+        self.net.forget();
+        Reading::new(&mut self.memory, &self.ahead, &mut self.net, &mut self.said, logits)
     }
 
     /// The probability of one node of the next byte, Q16: of a 1 after the known bits. `known` is 1 and then those bits,
     /// 1..=255. Nothing is learned.
     pub fn node(&mut self, logits: Option<&Logits>, known: u8) -> u16 {
-        let mut net = logits.map(Net::new);
+        let mut net = Net::EMPTY;
         self.node_of(&mut net, logits, known)
     }
 
-    fn node_of(&mut self, net: &mut Option<Net>, logits: Option<&Logits>, known: u8) -> u16 {
+    fn node_of(&mut self, net: &mut Net, logits: Option<&Logits>, known: u8) -> u16 {
         let known = if known == 0 { 1 } else { known as u32 };
         let bit = 31 - known.leading_zeros();
-        let ahead = self.ahead();
+        self.look();
         let share = net_input(net, logits, known, bit);
-        say::<M>(&mut self.memory.parts(), &ahead, share, known, bit).p
+        let mut said = M::SILENT;
+        say::<M>(&mut self.memory, &self.ahead, share, known, bit, &mut said);
+        said.p
     }
 
     /// The whole distribution of the next byte as logits, `log2 p` in Q16: to sample from, as from a model's.
@@ -167,7 +220,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// # Cost
     /// All 255 nodes, some thirty times [`Self::read`].
     pub fn distribution(&mut self, logits: Option<&Logits>, mixed: &mut Logits) {
-        let mut net = logits.map(Net::new);
+        let mut net = Net::EMPTY;
         // So far known: the logarithm of each node of this depth, at the first byte below it.
         mixed[0] = 0;
         for bit in 0..8u32 {
@@ -183,10 +236,10 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     }
 
     /// What is known of the next byte before its first bit, worked out once.
-    fn ahead(&mut self) -> Ahead {
-        match self.ahead {
-            Some(ahead) => ahead,
-            None => *self.ahead.insert(look_ahead::<M>(&mut self.memory.parts())),
+    fn look(&mut self) {
+        if !self.looked {
+            look_ahead::<M>(&mut self.memory, &mut self.ahead);
+            self.looked = true;
         }
     }
 }

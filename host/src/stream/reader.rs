@@ -68,8 +68,8 @@ impl<'e, E: Engine> Reader<'e, E> {
     /// [`EngineError::NotIntegers`] of a float engine.
     pub fn save(&mut self) -> Result<Vec<u8>, EngineError> {
         let mut out = vec![0; Sections::STREAM.snapshot_bytes(self.passage.engine().dims())];
-        let beside = [Section::Pending(self.passage.pending()), Section::Lines(&self.scorer)];
-        self.passage.state()?.snapshot_with(&beside, &mut out)?;
+        let mut beside = [Section::Pending(self.passage.pending()), Section::Lines(&self.scorer)];
+        self.passage.state()?.snapshot_with(&mut beside, &mut out)?;
         Ok(out)
     }
 

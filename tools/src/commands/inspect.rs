@@ -1,4 +1,6 @@
-//! `mambabyte inspect`: what a blob holds.
+//! `mambabyte inspect`: what a blob, an archive or a primed adapter holds.
+
+mod archive;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -18,9 +20,10 @@ use crate::output::{bytes, clean, hex, print, print_json, thousands};
 #[command(after_help = examples! {
     "inspect sensor-nano"
     "inspect my.mbb --json"
+    "inspect my.mba                      what it takes to decompress it"
 })]
 pub struct Args {
-    /// A blob, by path or by name.
+    /// A blob, by path or by name; an archive of `compress`; a primed adapter.
     pub model: PathBuf,
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -55,6 +58,9 @@ pub(super) fn parameters(blob: &Blob<'_>) -> u64 {
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
+    if archive::shown(&args.model, args.json)? {
+        return Ok(());
+    }
     let file = BlobFile::unverified(&args.model)?;
     let blob = file.blob();
     let (dims, need) = (*blob.dims(), Need::of(blob.dims()));
