@@ -202,13 +202,21 @@ pub(crate) fn hear<M: Memory>(memory: &mut M, ahead: &Ahead, said: &[Said<M>; 8]
         }
     }
     for index in 0..design.runs.len() {
+        let (run, second, cells) = (ahead.runs[index], ahead.second[index], design.confidences());
+        let cells = parts.run_confidence.get_mut(index * cells..(index + 1) * cells).unwrap_or_default();
+        if !design.two {
+            if let Some((expected, n)) = runs::expected(run) {
+                hear_of(expected, byte, cells, |bit| runs::cell(n, bit) as usize, runs::RATE);
+            }
+            continue;
+        }
         for bit in 0..8 {
-            let known = whole >> (8 - bit);
             // Who is silent is so to the byte's end.
-            let says = runs::says(ahead.runs[index], ahead.second[index], known, bit, design.two);
+            let says = runs::says(run, second, whole >> (8 - bit), bit, true);
             let Some(Says { byte: expected, cell }) = says else { break };
-            let cell = parts.run_confidence.get_mut(index * design.confidences() + cell as usize);
-            runs::learn_confidence(cell, (expected ^ byte) >> (7 - bit) & 1 == 0);
+            if let Some(cell) = cells.get_mut(cell as usize) {
+                learn(cell, (expected ^ byte) >> (7 - bit) & 1 == 0, runs::RATE);
+            }
         }
     }
     if let Some(expected) = ahead.matched {
