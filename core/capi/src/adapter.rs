@@ -47,7 +47,7 @@ struct Head {
 
 /// An adapter with its tables in memory of the caller.
 #[repr(C)]
-struct Whole<M> {
+struct Whole<M: Memory> {
     head: Head,
     adapter: Adapter<Tables<M>>,
     tables: M,

@@ -75,7 +75,10 @@ impl<M: Memory> Said<M> {
 
 #[inline(always)]
 pub(crate) fn net_input(net: &mut Net, logits: Option<&Logits>, known: u32, bit: u32) -> i32 {
-    logits.map_or(0, |logits| net.node(logits, known, bit))
+    match logits {
+        Some(logits) => net.node(logits, known, bit),
+        None => 0,
+    }
 }
 
 /// What is known before the first bit.
@@ -91,7 +94,9 @@ pub(crate) fn look_ahead<M: Memory>(memory: &mut M, ahead: &mut Ahead) {
     // Only now: a context may have taken over the slot of one before it.
     for (index, &slot) in ahead.slots.iter().enumerate().take(design.runs.len()) {
         ahead.runs[index] = parts.slots.get(slot as usize).copied().unwrap_or(0);
-        ahead.second[index] = parts.second.get(slot as usize).copied().unwrap_or(0);
+        if design.two {
+            ahead.second[index] = parts.second.get(slot as usize).copied().unwrap_or(0);
+        }
     }
     for (order, &context) in ahead.orders.iter_mut().zip(design.histories) {
         *order = hash(runs::key(parts, context), 11);
