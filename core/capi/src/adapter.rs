@@ -19,17 +19,17 @@ use crate::memory::{Span, disjoint, put, slice, slice_mut, span};
 use crate::status::Status;
 
 /// Bytes of memory of the adapter 4K: its tables, and what finds them.
-pub const MAMBABYTE_ADAPTER_4K_BYTES: usize = 4608;
+pub const MAMBABYTE_ADAPTER_4K_BYTES: usize = 5120;
 /// Bytes of memory of the adapter 8K.
-pub const MAMBABYTE_ADAPTER_8K_BYTES: usize = 8704;
+pub const MAMBABYTE_ADAPTER_8K_BYTES: usize = 9216;
 /// Bytes of memory of the adapter 16K.
-pub const MAMBABYTE_ADAPTER_16K_BYTES: usize = 16896;
+pub const MAMBABYTE_ADAPTER_16K_BYTES: usize = 17408;
 /// Bytes of memory of the adapter 32K.
-pub const MAMBABYTE_ADAPTER_32K_BYTES: usize = 33280;
+pub const MAMBABYTE_ADAPTER_32K_BYTES: usize = 33792;
 /// Bytes of memory of the adapter 64K.
-pub const MAMBABYTE_ADAPTER_64K_BYTES: usize = 66048;
+pub const MAMBABYTE_ADAPTER_64K_BYTES: usize = 66560;
 /// Bytes of memory of the adapter 1M.
-pub const MAMBABYTE_ADAPTER_1M_BYTES: usize = 1049088;
+pub const MAMBABYTE_ADAPTER_1M_BYTES: usize = 1050112;
 /// Probabilities of a byte: one for each bit, the most significant first.
 pub const MAMBABYTE_NODES: usize = 8;
 
@@ -47,7 +47,7 @@ struct Head {
 
 /// An adapter with its tables in memory of the caller.
 #[repr(C)]
-struct Whole<M> {
+struct Whole<M: Memory> {
     head: Head,
     adapter: Adapter<Tables<M>>,
     tables: M,

@@ -59,6 +59,7 @@ impl Parts<'_> {
     }
 
     /// Behind the first `separator` at or after `from`, in the line of `from` and before this one; at most `reach` on.
+    #[inline(always)]
     fn behind(&self, from: u32, separator: u8, reach: usize) -> u32 {
         let mut place = from;
         let line = self.back(self.stream.line_start);

@@ -79,7 +79,8 @@ const fn rows_before(design: &Design, k: usize) -> u16 {
 #[inline(always)]
 fn row(set: RowBy, by: Chooser, stream: &Stream, known: u32, bit: u32) -> u8 {
     match set {
-        RowBy::MatchColumn => by.matching * 4 + by.column,
+        // Never more: now the compiler knows.
+        RowBy::MatchColumn => (by.matching * 4 + by.column).min(RowBy::MatchColumn.rows() as u8 - 1),
         RowBy::BitWho => bit as u8 * 3 + if by.matching > 0 { 1 } else { (by.column > 0) as u8 * 2 },
         RowBy::Field => stream.field & 15,
         RowBy::FieldHalf => (stream.field & 15) * 2 + (bit < 4) as u8,
@@ -184,7 +185,7 @@ pub(crate) fn learn(
     let mut dither = Dither((stream.dither as u32) << 24);
     for set in sets {
         let error = target - set.p as i32;
-        if error.abs() < QUIET {
+        if ((error + QUIET - 1) as u32) < 2 * QUIET as u32 - 1 {
             continue;
         }
         let error = (error * stream.rate as i32) >> 10;

@@ -178,7 +178,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// Reads a byte: what its path was worth before, and learns. `logits` are the model's for this byte, after those
     /// before it; `None` without a model.
     pub fn read(&mut self, logits: Option<&Logits>, byte: u8) -> Path {
-        let mut reading = self.begin(logits);
+        let mut reading = self.reading(logits);
         for bit in 0..8 {
             reading.say(bit);
             reading.know(byte >> (7 - bit) & 1 != 0);
@@ -187,8 +187,18 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     }
 
     /// Begins to read a byte whose bits are not known yet: a decoder's way.
-    #[inline(always)]
     pub fn begin<'a>(&'a mut self, logits: Option<&'a Logits>) -> Reading<'a, M>
+    where
+        M: 'a,
+    {
+        let mut reading = self.reading(logits);
+        reading.forget();
+        reading
+    }
+
+    /// As [`Self::begin`], for who takes no bit without [`Reading::say`].
+    #[inline(always)]
+    fn reading<'a>(&'a mut self, logits: Option<&'a Logits>) -> Reading<'a, M>
     where
         M: 'a,
     {

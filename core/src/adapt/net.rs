@@ -63,6 +63,15 @@ impl Net {
 
     /// All 256 weights, which any coder of the distribution needs.
     fn weigh(&mut self, logits: &Logits) {
+        #[cfg(mambabyte_avx2)]
+        if let Some(avx2) = crate::simd::Avx2::detect() {
+            return avx2.run(|| self.weigh_all(logits));
+        }
+        self.weigh_all(logits);
+    }
+
+    #[inline(always)]
+    fn weigh_all(&mut self, logits: &Logits) {
         let largest = logits.iter().fold(i32::MIN, |m, &l| if l > m { l } else { m });
         self.largest = largest;
         for (sum, bytes) in self.tree[16..].iter_mut().zip(logits.as_chunks::<16>().0) {

@@ -75,7 +75,10 @@ impl<M: Memory> Said<M> {
 
 #[inline(always)]
 pub(crate) fn net_input(net: &mut Net, logits: Option<&Logits>, known: u32, bit: u32) -> i32 {
-    logits.map_or(0, |logits| net.node(logits, known, bit))
+    match logits {
+        Some(logits) => net.node(logits, known, bit),
+        None => 0,
+    }
 }
 
 /// What is known before the first bit.
@@ -91,7 +94,9 @@ pub(crate) fn look_ahead<M: Memory>(memory: &mut M, ahead: &mut Ahead) {
     // Only now: a context may have taken over the slot of one before it.
     for (index, &slot) in ahead.slots.iter().enumerate().take(design.runs.len()) {
         ahead.runs[index] = parts.slots.get(slot as usize).copied().unwrap_or(0);
-        ahead.second[index] = parts.second.get(slot as usize).copied().unwrap_or(0);
+        if design.two {
+            ahead.second[index] = parts.second.get(slot as usize).copied().unwrap_or(0);
+        }
     }
     for (order, &context) in ahead.orders.iter_mut().zip(design.histories) {
         *order = hash(runs::key(parts, context), 11);
@@ -201,13 +206,21 @@ pub(crate) fn hear<M: Memory>(memory: &mut M, ahead: &Ahead, said: &[Said<M>; 8]
         sse::learn(parts.sse, design.sse, said.x as i32, known, bit, one);
     }
     for index in 0..design.runs.len() {
+        let (run, second, cells) = (ahead.runs[index], ahead.second[index], design.confidences());
+        let cells = parts.run_confidence.get_mut(index * cells..(index + 1) * cells).unwrap_or_default();
+        if !design.two {
+            if let Some((expected, n)) = runs::expected(run) {
+                hear_of(expected, byte, cells, |bit| runs::cell(n, bit) as usize, runs::RATE);
+            }
+            continue;
+        }
         for bit in 0..8 {
-            let known = whole >> (8 - bit);
             // Who is silent is so to the byte's end.
-            let says = runs::says(ahead.runs[index], ahead.second[index], known, bit, design.two);
+            let says = runs::says(run, second, whole >> (8 - bit), bit, true);
             let Some(Says { byte: expected, cell }) = says else { break };
-            let cell = parts.run_confidence.get_mut(index * design.confidences() + cell as usize);
-            runs::learn_confidence(cell, (expected ^ byte) >> (7 - bit) & 1 == 0);
+            if let Some(cell) = cells.get_mut(cell as usize) {
+                learn(cell, (expected ^ byte) >> (7 - bit) & 1 == 0, runs::RATE);
+            }
         }
     }
     if let Some(expected) = ahead.matched {

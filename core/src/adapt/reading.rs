@@ -47,8 +47,12 @@ impl<'a, M: Memory> Reading<'a, M> {
         said: &'a mut [Said<M>; 8],
         logits: Option<&'a Logits>,
     ) -> Self {
-        said.iter_mut().for_each(Said::forget);
         Self { memory, ahead, logits, known: 1, net, said }
+    }
+
+    /// No node was worked out yet.
+    pub(super) fn forget(&mut self) {
+        self.said.iter_mut().for_each(Said::forget);
     }
 
     #[inline(always)]
@@ -102,6 +106,10 @@ impl<'a, M: Memory> Reading<'a, M> {
         let byte = self.known as u8;
         hear::<M>(self.memory, self.ahead, self.said, byte);
         end::<M>(self.memory, self.ahead, byte);
-        Path { nodes: self.said.each_ref().map(|said| said.p), byte }
+        let mut path = Path { nodes: [0; 8], byte };
+        for (node, said) in path.nodes.iter_mut().zip(self.said.iter()) {
+            *node = said.p;
+        }
+        path
     }
 }

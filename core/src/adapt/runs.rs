@@ -5,11 +5,11 @@
 //! All contexts share one table; a context has two places in it, and takes over the weaker one.
 
 use super::design::{Context, Design};
-use super::math::{hash, learn, scaled};
+use super::math::{hash, scaled};
 use super::memory::Parts;
 
 /// How fast confidences learn.
-const RATE: u32 = 6;
+pub(crate) const RATE: u32 = 6;
 
 /// The context's hash.
 pub(crate) fn key(parts: &Parts<'_>, context: Context) -> u32 {
@@ -88,17 +88,26 @@ pub(crate) struct Says {
     pub(crate) cell: u8,
 }
 
+/// The byte that a slot expects first, and its state; `None` of an empty one.
+#[inline(always)]
+pub(crate) fn expected(slot: u16) -> Option<(u8, u8)> {
+    let n = state(slot) as u8;
+    if n == 0 { None } else { Some(((slot >> 8) as u8, n)) }
+}
+
+/// The confidence's cell: by state, and for the first three bits and the others.
+#[inline(always)]
+pub(crate) fn cell(n: u8, bit: u32) -> u8 {
+    n * 2 + (bit > 2) as u8
+}
+
 /// `known` has a one and then the bits that are known, `bit` of them; `None` if no byte of the slot begins so.
 #[inline(always)]
 pub(crate) fn says(slot: u16, second: u8, known: u32, bit: u32, two: bool) -> Option<Says> {
-    let (n, first) = (state(slot) as u8, (slot >> 8) as u8);
-    if n == 0 {
-        return None;
-    }
-    let half = (bit > 2) as u8;
+    let (first, n) = expected(slot)?;
     let begins = |byte: u8| (byte as u32 | 256) >> (8 - bit) == known;
     if !two {
-        return if begins(first) { Some(Says { byte: first, cell: n * 2 + half }) } else { None };
+        return if begins(first) { Some(Says { byte: first, cell: cell(n, bit) }) } else { None };
     }
     let other = first != second && begins(second);
     if begins(first) {
@@ -110,9 +119,9 @@ pub(crate) fn says(slot: u16, second: u8, known: u32, bit: u32, two: bool) -> Op
         } else {
             1
         };
-        return Some(Says { byte: first, cell: (kind * 8 + n) * 2 + half });
+        return Some(Says { byte: first, cell: cell(kind * 8 + n, bit) });
     }
-    if other { Some(Says { byte: second, cell: (24 + n) * 2 + half }) } else { None }
+    if other { Some(Says { byte: second, cell: cell(24 + n, bit) }) } else { None }
 }
 
 /// Learns what came in a slot's context.
@@ -145,14 +154,6 @@ pub(crate) fn follow(slot: &mut u16, second: Option<&mut u8>, byte: u8) {
         }
     };
     *slot = (kept as u16) << 8 | n << 5 | (*slot & 31);
-}
-
-/// Learns whether a confidence was justified.
-#[inline(always)]
-pub(crate) fn learn_confidence(cell: Option<&mut u16>, right: bool) {
-    if let Some(cell) = cell {
-        learn(cell, right, RATE);
-    }
 }
 
 /// Confidences before anything was read: by repetitions, less after a failure.

@@ -25,6 +25,17 @@ impl Avx2 {
         let present = cfg!(target_feature = "avx2");
         present.then_some(Self(()))
     }
+
+    /// Runs `f` compiled for AVX2, if it is inlined: the compiler then has wide registers for its loops.
+    #[inline(always)]
+    pub(crate) fn run<R>(self, f: impl FnOnce() -> R) -> R {
+        #[target_feature(enable = "avx2")]
+        fn run<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        // SAFETY: the token exists, so the processor has the instructions.
+        unsafe { run(f) }
+    }
 }
 
 /// An expression of intrinsics in a method of [`Avx2`].
