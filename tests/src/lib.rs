@@ -2,6 +2,7 @@
 
 pub mod adapter_golden;
 pub mod adapter_start;
+pub mod archive_forge;
 pub mod forge;
 pub mod fuzz_seeds;
 pub mod fuzz_targets;
