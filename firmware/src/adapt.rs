@@ -23,7 +23,7 @@ pub type Adapter = mambabyte_core::adapt::Adapter<&'static mut Preset>;
 
 /// RAM that is left for the model. An adapter that does not fit the board is a compile error of the programs that have
 /// one.
-const LEFT: usize = match RAM.checked_sub(RAM_RESERVE + size_of::<Preset>()) {
+pub const LEFT: usize = match RAM.checked_sub(RAM_RESERVE + size_of::<Preset>()) {
     Some(left) => left,
     None => panic!("the adapter does not fit the board: FW_ADAPT takes a smaller preset, or off"),
 };

@@ -5,7 +5,7 @@ use super::memory::Memory;
 use super::mixer::Chooser;
 use super::net::Net;
 use super::runs::Says;
-use super::stream::age;
+use super::stream::{OLD, age};
 use super::{bits, matching, mixer, numbers, runs, sse};
 use crate::step::Logits;
 
@@ -85,7 +85,7 @@ pub(crate) fn net_input(net: &mut Net, logits: Option<&Logits>, known: u32, bit:
 pub(crate) fn look_ahead<M: Memory>(memory: &mut M, ahead: &mut Ahead) {
     let (design, parts) = (M::DESIGN, &mut memory.parts());
     if parts.stream.age & 63 == 0 {
-        parts.stream.rate = mixer::rate(parts.stream.age);
+        parts.stream.rate = mixer::rate(parts.stream.age.min(OLD));
     }
     ahead.number = if design.numbers > 0 { numbers::expected(parts) } else { None };
     for (slot, &context) in ahead.slots.iter_mut().zip(design.runs) {

@@ -256,6 +256,15 @@ const SECTIONS: Sections = Sections::DEVICE.with_adapter(&adapt::Preset::DESIGN)
 const SECTIONS: Sections = Sections::DEVICE;
 #[cfg(feature = "snapshots")]
 const BESIDE: usize = SECTIONS.beside_state();
+// Those bytes too must fit, beside the reserve for the rest of the stack.
+#[cfg(all(feature = "snapshots", adapt))]
+const _: () = match adapt::LEFT.checked_sub(BESIDE) {
+    #[cfg(net)]
+    Some(left) => mambabyte_firmware::DIMS.assert_fits(left),
+    #[cfg(not(net))]
+    Some(_) => {}
+    None => panic!("the snapshots of the adapter do not fit the board: FW_ADAPT takes a smaller preset, or off"),
+};
 #[cfg(feature = "snapshots")]
 type Snapshots = Slots<Flash, BESIDE>;
 

@@ -85,13 +85,9 @@ pub(crate) fn counted(root: &Path) -> Result<Vec<(Board, Adapter)>> {
     let named = |name| Board::named(name).map_err(anyhow::Error::msg);
     // The microbit has no room for a net, this preset and a stack: its code on the memory of another board.
     let (small, roomy) = (named("microbit")?, named("mps2-an385")?);
-    let m0 = Board {
-        core: small.core.clone(),
-        target: small.target.clone(),
-        opt_level: small.opt_level.clone(),
-        kernels: small.kernels.clone(),
-        ..roomy.clone()
-    };
+    let mut m0 = roomy.clone();
+    (m0.core, m0.target) = (small.core.clone(), small.target.clone());
+    (m0.opt_level, m0.kernels) = (small.opt_level.clone(), small.kernels.clone());
     let boards = [named("mps2-an386")?.clone(), m0, named("virt-rv32imc")?.clone()];
     let count = |board: Board| {
         let program = Program::new(&board, "sensor-nano", "adapt").with_adapter(Some(COUNTED));
