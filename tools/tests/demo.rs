@@ -9,6 +9,7 @@ fn flagged(text: &[u8]) -> Vec<usize> {
     let engine = IntEngine::of(builtin::model().unwrap(), Cpu::single());
     let mut reader = Reader::new(&engine, Threshold::Learned).unwrap();
     let scores = text.iter().filter_map(|&byte| reader.read(byte).unwrap().1);
+    let scores = scores.map(|scores| scores.line);
     scores.enumerate().filter(|(_, s)| s.flagged).map(|(i, _)| i).collect()
 }
 

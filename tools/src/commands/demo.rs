@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mambabyte_core::Threshold;
 use mambabyte_host::cpu::{Cpu, IntEngine};
-use mambabyte_host::stream::Reader;
+use mambabyte_host::stream::{LineScores, Reader};
 
 use crate::builtin::{self, DAMAGE, MODEL, damaged_sample};
 use crate::error::CliError;
@@ -52,10 +52,10 @@ pub fn run() -> Result<(), CliError> {
     let mut reader = Reader::new(&engine, Threshold::Learned)?;
     let (mut line, mut number, mut total, mut flagged) = (Vec::new(), 0usize, 0.0, Vec::new());
     for &byte in &sample {
-        let (surprise, score) = reader.read(byte)?;
-        line.push((byte, surprise));
-        total += bits(surprise);
-        if let Some(score) = score {
+        let (cost, scores) = reader.read(byte)?;
+        line.push((byte, cost.asked()));
+        total += bits(cost.asked());
+        if let Some(LineScores { line: score, .. }) = scores {
             if score.flagged {
                 flagged.push(number);
             }

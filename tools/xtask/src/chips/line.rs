@@ -86,8 +86,8 @@ pub(crate) fn expected(blob: Blob<'_>, text: &[u8]) -> Result<Vec<Record>> {
     let mut reader = Reader::new(&engine, Threshold::Learned)?;
     let mut records = Vec::new();
     for &byte in text {
-        if let (_, Some(score)) = reader.read(byte)? {
-            records.push(Record::new(&score, records.len() as u32, 0, 0));
+        if let (_, Some(scores)) = reader.read(byte)? {
+            records.push(Record::new(&scores.line, records.len() as u32, 0, 0));
         }
     }
     Ok(records)
