@@ -10,9 +10,9 @@ use crate::computing::{Computing, DeviceKind, Running};
 use crate::error::CliError;
 use crate::model::{AnyModel, BlobFile, Verify, read_text};
 use crate::net;
-use crate::shipped::is_none;
 use crate::output::{print, print_json};
 use crate::progress::Progress;
+use crate::shipped::is_none;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::adapting::{Adapting, name};
 use crate::computing::{Computing, Running};
-use crate::error::CliError;
 use crate::curve::{Curve, svg};
+use crate::error::CliError;
 use crate::model::{Loading, read_start};
 use crate::net;
 use crate::output::{Door, say, shown, thousands};

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use mambabyte_core::lines::MAX_LINE;
 use mambabyte_core::Threshold;
+use mambabyte_core::lines::MAX_LINE;
 use mambabyte_host::adapt::AnyAdapter;
 use mambabyte_host::engine::{AnyEngine, Engine, EngineError, Precision};
 use mambabyte_host::stream::{LineScores, Reader};
