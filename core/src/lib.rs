@@ -171,6 +171,8 @@
 //! | [`blob`] | the model file: parse once, then trust |
 //! | [`dims`] | the shape, and all sizes as `const fn` |
 //! | [`state`] | what is carried from byte to byte |
+//! | [`adapt`] | the adapter: learns the stream that a model reads |
+//! | [`archive`] | archives, and the coder; adapters that have read a text |
 //! | [`snapshot`] | a stream saved as bytes: the state, and what a scored stream adds, in sections |
 //! | `block` | the phases of a layer, once: over one position or many, all channels or a shard's |
 //! | [`step`] | one byte through all layers: [`Decoder`] |
@@ -234,6 +236,7 @@ extern crate std;
 compile_error!("blobs, states and snapshots are little-endian views; big-endian targets are not supported");
 
 pub mod adapt;
+pub mod archive;
 pub mod blob;
 mod block;
 mod cannot;

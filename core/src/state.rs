@@ -27,6 +27,9 @@ pub struct ModelId {
 }
 
 impl ModelId {
+    /// No model: a stream that an adapter alone reads. The fingerprint is zero, the state has no elements.
+    pub const NONE: Self = Self { fingerprint: [0; 16], state_len: 0 };
+
     /// Of the model in `blob`.
     pub const fn of(blob: &Blob<'_>) -> Self {
         Self { fingerprint: blob.fingerprint(), state_len: blob.dims().state_len() }
@@ -49,6 +52,13 @@ pub struct State<M> {
     memory: M,
     model: ModelId,
     position: u64,
+}
+
+impl State<&'static mut [i16]> {
+    /// The state where there is no model: nothing but a position. It is saved and loaded as any other.
+    pub fn without_model() -> Self {
+        Self { memory: &mut [], model: ModelId::NONE, position: 0 }
+    }
 }
 
 impl<M: DerefMut<Target = [i16]>> State<M> {
@@ -154,7 +164,7 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
     /// # Errors
     /// [`StateError::TooSmall`].
     pub fn snapshot(&self, out: &mut [u8]) -> Result<usize, StateError> {
-        self.snapshot_with(&[], out)
+        self.snapshot_with(&mut [], out)
     }
 
     /// Writes a snapshot of the state and the sections `beside` it, which come in ascending order of kind, and returns
@@ -162,7 +172,7 @@ impl<M: DerefMut<Target = [i16]>> State<M> {
     ///
     /// # Errors
     /// [`StateError::TooSmall`]; [`StateError::SectionOrder`], also for a second state.
-    pub fn snapshot_with(&self, beside: &[Section<'_>], out: &mut [u8]) -> Result<usize, StateError> {
+    pub fn snapshot_with(&self, beside: &mut [Section<'_>], out: &mut [u8]) -> Result<usize, StateError> {
         snapshot::save(out, self.fingerprint(), self.position, self.as_slice(), beside)
     }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use mambabyte_core::Logits;
 use mambabyte_core::adapt::{
     Adapter, Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, AdapterError, Design, Memory, Path,
+    Savable,
 };
 
 /// A preset of [`mambabyte_core::adapt`].
@@ -185,6 +186,20 @@ impl AnyAdapter {
     /// # Errors
     /// [`AdapterError`] if `saved` is of another preset, version or length; nothing has changed then.
     pub fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError> {
+        each!(&mut self.0, adapter => adapter.load(saved))
+    }
+}
+
+impl Savable for AnyAdapter {
+    fn design(&self) -> Design {
+        self.preset().design()
+    }
+
+    fn save(&mut self, out: &mut [u8]) -> Result<(), AdapterError> {
+        each!(&mut self.0, adapter => adapter.save(out))
+    }
+
+    fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError> {
         each!(&mut self.0, adapter => adapter.load(saved))
     }
 }

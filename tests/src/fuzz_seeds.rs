@@ -55,9 +55,9 @@ fn snapshots() -> Vec<Vec<u8>> {
         decoder.prefill(&vec![n as u8 * 31; n * n]);
         let (takes, scorer) =
             ([Sections::STATE, Sections::STREAM, Sections::DEVICE][n % 3], LineScorer::new(Threshold::Learned, 7));
-        let beside = [Section::Pending(n as u8), Section::Lines(&scorer), Section::Records(9)];
+        let mut beside = [Section::Pending(n as u8), Section::Lines(&scorer), Section::Records(9)];
         let mut out = vec![0; takes.snapshot_bytes(snapshot_model().dims())];
-        decoder.state().snapshot_with(&beside[..[0, 2, 3][n % 3]], &mut out).unwrap();
+        decoder.state().snapshot_with(&mut beside[..[0, 2, 3][n % 3]], &mut out).unwrap();
         out
     };
     (0..8).map(snapshot).collect()

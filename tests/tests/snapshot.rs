@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use mambabyte_core::adapt::{Adapter, Adapter4K, Adapter8K, AdapterError, Memory};
 use mambabyte_core::lines::SAVED;
 use mambabyte_core::snapshot::{HEADER, SECTION_HEAD, Section, SectionKind, Sections, Snapshot};
 use mambabyte_core::{
@@ -26,12 +27,31 @@ fn scorer() -> LineScorer {
     scorer
 }
 
+/// An adapter that has read a line.
+fn adapter() -> Adapter<Box<Adapter4K>> {
+    let mut adapter = Adapter::new(Box::new(Adapter4K::ZERO), true);
+    for &byte in b"a line that an adapter has read" {
+        adapter.read(None, byte);
+    }
+    adapter
+}
+
+/// What an adapter saves, changed.
+fn saved_adapter(edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut saved = vec![0; Adapter4K::DESIGN.saved_bytes()];
+    adapter().save(&mut saved).unwrap();
+    edit(&mut saved);
+    saved
+}
+
 fn save(decoder: &Cpu<'_>, takes: Sections) -> Vec<u8> {
     let scorer = scorer();
-    let all = [Section::Pending(0xa5), Section::Lines(&scorer), Section::Records(0x0102_0304)];
-    let beside: Vec<Section<'_>> = all.into_iter().filter(|section| takes.has(section.kind())).collect();
+    let mut adapter = adapter();
+    let lines = [Section::Pending(0xa5), Section::Lines(&scorer)];
+    let all = lines.into_iter().chain([Section::Adapter(&mut adapter), Section::Records(0x0102_0304)]);
+    let mut beside: Vec<Section<'_>> = all.filter(|section| takes.has(section.kind())).collect();
     let mut out = vec![0xee; takes.snapshot_bytes(decoder.blob().dims())];
-    assert_eq!(decoder.state().snapshot_with(&beside, &mut out), Ok(out.len()), "the size that was said");
+    assert_eq!(decoder.state().snapshot_with(&mut beside, &mut out), Ok(out.len()), "the size that was said");
     out
 }
 
@@ -90,22 +110,22 @@ fn the_bytes_are_those_of_the_format() {
     assert_eq!(blob.dims().snapshot_bytes(), HEADER + bytes);
     assert_eq!(
         SectionKind::ALL.map(SectionKind::name),
-        ["state", "pending byte", "line scorer", "records of a device"]
+        ["state", "pending byte", "line scorer", "adapter", "records of a device", "line scorer of the net alone"]
     );
     let mut short = vec![0; Sections::STREAM.snapshot_bytes(blob.dims()) - 1];
     let scorer = scorer();
-    let beside = [Section::Pending(1), Section::Lines(&scorer)];
+    let mut beside = [Section::Pending(1), Section::Lines(&scorer)];
     let (need, have) = (short.len() + 1, short.len());
     let error = StateError::TooSmall { what: "snapshot buffer", need, have };
-    assert_eq!(decoder.state().snapshot_with(&beside, &mut short), Err(error));
+    assert_eq!(decoder.state().snapshot_with(&mut beside, &mut short), Err(error));
     let mut out = vec![0; 4096];
-    for (beside, kind) in [
+    for (mut beside, kind) in [
         (vec![Section::Lines(&scorer), Section::Pending(1)], 2),
         (vec![Section::Pending(1), Section::Pending(1)], 2),
         (vec![Section::State(decoder.state().as_slice())], 1),
     ] {
         let error = StateError::SectionOrder { kind };
-        assert_eq!(decoder.state().snapshot_with(&beside, &mut out), Err(error));
+        assert_eq!(decoder.state().snapshot_with(&mut beside, &mut out), Err(error));
     }
 }
 
@@ -134,12 +154,17 @@ fn every_refusal_names_its_reason() {
     version_1.extend(state);
     version_1[32..36].copy_from_slice(&(state.len() as u32).to_le_bytes());
     reseal_snapshot(&mut version_1, false);
-    let adapter = [0; 5000];
+    const ADAPTED: Sections = Sections::STATE.with_adapter(&Adapter4K::DESIGN);
+    let adapted = |data: &[u8]| by_hand(&blob, &[(1, 1, state), (4, 1, data)]);
+    let preset = |expected, found| StateError::Adapter(AdapterError::Preset { expected, found });
+    let (four, eight) = (Adapter4K::DESIGN.id, Adapter8K::DESIGN.id);
+    let adapter_bytes = Adapter4K::DESIGN.saved_bytes();
+    let length_of_adapter = |found| StateError::Adapter(AdapterError::Length { expected: adapter_bytes, found });
     let whole = save(&source, Sections::STREAM).len();
     let (stream, only) = (Sections::STREAM, Sections::STATE);
     let foreign = StateError::ForeignModel { expected: blob.fingerprint(), found: other.fingerprint() };
     let length = |kind, expected, found| StateError::SectionLength { kind, expected, found };
-    let all: [(Vec<u8>, Sections, StateError, &str); 29] = [
+    let all: [(Vec<u8>, Sections, StateError, &str); 36] = [
         (b"MBF\x1a\x01".to_vec(), stream, StateError::BadMagic, "not a MambaByte snapshot"),
         (b"$GPG".to_vec(), stream, StateError::BadMagic, "not a MambaByte snapshot"),
         (
@@ -166,11 +191,33 @@ fn every_refusal_names_its_reason() {
         (by_hand(&blob, &[(2, 1, &[1]), (3, 1, lines)]), stream, StateError::MissingSection { kind: 1 }, "(state)"),
         (by_hand(&blob, &[]), only, StateError::MissingSection { kind: 1 }, "(state)"),
         (
-            by_hand(&blob, &[(1, 1, state), (2, 1, &[1]), (3, 1, lines), (4, 1, &adapter)]),
+            by_hand(&blob, &[(1, 1, state), (2, 1, &[1]), (3, 1, lines), (4, 1, &saved_adapter(|_| ()))]),
             stream,
-            StateError::UnsupportedSection { kind: 4, version: 1 },
-            "section 4 of the snapshot (adapter), version 1",
+            StateError::UnwantedSection { kind: 4 },
+            "section 4 (adapter) that is not taken here",
         ),
+        (save(&source, only), ADAPTED, StateError::MissingSection { kind: 4 }, "no section 4 (adapter)"),
+        (
+            save(&source, ADAPTED),
+            only.with_adapter(&Adapter8K::DESIGN),
+            preset(eight, four),
+            "the saved adapter is 4K, 8K is read",
+        ),
+        (
+            adapted(&saved_adapter(|b| b[0] = 99)),
+            ADAPTED,
+            preset(four, 99),
+            "an unknown preset (number 99), 4K is read",
+        ),
+        (
+            adapted(&saved_adapter(|b| b[1] += 1)),
+            ADAPTED,
+            StateError::Adapter(AdapterError::Version { found: saved_adapter(|b| b[1] += 1)[1] }),
+            "the saved adapter is of version",
+        ),
+        (adapted(&saved_adapter(|b| b[3] = 1)), ADAPTED, StateError::Adapter(AdapterError::Reserved), "reserved"),
+        (adapted(&saved_adapter(|b| b.push(0))), ADAPTED, length_of_adapter(adapter_bytes + 1), "this preset"),
+        (adapted(&[four]), ADAPTED, length_of_adapter(1), "1 bytes"),
         (
             by_hand(&blob, &[(1, 1, state), (9, 3, b"new")]),
             only,
@@ -243,7 +290,7 @@ fn every_refusal_names_its_reason() {
     }
     let too_small = target.state().snapshot(&mut []).unwrap_err();
     seen.insert(format!("{too_small:?}").split(' ').next().unwrap().to_owned());
-    let every = "BadMagic Checksum ForeignModel Length MissingSection Reserved SectionLength SectionOrder TooSmall \
+    let every = "Adapter BadMagic Checksum ForeignModel Length MissingSection Reserved SectionLength SectionOrder TooSmall \
                  TrailingBytes UnsupportedSection UnsupportedVersion UnwantedSection";
     assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>().join(" "), every, "an error without a test");
     // `restore` is `parse` of a state alone and `load`; the state of another model is not copied either.
@@ -310,36 +357,78 @@ fn every_flipped_bit_is_noticed() {
     assert!(Snapshot::parse(&bytes, Sections::DEVICE).is_ok());
 }
 
-/// A stream that is scored, as `mambabyte stream` reads it byte by byte.
+/// A stream that is scored and adapted, as `mambabyte stream` reads it byte by byte; with a model or without.
 struct Reader<'b> {
-    decoder: Cpu<'b>,
+    decoder: Option<Cpu<'b>>,
+    /// Where there is no decoder.
+    state: State<&'static mut [i16]>,
+    adapter: Option<Adapter<Box<Adapter8K>>>,
     scorer: LineScorer,
     pending: u8,
 }
 
 impl<'b> Reader<'b> {
-    fn new(blob: Blob<'b>) -> Self {
-        Self { decoder: Decoder::owned(blob), scorer: LineScorer::new(Threshold::Learned, 0), pending: 0 }
+    fn new(blob: Option<Blob<'b>>, adapted: bool) -> Self {
+        let adapter = adapted.then(|| Adapter::new(Box::new(Adapter8K::ZERO), blob.is_some()));
+        let (scorer, state) = (LineScorer::new(Threshold::Learned, 0), State::without_model());
+        Self { decoder: blob.map(Decoder::owned), state, adapter, scorer, pending: 0 }
     }
 
     fn read(&mut self, byte: u8) -> (u32, Option<LineScore>) {
-        let bits = surprise(self.decoder.step(self.pending), byte);
+        let logits = match &mut self.decoder {
+            Some(decoder) => Some(decoder.step(self.pending)),
+            None => {
+                self.state.count(1);
+                None
+            }
+        };
+        let bits = match (&mut self.adapter, logits) {
+            (Some(adapter), logits) => adapter.read(logits, byte).surprise(),
+            (None, Some(logits)) => surprise(logits, byte),
+            (None, None) => unreachable!("nothing that predicts"),
+        };
         self.pending = byte;
         (bits, self.scorer.push(byte, bits))
     }
 
-    fn save(&self) -> Vec<u8> {
-        let mut out = vec![0; Sections::STREAM.snapshot_bytes(self.decoder.blob().dims())];
-        let beside = [Section::Pending(self.pending), Section::Lines(&self.scorer)];
-        self.decoder.state().snapshot_with(&beside, &mut out).unwrap();
+    fn sections(&self) -> Sections {
+        if self.adapter.is_some() { Sections::STREAM.with_adapter(&Adapter8K::DESIGN) } else { Sections::STREAM }
+    }
+
+    fn save(&mut self) -> Vec<u8> {
+        let sections = self.sections();
+        let bytes = match &self.decoder {
+            Some(decoder) => sections.snapshot_bytes(decoder.blob().dims()),
+            None => sections.bytes_without_model(),
+        };
+        let mut out = vec![0; bytes];
+        let mut beside = vec![Section::Pending(self.pending), Section::Lines(&self.scorer)];
+        if let Some(adapter) = &mut self.adapter {
+            beside.push(Section::Adapter(adapter));
+        }
+        let saved = match &self.decoder {
+            Some(decoder) => decoder.state().snapshot_with(&mut beside, &mut out),
+            None => self.state.snapshot_with(&mut beside, &mut out),
+        };
+        assert_eq!(saved, Ok(bytes));
         out
     }
 
     fn load(&mut self, saved: &[u8]) {
-        let saved = Snapshot::parse(saved, Sections::STREAM).unwrap();
-        self.decoder.state_mut().load(&saved).unwrap();
+        let saved = Snapshot::parse(saved, self.sections()).unwrap();
+        match &mut self.decoder {
+            Some(decoder) => decoder.state_mut().load(&saved).unwrap(),
+            None => self.state.load(&saved).unwrap(),
+        }
+        if let Some(adapter) = &mut self.adapter {
+            adapter.load(saved.adapter().unwrap()).unwrap();
+        }
         self.pending = saved.pending().unwrap();
         self.scorer = LineScorer::load(Threshold::Learned, saved.lines().unwrap());
+    }
+
+    fn position(&self) -> u64 {
+        self.decoder.as_ref().map_or(self.state.position(), |decoder| decoder.state().position())
     }
 }
 
@@ -350,28 +439,48 @@ fn a_stream_that_is_split_anywhere_is_unbroken() {
     // Enough lines that thresholds are learned, short enough to be split everywhere.
     let line = |n: usize| format!("$II{n},{},M*{:02X}\n", n * n % 97, n * 37 % 256);
     let text: Vec<u8> = (0..40).flat_map(|n| line(n).into_bytes()).collect();
-    let mut whole = Reader::new(blob);
-    let mut saves = vec![whole.save()];
-    let mut said = Vec::new();
-    for &byte in &text {
-        said.push(whole.read(byte));
-        saves.push(whole.save());
-    }
-    assert!(said.iter().filter_map(|(_, score)| *score).any(|score| score.mean_threshold != u32::MAX), "learned");
-    // Into a reader that has seen something else; from each save to the next line's end and past it.
-    let mut second = Reader::new(blob);
-    for &byte in b"other\nthings" {
-        second.read(byte);
-    }
-    for split in 0..text.len() {
-        second.load(&saves[split]);
-        assert_eq!(second.decoder.state().position(), split as u64);
-        let end = text.len().min(split + 40);
-        for at in split..end {
-            assert_eq!(second.read(text[at]), said[at], "byte {at} after a split at {split}");
+    for (model, adapted) in [(Some(blob), false), (Some(blob), true), (None, true)] {
+        let mut whole = Reader::new(model, adapted);
+        let mut saves = vec![whole.save()];
+        let mut said = Vec::new();
+        for &byte in &text {
+            said.push(whole.read(byte));
+            saves.push(whole.save());
         }
-        assert!(second.save() == saves[end], "split at {split}");
+        assert!(said.iter().filter_map(|(_, score)| *score).any(|score| score.mean_threshold != u32::MAX), "learned");
+        // Into a reader that has seen something else; from each save to the next line's end and past it.
+        let mut second = Reader::new(model, adapted);
+        for &byte in b"other\nthings" {
+            second.read(byte);
+        }
+        for split in 0..text.len() {
+            second.load(&saves[split]);
+            assert_eq!(second.position(), split as u64);
+            let end = text.len().min(split + 40);
+            for at in split..end {
+                assert_eq!(second.read(text[at]), said[at], "byte {at} after a split at {split}");
+            }
+            assert!(second.save() == saves[end], "split at {split}");
+        }
     }
+}
+
+/// A save without a model is not one of a model, and the other way round.
+#[test]
+fn no_model_is_a_model_of_its_own() {
+    let memory = model(1);
+    let blob = Blob::parse(memory.as_slice()).unwrap();
+    let (mut with, mut without) = (Reader::new(Some(blob), true), Reader::new(None, true));
+    let (with_bytes, without_bytes) = (with.save(), without.save());
+    let parse = |bytes| Snapshot::parse(bytes, Sections::STREAM.with_adapter(&Adapter8K::DESIGN)).unwrap();
+    let foreign = |expected, found| Err(StateError::ForeignModel { expected, found });
+    let none = ModelId::NONE.fingerprint();
+    assert_eq!(
+        with.decoder.as_mut().unwrap().state_mut().load(&parse(&without_bytes)),
+        foreign(blob.fingerprint(), none)
+    );
+    assert_eq!(without.state.load(&parse(&with_bytes)), foreign(none, blob.fingerprint()));
+    assert_eq!(without.state.load(&parse(&without_bytes)), Ok(()));
 }
 
 /// Only a state of its model's length can be made, so a read that compares fingerprints reads the right memory. With a

@@ -67,13 +67,52 @@ use core::ops::DerefMut;
 pub use design::{Context, Design, RowBy};
 pub use memory::{Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Memory};
 pub use reading::{Path, Reading};
-pub use save::AdapterError;
+pub(crate) use save::check;
+pub use save::{AdapterError, DESIGNS, preset};
 
 use crate::nonlinear::log2_q16;
 use crate::step::Logits;
 use net::Net;
 use node::{Ahead, look_ahead, net_input, say};
 use start::{learned, plain, start};
+
+/// An adapter of whatever preset, as what saves and loads it sees it.
+pub trait Savable {
+    /// See [`Adapter::design`].
+    fn design(&self) -> Design;
+
+    /// See [`Adapter::save`].
+    ///
+    /// # Errors
+    /// [`AdapterError::Length`].
+    fn save(&mut self, out: &mut [u8]) -> Result<(), AdapterError>;
+
+    /// See [`Adapter::load`].
+    ///
+    /// # Errors
+    /// [`AdapterError`]; nothing has changed then.
+    fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError>;
+}
+
+impl core::fmt::Debug for dyn Savable + '_ {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.design().name)
+    }
+}
+
+impl<M: Memory, S: DerefMut<Target = M>> Savable for Adapter<S> {
+    fn design(&self) -> Design {
+        M::DESIGN
+    }
+
+    fn save(&mut self, out: &mut [u8]) -> Result<(), AdapterError> {
+        Self::save(self, out)
+    }
+
+    fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError> {
+        Self::load(self, saved)
+    }
+}
 
 /// An adapter over a preset's memory `M`, which it owns or borrows.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use core::fmt;
 
 use super::bytes::{Load, Move, Save};
 use super::design::Design;
-use super::memory::{Memory, Parts};
+use super::memory::{Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Memory, Parts};
 use super::mixer;
 use super::stream::{Number, OLD, Pending, Stream};
 
@@ -57,6 +57,33 @@ pub enum AdapterError {
     Reserved,
 }
 
+/// All presets, the smallest first.
+pub static DESIGNS: [Design; 6] = [
+    Adapter4K::DESIGN,
+    Adapter8K::DESIGN,
+    Adapter16K::DESIGN,
+    Adapter32K::DESIGN,
+    Adapter64K::DESIGN,
+    Adapter1M::DESIGN,
+];
+
+/// The preset with a number of files.
+pub fn preset(id: u8) -> Option<&'static Design> {
+    DESIGNS.iter().find(|design| design.id == id)
+}
+
+/// A preset by its number, for people.
+struct Named(u8);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match preset(self.0) {
+            Some(design) => f.write_str(design.name),
+            None => write!(f, "an unknown preset (number {})", self.0),
+        }
+    }
+}
+
 impl fmt::Display for AdapterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -64,7 +91,7 @@ impl fmt::Display for AdapterError {
                 write!(f, "the saved adapter has {found} bytes, this preset {expected}")
             }
             Self::Preset { expected, found } => {
-                write!(f, "the saved adapter is of preset number {found}, this is number {expected}")
+                write!(f, "the saved adapter is {}, {} is read", Named(*found), Named(*expected))
             }
             Self::Version { found } => write!(f, "the saved adapter is of version {found}, {VERSION} is read"),
             Self::Reserved => f.write_str("reserved bytes of the saved adapter are not zero"),
@@ -186,24 +213,27 @@ fn bound(stream: &mut Stream) {
     stream.match_len = stream.match_len.min(400);
 }
 
-/// Sets everything to what `saved` says; nothing changes if it is refused.
-pub(super) fn load<M: Memory>(memory: &mut M, saved: &[u8]) -> Result<(), AdapterError> {
-    let Some((&[id, version, reserved @ ..], tables)) = saved.split_first_chunk::<HEAD>() else {
-        return Err(AdapterError::Length { expected: M::DESIGN.saved_bytes(), found: saved.len() });
+/// The tables of a saved adapter of the preset number `expected`, which has `bytes`.
+pub(crate) fn check(expected: u8, bytes: usize, saved: &[u8]) -> Result<&[u8], AdapterError> {
+    let length = AdapterError::Length { expected: bytes, found: saved.len() };
+    let Some((&[found, version, reserved @ ..], tables)) = saved.split_first_chunk::<HEAD>() else {
+        return Err(length);
     };
     if version != VERSION {
         return Err(AdapterError::Version { found: version });
     }
-    if id != M::DESIGN.id {
-        return Err(AdapterError::Preset { expected: M::DESIGN.id, found: id });
+    if found != expected {
+        return Err(AdapterError::Preset { expected, found });
     }
     if reserved != [0; 2] {
         return Err(AdapterError::Reserved);
     }
-    let (expected, found) = (M::DESIGN.saved_bytes(), saved.len());
-    if expected != found {
-        return Err(AdapterError::Length { expected, found });
-    }
+    if bytes == saved.len() { Ok(tables) } else { Err(length) }
+}
+
+/// Sets everything to what `saved` says; nothing changes if it is refused.
+pub(super) fn load<M: Memory>(memory: &mut M, saved: &[u8]) -> Result<(), AdapterError> {
+    let tables = check(M::DESIGN.id, M::DESIGN.saved_bytes(), saved)?;
     let mut parts = memory.parts();
     parts.visit(&mut Load(tables));
     bound(parts.stream);

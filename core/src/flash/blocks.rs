@@ -4,6 +4,7 @@
 use embedded_storage::nor_flash::NorFlash;
 
 use super::FlashError;
+use crate::adapt::{AdapterError, DESIGNS};
 use crate::blob::{CRC32, Crc32Digest, Fingerprint, array_at};
 use crate::cannot::never;
 use crate::snapshot::{self, Sections};
@@ -63,11 +64,18 @@ impl Name {
             return Err(StateError::ForeignModel { expected, found });
         }
         sections.exactly(bits)?;
-        let (expected, found) = (blocks(beside) as usize * BLOCK, u16::from_le_bytes(array_at(&self.0, 6)));
-        if found as usize * BLOCK != expected {
-            return Err(StateError::Length { expected, found: found as usize * BLOCK });
+        let (expected, found) = (blocks(beside), u16::from_le_bytes(array_at(&self.0, 6)));
+        if found == expected {
+            return Ok(());
         }
-        Ok(())
+        if let Some((preset, bytes)) = sections.adapter() {
+            // Of the presets no two have as many blocks, so their number names the other one.
+            let other = DESIGNS.iter().find(|design| blocks(beside - bytes + design.saved_bytes()) == found);
+            if let Some(design) = other {
+                return Err(StateError::Adapter(AdapterError::Preset { expected: preset, found: design.id }));
+            }
+        }
+        Err(StateError::Length { expected: expected as usize * BLOCK, found: found as usize * BLOCK })
     }
 
     fn block(&self, magic: [u8; 4]) -> [u8; BLOCK] {

@@ -34,6 +34,9 @@ impl Layout {
         Self { layer, layers: dims.n_layer, piece, per_layer: layer.div_ceil(piece) }
     }
 
+    /// No pieces: where there is no model there is no state.
+    pub const NONE: Self = Self { layer: 0, layers: 0, piece: 0, per_layer: 1 };
+
     /// Number of pieces.
     pub const fn pieces(&self) -> usize {
         self.layers * self.per_layer

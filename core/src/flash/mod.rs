@@ -57,6 +57,7 @@
 mod blocks;
 mod error;
 mod layout;
+mod reader;
 mod stream;
 
 use core::ops::DerefMut;
@@ -66,11 +67,12 @@ use embedded_storage::nor_flash::NorFlash;
 use crate::blob::{Blob, Fingerprint};
 use crate::cannot::never;
 use crate::snapshot::Sections;
-use crate::state::{State, StateError};
+use crate::state::{ModelId, State, StateError};
 use crate::step::Decoder;
 use blocks::{BLOCK, Head, Name, read_record, write_block, write_record};
 pub use error::FlashError;
 pub use layout::Layout;
+use reader::Reader;
 pub use stream::{STREAM, load_stream, save_stream};
 
 /// What [`Slots::after_step`] has done.
@@ -116,6 +118,15 @@ pub struct Slots<F, const N: usize> {
 }
 
 impl<F: NorFlash, const N: usize> Slots<F, N> {
+    /// As [`Slots::new`], for a stream without a model: the adapter alone reads it. To be followed by
+    /// [`Slots::restore_without_model`].
+    ///
+    /// # Errors
+    /// As [`Slots::new`].
+    pub fn without_model(flash: F, sections: Sections, every: u32) -> Result<Self, FlashError<F::Error>> {
+        Self::of(flash, Layout::NONE, ModelId::NONE.fingerprint(), sections, every)
+    }
+
     /// Two slots at the start of `flash` for snapshots of the model `blob` with `sections`, one each `every` bytes.
     ///
     /// To be followed by [`Slots::restore`], which finds out which slot is free.
@@ -124,8 +135,17 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
     /// [`FlashError::Geometry`] if the flash is too small or has words or sectors of an odd size, if `every` is
     /// shorter than it takes to write a snapshot, or if `N` is not the length of `sections` beside the state.
     pub fn new(flash: F, blob: &Blob<'_>, sections: Sections, every: u32) -> Result<Self, FlashError<F::Error>> {
+        Self::of(flash, Layout::new(blob.dims()), blob.fingerprint(), sections, every)
+    }
+
+    fn of(
+        flash: F,
+        layout: Layout,
+        fingerprint: Fingerprint,
+        sections: Sections,
+        every: u32,
+    ) -> Result<Self, FlashError<F::Error>> {
         const { assert!(N <= 32 * 65_000, "their length in blocks has to fit 16 bits") };
-        let layout = Layout::new(blob.dims());
         let geometry = |what, need, have| Err(FlashError::Geometry { what, need, have });
         for (what, size) in [("bytes of a read", F::READ_SIZE), ("bytes of a word", F::WRITE_SIZE)] {
             if size == 0 || !BLOCK.is_multiple_of(size) {
@@ -148,7 +168,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
             return geometry("bytes between snapshots", steps, every as usize);
         }
         let slot = (need / 2) as u32;
-        let (fingerprint, phase) = (blob.fingerprint(), Phase::Idle);
+        let phase = Phase::Idle;
         Ok(Self { flash, layout, fingerprint, sections, slot, next: 0, sequence: 0, every, waited: 0, phase })
     }
 
@@ -192,9 +212,25 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         M: DerefMut<Target = [i16]>,
         S: DerefMut<Target = [i32]>,
     {
-        decoder.state_mut().reset();
+        self.restore_into(decoder, beside)
+    }
+
+    /// As [`Slots::restore`], for a stream without a model.
+    ///
+    /// # Errors
+    /// As [`Slots::restore`].
+    pub fn restore_without_model(&mut self, beside: &mut [u8; N]) -> Result<Option<u64>, FlashError<F::Error>> {
+        self.restore_into(&mut State::without_model(), beside)
+    }
+
+    fn restore_into(
+        &mut self,
+        reader: &mut impl Reader,
+        beside: &mut [u8; N],
+    ) -> Result<Option<u64>, FlashError<F::Error>> {
+        reader.reset();
         (self.phase, self.waited, self.next, self.sequence) = (Phase::Idle, 0, 0, 0);
-        let (found, expected) = (decoder.blob().fingerprint(), self.fingerprint);
+        let (found, expected) = (reader.fingerprint(), self.fingerprint);
         if found != expected {
             return Err(FlashError::State(StateError::ForeignModel { expected, found }));
         }
@@ -210,19 +246,19 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
             if self.sequence == 0 || newer(name.sequence(), self.sequence) {
                 self.sequence = name.sequence();
             }
-            match self.load(index, &name, decoder, beside) {
+            match self.load(index, &name, reader, beside) {
                 Ok(true) => {
                     self.next = 1 - index;
-                    return Ok(Some(decoder.state().position()));
+                    return Ok(Some(reader.position()));
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    decoder.state_mut().reset();
+                    reader.reset();
                     return Err(error);
                 }
             }
         }
-        decoder.state_mut().reset();
+        reader.reset();
         Ok(None)
     }
 
@@ -339,38 +375,33 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         Ok((block == name.commit()).then_some(name))
     }
 
-    /// Whether the snapshot in a slot is whole; the decoder and `beside` then hold it.
-    fn load<M, S>(
+    /// Whether the snapshot in a slot is whole; the reader and `beside` then hold it.
+    fn load(
         &mut self,
         index: u32,
         name: &Name,
-        decoder: &mut Decoder<'_, M, S>,
+        reader: &mut impl Reader,
         beside: &mut [u8; N],
-    ) -> Result<bool, FlashError<F::Error>>
-    where
-        M: DerefMut<Target = [i16]>,
-        S: DerefMut<Target = [i32]>,
-    {
+    ) -> Result<bool, FlashError<F::Error>> {
         let (slot, pieces) = (index * self.slot, self.layout.pieces());
-        decoder.state_mut().reset();
+        reader.reset();
         for piece in 0..=pieces {
             let at = slot + self.layout.offset(piece) as u32;
             let head = Head::read(&mut self.flash, at)?;
             if piece > 0 {
-                decoder.feed(head.fed);
+                reader.feed(head.fed);
             }
-            let state = decoder.state_mut();
             let data: &mut [u8] = if piece < pieces {
-                let elements = state.elements_mut().get_mut(self.layout.elements(piece));
+                let elements = reader.elements().get_mut(self.layout.elements(piece));
                 bytemuck::cast_slice_mut(elements.unwrap_or_else(|| never("the pieces tile the state", &mut [])))
             } else {
                 &mut beside[..]
             };
             let read = read_record(&mut self.flash, at, name, piece as u32, data.len(), data)?;
             if piece == 0 {
-                state.set_position(head.position);
+                reader.set_position(head.position);
             }
-            if read != Some(head) || head.position != state.position() {
+            if read != Some(head) || head.position != reader.position() {
                 return Ok(false);
             }
         }

@@ -1,11 +1,10 @@
 //! Why memory or a snapshot was refused.
 
+use crate::adapt::AdapterError;
 use crate::blob::Fingerprint;
 
 /// Version of the format.
 pub const VERSION: u16 = 2;
-/// The kind that is kept for an adapter. No build writes it yet, so none takes it.
-pub(super) const ADAPTER: u16 = 4;
 
 /// The name of a kind by its number, even of a kind that is not read here.
 pub(crate) const fn section_name(kind: u16) -> &'static str {
@@ -13,8 +12,9 @@ pub(crate) const fn section_name(kind: u16) -> &'static str {
         1 => "state",
         2 => "pending byte",
         3 => "line scorer",
-        ADAPTER => "adapter",
+        4 => "adapter",
         5 => "records of a device",
+        6 => "line scorer of the net alone",
         _ => "unknown to this build",
     }
 }
@@ -97,6 +97,8 @@ pub enum StateError {
         /// Bytes of data found.
         found: usize,
     },
+    /// An adapter of another preset or version.
+    Adapter(AdapterError),
     /// Bytes after the last section that are too few for another one.
     TrailingBytes {
         /// How many.
@@ -140,6 +142,7 @@ impl core::fmt::Display for StateError {
                 let name = section_name(kind);
                 write!(f, "section {kind} of the snapshot ({name}) has {found} bytes, there have to be {expected}")
             }
+            Self::Adapter(error) => write!(f, "section 4 of the snapshot (adapter): {error}"),
             Self::TrailingBytes { bytes } => write!(f, "{bytes} bytes after the last section of the snapshot"),
         }
     }

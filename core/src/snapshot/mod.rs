@@ -1,8 +1,8 @@
 //! Snapshots: a stream saved as bytes, in sections.
 //!
 //! A snapshot holds what a stream needs to resume at the next byte as if it had never stopped. The state of the model
-//! is always in it; a stream that is scored adds its pending byte and its line scorer, a device the number of its
-//! records. Each is a *section* with a kind, a version and a length of its own. Little-endian:
+//! is always in it, empty if there is no model; a stream that is scored adds its pending byte and its line scorer, one
+//! that is adapted to its adapter, a device the number of its records. Each is a *section* with a kind, a version and a length of its own. Little-endian:
 //!
 //! | offset | type | field |
 //! |---|---|---|
@@ -128,12 +128,28 @@ impl<'a> Snapshot<'a> {
         self.found.lines()
     }
 
+    /// What [`Adapter::save`](crate::adapt::Adapter::save) wrote, of the preset that was asked for.
+    ///
+    /// # Errors
+    /// [`StateError::MissingSection`] if it was not asked for.
+    pub fn adapter(&self) -> Result<&'a [u8], StateError> {
+        self.found.adapter()
+    }
+
     /// Records that a device has sent.
     ///
     /// # Errors
     /// [`StateError::MissingSection`] if it was not asked for.
     pub fn records(&self) -> Result<u32, StateError> {
         self.found.records()
+    }
+
+    /// What [`LineScorer::save`](crate::LineScorer::save) wrote of the net's own surprises.
+    ///
+    /// # Errors
+    /// [`StateError::MissingSection`] if it was not asked for.
+    pub fn net_lines(&self) -> Result<&'a [u8; crate::lines::SAVED], StateError> {
+        self.found.net_lines()
     }
 }
 
@@ -143,15 +159,15 @@ pub(crate) fn save(
     fingerprint: Fingerprint,
     position: u64,
     elements: &[i16],
-    beside: &[Section<'_>],
+    beside: &mut [Section<'_>],
 ) -> Result<usize, StateError> {
-    let state = Section::State(elements);
+    let mut state = Section::State(elements);
     let need = HEADER + state.bytes() + beside.iter().map(Section::bytes).sum::<usize>();
     let error = StateError::TooSmall { what: "snapshot buffer", need, have: out.len() };
     let out = out.get_mut(..need).ok_or(error)?;
     let (header, sections) = out.split_first_chunk_mut::<HEADER>().ok_or(error)?;
     let (first, rest) = sections.split_at_mut_checked(state.bytes()).ok_or(error)?;
-    write(first, 0, &[state])?;
+    state.write(first).ok_or(error)?;
     write(rest, state.kind() as u16, beside)?;
     // All fields of the header in order, without the checksum.
     let fields = MAGIC.into_iter().chain(VERSION.to_le_bytes()).chain([0; 2]).chain(fingerprint);

@@ -1,6 +1,7 @@
 //! The sections of a snapshot: which there are, how long they are, how one is written and read.
 
 use super::error::{StateError, section_name};
+use crate::adapt::{self, Design, Savable};
 use crate::cannot::never;
 use crate::dims::Dims;
 use crate::lines::{LineScorer, SAVED};
@@ -12,7 +13,7 @@ pub const SECTION_HEAD: usize = 8;
 /// Version of every kind that is read and written; each kind has its own.
 const VERSION: u16 = 1;
 
-/// What a section holds. Numbers are part of the format; 4 is kept for an adapter that learns from the stream.
+/// What a section holds. Numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u16)]
@@ -23,13 +24,17 @@ pub enum SectionKind {
     Pending = 2,
     /// The line scorer, as [`LineScorer::save`] writes it: [`SAVED`] bytes.
     Lines = 3,
+    /// The adapter, as [`Adapter::save`](crate::adapt::Adapter::save) writes it: [`Design::saved_bytes`].
+    Adapter = 4,
     /// Records that a device has sent, u32.
     Records = 5,
+    /// The line scorer of the net's own surprises, where an adapter's are scored: as [`SectionKind::Lines`].
+    NetLines = 6,
 }
 
 impl SectionKind {
     /// All of them, in ascending order.
-    pub const ALL: [Self; 4] = [Self::State, Self::Pending, Self::Lines, Self::Records];
+    pub const ALL: [Self; 6] = [Self::State, Self::Pending, Self::Lines, Self::Adapter, Self::Records, Self::NetLines];
 
     /// Its name in messages.
     pub const fn name(self) -> &'static str {
@@ -41,38 +46,54 @@ impl SectionKind {
         Self::ALL.into_iter().find(|&kind| kind as u16 == number)
     }
 
-    /// Bytes of its data; those of the state depend on the model.
+    /// Bytes of its data; those of the state depend on the model, those of an adapter on its preset.
     const fn fixed_bytes(self) -> Option<usize> {
         match self {
-            Self::State => None,
+            Self::State | Self::Adapter => None,
             Self::Pending => Some(1),
-            Self::Lines => Some(SAVED),
+            Self::Lines | Self::NetLines => Some(SAVED),
             Self::Records => Some(4),
         }
     }
 }
 
-/// A set of sections. The state is in each of them.
+/// A set of sections. The state is in each of them; it is empty if there is no model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Sections(u8);
+pub struct Sections {
+    /// The section with the number `k` as bit `k`.
+    kinds: u8,
+    /// Number of the adapter's preset.
+    preset: u8,
+    /// Bytes of the adapter's data.
+    adapter: u32,
+}
 
 impl Sections {
     /// The state alone: what [`State::snapshot`](crate::State::snapshot) writes.
-    pub const STATE: Self = Self(1 << SectionKind::State as u8);
+    pub const STATE: Self = Self { kinds: 1 << SectionKind::State as u8, preset: 0, adapter: 0 };
     /// A stream that is scored: state, pending byte, line scorer.
     pub const STREAM: Self = Self::STATE.with(SectionKind::Pending).with(SectionKind::Lines);
     /// A device that scores a stream: [`Sections::STREAM`] and the number of its records.
     pub const DEVICE: Self = Self::STREAM.with(SectionKind::Records);
 
-    /// These and one more.
-    pub const fn with(self, kind: SectionKind) -> Self {
-        Self(self.0 | 1 << kind as u8)
+    const fn with(self, kind: SectionKind) -> Self {
+        Self { kinds: self.kinds | 1 << kind as u8, ..self }
+    }
+
+    /// These and an adapter of the preset `design`; any other preset is refused.
+    pub const fn with_adapter(self, design: &Design) -> Self {
+        Self { preset: design.id, adapter: design.saved_bytes() as u32, ..self.with(SectionKind::Adapter) }
+    }
+
+    /// These and a line scorer of the net's own surprises.
+    pub const fn with_net_lines(self) -> Self {
+        self.with(SectionKind::NetLines)
     }
 
     /// Whether a section is among them.
     pub const fn has(self, kind: SectionKind) -> bool {
-        self.0 >> (kind as u8) & 1 == 1
+        self.kinds >> (kind as u8) & 1 == 1
     }
 
     /// Bytes of a snapshot with these sections, of a model of the shape `dims`.
@@ -84,12 +105,18 @@ impl Sections {
     /// assert_eq!(MEMORY.len(), DIMS.snapshot_bytes() + (8 + 1) + (8 + 572));
     /// ```
     pub const fn snapshot_bytes(self, dims: &Dims) -> usize {
-        HEADER + SECTION_HEAD + dims.state_bytes() + self.beside_state()
+        self.bytes_without_model() + dims.state_bytes()
+    }
+
+    /// Bytes of a snapshot with these sections where there is no model: the state is empty.
+    pub const fn bytes_without_model(self) -> usize {
+        HEADER + SECTION_HEAD + self.beside_state()
     }
 
     /// Bytes of the sections that are not the state: what comes after the state in flash.
     pub const fn beside_state(self) -> usize {
-        let (mut bytes, mut i) = (0, 0);
+        let mut bytes = if self.has(SectionKind::Adapter) { SECTION_HEAD + self.adapter as usize } else { 0 };
+        let mut i = 0;
         while i < SectionKind::ALL.len() {
             if let (true, Some(data)) = (self.has(SectionKind::ALL[i]), SectionKind::ALL[i].fixed_bytes()) {
                 bytes += SECTION_HEAD + data;
@@ -102,12 +129,18 @@ impl Sections {
     /// The set as a byte, the section with the number `k` as bit `k`.
     #[cfg(feature = "flash")]
     pub(crate) const fn bits(self) -> u8 {
-        self.0
+        self.kinds
+    }
+
+    /// The number of the adapter's preset and the bytes of its data, if there is one.
+    #[cfg(feature = "flash")]
+    pub(crate) fn adapter(self) -> Option<(u8, usize)> {
+        self.has(SectionKind::Adapter).then_some((self.preset, self.adapter as usize))
     }
 
     /// Whether there are exactly these sections, given those there are as [`Sections::bits`].
     pub(crate) const fn exactly(self, found: u8) -> Result<(), StateError> {
-        let (unwanted, missing) = (found & !self.0, self.0 & !found);
+        let (unwanted, missing) = (found & !self.kinds, self.kinds & !found);
         if unwanted != 0 {
             return Err(StateError::UnwantedSection { kind: unwanted.trailing_zeros() as u16 });
         }
@@ -119,7 +152,7 @@ impl Sections {
 }
 
 /// A section that is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Section<'a> {
     /// [`SectionKind::State`]: its elements.
     State(&'a [i16]),
@@ -127,8 +160,12 @@ pub enum Section<'a> {
     Pending(u8),
     /// [`SectionKind::Lines`].
     Lines(&'a LineScorer),
+    /// [`SectionKind::Adapter`]: written where it belongs, without memory of its own.
+    Adapter(&'a mut dyn Savable),
     /// [`SectionKind::Records`].
     Records(u32),
+    /// [`SectionKind::NetLines`].
+    NetLines(&'a LineScorer),
 }
 
 impl Section<'_> {
@@ -138,14 +175,17 @@ impl Section<'_> {
             Self::State(_) => SectionKind::State,
             Self::Pending(_) => SectionKind::Pending,
             Self::Lines(_) => SectionKind::Lines,
+            Self::Adapter(_) => SectionKind::Adapter,
             Self::Records(_) => SectionKind::Records,
+            Self::NetLines(_) => SectionKind::NetLines,
         }
     }
 
     /// Its bytes, head included.
-    pub const fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let data = match (self, self.kind().fixed_bytes()) {
             (Self::State(elements), _) => size_of_val(*elements),
+            (Self::Adapter(adapter), _) => adapter.design().saved_bytes(),
             (_, Some(fixed)) => fixed,
             (_, None) => 0,
         };
@@ -155,23 +195,24 @@ impl Section<'_> {
     /// Writes it to the start of `out`; returns what is left, `None` if there is too little room.
     // Inlined: on a chip the kinds are constants, and their lengths with them.
     #[inline(always)]
-    pub(crate) fn write<'o>(&self, out: &'o mut [u8]) -> Option<&'o mut [u8]> {
+    pub(crate) fn write<'o>(&mut self, out: &'o mut [u8]) -> Option<&'o mut [u8]> {
         let (section, rest) = out.split_at_mut_checked(self.bytes())?;
         let (head, data) = section.split_first_chunk_mut::<SECTION_HEAD>()?;
         let [a, b] = (self.kind() as u16).to_le_bytes();
         let [c, d] = VERSION.to_le_bytes();
         let [e, f, g, h] = (data.len() as u32).to_le_bytes();
         *head = [a, b, c, d, e, f, g, h];
-        match *self {
+        match self {
             Self::State(elements) => {
-                let elements: &[u8] = bytemuck::cast_slice(elements);
+                let elements: &[u8] = bytemuck::cast_slice(*elements);
                 if data.len() != elements.len() {
                     return never("the section was cut to the length of its elements", None);
                 }
                 data.copy_from_slice(elements);
             }
-            Self::Pending(byte) => *data.first_chunk_mut()? = [byte],
-            Self::Lines(scorer) => scorer.save(data.first_chunk_mut()?),
+            Self::Pending(byte) => *data.first_chunk_mut()? = [*byte],
+            Self::Lines(scorer) | Self::NetLines(scorer) => scorer.save(data.first_chunk_mut()?),
+            Self::Adapter(adapter) => adapter.save(data).ok()?,
             Self::Records(records) => *data.first_chunk_mut()? = records.to_le_bytes(),
         }
         Some(rest)
@@ -196,7 +237,7 @@ pub(crate) fn after_head(bytes: &[u8], kind: SectionKind, expected: usize) -> Re
 }
 
 /// Writes sections, which have to come in ascending order of kind, all above `last`, into memory of their length.
-pub(crate) fn write(mut out: &mut [u8], mut last: u16, sections: &[Section<'_>]) -> Result<(), StateError> {
+pub(crate) fn write(mut out: &mut [u8], mut last: u16, sections: &mut [Section<'_>]) -> Result<(), StateError> {
     let (need, have) = (sections.iter().map(Section::bytes).sum(), out.len());
     for section in sections {
         let kind = section.kind() as u16;
@@ -215,7 +256,9 @@ pub(crate) struct Found<'a> {
     state: Option<&'a [u8]>,
     pending: Option<u8>,
     lines: Option<&'a [u8; SAVED]>,
+    adapter: Option<&'a [u8]>,
     records: Option<u32>,
+    net_lines: Option<&'a [u8; SAVED]>,
 }
 
 /// What was found, or that it was not asked for.
@@ -239,8 +282,16 @@ impl<'a> Found<'a> {
         there(self.lines, SectionKind::Lines)
     }
 
+    pub(crate) const fn adapter(&self) -> Result<&'a [u8], StateError> {
+        there(self.adapter, SectionKind::Adapter)
+    }
+
     pub(crate) const fn records(&self) -> Result<u32, StateError> {
         there(self.records, SectionKind::Records)
+    }
+
+    pub(crate) const fn net_lines(&self) -> Result<&'a [u8; SAVED], StateError> {
+        there(self.net_lines, SectionKind::NetLines)
     }
 }
 
@@ -271,12 +322,17 @@ pub(crate) fn parse(bytes: &[u8], takes: Sections) -> Result<Found<'_>, StateErr
             SectionKind::State => found.state = Some(data),
             SectionKind::Pending => found.pending = Some(fixed::<1>(kind, data)?[0]),
             SectionKind::Lines => found.lines = Some(fixed(kind, data)?),
+            SectionKind::Adapter => found.adapter = Some(data),
             SectionKind::Records => found.records = Some(u32::from_le_bytes(*fixed(kind, data)?)),
+            SectionKind::NetLines => found.net_lines = Some(fixed(kind, data)?),
         }
         kinds |= 1 << kind;
         rest = after;
     }
     takes.exactly(kinds)?;
+    if let Some(data) = found.adapter {
+        adapt::check(takes.preset, takes.adapter as usize, data).map_err(StateError::Adapter)?;
+    }
     Ok(found)
 }
 

@@ -65,8 +65,8 @@ fn use_all(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, snapshot: &mut [u8
     black_box(decoder.state().position());
     let bytes = decoder.state().snapshot(snapshot)?;
     decoder.state_mut().restore(snapshot.get(..black_box(bytes)).unwrap_or(&[]))?;
-    let beside = [Section::Pending(black_box(5)), Section::Lines(&scorer)];
-    let bytes = decoder.state().snapshot_with(black_box(&beside), snapshot)?;
+    let mut beside = [Section::Pending(black_box(5)), Section::Lines(&scorer)];
+    let bytes = decoder.state().snapshot_with(black_box(&mut beside), snapshot)?;
     let saved = Snapshot::parse(snapshot.get(..black_box(bytes)).unwrap_or(&[]), black_box(Sections::STREAM))?;
     decoder.state_mut().load(&saved)?;
     black_box((saved.pending()?, saved.records().is_ok()));
@@ -123,10 +123,10 @@ fn use_flash(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, scorer: &mut Lin
     };
     let mut saved = [0; STREAM];
     if let Ok(Some(position)) = slots.restore(decoder, &mut saved) {
-        black_box((position, load_stream(black_box(&saved), scorer).is_ok()));
+        black_box((position, load_stream(black_box(&saved), scorer, None).is_ok()));
     }
     let (fed, quiet) = (black_box(1), black_box(true));
-    let save = |out: &mut _| save_stream(out, black_box(2), black_box(3), scorer);
+    let save = |out: &mut _| save_stream(out, black_box(2), black_box(3), scorer, None);
     let _ = black_box(slots.after_step(decoder.state(), fed, quiet, save).is_ok());
     let _ = black_box(slots.clear().is_ok());
 }

@@ -142,7 +142,7 @@ fn restore(slots: &mut Snapshots, decoder: &mut Model, scorer: &mut LineScorer) 
     let mut saved = [0; STREAM];
     let found = slots.restore(decoder, &mut saved);
     let loaded = found.and_then(|position| match position {
-        Some(_) => load_stream(&saved, scorer).map_err(FlashError::State),
+        Some(_) => load_stream(&saved, scorer, None).map_err(FlashError::State),
         None => Ok((0, 0)),
     });
     match loaded {
@@ -160,7 +160,7 @@ fn save(slots: &mut Snapshots, decoder: &Model, fed: u8, pending: u8, scorer: &L
     // lost by it is counted.
     let quiet = !STALLS || sender.port.used_up(sender.credit) || sender.port.losses().overruns > 0;
     let records = sender.records;
-    let done = slots.after_step(decoder.state(), fed, quiet, |out| save_stream(out, pending, records, scorer));
+    let done = slots.after_step(decoder.state(), fed, quiet, |out| save_stream(out, pending, records, scorer, None));
     let held = core::mem::replace(&mut sender.hold, done == Ok(Progress::WouldErase));
     if held && !sender.hold {
         // The other end has nothing left to send with.

@@ -1,7 +1,7 @@
 //! A stream that is scored line by line: [`Reader`].
 
 use mambabyte_core::snapshot::{Section, Sections, Snapshot};
-use mambabyte_core::{LineScore, LineScorer, Threshold};
+use mambabyte_core::{LineScore, LineScorer, State, StateError, Threshold};
 
 use super::{Cost, Mixture};
 use crate::adapt::Preset;
@@ -84,32 +84,70 @@ impl<'e, E: Engine> Reader<'e, E> {
         self.scorer.finish().map(|line| LineScores { line, net })
     }
 
-    /// A snapshot of the stream: state, pending byte, line scorer.
+    /// What its snapshots hold: state, pending byte and line scorer, and with an adapter that too, and the net's own line
+    /// scorer.
+    fn sections(&self) -> Sections {
+        let sections = match self.mixture.adapter() {
+            Some(adapter) => Sections::STREAM.with_adapter(&adapter.preset().design()),
+            None => Sections::STREAM,
+        };
+        if self.net.is_some() { sections.with_net_lines() } else { sections }
+    }
+
+    /// A snapshot of the stream.
     ///
     /// # Errors
     /// [`EngineError::NotIntegers`] of a float engine.
     pub fn save(&mut self) -> Result<Vec<u8>, EngineError> {
-        let beside = [Section::Pending(self.mixture.pending()), Section::Lines(&self.scorer)];
-        let (Some(net), _) = self.mixture.parts() else { return Ok(Vec::new()) };
-        let mut out = vec![0; Sections::STREAM.snapshot_bytes(net.engine().dims())];
-        net.state()?.snapshot_with(&beside, &mut out)?;
+        let (sections, pending) = (self.sections(), self.mixture.pending());
+        let (net, adapter) = self.mixture.parts();
+        let mut beside = vec![Section::Pending(pending), Section::Lines(&self.scorer)];
+        beside.extend(adapter.map(|adapter| Section::Adapter(adapter)));
+        beside.extend(self.net.as_ref().map(Section::NetLines));
+        let mut out = match &net {
+            Some(net) => vec![0; sections.snapshot_bytes(net.engine().dims())],
+            None => vec![0; sections.bytes_without_model()],
+        };
+        match net {
+            Some(net) => net.state()?.snapshot_with(&mut beside, &mut out)?,
+            None => State::without_model().snapshot_with(&mut beside, &mut out)?,
+        };
         Ok(out)
     }
 
     /// Continues where [`Reader::save`] stopped.
     ///
     /// # Errors
-    /// [`EngineError::State`] for anything but a whole, undamaged save of the same model, [`EngineError::NotIntegers`];
-    /// nothing has changed then.
+    /// [`EngineError::State`] for anything but a whole, undamaged save of the same model and the same preset,
+    /// [`EngineError::NotIntegers`]; nothing has changed then.
     pub fn load(&mut self, saved: &[u8], threshold: Threshold) -> Result<(), EngineError> {
-        let saved = Snapshot::parse(saved, Sections::STREAM)?;
+        let saved = Snapshot::parse(saved, self.sections())?;
         let (pending, scorer) = (saved.pending()?, LineScorer::load(threshold, saved.lines()?));
-        let (Some(net), _) = self.mixture.parts() else { return Ok(()) };
-        let mut state = net.state()?;
-        state.load(&saved)?;
-        net.resume(&state, pending)?;
+        let net_scorer = match &self.net {
+            Some(_) => Some(LineScorer::load(SILENT, saved.net_lines()?)),
+            None => None,
+        };
+        let (mut net, adapter) = self.mixture.parts();
+        let state = match &mut net {
+            Some(net) => {
+                let mut state = net.state()?;
+                state.load(&saved)?;
+                Some(state)
+            }
+            None => {
+                State::without_model().load(&saved)?;
+                None
+            }
+        };
+        if let (Some(net), Some(state)) = (net, &state) {
+            net.resume(state, pending)?;
+        }
+        if let Some(adapter) = adapter {
+            // The snapshot was asked for this preset: it was checked.
+            adapter.load(saved.adapter()?).map_err(StateError::Adapter)?;
+        }
         self.mixture.set_pending(pending);
-        self.scorer = scorer;
+        (self.scorer, self.net) = (scorer, net_scorer);
         Ok(())
     }
 }

@@ -27,7 +27,7 @@ type Model = Decoder<'static, &'static mut [i16], &'static mut [i32]>;
 /// One number for everything that a stream carries.
 fn checksum(decoder: &Model, pending: u8, records: u32, scorer: &LineScorer) -> u32 {
     let mut saved = [0; STREAM];
-    save_stream(&mut saved, pending, records, scorer);
+    save_stream(&mut saved, pending, records, scorer, None);
     let mut digest = CRC.digest();
     decoder.state().as_slice().iter().for_each(|element| digest.update(&element.to_le_bytes()));
     digest.update(&saved);
@@ -53,10 +53,10 @@ fn main() -> ! {
     let found = slots.restore(&mut decoder, &mut saved).expect("flash of this model");
     let mut scorer = LineScorer::new(Threshold::Learned, 0);
     let (mut pending, mut records) = match found {
-        Some(_) => load_stream(&saved, &mut scorer).expect("sections of this program"),
+        Some(_) => load_stream(&saved, &mut scorer, None).expect("sections of this program"),
         None => (0, 0),
     };
-    println!("restored {} {:08x}", decoder.state().position(), checksum(&decoder, pending, records, &scorer));
+    println!("restored {} {:08x}", decoder.state().position(), checksum(&decoder, pending, records, &scorer, None));
     let mut surprises = CRC.digest();
     while decoder.state().position() < end as u64 {
         let byte = TEXT[decoder.state().position() as usize % TEXT.len()];
