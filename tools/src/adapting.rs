@@ -1,10 +1,17 @@
-//! `--adapt`: whether an adapter learns the stream beside the net, and which.
+//! Who reads: a net (MODEL, or `none`), an adapter (`--adapt`), or both.
+
+use std::path::Path;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use mambabyte_host::adapt::Preset;
+use mambabyte_host::cpu::Cpu;
+use mambabyte_host::engine::AnyEngine;
 
+use crate::computing::{Computing, DeviceKind};
 use crate::error::CliError;
+use crate::model::{AnyModel, Loading};
 use crate::output::bytes;
+use crate::shipped::is_none;
 
 /// The preset that is taken where one is needed and none is named.
 pub const DEFAULT: Preset = Preset::K16;
@@ -67,6 +74,35 @@ pub fn presets() -> impl TypedValueParser<Value = Adapt> {
         off if off.eq_ignore_ascii_case("off") => Ok(Adapt::Off),
         preset => preset.parse().map(Adapt::On),
     })
+}
+
+/// Opens what the user calls `path`, or nothing for `none`; notes of the loader go to standard error.
+///
+/// # Errors
+/// Those of [`AnyModel::open`].
+pub fn open_net(path: &Path, loading: &Loading) -> Result<Option<AnyModel>, CliError> {
+    if is_none(path) { Ok(None) } else { AnyModel::open(path, loading).map(Some) }
+}
+
+/// The engine for `net`, if there is one.
+///
+/// # Errors
+/// [`CliError::Usage`] for a GPU or a precision where there is nothing to compute; those of [`Computing::engine`].
+pub fn net_engine<'m>(
+    net: Option<&'m AnyModel>,
+    computing: Computing,
+    cpu: Cpu,
+) -> Result<Option<AnyEngine<'m>>, CliError> {
+    let asked = match computing {
+        Computing { device: DeviceKind::Cuda, .. } => "--device cuda",
+        Computing { precision: Some(_), .. } => "--precision",
+        _ => "",
+    };
+    match net {
+        Some(model) => computing.engine(model, cpu).map(Some),
+        None if asked.is_empty() => Ok(None),
+        None => Err(CliError::Usage(format!("{asked}: the model is `none`, an adapter runs on the CPU in integers"))),
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ pub mod error;
 pub mod formats;
 pub mod measured;
 pub mod model;
-pub mod net;
 pub mod numbers;
 pub mod output;
 pub mod paint;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use mambabyte_core::{Logits, VOCAB, surprise};
 
 use super::Passage;
-use crate::adapt::{AnyAdapter, Preset};
+use crate::adapt::AnyAdapter;
 use crate::engine::{Engine, EngineError};
 
 /// What a byte cost, bits in Q16.
@@ -36,12 +36,11 @@ pub struct Mixture<'e, E: Engine> {
 }
 
 impl<'e, E: Engine> Mixture<'e, E> {
-    /// A stream that nothing was read of.
+    /// A stream that nothing was read of; the adapter may have read others.
     ///
     /// # Errors
     /// Those of [`Engine::rows`].
-    pub fn new(engine: Option<&'e E>, preset: Option<Preset>) -> Result<Self, EngineError> {
-        let adapter = preset.map(|preset| AnyAdapter::new(preset, engine.is_some()));
+    pub fn new(engine: Option<&'e E>, adapter: Option<AnyAdapter>) -> Result<Self, EngineError> {
         Ok(Self { net: engine.map(Passage::new).transpose()?, adapter, pending: 0 })
     }
 

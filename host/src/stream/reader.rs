@@ -4,7 +4,7 @@ use mambabyte_core::snapshot::{Section, Sections, Snapshot};
 use mambabyte_core::{LineScore, LineScorer, State, StateError, Threshold};
 
 use super::{Cost, Mixture};
-use crate::adapt::Preset;
+use crate::adapt::AnyAdapter;
 use crate::engine::{Engine, EngineError};
 
 /// The scores of a finished line.
@@ -33,13 +33,13 @@ impl<'e, E: Engine> Reader<'e, E> {
         Self::of(Some(engine), None, threshold)
     }
 
-    /// A net, an adapter that has read nothing, or both.
+    /// A net at the zero state, an adapter, which may have read other streams, or both.
     ///
     /// # Errors
     /// Those of [`Engine::rows`].
-    pub fn of(engine: Option<&'e E>, preset: Option<Preset>, threshold: Threshold) -> Result<Self, EngineError> {
-        let net = (engine.is_some() && preset.is_some()).then(|| LineScorer::new(SILENT, 0));
-        Ok(Self { mixture: Mixture::new(engine, preset)?, scorer: LineScorer::new(threshold, 0), net })
+    pub fn of(engine: Option<&'e E>, adapter: Option<AnyAdapter>, threshold: Threshold) -> Result<Self, EngineError> {
+        let net = (engine.is_some() && adapter.is_some()).then(|| LineScorer::new(SILENT, 0));
+        Ok(Self { mixture: Mixture::new(engine, adapter)?, scorer: LineScorer::new(threshold, 0), net })
     }
 
     /// What reads.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use mambabyte::builtin::{self, DAMAGE, damaged_sample};
+use mambabyte::builtin::{self, DAMAGE, SAMPLE};
 use mambabyte::paint::bits;
 use mambabyte_core::Threshold;
 use mambabyte_host::cpu::{Cpu, IntEngine};
@@ -31,11 +31,11 @@ fn main() {
     let engine = IntEngine::of(builtin::model().expect("built-in model"), Cpu::single());
     let mut reader = Reader::new(&engine, Threshold::Learned).expect("one stream");
     let (mut line, mut number, mut shown, mut body) = (Vec::new(), 0usize, 0usize, String::new());
-    for byte in damaged_sample() {
+    for byte in DAMAGE.of(SAMPLE) {
         let (cost, scores) = reader.read(byte).expect("on a CPU");
         line.push((byte, cost.asked()));
         let Some(LineScores { line: score, .. }) = scores else { continue };
-        if number.abs_diff(DAMAGE.0) <= 5 {
+        if number.abs_diff(DAMAGE.line) <= 5 {
             let y = 34.0 + shown as f64 * CELL.1;
             for (i, &(byte, surprise)) in line.iter().enumerate().filter(|(_, (b, _))| *b != b'\n') {
                 let x = 92.0 + i as f64 * CELL.0;

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use mambabyte_host::checksum::{adapter_checksum, checksum};
 use serde_json::json;
 
-use crate::adapting::{Adapting, name};
+use crate::adapting::{Adapting, name, net_engine};
 use crate::computing::{Computing, DeviceKind, Running};
 use crate::error::CliError;
 use crate::model::{AnyModel, BlobFile, Verify, read_text};
-use crate::net;
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 use crate::shipped::is_none;
@@ -54,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         false => Some(AnyModel::Blob(BlobFile::open(&args.model, args.verify)?)),
     };
     let preset = args.adapting.preset(model.is_some())?;
-    let engine = net::engine(model.as_ref(), Computing { device: args.device, precision: None }, cpu)?;
+    let engine = net_engine(model.as_ref(), Computing { device: args.device, precision: None }, cpu)?;
     let text = read_text(&args.text)?;
     let bar = Progress::bytes("checksum", text.len() as u64);
     let crc = match (&engine, preset) {

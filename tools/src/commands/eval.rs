@@ -9,12 +9,11 @@ use mambabyte_host::bpb::{Compared, PositionBin, Score, compare, evaluate};
 use mambabyte_host::engine::{AnyEngine, Engine, EngineError, Precision};
 use serde_json::{Value, json};
 
-use crate::adapting::{Adapting, name};
+use crate::adapting::{Adapting, name, net_engine, open_net};
 use crate::computing::{Computing, Running};
 use crate::curve::{Curve, svg};
 use crate::error::CliError;
 use crate::model::{Loading, read_start};
-use crate::net;
 use crate::output::{Door, say, shown, thousands};
 use crate::progress::Progress;
 
@@ -145,12 +144,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     args.texts.iter().for_each(|text| door.reads(text));
     door.writes("--plot", args.plot.as_deref());
     let outputs = door.open()?;
-    let model = net::open(&args.model, &args.loading)?;
+    let model = open_net(&args.model, &args.loading)?;
     let preset = args.adapting.preset(model.is_some())?;
     if args.compare && (model.is_none() || preset.is_none()) {
         return Err(CliError::Usage("--compare: a model and an adapter are needed, MODEL and --adapt PRESET".into()));
     }
-    let engine = net::engine(model.as_ref(), args.computing, cpu)?;
+    let engine = net_engine(model.as_ref(), args.computing, cpu)?;
     let arithmetic = engine.as_ref().map_or(Precision::Exact, Engine::precision).arithmetic();
     let window = args.window.map(|w| w as usize);
     let (mut total, mut files, mut failed) = (Measured::default(), Vec::new(), Vec::new());

@@ -7,11 +7,10 @@ use mambabyte_core::{Dims, Norm};
 use mambabyte_host::adapt::Preset;
 use serde_json::json;
 
-use crate::adapting::{Adapting, name};
+use crate::adapting::{Adapting, name, open_net};
 use crate::chips::{CHIPS, Chip, Need, PROGRAM_FLASH, PROGRAM_RAM};
 use crate::error::CliError;
 use crate::model::Loading;
-use crate::net;
 use crate::output::{bytes, clean, print, print_json};
 use crate::speed::{self, Instructions};
 
@@ -63,7 +62,7 @@ pub struct Args {
 /// The shape; `None` without a net.
 fn dims(args: &Args) -> Result<Option<Dims>, CliError> {
     if let Some(path) = &args.model {
-        return Ok(net::open(path, &args.loading)?.map(|model| model.dims()));
+        return Ok(open_net(path, &args.loading)?.map(|model| model.dims()));
     }
     let d_model = args.d_model.unwrap_or(0);
     let dims = Dims {

@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use mambabyte_core::{Rng, SampleOptions, sample};
-use mambabyte_host::adapt::Preset;
+use mambabyte_host::adapt::{AnyAdapter, Preset};
 use mambabyte_host::engine::{AnyEngine, AnyRows, Engine, EngineError, Want};
 use mambabyte_host::stream::Mixture;
 
-use crate::adapting::Adapting;
+use crate::adapting::{Adapting, net_engine, open_net};
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
 use crate::model::{Loading, read_text};
-use crate::net;
 use crate::sampling::Sampling;
 
 /// Most bytes that are written at once.
@@ -136,7 +135,7 @@ impl<'e, 'm> Writer<'e, 'm> {
             }
             return Ok(Self::Net { engine, rows, rng, last });
         }
-        let mut mixture = Mixture::new(engine, preset)?;
+        let mut mixture = Mixture::new(engine, preset.map(|preset| AnyAdapter::new(preset, engine.is_some())))?;
         for part in prompt.chunks(engine.map_or(PART, |engine| engine.full_load().bytes)) {
             mixture.read(part, |_, _| Ok::<_, EngineError>(()))?;
         }
@@ -165,9 +164,9 @@ impl<'e, 'm> Writer<'e, 'm> {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let options = args.sampling.options();
     let cpu = args.running.cpu()?;
-    let model = net::open(&args.model, &args.loading)?;
+    let model = open_net(&args.model, &args.loading)?;
     let preset = args.adapting.preset(model.is_some())?;
-    let engine = net::engine(model.as_ref(), args.computing, cpu)?;
+    let engine = net_engine(model.as_ref(), args.computing, cpu)?;
     let mut writer = Writer::new(engine.as_ref(), preset, &args.prompt()?, args.seed)?;
     let mut out = std::io::stdout().lock();
     let (mut left, mut now, mut stops) = (args.bytes, 1, Stops::new(&args.stop));

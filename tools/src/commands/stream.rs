@@ -15,11 +15,10 @@ use mambabyte_host::engine::{AnyEngine, Engine, EngineError, Precision};
 use mambabyte_host::stream::{LineScores, Reader};
 use serde_json::json;
 
-use crate::adapting::{self, Adapt, chosen, presets};
+use crate::adapting::{self, Adapt, chosen, net_engine, open_net, presets};
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
 use crate::model::Loading;
-use crate::net;
 use crate::output::{Door, clean, say};
 use crate::paint::{bits, painted};
 
@@ -205,15 +204,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     // The state that is loaded is no input to protect: the one that is saved is its successor.
     door.writes("--save-state", args.save_state.as_deref());
     let outputs = door.open()?;
-    let model = net::open(&args.model, &args.loading)?;
+    let model = open_net(&args.model, &args.loading)?;
     let preset = chosen(args.adapt, model.is_some())?;
-    let engine = net::engine(model.as_ref(), args.computing, cpu)?;
+    let adapter = preset.map(|preset| AnyAdapter::new(preset, model.is_some()));
+    let engine = net_engine(model.as_ref(), args.computing, cpu)?;
     let precision = engine.as_ref().map_or(Precision::Exact, Engine::precision);
     if precision != Precision::Exact && (args.save_state.is_some() || args.load_state.is_some()) {
         // Better now than at the end of the stream.
         return Err(EngineError::NotIntegers { precision }.into());
     }
-    let mut reader = Reader::of(engine.as_ref(), preset, threshold)?;
+    let mut reader = Reader::of(engine.as_ref(), adapter, threshold)?;
     if let Some(path) = &args.load_state {
         let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
         reader.load(&saved, threshold).map_err(|error| of_state(path, error))?;
