@@ -7,12 +7,13 @@
 //! * [`engine`]: a model that reads bytes, whatever computes it.
 //! * [`cpu`]: engines on workstations, on all threads.
 //! * [`adapt`]: an adapter that learns the stream beside it, its preset chosen at run time.
-//! * [`bpb`], [`mod@checksum`], [`stream`]: what is done with an engine, an adapter or both: bits per byte of a text, one
-//!   number over all results, jobs on a stream.
+//! * [`bpb`], [`mod@checksum`], [`stream`], [`archive`]: what is done with an engine, an adapter or both: bits per byte of
+//!   a text, one number over all results, jobs on a stream, archives.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod adapt;
 pub mod align;
+pub mod archive;
 pub mod bpb;
 pub mod checkpoint;
 pub mod checksum;

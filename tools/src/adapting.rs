@@ -22,7 +22,17 @@ pub enum Adapt {
     /// None.
     Off,
     /// Of this preset.
-    On(Preset),
+    Preset(Preset),
+}
+
+impl Adapt {
+    /// The preset, if there is one.
+    pub const fn preset(self) -> Option<Preset> {
+        match self {
+            Self::Off => None,
+            Self::Preset(preset) => Some(preset),
+        }
+    }
 }
 
 /// The adapter of commands that have one if it is asked for.
@@ -40,7 +50,7 @@ impl Adapting {
     /// # Errors
     /// As [`chosen`].
     pub fn preset(&self, net: bool) -> Result<Option<Preset>, CliError> {
-        chosen(self.adapt.unwrap_or(if net { Adapt::Off } else { Adapt::On(DEFAULT) }), net)
+        chosen(self.adapt.unwrap_or(if net { Adapt::Off } else { Adapt::Preset(DEFAULT) }), net)
     }
 }
 
@@ -50,7 +60,7 @@ impl Adapting {
 /// [`CliError::Usage`] for neither model nor adapter.
 pub fn chosen(adapt: Adapt, net: bool) -> Result<Option<Preset>, CliError> {
     match adapt {
-        Adapt::On(preset) => Ok(Some(preset)),
+        Adapt::Preset(preset) => Ok(Some(preset)),
         Adapt::Off if net => Ok(None),
         Adapt::Off => Err(CliError::Usage(
             "--adapt off: with MODEL `none` the adapter is all that reads; choose a preset, or a model".into(),
@@ -72,7 +82,7 @@ pub fn presets() -> impl TypedValueParser<Value = Adapt> {
     let off = PossibleValue::new("off").help("no adapter: the model alone");
     PossibleValuesParser::new(std::iter::once(off).chain(sizes)).try_map(|name| match name.as_str() {
         off if off.eq_ignore_ascii_case("off") => Ok(Adapt::Off),
-        preset => preset.parse().map(Adapt::On),
+        preset => preset.parse().map(Adapt::Preset),
     })
 }
 
@@ -114,7 +124,7 @@ mod tests {
         let adapting = |adapt| Adapting { adapt };
         assert_eq!(adapting(None).preset(true).unwrap(), None);
         assert_eq!(adapting(None).preset(false).unwrap(), Some(DEFAULT));
-        assert_eq!(adapting(Some(Adapt::On(Preset::M1))).preset(true).unwrap(), Some(Preset::M1));
+        assert_eq!(adapting(Some(Adapt::Preset(Preset::M1))).preset(true).unwrap(), Some(Preset::M1));
         let refused = adapting(Some(Adapt::Off)).preset(false).unwrap_err();
         assert!(refused.to_string().contains("none"), "{refused}");
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mambabyte_core::{BlobError, StateError};
+use mambabyte_host::archive::ArchiveFault;
 use mambabyte_host::engine::EngineError;
 use mambabyte_host::model::ModelError;
 use mambabyte_host::quantize::QuantizeError;
@@ -98,6 +99,14 @@ pub enum CliError {
         path: PathBuf,
         /// The reason.
         source: StateError,
+    },
+    /// An archive that is not what the command needs, or a primed adapter.
+    #[error("{}", shown(path))]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: ArchiveFault,
     },
     /// A checkpoint that does not load.
     #[error(transparent)]

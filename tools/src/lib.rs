@@ -19,6 +19,7 @@ pub mod error;
 pub mod formats;
 pub mod measured;
 pub mod model;
+pub mod net;
 pub mod numbers;
 pub mod output;
 pub mod paint;

@@ -353,6 +353,10 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         let mut beside = [0; N];
         save(&mut beside);
         let (name, slot, index) = (self.name(), self.next * self.slot, self.layout.pieces());
+        if index == 0 {
+            // Without a model nothing was written before.
+            write_block(&mut self.flash, slot, &name.header())?;
+        }
         let at = slot + self.layout.offset(index) as u32;
         write_record(&mut self.flash, at, &name, index as u32, Head { fed, position }, &beside)?;
         write_block(&mut self.flash, slot + self.layout.commit(N) as u32, &name.commit())?;

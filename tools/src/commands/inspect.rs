@@ -1,4 +1,6 @@
-//! `mambabyte inspect`: what a blob holds.
+//! `mambabyte inspect`: what a blob, an archive or a primed adapter holds.
+
+mod archive;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -22,9 +24,10 @@ use crate::shipped::{NONE, is_none};
 #[command(after_help = examples! {
     "inspect sensor-nano"
     "inspect my.mbb --json"
+    "inspect my.mba                      what it takes to decompress it"
 })]
 pub struct Args {
-    /// A blob, by path or by name; `none` is no net, an adapter alone.
+    /// A blob, by path or by name; `none` is no net, an adapter alone; an archive of `compress`; a primed adapter.
     pub model: PathBuf,
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -61,6 +64,9 @@ pub(super) fn parameters(blob: &Blob<'_>) -> u64 {
 pub fn run(args: &Args) -> Result<(), CliError> {
     if is_none(&args.model) {
         return none(args.json);
+    }
+    if archive::shown(&args.model, args.json)? {
+        return Ok(());
     }
     let file = BlobFile::unverified(&args.model)?;
     let blob = file.blob();

@@ -4,7 +4,9 @@
 pub mod bench;
 pub mod checksum;
 pub mod completions;
+pub mod compress;
 pub mod convert;
+pub mod decompress;
 pub mod demo;
 pub mod eval;
 pub mod fit;
@@ -14,6 +16,7 @@ pub mod logits;
 pub mod man;
 pub mod models;
 pub mod monitor;
+pub mod prime;
 pub mod stream;
 
 use crate::error::CliError;
@@ -23,7 +26,7 @@ use crate::error::CliError;
 pub enum Command {
     /// Quantise a trained checkpoint into a blob and measure what that costs.
     Convert(convert::Args),
-    /// Show what a blob holds and what memory it needs.
+    /// Show what a blob holds and what memory it needs, or what an archive needs.
     Inspect(inspect::Args),
     /// Say which chips a model fits, and what remains.
     Fit(fit::Args),
@@ -36,6 +39,12 @@ pub enum Command {
     Checksum(checksum::Args),
     /// Pass a byte stream through, with the surprise of every line, and flag odd lines.
     Stream(stream::Args),
+    /// Compress a text with a model and an adapter, or with the adapter alone.
+    Compress(compress::Args),
+    /// Get the text of an archive back.
+    Decompress(decompress::Args),
+    /// Let an adapter read texts, to begin streams and archives with.
+    Prime(prime::Args),
     /// Watch a device that scores a stream, on a board or emulated.
     Monitor(monitor::Args),
     /// Write bytes that the model finds likely.
@@ -67,6 +76,9 @@ pub fn run(command: Option<Command>, program: impl FnOnce() -> clap::Command) ->
         Some(Command::Logits(args)) => logits::run(&args),
         Some(Command::Checksum(args)) => checksum::run(&args),
         Some(Command::Stream(args)) => stream::run(&args),
+        Some(Command::Compress(args)) => compress::run(&args),
+        Some(Command::Decompress(args)) => decompress::run(&args),
+        Some(Command::Prime(args)) => prime::run(&args),
         Some(Command::Monitor(args)) => monitor::run(&args),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

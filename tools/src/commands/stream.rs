@@ -15,10 +15,11 @@ use mambabyte_host::engine::{AnyEngine, Engine, EngineError, Precision};
 use mambabyte_host::stream::{LineScores, Reader};
 use serde_json::json;
 
-use crate::adapting::{self, Adapt, chosen, net_engine, open_net, presets};
+use crate::adapting::{self, Adapt, DEFAULT, chosen, net_engine, open_net, presets};
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
-use crate::model::Loading;
+use crate::model::{AnyModel, Loading};
+use crate::net::{PrimedFile, model_name};
 use crate::output::{Door, clean, say};
 use crate::paint::{bits, painted};
 
@@ -36,9 +37,13 @@ pub struct Args {
     /// The stream; `-` or nothing is standard input.
     pub file: Option<PathBuf>,
     /// Memory of an adapter that learns the stream beside the model, which stays as it is; off: the model alone. What
-    /// repeats stops being surprising: the model's own surprise of a line is shown beside it.
-    #[arg(long, value_name = "PRESET", ignore_case = true, default_value = "16K", value_parser = presets())]
-    pub adapt: Adapt,
+    /// repeats stops being surprising: the model's own surprise of a line is shown beside it. Default: that of --prime,
+    /// else 16K.
+    #[arg(long, value_name = "PRESET", ignore_case = true, value_parser = presets())]
+    pub adapt: Option<Adapt>,
+    /// Begin with an adapter that has read something, from `mambabyte prime`.
+    #[arg(long, value_name = "FILE", conflicts_with = "load_state")]
+    pub prime: Option<PathBuf>,
     /// Paint every byte by its surprise.
     #[arg(long)]
     pub color: bool,
@@ -201,12 +206,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut door = Door::default();
     door.reads_model(&args.model);
     door.reads(args.file.as_deref().unwrap_or(Path::new("-")));
+    args.prime.iter().for_each(|prime| door.reads(prime));
     // The state that is loaded is no input to protect: the one that is saved is its successor.
     door.writes("--save-state", args.save_state.as_deref());
     let outputs = door.open()?;
     let model = open_net(&args.model, &args.loading)?;
-    let preset = chosen(args.adapt, model.is_some())?;
-    let adapter = preset.map(|preset| AnyAdapter::new(preset, model.is_some()));
+    let adapter = adapter(args, model.as_ref())?;
     let engine = net_engine(model.as_ref(), args.computing, cpu)?;
     let precision = engine.as_ref().map_or(Precision::Exact, Engine::precision);
     if precision != Precision::Exact && (args.save_state.is_some() || args.load_state.is_some()) {
@@ -255,6 +260,20 @@ fn of_state(path: &Path, error: EngineError) -> CliError {
     match error {
         EngineError::State(source) => CliError::State { path: path.to_owned(), source },
         other => other.into(),
+    }
+}
+
+/// The adapter to begin with.
+fn adapter(args: &Args, model: Option<&AnyModel>) -> Result<Option<AnyAdapter>, CliError> {
+    match &args.prime {
+        None => {
+            let preset = chosen(args.adapt.unwrap_or(Adapt::Preset(DEFAULT)), model.is_some())?;
+            Ok(preset.map(|preset| AnyAdapter::new(preset, model.is_some())))
+        }
+        Some(_) if matches!(model, Some(AnyModel::Checkpoint(_))) => {
+            Err(CliError::Usage("--prime: an adapter is primed with a blob, or with none; this is a checkpoint".into()))
+        }
+        Some(file) => super::compress::adapter(args.adapt, Some(&PrimedFile::open(file)?), &model_name(model)),
     }
 }
 

@@ -17,6 +17,7 @@ use super::check::{checked, place};
 use super::fault::OutputFault;
 use super::place::{Identity, Place, identity};
 use super::replace::{Put, Replacement};
+use super::sink::Sink;
 use super::{json_line, print, print_bytes, say};
 use crate::error::CliError;
 use crate::formats;
@@ -93,20 +94,20 @@ impl Door {
 
 /// A file to write.
 #[derive(Debug)]
-struct Output {
+pub(super) struct Output {
     option: String,
     path: PathBuf,
-    place: Place,
+    pub(super) place: Place,
     identity: Option<Identity>,
 }
 
 impl Output {
-    fn fault(&self, fault: impl Into<OutputFault>) -> CliError {
+    pub(super) fn fault(&self, fault: impl Into<OutputFault>) -> CliError {
         CliError::Output { option: self.option.clone(), path: self.path.clone(), fault: fault.into() }
     }
 
     /// Where it leads now: to what was checked, or to nothing any more. The work may have taken hours.
-    fn now(&self) -> Result<Place, OutputFault> {
+    pub(super) fn now(&self) -> Result<Place, OutputFault> {
         let now = place(&self.path)?;
         let gone = match (&now, &self.place) {
             (Place::File { target, old: None }, Place::File { target: checked, .. }) => target == checked,
@@ -174,6 +175,14 @@ impl Outputs {
             }
         }
         Ok(())
+    }
+
+    /// Begins the file of `option`, to be written piece by piece; `None` if it was not asked for.
+    ///
+    /// # Errors
+    /// As [`Outputs::write`].
+    pub fn begin(&self, option: &str) -> Result<Option<Sink<'_>>, CliError> {
+        self.find(option).map(Sink::new).transpose()
     }
 
     fn find(&self, option: &str) -> Option<&Output> {

@@ -7,6 +7,7 @@ mod fault;
 mod note;
 mod place;
 mod replace;
+mod sink;
 mod text;
 
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use std::io::Write as _;
 pub use door::{Door, Outputs};
 pub use fault::OutputFault;
 pub use note::{note, say};
+pub use sink::Sink;
 pub use text::{bytes, clean, hex, shown, thousands};
 
 use crate::error::CliError;

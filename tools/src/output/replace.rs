@@ -25,14 +25,35 @@ impl Replacement {
     /// # Errors
     /// Those of the system; nothing is left then.
     pub(super) fn prepare(target: &Path, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<Self> {
-        let new = Beside::new(folder(target))?;
-        let mut file = new.file();
-        file.write_all(bytes)?;
+        let new = Self::begin(target, old.is_some())?;
+        new.file().write_all(bytes)?;
+        new.complete(old)?;
+        Ok(new)
+    }
+
+    /// As [`Replacement::prepare`], to be written piece by piece to [`Replacement::file`] and completed by
+    /// [`Replacement::complete`].
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn begin(target: &Path, existed: bool) -> io::Result<Self> {
+        Ok(Self { new: Beside::new(folder(target))?, target: target.to_owned(), existed })
+    }
+
+    /// The new file.
+    pub(super) fn file(&self) -> &File {
+        self.new.file()
+    }
+
+    /// Gives it the mode and the owner of the file that is there, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn complete(&self, old: Option<&Metadata>) -> io::Result<()> {
         if let Some(old) = old {
-            like(file, old)?;
+            like(self.file(), old)?;
         }
-        file.sync_all()?;
-        Ok(Self { new, target: target.to_owned(), existed: old.is_some() })
+        self.file().sync_all()
     }
 
     /// Puts the file in its place. With `undoable` the one that was there stays under another name until the result is

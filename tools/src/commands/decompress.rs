@@ -1,0 +1,125 @@
+//! `mambabyte decompress`: the text of an archive.
+
+use std::path::{Path, PathBuf};
+
+use mambabyte_core::archive::Header;
+use mambabyte_host::adapt::{AnyAdapter, Preset};
+use mambabyte_host::archive::{ArchiveFault, Predictor, decompress};
+use mambabyte_host::engine::AnyEngine;
+use serde_json::json;
+
+use super::compress::{Source, named};
+use crate::computing::{Computing, DeviceKind, Running};
+use crate::error::CliError;
+use crate::model::Verify;
+use crate::net::{PrimedFile, model_name, open_blob};
+use crate::output::{Door, clean, thousands};
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "decompress sensor-nano my.mba -o my.log"
+    "cat one.mba two.mba | mambabyte decompress sensor-nano -o both.log"
+})]
+pub struct Args {
+    /// The blob that it was compressed with, by path or by name; `none` for the adapter alone. `inspect` says which.
+    pub model: PathBuf,
+    /// The archive, or several one after the other; `-` or nothing is standard input.
+    pub file: Option<PathBuf>,
+    /// The text; `-` is standard output. Of a damaged archive it gets what is right.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The primed adapter that it was begun with.
+    #[arg(long, value_name = "FILE")]
+    pub prime: Option<PathBuf>,
+    /// Where to compute. The text is the same.
+    #[arg(long, value_enum, default_value_t, help_heading = "Computing")]
+    pub device: DeviceKind,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// How the blob is loaded.
+    #[command(flatten)]
+    pub verify: Verify,
+    /// What to run on.
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// What an archive is decoded with.
+struct Given<'e, 'm> {
+    model: mambabyte_core::archive::ModelName,
+    engine: Option<&'e AnyEngine<'m>>,
+    primed: Option<&'e PrimedFile>,
+}
+
+impl<'e, 'm> Given<'e, 'm> {
+    /// What `header` asks for, or why it is not there.
+    fn open(&self, header: &Header) -> Result<Predictor<'e, AnyEngine<'m>>, ArchiveFault> {
+        let needs = |text: String| Err(ArchiveFault::Needs(text));
+        if header.model.fingerprint() != self.model.fingerprint() {
+            let (asked, given) = (header.model.to_string(), self.model.to_string());
+            return needs(format!("compressed with the model {}; this one is {}", clean(&asked), clean(&given)));
+        }
+        let adapter = match (header.primed, self.primed) {
+            (Some(asked), None) => {
+                let bytes = thousands(asked.bytes);
+                return needs(format!(
+                    "begun with a primed adapter, CRC-32 {:08x}, which has read {bytes} bytes; give it with --prime",
+                    asked.crc
+                ));
+            }
+            (Some(asked), Some(file)) => {
+                let given = file.primed().map_err(|error| ArchiveFault::Needs(error.to_string()))?;
+                if given.id() != asked || given.design().id != header.preset {
+                    return needs(format!(
+                        "begun with another primed adapter than --prime: CRC-32 {:08x}, not {:08x}",
+                        asked.crc,
+                        given.id().crc
+                    ));
+                }
+                Some(file.adapter(&self.model).map_err(|error| ArchiveFault::Needs(error.to_string()))?)
+            }
+            // Of several archives some may need one.
+            (None, _) => Preset::of_id(header.preset).map(|preset| AnyAdapter::new(preset, !self.model.is_none())),
+        };
+        Predictor::new(self.engine, adapter)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`].
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let cpu = args.running.cpu()?;
+    let input = args.file.as_deref().unwrap_or(Path::new("-"));
+    let mut door = Door::default();
+    door.reads_model(&args.model);
+    door.reads(input);
+    if let Some(prime) = &args.prime {
+        door.reads(prime);
+    }
+    door.writes("--output", args.output.as_path());
+    let outputs = door.open()?;
+    let model = open_blob(&args.model, args.verify)?;
+    let computing = Computing { device: args.device, precision: None };
+    let engine = model.as_ref().map(|model| computing.engine(model, cpu)).transpose()?;
+    let primed = args.prime.as_deref().map(PrimedFile::open).transpose()?;
+    let given = Given { model: model_name(model.as_ref()), engine: engine.as_ref(), primed: primed.as_ref() };
+    let mut source = Source::open(input)?;
+    let Some(mut sink) = outputs.begin("--output")? else { return Ok(()) };
+    let decoded = decompress(&mut source.read, &mut sink, &mut |header| given.open(header), &mut |_| ());
+    let kept = matches!(decoded, Ok(_) | Err(ArchiveFault::Archive { kept: 1.., .. }));
+    let decoded = decoded.map_err(|fault| named(fault, &source.name, &sink));
+    if kept {
+        sink.finish()?;
+    }
+    let totals = decoded?;
+    if args.json {
+        return outputs.print_json(&json!({
+            "archives": totals.archives, "bytes": totals.plain, "archive_bytes": totals.archive, "blocks": totals.blocks,
+        }));
+    }
+    outputs.print(&format!("{} bytes from {}\n", thousands(totals.plain), thousands(totals.archive)))
+}
