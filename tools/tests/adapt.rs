@@ -71,7 +71,7 @@ fn something_has_to_read_and_a_preset_has_to_exist() {
     for words in [&["logits", "none", &sample(), "--npy", &out][..], &["convert", "none", "-o", &out]] {
         expect(&run(words), 1, "none");
     }
-    expect(&run(&["bench", "--model", "none", "--size", "nano", "--seconds", "0.001"]), 1, "none");
+    expect(&run(&["bench", "--model", "none", "--size", "nano", "--seconds", "0.001"]), 2, "none: no net");
 }
 
 #[test]
