@@ -21,7 +21,7 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples! {
     "compress sensor-nano my.log -o my.mba"
-    "compress none my.log -o my.mba --adapt 1M   the adapter alone"
+    "compress none my.log -o my.mba --adapt 1M"
     "compress sensor-nano -o - < my.log | ssh host mambabyte decompress sensor-nano -o my.log"
 })]
 pub struct Args {

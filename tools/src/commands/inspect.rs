@@ -24,7 +24,7 @@ use crate::shipped::{NONE, is_none};
 #[command(after_help = examples! {
     "inspect sensor-nano"
     "inspect my.mbb --json"
-    "inspect my.mba                      what it takes to decompress it"
+    "inspect my.mba"
 })]
 pub struct Args {
     /// A blob, by path or by name; `none` is no net, an adapter alone; an archive of `compress`; a primed adapter.
