@@ -8,7 +8,7 @@
 # A stable compiler is enough: RUSTC_BOOTSTRAP lets it take the flags that `cargo fuzz` would give a nightly one. There
 # is no address sanitizer; overflow checks and debug assertions are on.
 set -u
-all="blob snapshot safetensors index torch pickle config"
+all="blob snapshot archive safetensors index torch pickle config"
 usage() {
     echo "usage: $0 SECONDS [TARGET...], or $0 seeds FOLDER; the targets are $all" >&2
     exit 2

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use mambabyte_core::snapshot::{Section, Sections};
 use mambabyte_core::{Decoder, LineScorer, Norm, Threshold};
+use mambabyte_host::adapt::Preset;
+use mambabyte_host::archive::compress;
 use safetensors::Dtype;
 
-use crate::fuzz_targets::{pickle_tensors, shards, smallest, snapshot_model};
+use crate::fuzz_targets::{archive_header, archive_predictor, pickle_tensors, shards, smallest, snapshot_model};
 use crate::random_blob::{BlobSpec, Contents, random_blob};
 use crate::synth::{self, Dialect, Named, Pickler, Spec};
 
@@ -18,6 +20,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "blob" => blobs(),
         "snapshot" => snapshots(),
+        "archive" => archives(),
         "safetensors" => safetensors(),
         "index" => indexes(),
         "torch" => torch_zips(),
@@ -61,6 +64,20 @@ fn snapshots() -> Vec<Vec<u8>> {
         out
     };
     (0..8).map(snapshot).collect()
+}
+
+fn archives() -> Vec<Vec<u8>> {
+    let archive = |n: usize| {
+        let header = archive_header([Preset::K4, Preset::K8, Preset::K32][n % 3], 40 + n as u32);
+        let text: Vec<u8> =
+            (0..n * 37).map(|at| if at % 80 < 50 { b"one line\n"[at % 9] } else { (at * at) as u8 }).collect();
+        let mut out = Vec::new();
+        compress(&mut archive_predictor(&header), &header, &mut &text[..], &mut out, &mut |_| ()).unwrap();
+        out
+    };
+    let mut all: Vec<Vec<u8>> = (0..8).map(archive).collect();
+    all.push(all[2..4].concat());
+    all
 }
 
 /// Checkpoints of the smallest size and every kind, by their tensors.

@@ -11,10 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mambabyte::formats::{
     Entry, FormatError, Loaded, Options, ShardIndex, load, parse_pickle, read_torch_zip, tensors_from_safetensors,
 };
+use mambabyte_core::archive::{Header, ModelName};
 use mambabyte_core::snapshot::Sections;
 use mambabyte_core::{Blob, Decoder, LineScorer, Norm, Rng, Snapshot, Threshold, VOCAB};
 use mambabyte_host::Checkpoint;
+use mambabyte_host::adapt::{AnyAdapter, Preset};
 use mambabyte_host::align::AlignedBytes;
+use mambabyte_host::archive::{ArchiveFault, Predictor, decompress};
+use mambabyte_host::cpu::IntEngine;
 use safetensors::Dtype as Stored;
 
 use crate::random_blob::{BlobSpec, random_blob};
@@ -54,6 +58,42 @@ pub fn snapshot_model() -> Blob<'static> {
     static MEMORY: OnceLock<AlignedBytes> = OnceLock::new();
     let memory = MEMORY.get_or_init(|| AlignedBytes::new(&random_blob(BlobSpec::small(11))));
     Blob::parse(memory.as_slice()).unwrap()
+}
+
+/// A header of the archives that [`archive`] reads: of the adapter alone, in short blocks.
+pub fn archive_header(preset: Preset, block: u32) -> Header {
+    Header { model: ModelName::NONE, preset: preset.design().id, primed: None, block }
+}
+
+/// What such a header asks for.
+///
+/// # Panics
+/// If its preset is not one.
+pub fn archive_predictor(header: &Header) -> Predictor<'static, IntEngine<'static>> {
+    Predictor::new(None, Preset::of_id(header.preset).map(|preset| AnyAdapter::new(preset, false))).unwrap()
+}
+
+/// Any bytes as archives: refused by name, with what was right before, or decoded. True if it was accepted.
+pub fn archive(bytes: &[u8]) -> bool {
+    let mut open = |header: &Header| match header {
+        Header { primed: None, model, block, .. } if model.is_none() && *block < 1 << 12 => {
+            Ok(archive_predictor(header))
+        }
+        _ => Err(ArchiveFault::Needs("another model, or a long time".into())),
+    };
+    let mut text = Vec::new();
+    match decompress(&mut &bytes[..], &mut text, &mut open, &mut |_| ()) {
+        Ok(totals) => {
+            assert_eq!((totals.archive, totals.plain), (bytes.len() as u64, text.len() as u64));
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            let kept = if let ArchiveFault::Archive { kept, .. } = error { kept } else { text.len() as u64 };
+            assert_eq!(kept, text.len() as u64);
+            false
+        }
+    }
 }
 
 /// Any bytes as a snapshot: refused with the state untouched, or restored to the bit and able to continue. True if it

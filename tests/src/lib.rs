@@ -1,6 +1,7 @@
 //! Shared helpers of the tests.
 
 pub mod adapter_start;
+pub mod archive_forge;
 pub mod forge;
 pub mod fuzz_seeds;
 pub mod fuzz_targets;

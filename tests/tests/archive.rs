@@ -2,12 +2,13 @@
 
 use std::io::{self, Read};
 
-use mambabyte_core::archive::{ArchiveError, HEADER, Header, MAX_BLOCK, ModelName, RECORD, Record};
+use mambabyte_core::archive::{ArchiveError, HEADER, Header, MAX_BLOCK, ModelName, RECORD};
 use mambabyte_core::{Backend, Blob, Rng};
 use mambabyte_host::adapt::{AnyAdapter, Preset};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::archive::{ArchiveFault, BLOCK, Predictor, Totals, compress, decompress, survey};
 use mambabyte_host::cpu::{Cpu, IntEngine};
+use mambabyte_tests::archive_forge::{records, reseal_archive};
 use mambabyte_tests::model_file;
 
 type Engine<'w> = IntEngine<'w>;
@@ -242,29 +243,6 @@ fn victims() -> [(Vec<u8>, Vec<u8>); 2] {
     texts.map(|text| (pack(ALONE, &header, &text[..]).0, text))
 }
 
-/// Where the records of an archive begin.
-fn records(archive: &[u8]) -> Vec<usize> {
-    let mut all = vec![HEADER];
-    while let Some(head) = archive.get(*all.last().unwrap()..).and_then(|rest| rest.first_chunk()) {
-        let Ok(Record::Block(block)) = Record::parse(head, MAX_BLOCK) else { break };
-        all.push(all.last().unwrap() + RECORD + block.coded as usize);
-    }
-    all
-}
-
-/// Makes the checksums of the records right, as somebody would who means harm.
-fn reseal(archive: &mut [u8]) {
-    let mut check = u32::from_le_bytes(archive[HEADER - 4..HEADER].try_into().unwrap());
-    for at in records(archive) {
-        let Some(head) = archive.get(at..).and_then(|rest| rest.first_chunk::<RECORD>()) else { return };
-        let Ok(record) = Record::parse(head, MAX_BLOCK) else { return };
-        let length = if let Record::Block(block) = record { block.coded as usize } else { 0 };
-        let Some(code) = archive.get(at + RECORD..at + RECORD + length) else { return };
-        let head = record.to_bytes(&code.to_vec(), &mut check);
-        archive[at..at + RECORD].copy_from_slice(&head);
-    }
-}
-
 /// Forges `count` archives: flips, cuts, splices, mended checksums. Returns how many were refused.
 fn forge(count: u32, seed: u64) -> u32 {
     let victims = victims();
@@ -300,7 +278,7 @@ fn forge(count: u32, seed: u64) -> u32 {
                 let end = here.iter().copied().find(|&next| next > at).unwrap();
                 let place = at + below(end - at);
                 forged[place] ^= 1 << below(8);
-                reseal(&mut forged);
+                reseal_archive(&mut forged);
             }
         }
         let (text, end) = unpack(ALONE, &forged[..]);

@@ -4,9 +4,10 @@
 //! Blobs and snapshots begin with checksums, which plain damage never passes, so half of the inputs are resealed.
 
 use mambabyte_core::Rng;
+use mambabyte_tests::archive_forge::reseal_archive;
 use mambabyte_tests::fuzz_seeds::seeds;
 use mambabyte_tests::fuzz_targets::{
-    blob, config, index, mutate, pickle, safetensors, snapshot, snapshot_model, torch,
+    archive, blob, config, index, mutate, pickle, safetensors, snapshot, snapshot_model, torch,
 };
 use mambabyte_tests::random_blob::{reseal, reseal_snapshot};
 
@@ -59,6 +60,13 @@ fn snapshots() {
     };
     let (inputs, accepted) = run(2, "snapshot", fix, snapshot);
     assert!(accepted * 50 > inputs, "{accepted} of {inputs}: the fuzzer does not get far");
+}
+
+#[test]
+fn archives() {
+    let (inputs, accepted) = run(8, "archive", |bytes, _| reseal_archive(bytes), archive);
+    assert!(accepted * 100 > inputs, "{accepted} of {inputs}: the fuzzer does not get far");
+    assert!(accepted * 10 < inputs * 9, "{accepted} of {inputs}: nothing is refused");
 }
 
 /// Checkpoint formats have no checksum to fix.

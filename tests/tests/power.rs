@@ -244,7 +244,7 @@ fn a_stream_without_a_model_comes_back() {
     let text = text();
     let start = || Adapter::new(Box::new(Adapter4K::ZERO), false);
     let every = 30;
-    let mut flash = Nor::<4, 1024>::new(16, 5);
+    let mut flash = Nor::<4, 1024>::new(24, 5);
     let (mut truth, mut moments) = (start(), Vec::new());
     for &byte in &text[..2000] {
         let mut saved = vec![0; Adapter4K::DESIGN.saved_bytes()];

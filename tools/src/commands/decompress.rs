@@ -1,5 +1,6 @@
 //! `mambabyte decompress`: the text of an archive.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use mambabyte_core::archive::Header;
@@ -14,6 +15,7 @@ use crate::error::CliError;
 use crate::model::Verify;
 use crate::net::{PrimedFile, model_name, open_blob};
 use crate::output::{Door, clean, thousands};
+use crate::progress::Progress;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -87,6 +89,20 @@ impl<'e, 'm> Given<'e, 'm> {
     }
 }
 
+/// A source, with a bar of what was read of it.
+struct Counted<'s> {
+    read: &'s mut dyn Read,
+    bar: Option<Progress>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.read.read(out)?;
+        self.bar.iter().for_each(|bar| bar.add(length));
+        Ok(length)
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -109,7 +125,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let given = Given { model: model_name(model.as_ref()), engine: engine.as_ref(), primed: primed.as_ref() };
     let mut source = Source::open(input)?;
     let Some(mut sink) = outputs.begin("--output")? else { return Ok(()) };
-    let decoded = decompress(&mut source.read, &mut sink, &mut |header| given.open(header), &mut |_| ());
+    let mut counted = Counted { bar: source.bar("decompress"), read: &mut source.read };
+    let decoded = decompress(&mut counted, &mut sink, &mut |header| given.open(header), &mut |_| ());
+    drop(counted);
     let kept = matches!(decoded, Ok(_) | Err(ArchiveFault::Archive { kept: 1.., .. }));
     let decoded = decoded.map_err(|fault| named(fault, &source.name, &sink));
     if kept {

@@ -9,16 +9,16 @@
 //! * A device, a FIFO, `/dev/stdout` or `/proc/self/fd/N` is written to, never replaced.
 //! * `-` is standard output; what the command would print there goes to standard error.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::check::{checked, place};
+use super::asked::Output;
+use super::check::checked;
 use super::fault::OutputFault;
 use super::place::{Identity, Place, identity};
 use super::replace::{Put, Replacement};
 use super::sink::Sink;
-use super::{json_line, print, print_bytes, say};
+use super::{json_line, print, say};
 use crate::error::CliError;
 use crate::formats;
 use crate::shipped::{self, Found};
@@ -89,45 +89,6 @@ impl Door {
             }
         }
         Ok(Outputs(outputs))
-    }
-}
-
-/// A file to write.
-#[derive(Debug)]
-pub(super) struct Output {
-    option: String,
-    path: PathBuf,
-    pub(super) place: Place,
-    identity: Option<Identity>,
-}
-
-impl Output {
-    pub(super) fn fault(&self, fault: impl Into<OutputFault>) -> CliError {
-        CliError::Output { option: self.option.clone(), path: self.path.clone(), fault: fault.into() }
-    }
-
-    /// Where it leads now: to what was checked, or to nothing any more. The work may have taken hours.
-    pub(super) fn now(&self) -> Result<Place, OutputFault> {
-        let now = place(&self.path)?;
-        let gone = match (&now, &self.place) {
-            (Place::File { target, old: None }, Place::File { target: checked, .. }) => target == checked,
-            _ => false,
-        };
-        if gone || now.identity()? == self.identity { Ok(now) } else { Err(OutputFault::Changed) }
-    }
-
-    /// Writes to what cannot be replaced.
-    fn write_through(&self, place: &Place, bytes: &[u8]) -> Result<(), CliError> {
-        match place {
-            Place::File { .. } => Ok(()),
-            Place::Stdout => print_bytes(bytes),
-            Place::Stderr => io::stderr().lock().write_all(bytes).map_err(|e| self.fault(e)),
-            Place::Through(path) => {
-                let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
-                let opened = OpenOptions::new().write(true).truncate(is_file).open(path);
-                opened.and_then(|mut file| file.write_all(bytes)).map_err(|e| self.fault(e))
-            }
-        }
     }
 }
 

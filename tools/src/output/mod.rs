@@ -1,5 +1,6 @@
 //! What leaves the program: files through one door, text on standard output, notes on standard error.
 
+mod asked;
 mod beside;
 mod check;
 mod door;

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 
-use super::door::Output;
+use super::asked::Output;
 use super::fault::OutputFault;
 use super::place::Place;
 use super::replace::Replacement;
