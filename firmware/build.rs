@@ -1,7 +1,8 @@
 //! Puts the board's memory map and the model where the compiler and the linker look for them.
 //!
-//! `FW_BOARD` is a name in `boards.toml`; `FW_MODEL` a blob (default: sensor-pico); `FW_EVERY` the bytes between
-//! snapshots of `stream` (default: 4096).
+//! `FW_BOARD` is a name in `boards.toml`; `FW_MODEL` a blob, or `none` (default: sensor-pico); `FW_ADAPT` the preset of
+//! the adapter, or `off` (default: the board's in the list, else 8K); `FW_EVERY` the bytes between snapshots of `stream`
+//! (default: 4096).
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -12,6 +13,12 @@ mod lengths;
 
 /// The list of boards.
 const BOARDS: &str = "boards.toml";
+/// The model of a program that has none.
+const NONE: &str = "none";
+/// No adapter.
+const OFF: &str = "off";
+/// The presets of `mambabyte_core::adapt`.
+const PRESETS: [&str; 6] = ["4K", "8K", "16K", "32K", "64K", "1M"];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -24,9 +31,24 @@ fn main() {
         lengths::region(&text, "RAM").unwrap_or_else(|| panic!("{map}: no line `RAM : ORIGIN = .., LENGTH = ..`"));
 
     let model = env::var("FW_MODEL").unwrap_or_else(|_| "../models/sensor-pico/model.mbb".into());
-    fs::copy(&model, out.join("model.mbb")).unwrap_or_else(|e| panic!("FW_MODEL: {model}: {e}"));
+    println!("cargo:rustc-check-cfg=cfg(net)");
+    if model != NONE {
+        fs::copy(&model, out.join("model.mbb")).unwrap_or_else(|e| panic!("FW_MODEL: {model}: {e}"));
+        println!("cargo:rustc-cfg=net");
+        println!("cargo:rerun-if-changed={model}");
+    }
+    let listed = entry.get("adapt").and_then(Value::as_str).unwrap_or("8K");
+    let adapt = env::var("FW_ADAPT").unwrap_or_else(|_| listed.into());
+    assert!(adapt == OFF || PRESETS.contains(&&*adapt), "FW_ADAPT: {adapt}: there are {OFF}, {}", PRESETS.join(", "));
+    assert!(adapt != OFF || model != NONE, "FW_MODEL={NONE} and FW_ADAPT={OFF}: nothing is left that reads");
+    println!("cargo:rustc-check-cfg=cfg(adapt)");
+    println!("cargo:rustc-check-cfg=cfg(preset, values(any()))");
+    if adapt != OFF {
+        println!("cargo:rustc-cfg=adapt");
+        println!("cargo:rustc-cfg=preset=\"{adapt}\"");
+    }
 
-    if env::var_os("CARGO_FEATURE_SELFTEST").is_some() {
+    if model != NONE && env::var_os("CARGO_FEATURE_SELFTEST").is_some() {
         let golden = Path::new(&model).with_file_name("golden.crc32");
         let text = fs::read_to_string(&golden)
             .unwrap_or_else(|e| panic!("feature selftest, but the model has no checksum: {}: {e}", golden.display()));
@@ -62,11 +84,12 @@ fn main() {
     if entry.contains_key("runner") {
         println!("cargo:rustc-cfg=real");
     }
-    for input in [Path::new(&map), Path::new(&model), Path::new(BOARDS)] {
+    for input in [Path::new(&map), Path::new(BOARDS)] {
         println!("cargo:rerun-if-changed={}", input.display());
     }
     println!("cargo:rerun-if-env-changed=FW_BOARD");
     println!("cargo:rerun-if-env-changed=FW_MODEL");
+    println!("cargo:rerun-if-env-changed=FW_ADAPT");
     println!("cargo:rerun-if-env-changed=FW_ARGUMENTS");
     println!("cargo:rerun-if-env-changed=FW_EVERY");
 }

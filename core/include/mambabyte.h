@@ -45,6 +45,27 @@
 #define MAMBABYTE_DECODER_WORDS 48
 #endif
 
+// Bytes of memory of the adapter 4K: its tables, and what finds them.
+#define MAMBABYTE_ADAPTER_4K_BYTES 4608
+
+// Bytes of memory of the adapter 8K.
+#define MAMBABYTE_ADAPTER_8K_BYTES 8704
+
+// Bytes of memory of the adapter 16K.
+#define MAMBABYTE_ADAPTER_16K_BYTES 16896
+
+// Bytes of memory of the adapter 32K.
+#define MAMBABYTE_ADAPTER_32K_BYTES 33280
+
+// Bytes of memory of the adapter 64K.
+#define MAMBABYTE_ADAPTER_64K_BYTES 66048
+
+// Bytes of memory of the adapter 1M.
+#define MAMBABYTE_ADAPTER_1M_BYTES 1049088
+
+// Probabilities of a byte: one for each bit, the most significant first.
+#define MAMBABYTE_NODES 8
+
 // Result of a function. Numbers are part of the interface and do not change.
 enum mambabyte_status
 #ifdef __cplusplus
@@ -61,16 +82,18 @@ enum mambabyte_status
     MAMBABYTE_STATUS_RANGE_WRAPS = 3,
     // Memory that is written overlaps other memory of the call or of the decoder.
     MAMBABYTE_STATUS_OVERLAP = 4,
-    // No decoder was initialised at this address, or it was moved.
+    // No decoder or adapter was initialised at this address, or it was moved.
     MAMBABYTE_STATUS_NOT_INITIALISED = 5,
     // The state memory is smaller than the model needs.
     MAMBABYTE_STATUS_STATE_TOO_SMALL = 6,
     // The scratch memory is smaller than the model needs.
     MAMBABYTE_STATUS_SCRATCH_TOO_SMALL = 7,
-    // The buffer is smaller than a snapshot.
+    // The buffer is smaller than a snapshot, or than a saved adapter.
     MAMBABYTE_STATUS_BUFFER_TOO_SMALL = 8,
     // There are no bytes.
     MAMBABYTE_STATUS_EMPTY = 9,
+    // The memory is smaller than the adapter.
+    MAMBABYTE_STATUS_ADAPTER_TOO_SMALL = 10,
     // The blob does not start with the magic of a blob.
     MAMBABYTE_STATUS_BLOB_MAGIC = 20,
     // A blob version that this library does not read.
@@ -113,6 +136,16 @@ enum mambabyte_status
     MAMBABYTE_STATUS_SNAPSHOT_SECTION = 46,
     // The snapshot was refused for another reason.
     MAMBABYTE_STATUS_SNAPSHOT_OTHER = 49,
+    // The saved adapter is of another preset.
+    MAMBABYTE_STATUS_ADAPTER_PRESET = 50,
+    // A version of a saved adapter that this library does not read.
+    MAMBABYTE_STATUS_ADAPTER_VERSION = 51,
+    // The saved adapter is cut off, or something follows it.
+    MAMBABYTE_STATUS_ADAPTER_LENGTH = 52,
+    // A reserved field of the saved adapter is not zero.
+    MAMBABYTE_STATUS_ADAPTER_RESERVED = 53,
+    // The saved adapter was refused for another reason.
+    MAMBABYTE_STATUS_ADAPTER_OTHER = 59,
 };
 #ifndef __cplusplus
 typedef int32_t mambabyte_status;
@@ -303,6 +336,125 @@ mambabyte_status mambabyte_sample(const int32_t *logits,
                                   const mambabyte_sampling *sampling,
                                   uint64_t *random,
                                   uint8_t *byte);
+
+// Starts the adapter 4K.
+//
+// * memory: at a multiple of MAMBABYTE_ALIGN, at least MAMBABYTE_ADAPTER_4K_BYTES. Any contents.
+// * net: 0 if no logits will be given, else 1: the first weights differ.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; then nothing was written.
+//
+// The caller's part:
+// memory points to bytes that may be written. It stays where it is, and nobody else writes it, until the adapter is
+// used no more.
+mambabyte_status mambabyte_adapter_init_4k(void *memory, size_t bytes, uint8_t net);
+
+// Starts the adapter 8K: as mambabyte_adapter_init_4k.
+//
+// The caller's part:
+// As mambabyte_adapter_init_4k.
+mambabyte_status mambabyte_adapter_init_8k(void *memory, size_t bytes, uint8_t net);
+
+// Starts the adapter 16K: as mambabyte_adapter_init_4k.
+//
+// The caller's part:
+// As mambabyte_adapter_init_4k.
+mambabyte_status mambabyte_adapter_init_16k(void *memory, size_t bytes, uint8_t net);
+
+// Starts the adapter 32K: as mambabyte_adapter_init_4k.
+//
+// The caller's part:
+// As mambabyte_adapter_init_4k.
+mambabyte_status mambabyte_adapter_init_32k(void *memory, size_t bytes, uint8_t net);
+
+// Starts the adapter 64K: as mambabyte_adapter_init_4k.
+//
+// The caller's part:
+// As mambabyte_adapter_init_4k.
+mambabyte_status mambabyte_adapter_init_64k(void *memory, size_t bytes, uint8_t net);
+
+// Starts the adapter 1M: as mambabyte_adapter_init_4k.
+//
+// The caller's part:
+// As mambabyte_adapter_init_4k.
+mambabyte_status mambabyte_adapter_init_1m(void *memory, size_t bytes, uint8_t net);
+
+// Reads a byte and learns it.
+//
+// * logits: MAMBABYTE_VOCAB logits of the model for this byte, after those before it; null without a model.
+// * nodes: receives MAMBABYTE_NODES probabilities, of each bit being 1 after those before it, the most significant bit
+//   first, 16 fractional bits. May be null.
+// * bits: receives the surprise of the byte, -log2 of its probability, 16 fractional bits. May be null.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; then nothing was learned.
+//
+// The caller's part:
+// memory as mambabyte_adapter_init_4k or its like left it; no other thread uses it. Logits can be read; nodes and bits
+// may be written.
+mambabyte_status mambabyte_adapter_read(void *memory,
+                                        const int32_t *logits,
+                                        uint8_t byte,
+                                        uint16_t *nodes,
+                                        uint32_t *bits);
+
+// The probability that a bit of the next byte is 1, 16 fractional bits, from 3 to 65533. Nothing is learned: a decoder asks
+// for each bit, and then lets mambabyte_adapter_read learn the byte.
+//
+// * logits: as for mambabyte_adapter_read.
+// * known: 1 and then the bits of the byte that are known, the most significant first; 1 for the first bit.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// As mambabyte_adapter_read; p may be written.
+mambabyte_status mambabyte_adapter_node(void *memory,
+                                        const int32_t *logits,
+                                        uint8_t known,
+                                        uint16_t *p);
+
+// The distribution of the next byte as logits, log2 units with 16 fractional bits: to sample from with mambabyte_sample, as
+// from a model's. Takes some thirty times as long as mambabyte_adapter_read. Nothing is learned.
+//
+// * logits: as for mambabyte_adapter_read.
+// * mixed: receives MAMBABYTE_VOCAB numbers.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// As mambabyte_adapter_read; mixed may be written.
+mambabyte_status mambabyte_adapter_distribution(void *memory,
+                                                const int32_t *logits,
+                                                int32_t *mixed);
+
+// Bytes that mambabyte_adapter_save writes.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// As mambabyte_adapter_read; bytes may be written.
+mambabyte_status mambabyte_adapter_saved_bytes(void *memory, size_t *bytes);
+
+// Writes all that it has learned, the same bytes on every machine. There is no checksum.
+//
+// * out, len: at least what mambabyte_adapter_saved_bytes says.
+// * written: receives the bytes written. May be null.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// As mambabyte_adapter_read; out points to len bytes that may be written, written is null or may be written.
+mambabyte_status mambabyte_adapter_save(void *memory, uint8_t *out, size_t len, size_t *written);
+
+// Goes on where mambabyte_adapter_save stopped: the next byte has the same probabilities.
+//
+// * saved, len: exactly what mambabyte_adapter_save wrote for an adapter of this preset, at any address.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; the adapter is then as it was before. What is damaged otherwise
+// is safe, but makes an adapter that has learned something else.
+//
+// The caller's part:
+// As mambabyte_adapter_read; saved points to len readable bytes.
+mambabyte_status mambabyte_adapter_load(void *memory, const uint8_t *saved, size_t len);
 
 #ifdef __cplusplus
 }  // extern "C"

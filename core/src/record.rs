@@ -43,8 +43,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::lines::LineScore;
 
-/// Version of the messages, in [`Start`].
-pub const VERSION: u8 = 1;
+/// Version of the messages, in [`Start`]. A receiver reads this one and all before: [`Frames`] turns their records into
+/// [`Record`]. Version 2 has [`Record::net`] and [`Message::Adapter`].
+pub const VERSION: u8 = 2;
 /// The longest frame in bytes, its zero included.
 pub const FRAME: usize = 96;
 /// The most bytes in a [`Message::Text`].
@@ -59,8 +60,9 @@ pub const XOFF: u8 = 0x13;
 pub enum Message<'m> {
     /// The device has started; bytes before this message were not read.
     Start(Start),
-    /// A line is complete.
-    Line(Record),
+    /// A line is complete, in version 1: [`Frames`] gives it as [`Message::Line`].
+    #[doc(hidden)]
+    FirstLine(FirstRecord),
     /// Bytes that may have been sent in all since [`Message::Start`].
     Credit(u64),
     /// The device's own state, now and then.
@@ -68,6 +70,11 @@ pub enum Message<'m> {
     /// Bytes of the stream, returned (a device may do that as a test of the line): position of the first, at most
     /// [`TEXT`] bytes.
     Text(u64, &'m [u8]),
+    /// A line is complete.
+    Line(Record),
+    /// After [`Message::Start`] of a device with an adapter: the number of its preset,
+    /// [`Design::id`](crate::adapt::Design::id).
+    Adapter(u8),
 }
 
 /// The first message after a start.
@@ -76,7 +83,7 @@ pub enum Message<'m> {
 pub struct Start {
     /// [`VERSION`].
     pub version: u8,
-    /// The model's fingerprint.
+    /// The model's fingerprint; zeros without a model.
     pub fingerprint: [u8; 16],
     /// Position of the next byte: 0, or where a saved state resumes.
     pub position: u64,
@@ -94,7 +101,7 @@ pub struct Record {
     pub start: u64,
     /// Bytes, the newline included.
     pub bytes: u32,
-    /// Mean bits per byte.
+    /// Mean bits per byte: of the net and the adapter together, of whichever there is alone.
     pub bits: u32,
     /// Largest mean over [`PEAK`](crate::lines::PEAK) consecutive bytes.
     pub peak: u32,
@@ -104,6 +111,31 @@ pub struct Record {
     pub lost: u32,
     /// Times since the start that the receiver's hardware reported a loss of its own, of at least one byte each.
     pub overruns: u32,
+    /// Mean bits per byte of the net alone, where an adapter stands beside it. `None` also for the line in which a saved
+    /// stream went on: its first bytes were another start's.
+    pub net: Option<u32>,
+}
+
+/// A record of version 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[doc(hidden)]
+pub struct FirstRecord {
+    pub sequence: u32,
+    pub start: u64,
+    pub bytes: u32,
+    pub bits: u32,
+    pub peak: u32,
+    pub flagged: bool,
+    pub lost: u32,
+    pub overruns: u32,
+}
+
+impl From<FirstRecord> for Record {
+    fn from(first: FirstRecord) -> Self {
+        let FirstRecord { sequence, start, bytes, bits, peak, flagged, lost, overruns } = first;
+        Self { sequence, start, bytes, bits, peak, flagged, lost, overruns, net: None }
+    }
 }
 
 /// What a device says of itself. Bytes are counted since the start.
@@ -121,8 +153,9 @@ pub struct Status {
 }
 
 impl Record {
-    /// The record of a line that [`LineScorer`](crate::LineScorer) has scored.
-    pub fn new(score: &LineScore, sequence: u32, lost: u32, overruns: u32) -> Self {
+    /// The record of a line that [`LineScorer`](crate::LineScorer) has scored; `net` is the sum of the net's own
+    /// surprises over it, Q16, if the score is of the net and an adapter.
+    pub fn new(score: &LineScore, sequence: u32, lost: u32, overruns: u32, net: Option<u64>) -> Self {
         Self {
             sequence,
             start: score.start,
@@ -132,17 +165,24 @@ impl Record {
             flagged: score.flagged,
             lost,
             overruns,
+            net: net.map(|bits| LineScore { bits, ..*score }.mean()),
         }
     }
 }
 
-/// One line for people, without its newline: position, bits per byte, `!` if surprising (else `-`), bytes lost so far.
+/// One line for people, without its newline: position, bits per byte, `!` if surprising (else `-`), bytes lost so far,
+/// and if they are known the bits per byte of the net alone.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let thousandths = (self.bits as u64 * 1000 + 32_768) >> 16;
+        let thousandths = |bits: u32| (bits as u64 * 1000 + 32_768) >> 16;
         let flag = if self.flagged { '!' } else { '-' };
         let lost = self.lost as u64 + self.overruns as u64;
-        write!(f, "{} {}.{:03} {flag} {lost}", self.start, thousandths / 1000, thousandths % 1000)
+        let bits = thousandths(self.bits);
+        write!(f, "{} {}.{:03} {flag} {lost}", self.start, bits / 1000, bits % 1000)?;
+        match self.net.map(thousandths) {
+            Some(net) => write!(f, " net {}.{:03}", net / 1000, net % 1000),
+            None => Ok(()),
+        }
     }
 }
 
@@ -233,6 +273,10 @@ static CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 fn decode(frame: &mut [u8]) -> Option<Message<'_>> {
     let length = cobs::decode_in_place(frame).ok()?;
     let (message, rest) = postcard::take_from_bytes_crc32(frame.get(..length)?, CRC32.digest()).ok()?;
+    let message = match message {
+        Message::FirstLine(first) => Message::Line(first.into()),
+        message => message,
+    };
     rest.is_empty().then_some(message)
 }
 
@@ -248,7 +292,8 @@ mod tests {
         let start = rng.next_u64() >> (rng.next_u64() % 64);
         let (bytes, bits, peak) = (r(rng), r(rng), r(rng));
         let flagged = rng.next_u64() & 1 == 1;
-        Record { sequence, start, bytes, bits, peak, flagged, lost: r(rng), overruns: r(rng) }
+        let net = (rng.next_u64() & 1 == 1).then(|| r(rng));
+        Record { sequence, start, bytes, bits, peak, flagged, lost: r(rng), overruns: r(rng), net }
     }
 
     fn frames_of(stream: &[u8]) -> (Vec<Record>, u64) {
@@ -267,10 +312,10 @@ mod tests {
         let longest = [Message::Text(u64::MAX, &[0; TEXT]), Message::Text(u64::MAX, &[255; TEXT])];
         let all = u32::MAX;
         let most = Record { sequence: all, start: u64::MAX, bytes: all, bits: all, peak: all, ..Record::default() };
-        let most = Message::Line(Record { flagged: true, lost: all, overruns: all, ..most });
+        let most = Message::Line(Record { flagged: true, lost: all, overruns: all, net: Some(all), ..most });
         let start = Start { version: VERSION, fingerprint: [255; 16], position: u64::MAX, credit: u64::MAX };
         let status = Status { stack_used: all, stack_watched: all, waiting: all, capacity: all };
-        let others = [Message::Credit(0), Message::Start(start), Message::Status(status), most];
+        let others = [Message::Credit(0), Message::Start(start), Message::Status(status), Message::Adapter(6), most];
         for message in longest.into_iter().chain(others) {
             let mut memory = [0; FRAME];
             let frame = encode(&message, &mut memory).unwrap();
@@ -288,14 +333,33 @@ mod tests {
     fn a_record_is_short() {
         let record = Record { sequence: 9, start: 4000, bytes: 70, bits: 40_000, peak: 90_000, ..Record::default() };
         let mut memory = [0; FRAME];
-        // Variant, 1 + 2 + 1 + 3 + 3 bytes, flag, two counts, CRC, COBS, zero.
-        assert_eq!(encode(&Message::Line(record), &mut memory).unwrap().len(), 1 + 10 + 1 + 2 + 4 + 2);
+        // Variant, 1 + 2 + 1 + 3 + 3 bytes, flag, two counts, no net, CRC, COBS, zero.
+        assert_eq!(encode(&Message::Line(record), &mut memory).unwrap().len(), 1 + 10 + 1 + 2 + 1 + 4 + 2);
+        let both = Message::Line(Record { net: Some(50_000), ..record });
+        assert_eq!(encode(&both, &mut memory).unwrap().len(), 1 + 10 + 1 + 2 + 4 + 4 + 2);
+    }
+
+    #[test]
+    fn a_record_of_version_1_is_read() {
+        // As a device of version 1 sent it: sequence 9, start 4000, 70 bytes, 40,000 and 90,000 as bits, flagged, 3, 1.
+        let body = [1, 9, 0xa0, 0x1f, 70, 0xc0, 0xb8, 0x02, 0x90, 0xbf, 0x05, 1, 3, 1];
+        let crc = CRC32.checksum(&body).to_le_bytes();
+        let mut sent = std::vec![0];
+        let mut stuffed = [0; FRAME];
+        let length = cobs::encode(&[&body[..], &crc].concat(), &mut stuffed);
+        sent.extend(&stuffed[..length]);
+        sent.push(0);
+        let (sequence, flagged, lost, overruns) = (9, true, 3, 1);
+        let record =
+            Record { sequence, start: 4000, bytes: 70, bits: 40_000, peak: 90_000, flagged, lost, overruns, net: None };
+        assert_eq!(frames_of(&sent), (std::vec![record], 0));
     }
 
     #[test]
     fn the_text_for_people_rounds_and_is_free_of_flow_control() {
         let record = Record { start: 123, bits: 65_536 * 2 + 32_768, flagged: true, lost: 2, ..Record::default() };
         assert_eq!(record.to_string(), "123 2.500 ! 2");
+        assert_eq!(Record { net: Some(65_536 * 3), ..record }.to_string(), "123 2.500 ! 2 net 3.000");
         assert_eq!(Record { bits: 65_535, overruns: 1, ..Record::default() }.to_string(), "0 1.000 - 1");
         assert_eq!(Record { bits: u32::MAX, ..Record::default() }.to_string(), "0 65536.000 - 0");
     }

@@ -4,7 +4,7 @@ use core::ops::DerefMut;
 
 use mambabyte_core::{Decoder, most_probable};
 
-static TEXT: &[u8] = include_bytes!("../../models/text/golden-4096.txt");
+use crate::GOLDEN_TEXT;
 
 /// CRC-32 of all logits of the golden text, and the most probable byte after it. The state is that of the text's end.
 pub fn checksum<M, S>(decoder: &mut Decoder<'_, M, S>) -> (u32, u8)
@@ -15,7 +15,7 @@ where
     let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
     let mut digest = crc.digest();
     let mut next = 0;
-    for &byte in TEXT {
+    for &byte in GOLDEN_TEXT {
         let logits = decoder.step(byte);
         for logit in logits {
             digest.update(&logit.to_le_bytes());

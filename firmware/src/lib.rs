@@ -5,6 +5,7 @@ pub mod marker;
 
 #[cfg(target_arch = "arm")]
 pub use cortex_m_rt::entry;
+#[cfg(net)]
 use mambabyte_core::{Dims, include_blob};
 #[cfg(target_arch = "riscv32")]
 pub use riscv_rt::entry;
@@ -15,14 +16,18 @@ use portable_atomic as _;
 #[cfg(target_arch = "riscv32")]
 use riscv as _;
 
+#[cfg(adapt)]
+pub mod adapt;
 mod boot;
 pub mod clock;
 #[cfg(feature = "snapshots")]
 pub mod flash;
+#[cfg(net)]
 pub mod golden;
 #[cfg(feature = "uart")]
 pub mod interrupt;
 mod logs;
+pub mod net;
 #[cfg(not(feature = "proof"))]
 mod panic;
 #[cfg(feature = "uart")]
@@ -33,9 +38,13 @@ pub mod stack;
 #[cfg(feature = "uart")]
 pub mod uart;
 
+/// The text of the golden checksums.
+pub static GOLDEN_TEXT: &[u8] = include_bytes!("../../models/text/golden-4096.txt");
 /// The model. It stays in flash and is read in place.
+#[cfg(net)]
 pub const MODEL: &[u8] = include_blob!(concat!(env!("OUT_DIR"), "/model.mbb"));
 /// Its shape, read at compile time: the memory of the decoder is sized by it.
+#[cfg(net)]
 pub const DIMS: Dims = Dims::of_blob(MODEL);
 /// The board's name and the RAM in its memory map.
 pub const BOARD: &str = env!("FW_BOARD");
@@ -49,6 +58,7 @@ pub const RAM_RESERVE: usize = 4 * 1024;
 /// Bytes of a program's command line, where there is one.
 pub const COMMAND_LINE: usize = 1200;
 // A model that does not fit the board is a compile error, with the numbers.
+#[cfg(net)]
 const _: () = DIMS.assert_fits(RAM - RAM_RESERVE);
 
 /// Makes `fn NAME() -> !` the start of the program: after reset on a chip, of a process under an emulator of processes.

@@ -1,5 +1,6 @@
 //! Shared helpers of the tests.
 
+pub mod adapter_golden;
 pub mod adapter_start;
 pub mod archive_forge;
 pub mod forge;

@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 
 const [folder, kernels, forged] = process.argv.slice(2);
 const root = join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../..");
-const { checksum, load, MambabyteError } = await import(pathToFileURL(join(folder, "mambabyte.js")));
+const { adapterChecksum, checksum, load, MambabyteError, PRESETS } = await import(pathToFileURL(join(folder, "mambabyte.js")));
 const wasm = readFileSync(join(folder, "mambabyte.wasm"));
 assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(wasm)), [], "nothing is imported, no panic is reachable");
 const library = await load(wasm);
@@ -54,6 +54,41 @@ for (const name of ["sensor-pico", "sensor-nano", "sensor-micro", "prose-small"]
     decoder.free();
   });
 }
+const adapters = Object.fromEntries(
+  readFileSync(join(root, "models/text/adapter.crc32"), "utf8").trim().split("\n").slice(1).map((line) => line.split("\t"))
+    .map(([preset, ...sums]) => [preset, sums]));
+for (const preset of Object.keys(PRESETS)) {
+  check(`adapter ${preset}: golden checksums`, () => {
+    for (const [at, net] of adapters.preset.entries()) {
+      const decoder = net === "none" ? null : library.decoder(model(net));
+      assert.equal(adapterChecksum(library, preset, decoder, text), adapters[preset][at], net);
+      decoder?.free();
+    }
+  });
+}
+check("an adapter goes on from what was saved, and its distribution is its path", () => {
+  const decoder = library.decoder(model("sensor-pico"));
+  const [a, b] = [library.adapter("8K", decoder), library.adapter("8K", decoder)];
+  decoder.read(0);
+  for (const byte of text.subarray(0, 500)) {
+    a.read(byte);
+    decoder.read(byte);
+  }
+  b.load(a.save());
+  for (const byte of text.subarray(500, 600)) {
+    const log = a.distribution()[byte];
+    assert.equal(a.node(1), b.node(1));
+    const [x, y] = [a.read(byte), b.read(byte)];
+    assert.deepEqual(x, y);
+    assert.ok(Math.abs(log + x.bits) < 64, `${log} ${x.bits}`);
+    decoder.read(byte);
+  }
+  decoder.free();
+  assert.throws(() => a.read(1), /freed/);
+  a.free();
+  assert.throws(() => a.read(1), /freed/);
+  b.free();
+});
 check("a snapshot continues, and logits are those of prefill", () => {
   const [a, b] = [library.decoder(model("sensor-pico")), library.decoder(model("sensor-pico"))];
   a.prefill(text.subarray(0, 1000));
@@ -87,6 +122,13 @@ check("wrong input is refused by name", () => {
   refused(() => decoder.restore(snapshot), /[Cc]hecksum/);
   decoder.free();
   refused(() => decoder.read(1), /freed/);
+  refused(() => library.adapter("2K"), /2K is no preset of the adapter; there are 4K, 8K/);
+  const adapter = library.adapter("8K");
+  refused(() => adapter.load(new Uint8Array(5)), /5 bytes/);
+  const saved = adapter.save();
+  saved[0] ^= 1;
+  refused(() => adapter.load(saved), /another preset/);
+  refused(() => library.adapter("8K", library.decoder(good)).read(1), /no byte/);
 });
 check("a header that promises gigabytes costs no memory", () => {
   const memory = () => library.exports.memory.buffer.byteLength;

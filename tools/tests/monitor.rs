@@ -65,6 +65,7 @@ fn line(sequence: u32) -> Vec<u8> {
         flagged: sequence == 1,
         lost: 4,
         overruns: 0,
+        net: None,
     };
     frame(&Message::Line(record))
 }
@@ -212,7 +213,7 @@ fn text_for_people_and_another_version() {
     let output = run(vec![&port], frame(&Message::Start(other)));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(&port) && said.contains("version 2"), "{said}");
+    assert!(said.contains(&port) && said.contains("version 3") && said.contains("1 to 2"), "{said}");
 }
 
 /// The exit of a process that must come by itself.

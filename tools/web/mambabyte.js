@@ -5,6 +5,8 @@
 //   const decoder = library.decoder(new Uint8Array(await (await fetch("model.mbb")).arrayBuffer()));
 //   decoder.read(0x24);               // logits of the next byte: 256 integers, log2 units with 16 fractional bits
 //   decoder.surprise(0x47) / 65536;   // bits that an ideal coder would spend on "G"
+//   const adapter = library.adapter("16K", decoder);    // learns the stream; without a decoder it reads alone
+//   adapter.read(0x47).bits / 65536;  // the same with what it has learned; then decoder.read(0x47)
 //
 // The module has no imports and allocates nothing. Each decoder lies in pages of its own: decoder, blob, state,
 // scratch, then a buffer for what is passed in and out. `free` keeps its pages for the next decoder that fits.
@@ -14,6 +16,10 @@ const DECODER_BYTES = 48 * 8; // MAMBABYTE_DECODER_WORDS on 32 bits
 const HEADER = 128; // of a blob
 const VOCAB = 256;
 const INPUT = 4096; // bytes given to the library at once
+const NODES = 8; // bits of a byte
+
+/** The presets of the adapter: bytes of memory, MAMBABYTE_ADAPTER_4K_BYTES and the like. */
+export const PRESETS = { "4K": 4608, "8K": 8704, "16K": 16896, "32K": 33280, "64K": 66048, "1M": 1049088 };
 
 const align = (n, to) => Math.ceil(n / to) * to;
 
@@ -46,6 +52,11 @@ class Library {
   /** A decoder at the zero state. `blob`: the whole model file. */
   decoder(blob) {
     return new Decoder(this, blob);
+  }
+
+  /** An adapter of a preset that has learned nothing, beside `decoder`, or alone. */
+  adapter(preset, decoder = null) {
+    return new Adapter(this, preset, decoder);
   }
 
   /**
@@ -174,6 +185,13 @@ class Decoder {
     if (!this.#logits) throw new MambabyteError("no byte was read yet: there are no logits");
   }
 
+  /** The address of the last logits, for an adapter. */
+  get logitsAt() {
+    this.#result();
+    this.#needLogits();
+    return this.#logits;
+  }
+
   /** Bits of `byte` as the next one, 16 fractional bits. */
   surprise(byte) {
     this.#needLogits();
@@ -262,19 +280,132 @@ class Decoder {
   }
 }
 
+class Adapter {
+  #library;
+  #decoder;
+  #block;
+  #at; // address of the adapter
+  #io; // address of the buffer
+  #savedBytes;
+
+  constructor(library, preset, decoder) {
+    const bytes = PRESETS[preset];
+    if (!bytes) throw new MambabyteError(`${preset} is no preset of the adapter; there are ${Object.keys(PRESETS).join(", ")}`);
+    // What is saved is at most what the memory holds.
+    const block = library.take(2 * bytes + 4 * VOCAB + 64);
+    const at = block[0];
+    const io = at + bytes;
+    try {
+      const start = library.exports[`mambabyte_adapter_init_${preset.toLowerCase()}`];
+      library.check(start(at, bytes, decoder ? 1 : 0), "the adapter");
+      library.check(library.exports.mambabyte_adapter_saved_bytes(at, io), "the adapter");
+    } catch (error) {
+      library.give(block);
+      throw error;
+    }
+    this.#library = library;
+    this.#decoder = decoder;
+    this.#block = block;
+    this.#at = at;
+    this.#io = io;
+    this.#savedBytes = new DataView(library.exports.memory.buffer).getUint32(io, true);
+    /** Its preset. */
+    this.preset = preset;
+  }
+
+  #buffer() {
+    if (!this.#block) throw new MambabyteError("this adapter was freed");
+    return this.#io;
+  }
+
+  /** Address of the decoder's last logits, 0 without a decoder. */
+  #logits() {
+    return this.#decoder ? this.#decoder.logitsAt : 0;
+  }
+
+  /**
+   * Reads the byte that the decoder's last logits are of, and learns it: `bits`, 16 fractional bits, and `nodes`, the
+   * probability of each of its bits being 1, the most significant first, 16 fractional bits.
+   */
+  read(byte) {
+    const wasm = this.#library.exports;
+    const buffer = this.#buffer();
+    const nodes = buffer + 8;
+    this.#library.check(wasm.mambabyte_adapter_read(this.#at, this.#logits(), byte, nodes, buffer), "read");
+    const bits = new DataView(wasm.memory.buffer).getUint32(buffer, true);
+    return { bits, nodes: new Uint16Array(wasm.memory.buffer, nodes, NODES).slice() };
+  }
+
+  /** The probability that the next bit is 1, 16 fractional bits; `known`: 1 and then the bits that are known. */
+  node(known) {
+    const wasm = this.#library.exports;
+    const buffer = this.#buffer();
+    this.#library.check(wasm.mambabyte_adapter_node(this.#at, this.#logits(), known, buffer), "node");
+    return new DataView(wasm.memory.buffer).getUint16(buffer, true);
+  }
+
+  /** The distribution of the next byte: 256 integers, log2 units with 16 fractional bits. */
+  distribution() {
+    const wasm = this.#library.exports;
+    const buffer = this.#buffer();
+    this.#library.check(wasm.mambabyte_adapter_distribution(this.#at, this.#logits(), buffer), "distribution");
+    return new Int32Array(wasm.memory.buffer, buffer, VOCAB).slice();
+  }
+
+  /** All that it has learned: the same bytes on every machine. */
+  save() {
+    const wasm = this.#library.exports;
+    const buffer = this.#buffer();
+    this.#library.check(wasm.mambabyte_adapter_save(this.#at, buffer, this.#savedBytes, 0), "save");
+    return new Uint8Array(wasm.memory.buffer).slice(buffer, buffer + this.#savedBytes);
+  }
+
+  /** Goes on where `save` stopped. What is of another preset is refused and changes nothing. */
+  load(saved) {
+    const buffer = this.#buffer();
+    if (saved.length !== this.#savedBytes)
+      throw new MambabyteError(`the saved adapter has ${saved.length} bytes, one of ${this.preset} has ${this.#savedBytes}`);
+    new Uint8Array(this.#library.exports.memory.buffer).set(saved, buffer);
+    this.#library.check(this.#library.exports.mambabyte_adapter_load(this.#at, buffer, saved.length), "load");
+  }
+
+  /** Gives the memory back; the adapter cannot be used any more. */
+  free() {
+    if (this.#block) this.#library.give(this.#block);
+    this.#block = null;
+  }
+}
+
 const CRC = Array.from({ length: 256 }, (_, n) => {
   for (let k = 0; k < 8; k++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
   return n >>> 0;
 });
+
+const crc32 = (crc, bytes) => bytes.reduce((crc, b) => CRC[(crc ^ b) & 255] ^ (crc >>> 8), crc);
+const hex = (crc) => ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, "0");
+const bytesOf = (words) => new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 
 /** CRC-32 over all logits of a text from the zero state, as `mambabyte checksum` prints it: equal on every machine. */
 export function checksum(decoder, text) {
   decoder.reset();
   let crc = 0xffffffff;
   for (const byte of text) {
-    const logits = decoder.read(byte);
-    for (const b of new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength))
-      crc = CRC[(crc ^ b) & 255] ^ (crc >>> 8);
+    crc = crc32(crc, bytesOf(decoder.read(byte)));
   }
-  return ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, "0");
+  return hex(crc);
+}
+
+/** CRC-32 over the probabilities of a fresh adapter of a preset over a text, beside `decoder` or alone. */
+export function adapterChecksum(library, preset, decoder, text) {
+  const adapter = library.adapter(preset, decoder);
+  let crc = 0xffffffff;
+  decoder?.reset();
+  let before = 0; // as in training, a zero byte comes first
+  for (const byte of text) {
+    decoder?.read(before);
+    crc = crc32(crc, bytesOf(adapter.read(byte).nodes));
+    before = byte;
+  }
+  adapter.free();
+  return hex(crc);
 }

@@ -1,18 +1,24 @@
 // The page: streams text through a decoder in slices of a few milliseconds and paints it.
-import { checksum, load } from "./mambabyte.js";
+import { adapterChecksum, checksum, load } from "./mambabyte.js";
 
 const SHADES = [[1, "#00005f"], [2, "#000087"], [3, "#5f0087"], [4, "#870087"], [6, "#af005f"], [8, "#d70000"], [11, "#ff0000"]];
 const SLICE = 12; // milliseconds of decoding between two paintings
 const KEEP = 400; // lines on the page
+const ADAPTER = "16K";
+const POINTS = 256; // of a curve
 
 const element = (id) => document.getElementById(id);
 const shade = (bits) => SHADES.findLast(([from]) => bits >= from)?.[1];
 
 const library = await load(fetch("mambabyte.wasm"));
 let decoder = null;
+let adapter = null; // if it is switched on
+let curve = []; // [bytes, bits of the net, bits of both] of equal stretches of the text
+let stretch = 64; // bytes of each
 let queue = []; // arrays of bytes that wait
+let text = new Uint8Array(); // all since the start
 let line = null; // the element that is being filled
-let total = { bits: 0, bytes: 0, time: 0 };
+let total = { bits: 0, net: 0, bytes: 0, time: 0 };
 let lineBits = [];
 let seen = ""; // what of the text field has been read
 let scheduled = false; // whether a slice is due
@@ -38,17 +44,53 @@ function useModel(bytes, name) {
 
 function restart() {
   queue = [];
+  text = new Uint8Array();
   line = null;
-  total = { bits: 0, bytes: 0, time: 0 };
+  total = { bits: 0, net: 0, bytes: 0, time: 0 };
   lineBits = [];
   seen = "";
   element("output").replaceChildren();
   element("error").textContent = "";
   decoder.reset();
   decoder.read(0); // as in training, a zero byte comes first
+  adapter?.free();
+  adapter = element("adapt").checked ? library.adapter(ADAPTER, decoder) : null;
+  [curve, stretch] = [[], 64];
+  draw();
+}
+
+/** Adds a byte to the curves; when there are too many points, neighbours become one. */
+function learn(net, both) {
+  const last = curve.at(-1);
+  if (last && last[0] < stretch) {
+    last[0]++;
+    last[1] += net;
+    last[2] += both;
+    return;
+  }
+  if (curve.length === POINTS) {
+    curve = curve.flatMap((a, i) => (i % 2 ? [] : [a.map((n, k) => n + curve[i + 1][k])]));
+    stretch *= 2;
+  }
+  curve.push([1, net, both]);
+}
+
+/** The curves, from 0 to 8 bits. The last stretch is shown when it is whole. */
+function draw() {
+  const whole = curve.filter(([bytes]) => bytes === stretch);
+  const [width, height] = [POINTS, 80];
+  const path = (column) =>
+    whole.map((point, i) => `${i * width / Math.max(whole.length - 1, 1)},${height * (1 - Math.min(point[column] / point[0] / 8, 1))}`).join(" ");
+  element("net").setAttribute("points", path(1));
+  element("both").setAttribute("points", adapter ? path(2) : "");
+  element("curves").dataset.points = whole.length;
 }
 
 function push(bytes) {
+  const all = new Uint8Array(text.length + bytes.length);
+  all.set(text);
+  all.set(bytes, text.length);
+  text = all;
   queue.push(bytes);
   schedule();
 }
@@ -67,9 +109,12 @@ function slice() {
     const part = queue[0].subarray(0, 32);
     const spent = performance.now();
     const bits = Array.from(part, (byte) => {
-      const surprise = decoder.surprise(byte) / 65536;
+      const net = decoder.surprise(byte) / 65536;
+      const both = adapter ? adapter.read(byte).bits / 65536 : net;
       decoder.read(byte);
-      return surprise;
+      learn(net, both);
+      total.net += net;
+      return both;
     });
     total.time += performance.now() - spent;
     total.bytes += part.length;
@@ -77,9 +122,11 @@ function slice() {
     queue[0] = queue[0].subarray(part.length);
     if (queue[0].length === 0) queue.shift();
   }
-  const { bits, bytes, time } = total;
+  const { bits, net, bytes, time } = total;
+  draw();
   element("speed").textContent =
     `${bytes} bytes, ${(bits / bytes).toFixed(3)} bits per byte` +
+    (adapter ? ` (the model alone ${(net / bytes).toFixed(3)})` : "") +
     (time > 0 ? `, ${Math.round(bytes / time * 1000).toLocaleString("en")} bytes/s` : "");
   document.body.dataset.done = queue.length === 0 ? "yes" : "no";
   schedule();
@@ -151,6 +198,14 @@ const guarded = (f) => async (event) => {
 
 element("model").addEventListener("change", guarded((e) => e.target.files[0] && open(e.target.files[0])));
 element("file").addEventListener("change", guarded((e) => e.target.files[0] && open(e.target.files[0])));
+element("adapt").addEventListener("change", guarded(() => {
+  // The text that was read is read again, the other way.
+  const again = text;
+  const typed = seen;
+  restart();
+  seen = typed;
+  if (again.length > 0) push(again);
+}));
 element("clear").addEventListener("click", guarded(() => {
   element("input").value = "";
   restart();
@@ -184,6 +239,7 @@ try {
   // `?checksum=TEXT` proves the bits: the golden value of the model in the title. `?sample` paints the sample.
   const query = new URLSearchParams(location.search);
   if (query.has("checksum")) document.title = `checksum ${checksum(decoder, await fetched(query.get("checksum")))}`;
+  else if (query.has("adapter")) document.title = `adapter ${adapterChecksum(library, ADAPTER, decoder, await fetched(query.get("adapter")))}`;
   else if (query.has("sample")) {
     restart();
     push(await damagedSample());

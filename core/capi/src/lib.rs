@@ -39,12 +39,14 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`adapter`] | learns the stream: `mambabyte_adapter_init_8k`, `mambabyte_adapter_read`, to save and to load it |
 //! | [`decoder`] | `mambabyte_init`, `mambabyte_step`, snapshots |
 //! | [`logits`] | most probable byte, surprise, probability, sampling |
 //! | [`status`] | what went wrong, and the words for it |
 //! | `memory` | pointers into slices; the only place that trusts C |
 #![no_std]
 
+pub mod adapter;
 pub mod decoder;
 #[cfg(feature = "kernel-check")]
 mod kernels;

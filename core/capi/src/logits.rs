@@ -25,7 +25,7 @@ pub struct MambabyteSampling {
 /// A null or misaligned pointer.
 /// # Safety
 /// If the pointer passes the checks: 256 initialised numbers are there, and nobody writes them during `'a`.
-unsafe fn logits_at<'a>(logits: *const i32) -> Result<&'a Logits, Status> {
+pub(crate) unsafe fn logits_at<'a>(logits: *const i32) -> Result<&'a Logits, Status> {
     // SAFETY: the caller's promise.
     unsafe { slice(logits, MAMBABYTE_VOCAB) }?.first_chunk().ok_or(Status::Empty)
 }

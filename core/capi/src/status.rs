@@ -3,6 +3,7 @@
 
 use core::ffi::{CStr, c_char};
 
+use mambabyte_core::adapt::AdapterError;
 use mambabyte_core::{BlobError, StateError};
 
 /// Result of a function. Numbers are part of the interface and do not change.
@@ -19,16 +20,18 @@ pub enum Status {
     RangeWraps = 3,
     /// Memory that is written overlaps other memory of the call or of the decoder.
     Overlap = 4,
-    /// No decoder was initialised at this address, or it was moved.
+    /// No decoder or adapter was initialised at this address, or it was moved.
     NotInitialised = 5,
     /// The state memory is smaller than the model needs.
     StateTooSmall = 6,
     /// The scratch memory is smaller than the model needs.
     ScratchTooSmall = 7,
-    /// The buffer is smaller than a snapshot.
+    /// The buffer is smaller than a snapshot, or than a saved adapter.
     BufferTooSmall = 8,
     /// There are no bytes.
     Empty = 9,
+    /// The memory is smaller than the adapter.
+    AdapterTooSmall = 10,
     /// The blob does not start with the magic of a blob.
     BlobMagic = 20,
     /// A blob version that this library does not read.
@@ -71,11 +74,21 @@ pub enum Status {
     SnapshotSection = 46,
     /// The snapshot was refused for another reason.
     SnapshotOther = 49,
+    /// The saved adapter is of another preset.
+    AdapterPreset = 50,
+    /// A version of a saved adapter that this library does not read.
+    AdapterVersion = 51,
+    /// The saved adapter is cut off, or something follows it.
+    AdapterLength = 52,
+    /// A reserved field of the saved adapter is not zero.
+    AdapterReserved = 53,
+    /// The saved adapter was refused for another reason.
+    AdapterOther = 59,
 }
 
 impl Status {
     /// Every status, for tests and for [`mambabyte_status_message`].
-    pub const ALL: [Status; 31] = {
+    pub const ALL: [Status; 37] = {
         use Status::*;
         [
             Ok,
@@ -88,6 +101,7 @@ impl Status {
             ScratchTooSmall,
             BufferTooSmall,
             Empty,
+            AdapterTooSmall,
             BlobMagic,
             BlobVersion,
             BlobHeader,
@@ -109,6 +123,11 @@ impl Status {
             SnapshotChecksum,
             SnapshotSection,
             SnapshotOther,
+            AdapterPreset,
+            AdapterVersion,
+            AdapterLength,
+            AdapterReserved,
+            AdapterOther,
         ]
     };
 
@@ -120,11 +139,12 @@ impl Status {
             Status::Misaligned => c"a pointer is misaligned",
             Status::RangeWraps => c"a range passes the end of the address space",
             Status::Overlap => c"memory that is written overlaps other memory in use",
-            Status::NotInitialised => c"no decoder was initialised at this address",
+            Status::NotInitialised => c"no decoder or adapter was initialised at this address",
             Status::StateTooSmall => c"the state memory is too small for the model",
             Status::ScratchTooSmall => c"the scratch memory is too small for the model",
-            Status::BufferTooSmall => c"the buffer is too small for a snapshot",
+            Status::BufferTooSmall => c"the buffer is too small for a snapshot or a saved adapter",
             Status::Empty => c"there are no bytes",
+            Status::AdapterTooSmall => c"the memory is too small for the adapter",
             Status::BlobMagic => c"not a MambaByte blob: wrong first bytes",
             Status::BlobVersion => c"blob version that this library does not read",
             Status::BlobHeader => c"header field of the blob with an unexpected value",
@@ -146,6 +166,11 @@ impl Status {
             Status::SnapshotChecksum => c"wrong checksum of the snapshot",
             Status::SnapshotSection => c"the snapshot has other sections than a state, or a damaged one",
             Status::SnapshotOther => c"the snapshot was refused",
+            Status::AdapterPreset => c"saved adapter of another preset",
+            Status::AdapterVersion => c"version of a saved adapter that this library does not read",
+            Status::AdapterLength => c"the saved adapter is cut off or followed by something",
+            Status::AdapterReserved => c"reserved field of the saved adapter that is not zero",
+            Status::AdapterOther => c"the saved adapter was refused",
         }
     }
 }
@@ -187,6 +212,18 @@ impl From<StateError> for Status {
             | StateError::SectionLength { .. }
             | StateError::TrailingBytes { .. } => Status::SnapshotSection,
             _ => Status::SnapshotOther,
+        }
+    }
+}
+
+impl From<AdapterError> for Status {
+    fn from(error: AdapterError) -> Self {
+        match error {
+            AdapterError::Preset { .. } => Status::AdapterPreset,
+            AdapterError::Version { .. } => Status::AdapterVersion,
+            AdapterError::Length { .. } => Status::AdapterLength,
+            AdapterError::Reserved => Status::AdapterReserved,
+            _ => Status::AdapterOther,
         }
     }
 }

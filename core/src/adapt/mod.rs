@@ -213,10 +213,14 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
             let (nodes, width) = (1usize << bit, 256usize >> bit);
             for node in 0..nodes {
                 let p = self.node_of(&mut net, logits, (nodes + node) as u8) as u64;
-                let above = mixed[node * width];
                 let log = |share: u64| log2_q16(share) as i32 - (16 << 16);
-                mixed[node * width + width / 2] = above + log(p);
-                mixed[node * width] = above + log(65_536 - p);
+                let below = mixed.get_mut(node * width..).unwrap_or_default();
+                let above = below.first().copied().unwrap_or(0);
+                for (at, share) in [(0, 65_536 - p), (width / 2, p)] {
+                    if let Some(place) = below.get_mut(at) {
+                        *place = above + log(share);
+                    }
+                }
             }
         }
     }

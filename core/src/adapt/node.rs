@@ -6,7 +6,7 @@ use super::memory::{Memory, Parts};
 use super::mixer::{Chooser, MAX_INPUTS, Mixed};
 use super::net::Net;
 use super::runs::Says;
-use super::stream::age;
+use super::stream::{OLD, age};
 use super::{bits, matching, mixer, numbers, runs, sse};
 use crate::step::Logits;
 
@@ -54,7 +54,7 @@ pub(crate) fn net_input(net: &mut Option<Net>, logits: Option<&Logits>, known: u
 pub(crate) fn look_ahead<M: Memory>(parts: &mut Parts<'_>) -> Ahead {
     let design = M::DESIGN;
     if parts.stream.age & 63 == 0 {
-        parts.stream.rate = mixer::rate(parts.stream.age);
+        parts.stream.rate = mixer::rate(parts.stream.age.min(OLD));
     }
     let number = if design.numbers > 0 { numbers::expected(parts) } else { None };
     let mut slots = [0; MAX_RUNS];

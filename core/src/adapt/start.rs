@@ -72,8 +72,9 @@ pub(super) fn plain<M: Memory>(parts: &mut Parts<'_>, net: bool) {
     parts.order0.fill(32_768);
     for row in parts.weights.chunks_mut(design.inputs()) {
         row.fill((mixer::ONE / 5) as i16);
-        row[0] = 0;
-        row[1] = if net { (mixer::ONE * 4 / 5) as i16 } else { 0 };
+        if let [bias, of_net, ..] = row {
+            (*bias, *of_net) = (0, if net { (mixer::ONE * 4 / 5) as i16 } else { 0 });
+        }
     }
     parts.final_weights.fill((mixer::ONE / design.sets.len() as i32) as i16);
     sse::start(parts.sse);

@@ -5,13 +5,12 @@
 use core::hint::black_box;
 
 use mambabyte_core::{Blob, Decoder};
-use mambabyte_firmware::{BOARD, DIMS, MODEL, entry, marker};
+use mambabyte_firmware::{BOARD, DIMS, GOLDEN_TEXT, MODEL, entry, marker};
 use semihosting::{println, process};
 use static_cell::StaticCell;
 
 static STATE: StaticCell<[i16; DIMS.state_len()]> = StaticCell::new();
 static SCRATCH: StaticCell<[i32; DIMS.scratch_len()]> = StaticCell::new();
-static GOLDEN_TEXT: &[u8] = include_bytes!("../../../models/text/golden-4096.txt");
 /// Bytes read before the region, so that the state is that of running text.
 const BEFORE: usize = 64;
 /// Bytes of the region.

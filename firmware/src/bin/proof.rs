@@ -13,11 +13,13 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use mambabyte_core::adapt::{Adapter, Adapter1M, Adapter8K, Memory};
 use mambabyte_core::flash::{STREAM, Slots, load_stream, save_stream};
 use mambabyte_core::lines::SAVED;
 use mambabyte_core::snapshot::{Section, Sections, Snapshot};
 use mambabyte_core::{
-    Blob, Decoder, LineScorer, Rng, SampleOptions, StateError, Threshold, most_probable, probability, sample, surprise,
+    Blob, Decoder, LineScorer, Logits, Rng, SampleOptions, StateError, Threshold, most_probable, probability, sample,
+    surprise,
 };
 use mambabyte_firmware::{DIMS, MODEL, start};
 use static_cell::StaticCell;
@@ -72,12 +74,33 @@ fn use_all(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, snapshot: &mut [u8
     black_box((saved.pending()?, saved.records().is_ok()));
     scorer.restore(saved.lines()?);
     decoder.state_mut().reset();
+    let logits = black_box(Some(decoder.step(byte)));
+    // The one without bit histories, the one with all that there is.
+    use_adapter::<Adapter8K>(logits);
+    use_adapter::<Adapter1M>(logits);
     use_flash(decoder, &mut scorer);
     #[cfg(feature = "proof-panic")]
     black_box(b"an index that may be out of range"[black_box(1)]);
     #[cfg(feature = "proof-float")]
     black_box(black_box(1.5f32) * black_box(2.5));
     Ok(())
+}
+
+/// Everything that a program does with an adapter, in memory that the optimiser cannot know to be none.
+#[inline(never)]
+fn use_adapter<M: Memory>(logits: Option<&Logits>) {
+    let Some(memory) = black_box(None::<&mut M>) else { return };
+    let mut adapter = Adapter::new(memory, black_box(true));
+    black_box(adapter.read(logits, black_box(1)).surprise());
+    black_box(adapter.node(logits, black_box(1)));
+    let mut reading = adapter.begin(logits);
+    reading.take(black_box(reading.node()) > 1);
+    black_box(reading.finish());
+    let mut mixed = [0; 256];
+    adapter.distribution(logits, &mut mixed);
+    black_box(mixed);
+    let saved = black_box(&mut [][..]);
+    black_box((adapter.save(saved).is_ok(), adapter.load(saved).is_ok()));
 }
 
 /// Flash of which the optimiser knows nothing but its geometry.

@@ -1,5 +1,8 @@
 //! Scores a stream from the serial line and sends a record for every line of it.
 //!
+//! A model reads it (`FW_MODEL`), an adapter learns from it (`FW_ADAPT`), or one of the two alone. Lines are flagged by the
+//! surprise of both together; a record also has that of the net alone.
+//!
 //! Messages by default, with flow control by credit; the feature `text` sends text for people and XON/XOFF. Both are
 //! described in `mambabyte_core::record`.
 //!
@@ -10,14 +13,21 @@
 #![no_std]
 #![no_main]
 
+#[cfg(adapt)]
+use mambabyte_core::adapt::Memory;
+#[cfg(feature = "snapshots")]
+use mambabyte_core::adapt::Savable;
 use mambabyte_core::record::{FRAME, Message, Record, Start, Status, TEXT, VERSION, encode};
-use mambabyte_core::{Blob, Decoder, LineScorer, Threshold, surprise};
+use mambabyte_core::{LineScorer, Threshold, surprise};
+#[cfg(adapt)]
+use mambabyte_firmware::adapt;
+use mambabyte_firmware::net::Net;
 use mambabyte_firmware::port::{self, Losses, Port, RECEIVE};
-use mambabyte_firmware::{DIMS, MODEL, log, on_interrupt, stack, start};
+use mambabyte_firmware::{log, on_interrupt, stack, start};
 use static_cell::ConstStaticCell;
 
 #[cfg(feature = "snapshots")]
-use mambabyte_core::flash::{FlashError, Progress, STREAM, Slots, load_stream, save_stream};
+use mambabyte_core::flash::{FlashError, Progress, Slots, load_stream, save_stream};
 #[cfg(feature = "snapshots")]
 use mambabyte_core::snapshot::Sections;
 #[cfg(feature = "snapshots")]
@@ -33,8 +43,6 @@ const _: () = assert!(
 compile_error!("text for people has no place for an echo; choose one of the features text and echo");
 
 // Filled at compile time: what is filled at run time is on the stack first.
-static STATE: ConstStaticCell<[i16; DIMS.state_len()]> = ConstStaticCell::new([0; DIMS.state_len()]);
-static SCRATCH: ConstStaticCell<[i32; DIMS.scratch_len()]> = ConstStaticCell::new([0; DIMS.scratch_len()]);
 static SCORER: ConstStaticCell<LineScorer> = ConstStaticCell::new(LineScorer::new(Threshold::Learned, 0));
 
 /// Bytes after which new credit is worth a message.
@@ -66,11 +74,17 @@ impl Sender {
     }
 
     /// Says from which byte the stream is wanted.
-    fn start(&mut self, blob: &Blob<'_>, position: u64) {
+    fn start(&mut self, net: &Net) {
+        let position = net.position();
         self.echoed = position;
         if cfg!(feature = "text") {
             self.port.write(b"\r\n# mambabyte ");
-            self.port.write(blob.name().as_bytes());
+            self.port.write(net.name().as_bytes());
+            #[cfg(adapt)]
+            {
+                self.port.write(b", adapter ");
+                self.port.write(adapt::Preset::DESIGN.name.as_bytes());
+            }
             self.port.write(b": position, bits per byte, ! if surprising, bytes lost\r\n");
             if position > 0 {
                 let _ = core::fmt::Write::write_fmt(&mut self.port, format_args!("# from byte {position}\r\n"));
@@ -78,9 +92,11 @@ impl Sender {
             return;
         }
         self.credit = self.port.credit();
-        let fingerprint = blob.fingerprint();
+        let fingerprint = net.fingerprint();
         self.port.write(&[0]);
         self.message(&Message::Start(Start { version: VERSION, fingerprint, position, credit: self.credit }));
+        #[cfg(adapt)]
+        self.message(&Message::Adapter(adapt::Preset::DESIGN.id));
     }
 
     fn record(&mut self, record: &Record) {
@@ -135,19 +151,73 @@ impl Sender {
     }
 }
 
+/// What the stream is read with.
+struct Readers {
+    net: Net,
+    #[cfg(adapt)]
+    adapter: adapt::Adapter,
+    /// Sum of the net's own surprises over the line, Q16, where an adapter stands beside it and all of the line was read.
+    of_net: Option<u64>,
+}
+
+impl Readers {
+    fn take() -> Self {
+        Self {
+            net: Net::take(),
+            #[cfg(adapt)]
+            adapter: adapt::take(Net::THERE),
+            of_net: Self::BOTH,
+        }
+    }
+
+    /// The sum at the beginning of a line.
+    const BOTH: Option<u64> = if Net::THERE && cfg!(adapt) { Some(0) } else { None };
+
+    /// The adapter, to save and to load it.
+    #[cfg(feature = "snapshots")]
+    fn savable(&mut self) -> Option<&mut dyn Savable> {
+        #[cfg(adapt)]
+        return Some(&mut self.adapter);
+        #[cfg(not(adapt))]
+        None
+    }
+
+    /// Reads the byte that was pending: what the next one, `byte`, was worth in bits, Q16. The adapter learns it.
+    fn read(&mut self, pending: u8, byte: u8) -> u32 {
+        let logits = self.net.step(pending);
+        #[cfg(adapt)]
+        {
+            if let (Some(sum), Some(logits)) = (&mut self.of_net, logits) {
+                *sum += u64::from(surprise(logits, byte));
+            }
+            self.adapter.read(logits, byte).surprise()
+        }
+        #[cfg(not(adapt))]
+        logits.map_or(0, |logits| surprise(logits, byte))
+    }
+}
+
 /// Resumes at the newest snapshot; returns the pending byte and the number of records.
 #[cfg(feature = "snapshots")]
 #[inline(never)]
-fn restore(slots: &mut Snapshots, decoder: &mut Model, scorer: &mut LineScorer) -> (u8, u32) {
-    let mut saved = [0; STREAM];
-    let found = slots.restore(decoder, &mut saved);
+fn restore(slots: &mut Snapshots, readers: &mut Readers, scorer: &mut LineScorer) -> (u8, u32) {
+    let mut saved = [0; BESIDE];
+    #[cfg(net)]
+    let found = slots.restore(&mut readers.net.decoder, &mut saved);
+    #[cfg(not(net))]
+    let found = slots.restore_without_model(&mut saved);
     let loaded = found.and_then(|position| match position {
-        Some(_) => load_stream(&saved, scorer, None).map_err(FlashError::State),
+        Some(position) => {
+            readers.net.resume(position);
+            // What the net alone had of this line is not saved.
+            readers.of_net = None;
+            load_stream(&saved, scorer, readers.savable()).map_err(FlashError::State)
+        }
         None => Ok((0, 0)),
     });
     match loaded {
         Ok(loaded) => loaded,
-        Err(FlashError::State(_)) => panic!("the flash has snapshots of another model or format: erase them"),
+        Err(FlashError::State(_)) => panic!("the flash has snapshots of another model, adapter or format: erase them"),
         Err(_) => panic!("the flash cannot be read"),
     }
 }
@@ -155,39 +225,54 @@ fn restore(slots: &mut Snapshots, decoder: &mut Model, scorer: &mut LineScorer) 
 /// Does the next part of a snapshot, if it is time for one.
 #[cfg(feature = "snapshots")]
 #[inline(never)]
-fn save(slots: &mut Snapshots, decoder: &Model, fed: u8, pending: u8, scorer: &LineScorer, sender: &mut Sender) {
+fn save(slots: &mut Snapshots, readers: &mut Readers, fed: u8, pending: u8, scorer: &LineScorer, sender: &mut Sender) {
     // After an overrun it is not known how much was sent: the erasure then does not wait for a quiet line, and what is
     // lost by it is counted.
     let quiet = !STALLS || sender.port.used_up(sender.credit) || sender.port.losses().overruns > 0;
     let records = sender.records;
-    let done = slots.after_step(decoder.state(), fed, quiet, |out| save_stream(out, pending, records, scorer, None));
+    #[cfg(adapt)]
+    let adapter: Option<&mut dyn Savable> = Some(&mut readers.adapter);
+    #[cfg(not(adapt))]
+    let adapter = None;
+    let save = |out: &mut _| save_stream(out, pending, records, scorer, adapter);
+    let done = slots.after_step(readers.net.state(), fed, quiet, save);
     let held = core::mem::replace(&mut sender.hold, done == Ok(Progress::WouldErase));
     if held && !sender.hold {
         // The other end has nothing left to send with.
         sender.grant(1);
     }
     match done {
-        Ok(Progress::Complete) => log!("snapshot at byte {}", decoder.state().position()),
+        Ok(Progress::Complete) => log!("snapshot at byte {}", readers.net.position()),
         Ok(_) => {}
         // The last complete one stays; the next attempt comes after as many bytes again.
         Err(_) => log!("no snapshot: the flash failed"),
     }
 }
 
-type Model = Decoder<'static, &'static mut [i16], &'static mut [i32]>;
+/// What a snapshot holds, and the bytes of it beside the state, which are on the stack when it is written and read.
+#[cfg(all(feature = "snapshots", adapt))]
+const SECTIONS: Sections = Sections::DEVICE.with_adapter(&adapt::Preset::DESIGN);
+#[cfg(all(feature = "snapshots", not(adapt)))]
+const SECTIONS: Sections = Sections::DEVICE;
 #[cfg(feature = "snapshots")]
-type Snapshots = Slots<Flash, STREAM>;
+const BESIDE: usize = SECTIONS.beside_state();
+// Those bytes too must fit, beside the reserve for the rest of the stack.
+#[cfg(all(feature = "snapshots", adapt))]
+const _: () = match adapt::LEFT.checked_sub(BESIDE) {
+    #[cfg(net)]
+    Some(left) => mambabyte_firmware::DIMS.assert_fits(left),
+    #[cfg(not(net))]
+    Some(_) => {}
+    None => panic!("the snapshots of the adapter do not fit the board: FW_ADAPT takes a smaller preset, or off"),
+};
+#[cfg(feature = "snapshots")]
+type Snapshots = Slots<Flash, BESIDE>;
 
 fn main() -> ! {
     stack::paint();
-    // Plain texts for what cannot happen: with the errors' own words the program would be 10 KB longer.
-    let Ok(blob) = Blob::parse(MODEL) else { panic!("the built-in model is damaged") };
-    let state = STATE.take();
-    let scratch = SCRATCH.take();
-    let Ok(decoder) = Decoder::new(blob, &mut state[..], &mut scratch[..]) else { panic!("too little memory") };
-    let mut decoder: Model = decoder;
+    let mut readers = Readers::take();
     #[cfg(feature = "selftest")]
-    mambabyte_firmware::golden::check(&mut decoder);
+    readers.net.check();
     let scorer = SCORER.take();
     // A zero byte is pending at first, as in training; the state has read all bytes but the pending one.
     #[cfg(not(feature = "snapshots"))]
@@ -196,30 +281,33 @@ fn main() -> ! {
     let mut slots = {
         // SAFETY: the only one.
         let flash = unsafe { Flash::take() };
-        let Ok(slots) = Slots::new(flash, &blob, Sections::DEVICE, EVERY) else {
-            panic!("the flash does not hold two snapshots")
-        };
+        #[cfg(net)]
+        let slots = Slots::new(flash, readers.net.decoder.blob(), SECTIONS, EVERY);
+        #[cfg(not(net))]
+        let slots = Slots::without_model(flash, SECTIONS, EVERY);
+        let Ok(slots) = slots else { panic!("the flash does not hold two snapshots") };
         slots
     };
     #[cfg(feature = "snapshots")]
-    let (mut pending, records) = restore(&mut slots, &mut decoder, scorer);
+    let (mut pending, records) = restore(&mut slots, &mut readers, scorer);
 
     let port = Port::open(cfg!(feature = "text"));
     let mut sender = Sender { port, credit: 0, records, hold: false, echo: heapless::Vec::new(), echoed: 0 };
-    log!("stream: {} bytes of model", MODEL.len());
-    sender.start(&blob, decoder.state().position());
+    log!("stream: {=str}", readers.net.name());
+    sender.start(&readers.net);
 
     loop {
         let byte = sender.port.read();
         let fed = pending;
-        let bits = surprise(decoder.step(fed), byte);
+        let bits = readers.read(fed, byte);
         pending = byte;
         sender.read(byte);
         if let Some(score) = scorer.push(byte, bits) {
             let Losses { lost, overruns } = sender.port.losses();
-            sender.record(&Record::new(&score, sender.records, lost, overruns));
+            let of_net = core::mem::replace(&mut readers.of_net, Readers::BOTH);
+            sender.record(&Record::new(&score, sender.records, lost, overruns, of_net));
         }
         #[cfg(feature = "snapshots")]
-        save(&mut slots, &decoder, fed, pending, scorer, &mut sender);
+        save(&mut slots, &mut readers, fed, pending, scorer, &mut sender);
     }
 }

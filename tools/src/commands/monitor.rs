@@ -148,9 +148,10 @@ fn as_json(event: &Event, port: &str) -> Value {
         }),
         Event::Line(r) => json!({
             "event": "line", "sequence": r.sequence, "start": r.start, "bytes": r.bytes,
-            "bits_per_byte": bits(r.bits), "peak": bits(r.peak), "flagged": r.flagged, "lost": r.lost,
+            "bits_per_byte": bits(r.bits), "bits_per_byte_net": r.net.map(bits), "peak": bits(r.peak), "flagged": r.flagged, "lost": r.lost,
             "overruns": r.overruns,
         }),
+        Event::Adapter(preset) => json!({ "event": "adapter", "port": port, "preset": seen::preset_name(*preset) }),
         Event::Status(s) => json!({
             "event": "status", "stack_used": s.stack_used, "stack_watched": s.stack_watched, "waiting": s.waiting,
             "capacity": s.capacity,

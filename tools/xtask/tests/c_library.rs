@@ -31,10 +31,15 @@ fn library() -> &'static Path {
 /// Compiles `sources` (from the root) with every warning as an error and links them with the library. A library with a
 /// reachable panic does not link.
 fn compile(folder: &Path, sources: &[&str]) -> PathBuf {
+    compile_with(folder, sources, &[])
+}
+
+/// The same with more options.
+fn compile_with(folder: &Path, sources: &[&str], options: &[&str]) -> PathBuf {
     let program = folder.join("program");
     let mut cc = Command::new("cc");
     cc.args(["-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-Icore/include", "-o"]);
-    cc.arg(&program).args(sources).arg(library()).current_dir(root());
+    cc.arg(&program).args(options).args(sources).arg(library()).current_dir(root());
     let output = cc.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     program
@@ -92,6 +97,23 @@ fn the_golden_text_from_c() {
         let blob = AlignedBytes::new(&std::fs::read(path).unwrap());
         let expected = expected(&blob, &std::fs::read(&text).unwrap(), &golden);
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{model}");
+    }
+}
+
+#[test]
+fn adapters_from_c() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = ["tests/c/adapter.c", "tests/c/platform_host.c"];
+    let program = compile_with(dir.path(), &sources, &["-DALL_PRESETS"]);
+    let output = run(&program, &[model_file("sensor-nano", "model.mbb"), model_file("text", "golden-4096.txt")]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+    let golden = mambabyte_tests::adapter_golden::committed(&root()).unwrap();
+    for preset in mambabyte_host::adapt::Preset::ALL {
+        for (word, net) in [("none", "none"), ("net", "sensor-nano")] {
+            let sum = &golden[&(preset.name().to_owned(), net.to_owned())];
+            assert!(printed.lines().any(|line| line == format!("{preset} {word} {sum}")), "{net}: {printed}");
+        }
     }
 }
 

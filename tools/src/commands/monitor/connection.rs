@@ -34,6 +34,8 @@ pub(super) enum Event {
     Failed(io::Error),
     /// The device has started.
     Start(Start),
+    /// The preset of the device's adapter, by its number.
+    Adapter(u8),
     /// A line was scored.
     Line(Record),
     /// The device's own state.
@@ -186,8 +188,10 @@ fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &SyncSender<Event>, s
                 scored = record.start.saturating_add(u64::from(record.bytes));
                 events.push(Event::Line(record));
             }
+            Message::Adapter(preset) => events.push(Event::Adapter(preset)),
             Message::Status(status) => events.push(Event::Status(status)),
-            Message::Credit(_) | Message::Text(..) => {}
+            // Records of version 1 come as those of today.
+            Message::FirstLine(_) | Message::Credit(_) | Message::Text(..) => {}
         })?;
         if device.bad() > bad {
             bad = device.bad();
@@ -195,14 +199,14 @@ fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &SyncSender<Event>, s
         }
         for event in events {
             let other = match &event {
-                Event::Start(start) if start.version != VERSION => Some(start.version),
+                Event::Start(start) if !(1..=VERSION).contains(&start.version) => Some(start.version),
                 _ => None,
             };
             if send.send(event).is_err() {
                 return Ok(());
             }
             if let Some(version) = other {
-                let text = format!("the device speaks version {version} of the messages, this program {VERSION}");
+                let text = format!("the device speaks version {version} of the messages, this program 1 to {VERSION}");
                 return Err(io::Error::new(ErrorKind::InvalidData, text));
             }
         }

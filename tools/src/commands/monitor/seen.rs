@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use mambabyte_core::record::{Record, Start, Status};
+use mambabyte_host::adapt::Preset;
 
 use super::connection::Event;
 use crate::output::hex;
@@ -20,6 +21,8 @@ pub(super) struct Seen {
     pub(super) open: bool,
     /// The device's start, if it was seen.
     pub(super) start: Option<Start>,
+    /// The preset of its adapter.
+    pub(super) adapter: Option<String>,
     /// The device's last report of itself.
     pub(super) status: Option<Status>,
     /// The last records, oldest first.
@@ -43,6 +46,7 @@ impl Seen {
             connection: "waiting".to_owned(),
             open: false,
             start: None,
+            adapter: None,
             status: None,
             records: VecDeque::new(),
             lines: 0,
@@ -70,7 +74,7 @@ impl Seen {
             }
             Event::Failed(error) => (self.connection, self.open) = (error.to_string(), false),
             Event::Start(start) => {
-                self.start = Some(*start);
+                (self.start, self.adapter) = (Some(*start), None);
                 self.records.clear();
             }
             Event::Line(record) => {
@@ -86,6 +90,7 @@ impl Seen {
                 }
                 self.records.push_back(*record);
             }
+            Event::Adapter(preset) => self.adapter = Some(preset_name(*preset)),
             Event::Status(status) => self.status = Some(*status),
             Event::Damaged(frames) => self.damaged.1 = *frames,
             Event::Finished => self.finished = true,
@@ -93,12 +98,23 @@ impl Seen {
     }
 }
 
+/// The model of a device, for people.
+pub(super) fn model(start: &Start) -> String {
+    if start.fingerprint == [0; 16] { "no model".to_owned() } else { format!("model {}", hex(&start.fingerprint)) }
+}
+
+/// The name of a preset by its number; one that this program does not know has a number alone.
+pub(super) fn preset_name(id: u8) -> String {
+    Preset::of_id(id).map_or_else(|| format!("preset number {id}"), |preset| preset.name().to_owned())
+}
+
 /// What standard error says of an event.
 pub(super) fn news(event: &Event, port: &str) -> Option<String> {
     match event {
         Event::Connected => Some(format!("{port}: connected")),
         Event::Disconnected(error) => Some(format!("{port}: {error}; trying again")),
-        Event::Start(start) => Some(format!("{port}: the device has started, model {}", hex(&start.fingerprint))),
+        Event::Start(start) => Some(format!("{port}: the device has started, {}", model(start))),
+        Event::Adapter(preset) => Some(format!("{port}: with an adapter of {}", preset_name(*preset))),
         Event::Damaged(frames) => Some(format!("{port}: {frames} damaged frames")),
         Event::Failed(_) | Event::Line(_) | Event::Status(_) | Event::Finished => None,
     }
@@ -126,6 +142,14 @@ mod tests {
         seen.take(&line(5));
         seen.take(&line(2));
         assert_eq!(seen.missed, 2 + 4 + 2);
+    }
+
+    #[test]
+    fn what_a_device_reads_with_is_told() {
+        let start = Start { version: 2, fingerprint: [0; 16], position: 0, credit: 0 };
+        assert_eq!(news(&Event::Start(start), "p").unwrap(), "p: the device has started, no model");
+        assert_eq!(news(&Event::Adapter(2), "p").unwrap(), "p: with an adapter of 8K");
+        assert_eq!(news(&Event::Adapter(99), "p").unwrap(), "p: with an adapter of preset number 99");
     }
 
     #[test]

@@ -11,9 +11,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, SparklineBar, Table};
 
 use super::connection::{Event, QUEUE};
-use super::seen::Seen;
+use super::seen::{self, Seen};
 use crate::error::CliError;
-use crate::output::hex;
 use crate::paint::bits;
 
 /// How long the loops wait for something to happen.
@@ -92,13 +91,15 @@ fn draw(frame: &mut Frame<'_>, seen: &Seen) {
             r.start.to_string(),
             r.bytes.to_string(),
             format!("{:.3}", bits(r.bits)),
+            r.net.map_or_else(String::new, |net| format!("{:.3}", bits(net))),
             format!("{:.2}", bits(r.peak)),
             if r.flagged { "! surprising" } else { "" }.to_owned(),
         ])
         .style(style)
     });
-    let widths = [10, 12, 7, 8, 8, 14].map(Constraint::Length);
-    let header = Row::new(["line", "position", "bytes", "bits", "peak", ""]).style(Style::new().fg(Color::DarkGray));
+    let widths = [10, 12, 7, 8, 8, 8, 14].map(Constraint::Length);
+    let header =
+        Row::new(["line", "position", "bytes", "bits", "net", "peak", ""]).style(Style::new().fg(Color::DarkGray));
     frame
         .render_widget(Table::new(rows, widths).header(header).block(Block::bordered().title(" newest first ")), table);
 }
@@ -106,8 +107,8 @@ fn draw(frame: &mut Frame<'_>, seen: &Seen) {
 /// Three lines: the connection, the counts, the device.
 fn summary(seen: &Seen) -> Vec<Line<'static>> {
     let color = if seen.open { Color::Green } else { Color::Red };
-    let model =
-        seen.start.map_or_else(|| "model not announced".to_owned(), |s| format!("model {}", hex(&s.fingerprint)));
+    let model = seen.start.map_or_else(|| "model not announced".to_owned(), |s| seen::model(&s));
+    let adapter = seen.adapter.as_ref().map_or_else(String::new, |name| format!(", adapter {name}"));
     let end = if seen.finished { "all scored; " } else { "" };
     let (lost, overruns) = seen.records.back().map_or((0, 0), |r| (r.lost, r.overruns));
     let troubles = lost > 0 || overruns > 0 || seen.missed > 0 || seen.damaged != (0, 0);
@@ -120,7 +121,7 @@ fn summary(seen: &Seen) -> Vec<Line<'static>> {
     vec![
         Line::from(vec![
             Span::styled(format!("{}: {}", seen.port, seen.connection), Style::new().fg(color)),
-            Span::raw(format!("  {model}  {end}q quits")),
+            Span::raw(format!("  {model}{adapter}  {end}q quits")),
         ]),
         Line::styled(
             format!(
@@ -148,9 +149,12 @@ mod tests {
     fn the_view_shows_connection_lines_and_losses() {
         let mut seen = Seen::new("/dev/ttyX");
         seen.take(&Event::Connected);
+        seen.take(&Event::Adapter(2));
         for i in 0..200u32 {
             let (start, bytes, bits) = (u64::from(i) * 70, 70, if i == 190 { 6 << 16 } else { 1 << 16 });
-            let record = Record { sequence: i, start, bytes, bits, peak: bits, flagged: i == 190, ..Record::default() };
+            let net = Some(bits + (1 << 16));
+            let record =
+                Record { sequence: i, start, bytes, bits, peak: bits, flagged: i == 190, net, ..Record::default() };
             seen.take(&Event::Line(Record { lost: 3, ..record }));
         }
         seen.take(&Event::Status(Status { stack_used: 1848, stack_watched: 8192, waiting: 9, capacity: 511 }));
@@ -163,11 +167,12 @@ mod tests {
         let text = screen(&terminal);
         let parts = [
             "/dev/ttyX: connected",
+            ", adapter 8K",
             "200 lines, 1 surprising; lost: 3 bytes",
             "stack 1848 of 8192",
             "at most 6.00",
             "13300",
-            "6.000    6.00     ! surprising",
+            "6.000    7.000    6.00     ! surprising",
         ];
         for part in parts {
             assert!(text.contains(part), "{part}\n{text}");

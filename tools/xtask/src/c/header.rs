@@ -8,7 +8,7 @@ use cbindgen::{Builder, Config, DocumentationStyle, EnumConfig, Language, Rename
 /// Where it is, from the root of the repository.
 const PATH: &str = "core/include/mambabyte.h";
 /// In the order of the header.
-const SOURCES: [&str; 3] = ["status", "decoder", "logits"];
+const SOURCES: [&str; 4] = ["status", "decoder", "logits", "adapter"];
 
 /// What stands before the declarations.
 const INTRODUCTION: &str = "\

@@ -8,8 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use crate::chips::boards::{self, Board};
+use mambabyte_tests::adapter_golden::committed;
 
+use crate::chips::boards::{self, Board};
 use crate::chips::qemu;
 use crate::models;
 use crate::route::{Missing, Route};
@@ -92,6 +93,16 @@ fn test(root: &Path) -> Result<()> {
             bail!("the C program computes {checksum} for {model}, not {golden}:\n{printed}");
         }
         println!("{:16} {:11} {model:13} {checksum} equal, from C", board.name, board.core);
+    }
+    let adapters = committed(root)?;
+    let printed = qemu::run(board, &compile(root, board, "adapter", "sensor-nano", &library)?)?;
+    for (word, net) in [("none", "none"), ("net", "sensor-nano")] {
+        let golden = adapters.get(&("8K".to_owned(), net.to_owned())).context("no golden checksum of 8K")?;
+        let found = printed.lines().find_map(|l| l.strip_prefix(&format!("8K {word} "))).unwrap_or("none").trim();
+        if found != golden {
+            bail!("the C program computes {found} for the adapter 8K with {net}, not {golden}:\n{printed}");
+        }
+        println!("{:16} {:11} {net:13} 8K {found} equal, from C", board.name, board.core);
     }
     let printed = qemu::run(board, &compile(root, board, "misuse", "sensor-pico", &library)?)?;
     let Some(passed) = printed.lines().find_map(|l| l.strip_prefix("passed ")) else {

@@ -1,12 +1,15 @@
 //! The boards of `firmware/boards.toml`: their cores, how their programs are built, and what emulates them.
 
+use std::fmt::{Display, Formatter};
+use std::str::FromStr;
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result, ensure};
+use mambabyte_host::adapt::Preset;
 use serde::Deserialize;
 
 /// A board with a memory map in `firmware/memory`. The fields are explained in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Board {
     pub(crate) name: String,
@@ -15,6 +18,9 @@ pub(crate) struct Board {
     pub(crate) cpu: Option<String>,
     pub(crate) opt_level: String,
     pub(crate) kernels: String,
+    /// The adapter of its programs if none is asked for.
+    #[serde(default = "default_preset")]
+    pub(crate) adapt: Adapt,
     pub(crate) feature: Option<String>,
     pub(crate) uart: Option<String>,
     #[cfg_attr(not(test), expect(dead_code, reason = "read by the firmware's build.rs"))]
@@ -30,6 +36,37 @@ pub(crate) struct Board {
     pub(crate) counted: Vec<String>,
     #[serde(default)]
     pub(crate) sized: Vec<String>,
+}
+
+/// The preset of a program's adapter, `None` without one.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(crate) struct Adapt(pub(crate) Option<Preset>);
+
+impl FromStr for Adapt {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == "off" { Ok(Self(None)) } else { Ok(Self(Some(name.parse()?))) }
+    }
+}
+
+impl TryFrom<String> for Adapt {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl Display for Adapt {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.map_or("off", Preset::name))
+    }
+}
+
+const fn default_preset() -> Adapt {
+    Adapt(Some(Preset::K8))
 }
 
 /// Drivers of a flash for snapshots, in `firmware/src/flash`.

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use mambabyte::device::Device;
 use mambabyte_core::record::{Message, Record, Status};
-use mambabyte_core::{Blob, Rng, Threshold};
-use mambabyte_host::cpu::{Cpu, IntEngine};
-use mambabyte_host::stream::Reader;
+use mambabyte_core::{Blob, Decoder, LineScorer, Rng, Threshold, surprise};
+use mambabyte_host::adapt::AnyAdapter;
 
-use super::boards::Board;
+use super::boards::{Adapt, Board};
+use super::program::Program;
 use super::qemu;
-use crate::models::Model;
+use crate::models::{Model, NONE};
 
 /// A board that is silent for this long has stopped.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
@@ -78,19 +78,24 @@ pub(crate) fn text(root: &Path, bytes: usize) -> Result<Vec<u8>> {
 }
 
 /// The records that this machine makes of `text`.
-///
-/// # Errors
-/// None in practice: one stream on a CPU.
-pub(crate) fn expected(blob: Blob<'_>, text: &[u8]) -> Result<Vec<Record>> {
-    let engine = IntEngine::of(blob, Cpu::single());
-    let mut reader = Reader::new(&engine, Threshold::Learned)?;
-    let mut records = Vec::new();
+pub(crate) fn expected(blob: Option<Blob<'_>>, adapt: Adapt, text: &[u8]) -> Vec<Record> {
+    let mut decoder = blob.map(Decoder::owned);
+    let mut adapter = adapt.0.map(|preset| AnyAdapter::new(preset, blob.is_some()));
+    let mut scorer = LineScorer::new(Threshold::Learned, 0);
+    let (mut records, mut of_net, mut pending) = (Vec::new(), 0, 0);
     for &byte in text {
-        if let (_, Some(scores)) = reader.read(byte)? {
-            records.push(Record::new(&scores.line, records.len() as u32, 0, 0));
+        let logits = decoder.as_mut().map(|decoder| decoder.step(pending));
+        let net = logits.map_or(0, |logits| surprise(logits, byte));
+        of_net += u64::from(net);
+        let bits = adapter.as_mut().map_or(net, |adapter| adapter.read(logits, byte).surprise());
+        if let Some(score) = scorer.push(byte, bits) {
+            let both = (blob.is_some() && adapt.0.is_some()).then_some(of_net);
+            records.push(Record::new(&score, records.len() as u32, 0, 0, both));
+            of_net = 0;
         }
+        pending = byte;
     }
-    Ok(records)
+    records
 }
 
 /// What a board has said.
@@ -99,6 +104,7 @@ pub(crate) struct Heard {
     pub(crate) records: Vec<Record>,
     text: Vec<u8>,
     status: Option<Status>,
+    adapter: Option<u8>,
     pub(crate) starts: u32,
     wrong: Option<String>,
 }
@@ -108,7 +114,8 @@ impl Heard {
         match *message {
             Message::Start(_) => self.starts += 1,
             Message::Line(record) => self.records.push(record),
-            Message::Credit(_) => {}
+            Message::Adapter(preset) => self.adapter = Some(preset),
+            Message::FirstLine(_) | Message::Credit(_) => {}
             Message::Status(status) => self.status = Some(status),
             Message::Text(at, bytes) => {
                 if at != self.text.len() as u64 {
@@ -139,8 +146,9 @@ pub(crate) fn listen<L: Read + Write>(
 }
 
 /// The long text, with flow control.
-fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8]) -> Result<Status> {
-    let expected = expected(blob, text)?;
+fn each_way(program: &Program<'_>, elf: &Path, blob: Option<Blob<'_>>, text: &[u8]) -> Result<Status> {
+    let Program { board, model, adapt, .. } = *program;
+    let expected = expected(blob, adapt, text);
     let (_emulator, mut device) = start(board, elf, None)?;
     let (mut heard, mut sent, begin) = (Heard::default(), 0, Instant::now());
     let mut last = begin;
@@ -151,6 +159,8 @@ fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8])
     let seconds = begin.elapsed().as_secs_f64();
     let name = &board.name;
     ensure!(heard.starts == 1, "{name}: started {} times", heard.starts);
+    let preset = adapt.0.map(|preset| preset.design().id);
+    ensure!(heard.adapter == preset, "{name}: an adapter of preset {:?}, not {preset:?}", heard.adapter);
     ensure!(device.bad() == 0, "{name}: {} damaged frames", device.bad());
     if let Some(wrong) = heard.wrong {
         bail!("{name}: {wrong}");
@@ -164,7 +174,7 @@ fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8])
     let status = heard.status.unwrap_or_default();
     let Status { stack_used, stack_watched, waiting, capacity } = status;
     println!(
-        "{name:14} {model}: {} bytes each way in {seconds:.0} s, 0 lost; {} records equal, {flagged} flagged; \
+        "{name:14} {model}, adapter {adapt}: {} bytes each way in {seconds:.0} s, 0 lost; {} records equal, {flagged} flagged; \
          stack {stack_used} of {stack_watched} bytes, at most {waiting} of {capacity} bytes waited",
         text.len(),
         expected.len()
@@ -176,6 +186,10 @@ fn each_way(board: &Board, model: &str, elf: &Path, blob: Blob<'_>, text: &[u8])
 ///
 /// # Errors
 /// If a byte is lost, or a record differs from this machine's.
-pub(crate) fn echo(root: &Path, board: &Board, model: &str, elf: &Path, bytes: usize) -> Result<Status> {
-    each_way(board, model, elf, Model::read(root, model)?.blob()?, &text(root, bytes)?)
+pub(crate) fn echo(root: &Path, program: &Program<'_>, elf: &Path, bytes: usize) -> Result<Status> {
+    let text = text(root, bytes)?;
+    if program.model == NONE {
+        return each_way(program, elf, None, &text);
+    }
+    each_way(program, elf, Some(Model::read(root, program.model)?.blob()?), &text)
 }

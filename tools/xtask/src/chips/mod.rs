@@ -16,6 +16,7 @@ mod select;
 mod sizes;
 mod snapshots;
 // The jobs.
+mod adapt;
 mod bench;
 mod core;
 mod faults;
@@ -50,6 +51,8 @@ pub(crate) enum Firmware {
     Generate(What),
     /// Check that every board computes the golden checksum of every model that fits it
     Test(golden::Golden),
+    /// Check that every board computes the golden checksum of an adapter that fits it, without a model and with one
+    Adapt(adapt::Options),
     /// Compare the kernels of every core with the scalar code, on the core
     Kernels(golden::Kernels),
     /// Run the hostile blobs of the tests on emulated chips, and compare with the scalar code
@@ -113,6 +116,7 @@ pub(crate) fn run(root: &Path, job: Firmware) -> Result<()> {
         Firmware::Run(options) => run::run(root, options),
         Firmware::Generate(what) => generate::run(root, what),
         Firmware::Test(options) => golden::run(root, options),
+        Firmware::Adapt(options) => adapt::run(root, options),
         Firmware::Kernels(what) => golden::kernels(root, what),
         Firmware::Forge(what) => forge::run(root, what),
         Firmware::Core(options) => core::run(root, options),

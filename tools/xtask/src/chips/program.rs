@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::boards::{Board, ESPTOOL};
+use super::boards::{Adapt, Board, ESPTOOL};
 use super::image;
 use crate::models;
 use crate::route::Route;
@@ -23,6 +23,8 @@ pub(crate) struct Program<'p> {
     pub(crate) model: &'p str,
     /// The name of the binary.
     pub(crate) bin: &'p str,
+    /// Its adapter, if the program has one.
+    pub(crate) adapt: Adapt,
     /// Features of the firmware beside the board's.
     pub(crate) features: &'p [&'p str],
     /// A command line that is built in, for a board that gives a program none.
@@ -32,12 +34,17 @@ pub(crate) struct Program<'p> {
 impl<'p> Program<'p> {
     /// `bin` with the features that it always has.
     pub(crate) fn new(board: &'p Board, model: &'p str, bin: &'p str) -> Self {
-        Self { board, model, bin, features: features(board, bin), words: &[] }
+        Self { board, model, bin, adapt: board.adapt, features: features(board, bin), words: &[] }
     }
 
     /// The same with exactly these features.
     pub(crate) fn with_features(self, features: &'p [&'p str]) -> Self {
         Self { features, ..self }
+    }
+
+    /// The same with another adapter, if one was asked for.
+    pub(crate) fn with_adapter(self, adapt: Option<Adapt>) -> Self {
+        Self { adapt: adapt.unwrap_or(self.adapt), ..self }
     }
 
     /// Builds it and returns the file.
@@ -46,7 +53,7 @@ impl<'p> Program<'p> {
     /// If there is no such model or toolchain, or the program cannot be built.
     pub(crate) fn build(&self, root: &Path) -> Result<PathBuf> {
         let blob = models::blob_file(root, self.model)?;
-        if !blob.exists() {
+        if self.model != models::NONE && !blob.exists() {
             bail!("--model {}: there is no {}", self.model, blob.display());
         }
         self.build_blob(root, &blob)
@@ -81,6 +88,7 @@ impl<'p> Program<'p> {
         let level = format!("CARGO_PROFILE_{}_OPT_LEVEL", PROFILE.to_uppercase());
         cargo.env(level, &board.opt_level);
         cargo.env("FW_BOARD", &board.name).env("FW_MODEL", blob).env_remove("FW_ARGUMENTS");
+        cargo.env("FW_ADAPT", self.adapt.to_string());
         if !self.words.is_empty() {
             cargo.env("FW_ARGUMENTS", self.words.join(OsStr::new(" ")));
         }

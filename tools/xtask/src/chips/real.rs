@@ -8,7 +8,7 @@ use clap::Args;
 use super::boards::{self, Board};
 use super::program::Program;
 use super::select::What;
-use super::sizes::{fits, sizes};
+use super::sizes::{fits_with, sizes};
 
 /// Options of the build.
 #[derive(Args)]
@@ -50,7 +50,7 @@ pub(crate) fn run(root: &Path, Real { what, all }: Real) -> Result<()> {
     for board in if what.board.is_empty() { boards::real()? } else { what.board } {
         let model = MODELS.into_iter().find(|model| {
             (what.model.is_empty() || what.model.iter().any(|m| m == model))
-                && fits(root, board, model).is_ok_and(|fits| fits)
+                && fits_with(root, board, model, board.adapt).is_ok_and(|fits| fits)
         });
         let model = model.with_context(|| format!("{}: no model fits", board.name))?;
         for (bin, features) in programs(board, all) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 
+use super::boards::Adapt;
 use super::program::Program;
 use super::select::What;
 use super::{arguments, qemu, snapshots};
@@ -18,6 +19,9 @@ pub(crate) struct Run {
     /// The program
     #[arg(long, default_value = "selftest")]
     bin: String,
+    /// Adapter of `stream` or `adapt`: a preset, or off. Default: the board's
+    #[arg(long)]
+    adapt: Option<Adapt>,
     /// Features of the firmware beside those that the program needs, with commas: text, log-rtt, log-semihosting
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
@@ -36,14 +40,14 @@ pub(crate) struct Run {
 ///
 /// # Errors
 /// If it cannot be built, or ends with another status than 0.
-pub(crate) fn run(root: &Path, Run { what, bin, features, serial, flash, arguments }: Run) -> Result<()> {
+pub(crate) fn run(root: &Path, Run { what, bin, adapt, features, serial, flash, arguments }: Run) -> Result<()> {
     let words = match (bin.as_str(), arguments.is_empty()) {
         ("generate", _) => arguments::words(&arguments)?,
         (_, true) => Vec::new(),
         (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
     };
     for (board, model) in what.of_job("run", &["sensor-pico"])? {
-        let program = Program::new(board, &model, &bin);
+        let program = Program::new(board, &model, &bin).with_adapter(adapt);
         let mut all = program.features.to_vec();
         all.extend(features.iter().map(String::as_str));
         if let Some(file) = &flash {

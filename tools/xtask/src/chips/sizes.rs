@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
+use mambabyte_host::adapt::Preset;
 use object::{Object, ObjectSection, SectionFlags};
 
-use super::boards::Board;
+use super::boards::{Adapt, Board};
 use super::memory::region;
-use crate::models::Model;
+use crate::models::{Model, NONE};
 
 /// Flash for a program beside its model.
 const PROGRAM: u64 = 32 * 1024;
@@ -19,12 +20,22 @@ const RESERVE: usize = 4 * 1024;
 /// # Errors
 /// If the memory map or the model cannot be read.
 pub(crate) fn fits(root: &Path, board: &Board, model: &str) -> Result<bool> {
-    let model = Model::read(root, model)?;
-    let blob = model.blob()?;
-    let dims = blob.dims();
-    let ram = dims.state_bytes() + dims.scratch_bytes() + RESERVE;
-    let (flash_there, ram_there) = (region(root, board, "FLASH")?, region(root, board, "RAM")?);
-    Ok(model.len() as u64 + PROGRAM <= flash_there && ram as u64 <= ram_there)
+    fits_with(root, board, model, Adapt(None))
+}
+
+/// The same with an adapter; the model may be [`NONE`].
+///
+/// # Errors
+/// As [`fits`].
+pub(crate) fn fits_with(root: &Path, board: &Board, model: &str, adapt: Adapt) -> Result<bool> {
+    let (mut flash, mut ram) = (PROGRAM, RESERVE + adapt.0.map_or(0, Preset::bytes));
+    if model != NONE {
+        let model = Model::read(root, model)?;
+        let blob = model.blob()?;
+        ram += blob.dims().state_bytes() + blob.dims().scratch_bytes();
+        flash += model.len() as u64;
+    }
+    Ok(flash <= region(root, board, "FLASH")? && ram as u64 <= region(root, board, "RAM")?)
 }
 
 /// Bytes in flash and in RAM.

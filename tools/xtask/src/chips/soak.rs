@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use super::boards::Board;
+use super::boards::{Adapt, Board};
 use super::line::{self, Heard, listen};
 use super::program::Program;
 use super::select::What;
@@ -17,6 +17,9 @@ use super::select::What;
 pub(crate) struct Soak {
     #[command(flatten)]
     what: What,
+    /// Adapter of the program: a preset, or off. Default: the board's
+    #[arg(long)]
+    adapt: Option<Adapt>,
     /// Bytes of text to the board, and the same back; what is shipped is tried with 1000000
     #[arg(long, default_value_t = 24_000)]
     bytes: usize,
@@ -67,12 +70,12 @@ fn overrun(board: &Board, model: &str, elf: &Path, text: &[u8]) -> Result<()> {
 /// If a byte is lost without being counted, or a record differs from this machine's.
 pub(crate) fn run(root: &Path, soak: Soak) -> Result<()> {
     for (board, model) in soak.what.of_job("soak", &["sensor-pico"])? {
-        let program = Program::new(board, &model, "stream").with_features(&["echo"]);
+        let program = Program::new(board, &model, "stream").with_features(&["echo"]).with_adapter(soak.adapt);
         let built = program.build(root)?;
         // This runs for minutes; another build must not replace it meanwhile.
         let elf = built.with_file_name(format!("soak-{}", board.name));
         std::fs::copy(&built, &elf).with_context(|| elf.display().to_string())?;
-        line::echo(root, board, &model, &elf, soak.bytes.max(1))?;
+        line::echo(root, &program, &elf, soak.bytes.max(1))?;
         if soak.flood > 0 {
             overrun(board, &model, &elf, &line::text(root, soak.flood)?)?;
         }

@@ -13,9 +13,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use mambabyte_core::record::Status;
+use mambabyte_host::adapt::Preset;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use super::boards::Board;
 use super::line;
 use super::program::{PROFILE, Program};
 use super::select::What;
@@ -23,7 +23,7 @@ use super::snapshots;
 use crate::models::{self, Model};
 use crate::route::{Missing, Route};
 
-/// RAM that a program may take beside the state of its model.
+/// RAM that a program may take beside the state of its model and its adapter.
 const BUDGET: usize = 8 * 1024;
 /// Text for the run: enough for every kind of line and for the first report of the board.
 const BYTES: usize = 24_000;
@@ -59,10 +59,10 @@ impl Function {
 }
 
 /// Builds `stream` with the compiler's notes about stack.
-fn build(root: &Path, board: &Board, model: &str, features: &[&str]) -> Result<PathBuf> {
+fn build(root: &Path, program: &Program<'_>) -> Result<PathBuf> {
+    let board = program.board;
     let route = Route::find(&board.target)?;
-    let program = Program::new(board, model, "stream").with_features(features);
-    let mut cargo = program.cargo(root, &route, "rustc", &models::file(root, model, "model.mbb"));
+    let mut cargo = program.cargo(root, &route, "rustc", &models::file(root, program.model, "model.mbb"));
     let script = root.join("tools/xtask/stack-sizes.x");
     cargo.env("RUSTC_BOOTSTRAP", "1");
     cargo.args(["--", "-Zemit-stack-sizes", &format!("-Clink-arg=-T{}", script.display())]);
@@ -264,29 +264,31 @@ pub(crate) fn run(root: &Path, what: What) -> Result<()> {
             continue;
         }
         ensure!(board.target.starts_with("thumb"), "{}: the instructions of Cortex-M only are understood", board.name);
-        let elf = build(root, board, model, features)?;
+        let program = Program::new(board, model, "stream").with_features(features);
+        let elf = build(root, &program)?;
         let data = std::fs::read(&elf)?;
         let (bound, path) = bound(&elf, &data)?;
         let blob = Model::read(root, model)?;
         let dims = *blob.blob()?.dims();
-        let Status { stack_used, stack_watched, .. } = line::echo(root, board, model, &elf, BYTES)?;
+        let Status { stack_used, stack_watched, .. } = line::echo(root, &program, &elf, BYTES)?;
         let file = object::File::parse(&*data)?;
         let size = |name: &str| file.section_by_name(name).map_or(0, |s| s.size() as usize);
         let statics = size(".data") + size(".bss") + size(".uninit");
-        let beside = statics + bound - dims.state_bytes();
+        let adapter = program.adapt.0.map_or(0, Preset::bytes);
+        let beside = statics + bound - dims.state_bytes() - adapter;
         println!(
             "{} {model} ({}): stack {stack_used} bytes used, at most {bound} possible\n{path}",
             board.name,
             features.join(",")
         );
         println!(
-            "  RAM: {statics} in statics + {bound} of stack = state {} + {beside} (scratch {} among them), {BUDGET} allowed",
+            "  RAM: {statics} in statics + {bound} of stack = state {} + adapter {adapter} + {beside} (scratch {} among them), {BUDGET} allowed",
             dims.state_bytes(),
             dims.scratch_bytes()
         );
         ensure!(stack_used < stack_watched, "the watched part of the stack, {stack_watched} bytes, is used up");
         ensure!(stack_used as usize <= bound, "{stack_used} bytes of stack were used: the bound of {bound} is wrong");
-        ensure!(beside <= BUDGET, "{beside} bytes of RAM beside the state, {BUDGET} are allowed");
+        ensure!(beside <= BUDGET, "{beside} bytes of RAM beside state and adapter, {BUDGET} are allowed");
     }
     Ok(())
 }

@@ -12,10 +12,14 @@ use mambabyte_core::blob::Section;
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::quantize::writer::BlobParts;
 
+use super::NONE;
 use super::shipped::file;
 
 /// The file of a shipped model, or of one that is made of it.
 pub(crate) fn blob_file(root: &Path, model: &str) -> Result<PathBuf> {
+    if model == NONE {
+        return Ok(NONE.into());
+    }
     let shipped = file(root, model, "model.mbb");
     let Some(source) = model.strip_suffix("-tied").filter(|_| !shipped.exists()) else { return Ok(shipped) };
     let original = file(root, source, "model.mbb");

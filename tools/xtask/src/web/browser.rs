@@ -7,6 +7,8 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use mambabyte_tests::adapter_golden::committed;
+
 use super::page::Page;
 use crate::models;
 use crate::route::Missing;
@@ -33,6 +35,21 @@ pub(super) fn test(root: &Path, folder: &Path, page: &Page) -> Result<()> {
     ensure!(dom.contains("dataset.foreign"), "the page has no place for a foreign script any more");
     ensure!(!dom.contains("data-foreign"), "the page runs a script that was put into it");
     println!("Chromium         sensor-nano   {golden} equal; a foreign script does not run");
+
+    let adapters = committed(root)?;
+    let golden = adapters.get(&("16K".to_owned(), "sensor-nano".to_owned())).context("no golden checksum of 16K")?;
+    let dom = open(folder, page, "?adapter=golden.txt", &arguments)?;
+    ensure!(title(&dom) == format!("adapter {golden}"), "the page in Chromium says {:?}, not {golden}", title(&dom));
+    println!("Chromium         sensor-nano   16K {golden} equal");
+    // The page draws both curves.
+    let dom = open(folder, page, "?sample", &arguments)?;
+    let points = |id: &str| {
+        dom.split_once(&format!("id=\"{id}\" points=\""))
+            .map_or(0, |(_, rest)| rest.split_once('"').map_or(0, |(p, _)| p.split(' ').count()))
+    };
+    let (net, both) = (points("net"), points("both"));
+    ensure!(net > 100 && net == both, "the curves of the page have {net} and {both} points");
+    ensure!(dom.contains("(the model alone "), "the page does not say what the model alone has");
 
     // The header of a model of 1024 layers, and nothing else.
     let huge = |body: &mut Vec<u8>| {

@@ -46,8 +46,17 @@ impl Chains {
     /// # Errors
     /// If the text is not the plugin's, or the debug information is damaged.
     pub(super) fn count(&mut self, marks: &Marks, text: &str) -> Result<Counted> {
-        let mut contexts: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let mut counted = Counted::default();
+        self.each(text, |chain, times| counted.add(marks, chain, times))?;
+        Ok(counted)
+    }
+
+    /// Tells `found` of each instruction the functions that it was reached by, the innermost first, and how often.
+    ///
+    /// # Errors
+    /// As [`Chains::count`].
+    pub(super) fn each(&mut self, text: &str, mut found: impl FnMut(&[Frame], f64)) -> Result<()> {
+        let mut contexts: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let number = |word: Option<&str>| -> Result<u64> {
             let word = word.context("a line of the counts is too short")?;
             let parsed = word.strip_prefix("0x").map_or_else(|| word.parse(), |hex| u64::from_str_radix(hex, 16));
@@ -73,11 +82,11 @@ impl Chains {
                         }
                         context = caller;
                     }
-                    counted.add(marks, &chain, times as f64);
+                    found(&chain, times as f64);
                 }
                 _ => {}
             }
         }
-        Ok(counted)
+        Ok(())
     }
 }

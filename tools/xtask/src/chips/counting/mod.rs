@@ -4,12 +4,13 @@
 //! which calls it was reached. The program's debug information gives each address and each return address a chain of
 //! functions, inlined ones too, with the line of each; `stages` finds the stage.
 
+mod adapter;
 mod chains;
 mod marks;
 mod stages;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,7 @@ use super::boards::Board;
 use super::program::Program;
 use super::{plugin, qemu};
 use crate::models::Model;
+pub(crate) use adapter::{Adapter, adapter};
 use chains::Chains;
 use marks::Marks;
 pub(crate) use stages::COLUMNS;
@@ -58,12 +60,11 @@ impl Counts {
     }
 }
 
-/// Builds and runs `bench` and counts.
-///
-/// # Errors
-/// If it cannot be built or run, or the stages of its instructions cannot be told.
-pub(crate) fn count(root: &Path, board: &Board, model: &str) -> Result<Counts> {
-    let elf = Program::new(board, model, "bench").build(root)?;
+/// Builds and runs a program that says how many bytes it read between its markers: its file, the bytes, and what the
+/// plugin wrote.
+fn run(root: &Path, program: &Program<'_>) -> Result<(PathBuf, f64, String)> {
+    let Program { board, bin, .. } = *program;
+    let elf = program.build(root)?;
     let file = elf.with_extension("counts");
     let mut qemu = qemu::command(board, &elf, &[]);
     let plugin = plugin::build(root)?;
@@ -71,11 +72,20 @@ pub(crate) fn count(root: &Path, board: &Board, model: &str) -> Result<Counts> {
     let output = qemu.stdin(Stdio::null()).output().map_err(|error| qemu::missing(board, &error))?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        bail!("{}: bench ended with {}: {printed}", board.name, output.status);
+        bail!("{}: {bin} ended with {}: {printed}", board.name, output.status);
     }
     let bytes = printed.lines().find_map(|l| l.strip_prefix("bytes ")).and_then(|n| n.trim().parse::<f64>().ok());
-    let bytes = bytes.context("bench did not say how many bytes it read")?;
+    let bytes = bytes.with_context(|| format!("{bin} did not say how many bytes it read"))?;
     let text = std::fs::read_to_string(&file).with_context(|| format!("the plugin left no {}", file.display()))?;
+    Ok((elf, bytes, text))
+}
+
+/// Builds and runs `bench` and counts.
+///
+/// # Errors
+/// If it cannot be built or run, or the stages of its instructions cannot be told.
+pub(crate) fn count(root: &Path, board: &Board, model: &str) -> Result<Counts> {
+    let (elf, bytes, text) = run(root, &Program::new(board, model, "bench"))?;
     let counted = Chains::new(&elf)?.count(&Marks::read(root)?, &text)?;
     counted.check().with_context(|| format!("{} {model}", board.name))?;
     let stages: BTreeMap<_, _> = counted.columns.into_iter().map(|(column, n)| (column, n / bytes)).collect();

@@ -105,7 +105,7 @@ impl Counted {
 }
 
 /// The name of a function without its path and its parameters.
-fn last_part(name: &str) -> &str {
+pub(super) fn last_part(name: &str) -> &str {
     let name = name.split("::<").next().unwrap_or(name);
     name.rsplit("::").find(|part| !part.starts_with('{')).unwrap_or(name)
 }
