@@ -32,9 +32,22 @@ pub const fn exp2_fraction(fraction: u16) -> u32 {
 pub fn log2_q16(x: u64) -> u32 {
     let x = if x == 0 { 1 } else { x };
     let exponent = 63 - x.leading_zeros();
-    let mantissa = (x << (63 - exponent)) >> 40; // 24 bits, the top one set
-    let index = ((mantissa >> 16) & 127) as usize;
-    let low = (mantissa & 0xffff) as u32;
+    log2_of(exponent, (x << (63 - exponent) >> 32) as u32)
+}
+
+/// The same of 32 bits: on small cores, 64 have a price.
+#[inline(always)]
+pub(crate) fn log2_q16_of_u32(x: u32) -> u32 {
+    let x = if x == 0 { 1 } else { x };
+    let exponent = 31 - x.leading_zeros();
+    log2_of(exponent, x << (31 - exponent))
+}
+
+/// `leading` are the first 32 bits, the top one set.
+#[inline(always)]
+fn log2_of(exponent: u32, leading: u32) -> u32 {
+    let index = ((leading >> 24) & 127) as usize;
+    let low = leading >> 8 & 0xffff;
     let base = LOG2[index] as u32;
     (exponent << 16) + base + (((LOG2[index + 1] as u32 - base) * low + 0x8000) >> 16)
 }

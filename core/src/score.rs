@@ -10,14 +10,29 @@ use crate::step::Logits;
 /// One in the format of [`weight`].
 const ONE: u64 = 1 << 31;
 
+/// Octaves from which on [`weight`] is 0.
+const NOTHING: u64 = 48;
+
 /// `2^-(distance / 65536)` in Q31, `0..=2^31`.
 #[inline(always)]
 pub fn weight(distance: u64) -> u64 {
-    let fraction = (distance & 0xffff) as u16;
-    let halvings = distance >> 16;
-    // 2^-f = 2^(1 - f) / 2; the mantissa is Q15, so it is 2^-f in Q16.
-    let mantissa = if fraction == 0 { 1 << 16 } else { exp2_fraction(fraction.wrapping_neg()) };
-    if halvings > 47 { 0 } else { ((mantissa as u64) << 15) >> halvings }
+    if distance >= NOTHING << 16 {
+        return 0;
+    }
+    let distance = distance as u32;
+    // 2^-d = 2^(n - d) / 2^n, n the next integer; the mantissa is Q15.
+    let mantissa = exp2_fraction(distance.wrapping_neg() as u16) as u64;
+    (mantissa << 16) >> ((distance + 0xffff) >> 16)
+}
+
+/// The same in Q24, rounded down: quicker, where 64 bits have a price.
+#[inline(always)]
+pub(crate) fn weight_q24(distance: u32) -> u32 {
+    // Beyond 25 octaves nothing is left of 2^24.
+    if distance >= 25 << 16 {
+        return 0;
+    }
+    (exp2_fraction(distance.wrapping_neg() as u16) << 9) >> ((distance + 0xffff) >> 16)
 }
 
 /// Largest logit and `sum_j 2^(logit[j] - largest)` in Q31.
@@ -57,4 +72,21 @@ pub fn most_probable(logits: &Logits) -> u8 {
         }
     }
     best as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_powers_of_two() {
+        for distance in (0..52 << 16).step_by(13).chain((0..64).map(|octaves| octaves << 16)) {
+            let (octaves, fraction) = (distance >> 16, distance as u16);
+            let mantissa = if fraction == 0 { 1 << 16 } else { exp2_fraction(fraction.wrapping_neg()) as u64 };
+            let want = if octaves > 47 { 0 } else { (mantissa << 15) >> octaves };
+            assert_eq!(weight(distance), want, "{distance}");
+            assert_eq!(weight_q24(distance as u32) as u64, want >> 7, "{distance}");
+        }
+        assert_eq!((weight(u32::MAX as u64), weight_q24(u32::MAX)), (0, 0));
+    }
 }

@@ -13,12 +13,17 @@ use crate::tables::{HISTORY_COUNTS, HISTORY_NEXT};
 const RATE: u32 = 6;
 
 /// Where a context's history is: in a slot of its own, or in one that would be taken over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
     pub(crate) slot: u16,
     check: u8,
     /// 0 if the slot would be taken over.
     pub(crate) state: u8,
+}
+
+impl Found {
+    /// Nothing was looked up.
+    pub(crate) const NONE: Self = Self { slot: 0, check: 0, state: 0 };
 }
 
 /// Zeros and ones that a state remembers.

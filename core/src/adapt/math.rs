@@ -49,10 +49,12 @@ pub(crate) fn hash(a: u32, b: u32) -> u32 {
     h ^ (h >> 13)
 }
 
-/// `h` scaled to `0..n` by its lower 16 bits: no division.
+/// `h` scaled to `0..n` by its lower 16 bits: no division. In 64 bits only where 32 are too few, and the same on machines
+/// whose `usize` has 32.
 #[inline(always)]
 pub(crate) fn scaled(h: u32, n: usize) -> usize {
-    ((h & 0xffff) as usize * n) >> 16
+    let low = h & 0xffff;
+    if n <= 0x1_0000 { ((low * n as u32) >> 16) as usize } else { ((low as u64 * n as u64) >> 16) as usize }
 }
 
 #[cfg(test)]

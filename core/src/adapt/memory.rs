@@ -3,13 +3,16 @@
 //! A preset is a design, not a size: which contexts there are, how many slots, which weights are chosen by what. The
 //! code of an adapter is compiled for each preset that a program uses, so a chip carries one.
 
+use super::bits::Found;
 use super::design::{Context, Design, RowBy};
+use super::mixer::Set;
+use super::node::Said;
 use super::stream::{Number, Pending, Stream};
 
 /// The tables of a preset. They are zero before [`Adapter::new`](super::Adapter::new) starts them.
 ///
 /// Sealed: presets are what the crate defines.
-pub trait Memory: private::Sealed {
+pub trait Memory: private::Sealed + Sized {
     /// What the code is compiled for.
     const DESIGN: Design;
     /// Start values, without a net and with one: see `start.rs`.
@@ -17,6 +20,20 @@ pub trait Memory: private::Sealed {
     const LEARNED: &'static [u8];
     /// All zero: for `static` memory.
     const ZERO: Self;
+
+    /// A number for each input of the mixer.
+    #[doc(hidden)]
+    type Inputs: AsRef<[i16]> + AsMut<[i16]>;
+    /// What each weight set says.
+    #[doc(hidden)]
+    type Sets: AsRef<[Set]> + AsMut<[Set]>;
+    /// Where each bit history is.
+    #[doc(hidden)]
+    type Histories: AsRef<[Found]> + AsMut<[Found]>;
+
+    /// Nothing was said.
+    #[doc(hidden)]
+    const SILENT: Said<Self>;
 
     #[doc(hidden)]
     fn parts(&mut self) -> Parts<'_>;
@@ -90,6 +107,10 @@ macro_rules! preset {
         impl Memory for $name {
             const DESIGN: Design = Self::D;
             const LEARNED: &'static [u8] = include_bytes!($start);
+            type Inputs = [i16; Self::D.inputs()];
+            type Sets = [Set; Self::D.sets.len()];
+            type Histories = [Found; Self::D.histories.len()];
+            const SILENT: Said<Self> = Said::silent([0; _], [Set::NONE; _], [Found::NONE; _]);
             const ZERO: Self = Self {
                 ring: [0; _],
                 matches: [0; _],
@@ -109,7 +130,7 @@ macro_rules! preset {
                 bit_confidence: [0; _],
                 numbers: [Number::NONE; _],
                 number_confidence: [0; _],
-                stream: Stream::START,
+                stream: Stream::ZERO,
                 pending: Pending::NONE,
             };
 

@@ -13,12 +13,11 @@
 
 use super::design::{Design, RowBy};
 use super::math::{clamp, squash};
+use super::memory::Memory;
 use super::stream::Stream;
 
 /// Most inputs: their products with the largest weights add up below 2^31.
 pub(crate) const MAX_INPUTS: usize = 23;
-/// Most weight sets.
-pub(crate) const MAX_SETS: usize = 6;
 /// One as a weight.
 pub(crate) const ONE: i32 = 4096;
 /// A set whose error is below this share of 65,536 is not trained: nine in ten, and what is mixed is better for it.
@@ -35,26 +34,69 @@ pub(crate) struct Chooser {
     pub(crate) column: u8,
 }
 
-/// The rows of all sets, counted through.
-#[inline(always)]
-pub(crate) fn rows(design: &Design, by: Chooser, stream: &Stream, known: u32, bit: u32) -> [u16; MAX_SETS] {
-    let (mut rows, mut before) = ([0; MAX_SETS], 0);
-    for (row, set) in rows.iter_mut().zip(design.sets) {
-        let own = match set {
-            RowBy::MatchColumn => by.matching * 4 + by.column,
-            RowBy::BitWho => bit as u8 * 3 + if by.matching > 0 { 1 } else { (by.column > 0) as u8 * 2 },
-            RowBy::Field => stream.field & 15,
-            RowBy::FieldHalf => (stream.field & 15) * 2 + (bit < 4) as u8,
-            RowBy::PreviousClass => class(stream.history[0]) * 2 + stream.equal,
-            RowBy::PartialByte if bit < 4 => known as u8,
-            RowBy::PartialByte => 16 + (known >> (bit - 4) & 15) as u8,
-            RowBy::PreviousByte => stream.history[0],
-            RowBy::LineType => stream.line_type & 63,
-        };
-        *row = before + own as u16;
-        before += set.rows() as u16;
+/// What a weight set said of a bit.
+#[derive(Clone, Copy, Debug)]
+pub struct Set {
+    /// The row that its context chose, counted through all sets.
+    row: u16,
+    /// Stretched, Q8.
+    dot: i16,
+    p: u16,
+}
+
+impl Set {
+    /// Nothing was said.
+    pub(crate) const NONE: Self = Self { row: 0, dot: 0, p: 0 };
+}
+
+/// Does something for each of at most six sets, with its number as a constant `K`: what chooses its row, and where its
+/// rows begin, is then known to the compiler, also where it unrolls no loops.
+macro_rules! each_set {
+    ($sets:expr, $K:ident, $do:block) => {
+        each_set!($sets, $K, $do, 0 1 2 3 4 5)
+    };
+    ($sets:expr, $K:ident, $do:block, $($k:literal)*) => {
+        $({
+            const $K: usize = $k;
+            if $sets > $K $do
+        })*
+    };
+}
+
+/// Rows of the sets before the `k`th.
+const fn rows_before(design: &Design, k: usize) -> u16 {
+    let (mut rows, mut set) = (0, 0);
+    while set < k && set < design.sets.len() {
+        rows += design.sets[set].rows() as u16;
+        set += 1;
     }
     rows
+}
+
+/// The row of one set, of its own ones.
+#[inline(always)]
+fn row(set: RowBy, by: Chooser, stream: &Stream, known: u32, bit: u32) -> u8 {
+    match set {
+        RowBy::MatchColumn => by.matching * 4 + by.column,
+        RowBy::BitWho => bit as u8 * 3 + if by.matching > 0 { 1 } else { (by.column > 0) as u8 * 2 },
+        RowBy::Field => stream.field & 15,
+        RowBy::FieldHalf => (stream.field & 15) * 2 + (bit < 4) as u8,
+        RowBy::PreviousClass => class(stream.history[0]) * 2 + stream.equal,
+        RowBy::PartialByte if bit < 4 => known as u8,
+        RowBy::PartialByte => 16 + (known >> (bit - 4) & 15) as u8,
+        RowBy::PreviousByte => stream.history[0],
+        RowBy::LineType => stream.line_type & 63,
+    }
+}
+
+/// Chooses the rows of all sets.
+#[inline(always)]
+pub(crate) fn choose<M: Memory>(sets: &mut [Set], by: Chooser, stream: &Stream, known: u32, bit: u32) {
+    each_set!(M::DESIGN.sets.len(), K, {
+        if let (Some(set), Some(&rows)) = (sets.get_mut(K), M::DESIGN.sets.get(K)) {
+            set.row = const { rows_before(&M::DESIGN, K) } + row(rows, by, stream, known, bit) as u16;
+        }
+    });
 }
 
 /// Class of a byte.
@@ -71,88 +113,93 @@ fn class(byte: u8) -> u8 {
     }
 }
 
-/// What was mixed of a bit: to learn from.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mixed {
-    pub(crate) rows: [u16; MAX_SETS],
-    dots: [i16; MAX_SETS],
-    of_sets: [u16; MAX_SETS],
-    /// Stretched, Q8.
-    pub(crate) x: i32,
-    /// The mixture.
-    pub(crate) p: u16,
-}
-
-/// Mixes.
+/// Mixes by the rows that were chosen: the mixture, stretched, Q8.
 #[inline(always)]
-pub(crate) fn mix(
-    design: &Design,
-    weights: &[i16],
-    final_weights: &[i16],
-    inputs: &[i16],
-    rows: [u16; MAX_SETS],
-) -> Mixed {
-    let mut mixed = Mixed { rows, ..Mixed::default() };
-    let sets = design.sets.len();
+pub(crate) fn mix<M: Memory>(weights: &[i16], final_weights: &[i16], inputs: &[i16], sets: &mut [Set]) -> i32 {
+    let finals = finals(sets);
     let mut sum = 0;
-    for set in 0..sets {
-        let row = weights.get(rows[set] as usize * inputs.len()..).unwrap_or_default();
-        let dot: i32 = row.iter().zip(inputs).map(|(&w, &x)| w as i32 * x as i32).sum();
-        let dot = clamp(dot >> 12);
-        mixed.dots[set] = dot as i16;
-        mixed.of_sets[set] = squash(dot);
-        let weight = final_weights.get(rows[0] as usize * sets + set).copied().unwrap_or(0);
-        sum += weight as i32 * dot;
-    }
-    mixed.x = clamp(sum >> 12);
-    mixed.p = squash(mixed.x);
-    mixed
+    each_set!(M::DESIGN.sets.len(), K, {
+        if let Some(set) = sets.get_mut(K) {
+            let from = set.row as usize * inputs.len();
+            let dot = clamp(dot(weights.get(from..from + inputs.len()).unwrap_or_default(), inputs) >> 12);
+            set.dot = dot as i16;
+            set.p = squash(dot);
+            sum += final_weights.get(finals + K).copied().unwrap_or(0) as i32 * dot;
+        }
+    });
+    clamp(sum >> 12)
 }
 
-/// A product, rounded by the dither.
+/// Where the last layer's row begins.
 #[inline(always)]
-fn step(error: i32, x: i32, shift: u32, dither: &mut u8, spread: u32) -> i32 {
-    let rounded = (error * x + ((*dither as i32) << spread)) >> shift;
-    *dither = dither.wrapping_mul(5).wrapping_add(113);
-    rounded
+fn finals(sets: &[Set]) -> usize {
+    sets.first().map_or(0, |set| set.row as usize * sets.len())
+}
+
+/// Eight products at a time.
+#[inline(always)]
+fn dot(weights: &[i16], inputs: &[i16]) -> i32 {
+    let ((w8, w), (x8, x)) = (weights.as_chunks::<8>(), inputs.as_chunks::<8>());
+    let product = |w: i16, x: i16| w as i32 * x as i32;
+    let mut sum = w.iter().zip(x).map(|(&w, &x)| product(w, x)).sum::<i32>();
+    for (&[a, b, c, d, e, f, g, h], &[i, j, k, l, m, n, o, p]) in w8.iter().zip(x8) {
+        sum += product(a, i) + product(b, j) + product(c, k) + product(d, l);
+        sum += product(e, m) + product(f, n) + product(g, o) + product(h, p);
+    }
+    sum
+}
+
+/// The dither: a sequence of period 256, in the upper eight bits, so that it needs no masks.
+struct Dither(u32);
+
+impl Dither {
+    /// A product, shifted down and so rounded.
+    #[inline(always)]
+    fn step(&mut self, error: i32, x: i32, shift: u32) -> i32 {
+        let rounded = (error * x + (self.0 >> (32 - shift)) as i32) >> shift;
+        self.0 = self.0.wrapping_mul(5).wrapping_add(113 << 24);
+        rounded
+    }
 }
 
 #[inline(always)]
 fn add(weight: &mut i16, step: i32) {
-    *weight = (*weight as i32 + step).clamp(-32_767, 32_767) as i16;
+    // First to 16 bits, for which some cores have an instruction.
+    *weight = (*weight as i32 + step).clamp(-32_768, 32_767).max(-32_767) as i16;
 }
 
-/// Learns the bit that came.
+/// Learns the bit that came; `p` is the mixture.
 #[inline(always)]
 pub(crate) fn learn(
-    design: &Design,
     weights: &mut [i16],
     final_weights: &mut [i16],
     inputs: &[i16],
-    mixed: &Mixed,
+    sets: &[Set],
+    p: u16,
     stream: &mut Stream,
     bit: bool,
 ) {
     let target = (bit as i32) << 16;
-    let sets = design.sets.len();
-    for set in 0..sets {
-        let error = target - mixed.of_sets[set] as i32;
+    let mut dither = Dither((stream.dither as u32) << 24);
+    for set in sets {
+        let error = target - set.p as i32;
         if error.abs() < QUIET {
             continue;
         }
         let error = (error * stream.rate as i32) >> 10;
-        let row = weights.get_mut(mixed.rows[set] as usize * inputs.len()..).unwrap_or_default();
+        let from = set.row as usize * inputs.len();
+        let row = weights.get_mut(from..from + inputs.len()).unwrap_or_default();
         for (weight, &x) in row.iter_mut().zip(inputs) {
-            add(weight, step(error, x as i32, 18, &mut stream.dither, 10));
+            add(weight, dither.step(error, x as i32, 18));
         }
     }
-    let error = (target - mixed.p as i32) >> 2;
-    for set in 0..sets {
-        let weight = final_weights.get_mut(mixed.rows[0] as usize * sets + set);
-        if let Some(weight) = weight {
-            add(weight, step(error, mixed.dots[set] as i32, 20, &mut stream.dither, 12));
-        }
+    let error = (target - p as i32) >> 2;
+    let finals = finals(sets);
+    let row = final_weights.get_mut(finals..finals + sets.len()).unwrap_or_default();
+    for (weight, set) in row.iter_mut().zip(sets) {
+        add(weight, dither.step(error, set.dot as i32, 20));
     }
+    stream.dither = (dither.0 >> 24) as u8;
 }
 
 /// The learning rate at an age: from 0.03 down to 0.01. Asked every 64 bytes.

@@ -118,7 +118,9 @@ impl<M: Memory, S: DerefMut<Target = M>> Savable for Adapter<S> {
 #[derive(Debug)]
 pub struct Adapter<S> {
     memory: S,
-    ahead: Option<Ahead>,
+    ahead: Ahead,
+    /// `ahead` is of the next byte.
+    looked: bool,
 }
 
 impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
@@ -126,7 +128,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     pub fn new(mut memory: S, net: bool) -> Self {
         *memory = M::ZERO;
         start::<M>(&mut memory.parts(), net);
-        Self { memory, ahead: None }
+        Self { memory, ahead: Ahead::NONE, looked: false }
     }
 
     /// As [`Self::new`], without learned start values: to learn them.
@@ -134,7 +136,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     pub fn plain(mut memory: S, net: bool) -> Self {
         *memory = M::ZERO;
         plain::<M>(&mut memory.parts(), net);
-        Self { memory, ahead: None }
+        Self { memory, ahead: Ahead::NONE, looked: false }
     }
 
     /// Ends it: what it has learned as start values, [`Design::start_words`] of two bytes.
@@ -161,7 +163,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// # Errors
     /// [`AdapterError`] if `saved` is of another preset, version or length; nothing has changed then.
     pub fn load(&mut self, saved: &[u8]) -> Result<(), AdapterError> {
-        self.ahead = None;
+        self.looked = false;
         save::load(&mut *self.memory, saved)
     }
 
@@ -170,35 +172,37 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     pub fn read(&mut self, logits: Option<&Logits>, byte: u8) -> Path {
         let mut reading = self.begin(logits);
         for bit in (0..8).rev() {
-            reading.node();
             reading.take(byte >> bit & 1 != 0);
         }
-        reading.finish()
+        reading.learn()
     }
 
     /// Begins to read a byte whose bits are not known yet: a decoder's way.
+    #[inline(always)]
     pub fn begin<'a>(&'a mut self, logits: Option<&'a Logits>) -> Reading<'a, M>
     where
         M: 'a,
     {
-        let ahead = self.ahead();
-        self.ahead = None;
-        Reading::new(self.memory.parts(), ahead, logits)
+        self.look();
+        self.looked = false;
+        Reading::new(&mut self.memory, &self.ahead, logits)
     }
 
     /// The probability of one node of the next byte, Q16: of a 1 after the known bits. `known` is 1 and then those bits,
     /// 1..=255. Nothing is learned.
     pub fn node(&mut self, logits: Option<&Logits>, known: u8) -> u16 {
-        let mut net = logits.map(Net::new);
+        let mut net = Net::EMPTY;
         self.node_of(&mut net, logits, known)
     }
 
-    fn node_of(&mut self, net: &mut Option<Net>, logits: Option<&Logits>, known: u8) -> u16 {
+    fn node_of(&mut self, net: &mut Net, logits: Option<&Logits>, known: u8) -> u16 {
         let known = if known == 0 { 1 } else { known as u32 };
         let bit = 31 - known.leading_zeros();
-        let ahead = self.ahead();
+        self.look();
         let share = net_input(net, logits, known, bit);
-        say::<M>(&mut self.memory.parts(), &ahead, share, known, bit).p
+        let mut said = M::SILENT;
+        say::<M>(&mut self.memory, &self.ahead, share, known, bit, &mut said);
+        said.p
     }
 
     /// The whole distribution of the next byte as logits, `log2 p` in Q16: to sample from, as from a model's.
@@ -206,7 +210,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// # Cost
     /// All 255 nodes, some thirty times [`Self::read`].
     pub fn distribution(&mut self, logits: Option<&Logits>, mixed: &mut Logits) {
-        let mut net = logits.map(Net::new);
+        let mut net = Net::EMPTY;
         // So far known: the logarithm of each node of this depth, at the first byte below it.
         mixed[0] = 0;
         for bit in 0..8u32 {
@@ -226,10 +230,10 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     }
 
     /// What is known of the next byte before its first bit, worked out once.
-    fn ahead(&mut self) -> Ahead {
-        match self.ahead {
-            Some(ahead) => ahead,
-            None => *self.ahead.insert(look_ahead::<M>(&mut self.memory.parts())),
+    fn look(&mut self) {
+        if !self.looked {
+            look_ahead::<M>(&mut self.memory, &mut self.ahead);
+            self.looked = true;
         }
     }
 }

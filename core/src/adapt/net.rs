@@ -3,70 +3,100 @@
 
 use super::math::clamp;
 use crate::dims::VOCAB;
-use crate::nonlinear::log2_q16;
-use crate::score::weight;
+use crate::nonlinear::log2_q16_of_u32;
+use crate::score::weight_q24;
 use crate::step::Logits;
 
-/// No nibble.
-const NONE: u8 = 255;
+/// The tree is empty.
+const EMPTY: u8 = 0;
+/// The tree is of high nibbles.
+const HIGH: u8 = 1;
+/// The tree is of the bytes of high nibble 0.
+const LOW: u8 = 2;
 
 /// The distribution, summed as far as a byte's path needs it: 272 exponentials in all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Net {
     largest: i32,
-    /// Sums over the 16 bytes of each high nibble, Q24.
-    high: [u32; 16],
-    /// The bytes of one high nibble.
-    low: [u32; 16],
-    nibble: u8,
+    /// What the tree is of: [`EMPTY`], [`HIGH`], or from [`LOW`] on the bytes of a high nibble.
+    of: u8,
+    /// Sums of weights, Q24; half of all weights together are below 2^32. Below node `n` are `2 n` and `2 n + 1`; the 16
+    /// leaves, from 16 on, are the bytes of each high nibble, later those of one nibble.
+    tree: [u32; 32],
 }
 
 impl Net {
-    pub(crate) fn new(logits: &Logits) -> Self {
-        let largest = logits.iter().fold(i32::MIN, |m, &l| if l > m { l } else { m });
-        let mut net = Self { largest, high: [0; 16], low: [0; 16], nibble: NONE };
-        for (sum, bytes) in net.high.iter_mut().zip(logits.as_chunks::<16>().0) {
-            *sum = bytes.iter().map(|&logit| net_weight(largest, logit)).sum();
+    /// It takes the logits when it is first asked.
+    pub(crate) const EMPTY: Self = Self { largest: 0, of: EMPTY, tree: [0; 32] };
+
+    /// `ln(p / (1 - p))` in Q8 of the next bit being 1; `known` has a one and then `bit` known bits. The logits are those
+    /// of the first call.
+    ///
+    /// # Cost
+    /// 256 exponentials for the first bit, 16 for the fifth.
+    #[inline(always)]
+    pub(crate) fn node(&mut self, logits: &Logits, known: u32, bit: u32) -> i32 {
+        if bit < 4 {
+            if self.of != HIGH {
+                self.weigh(logits);
+                self.add_up(HIGH);
+            }
+            return self.ratio(known);
         }
-        net
+        let low = bit - 4;
+        let nibble = (known >> low & 15) as u8;
+        if self.of != LOW + nibble {
+            if self.of == EMPTY {
+                self.weigh(logits);
+            }
+            self.open(logits, nibble);
+            self.add_up(LOW + nibble);
+        }
+        let one = 1 << low;
+        self.ratio(one | known & (one - 1))
     }
 
-    /// `ln(p / (1 - p))` in Q8 of the next bit being 1; `known` has a one and then `bit` known bits.
-    pub(crate) fn node(&mut self, logits: &Logits, known: u32, bit: u32) -> i32 {
-        let (sums, known, bit) = if bit < 4 {
-            (&self.high, known, bit)
-        } else {
-            let nibble = (known >> (bit - 4) & 15) as u8;
-            if self.nibble != nibble {
-                self.nibble = nibble;
-                let bytes = logits.as_chunks::<16>().0;
-                for (w, &logit) in self.low.iter_mut().zip(bytes.get(nibble as usize).into_iter().flatten()) {
-                    *w = net_weight(self.largest, logit);
-                }
+    /// All 256 weights, which any coder of the distribution needs.
+    fn weigh(&mut self, logits: &Logits) {
+        let largest = logits.iter().fold(i32::MIN, |m, &l| if l > m { l } else { m });
+        self.largest = largest;
+        for (sum, bytes) in self.tree[16..].iter_mut().zip(logits.as_chunks::<16>().0) {
+            *sum = bytes.iter().map(|&logit| net_weight(largest, logit)).sum();
+        }
+    }
+
+    /// The bytes of a high nibble.
+    fn open(&mut self, logits: &Logits, nibble: u8) {
+        if let Some(bytes) = logits.as_chunks::<16>().0.get(nibble as usize) {
+            for (leaf, &logit) in self.tree[16..].iter_mut().zip(bytes) {
+                *leaf = net_weight(self.largest, logit);
             }
-            (&self.low, known, bit - 4)
-        };
-        let half = 8 >> bit;
-        let start = (known as usize) << (4 - bit) & 15;
-        let share = |from: usize| sums.iter().skip(from).take(half).sum::<u32>();
-        ratio(share(start), share(start + half))
+        }
+    }
+
+    /// From the leaves to the root, which is not asked for.
+    fn add_up(&mut self, of: u8) {
+        self.of = of;
+        for node in (2..16).rev() {
+            self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1];
+        }
+    }
+
+    /// `ln(ones / zeros)` in Q8 below a node, clamped.
+    #[inline(always)]
+    fn ratio(&self, node: u32) -> i32 {
+        let at = (node * 2) as usize & 30;
+        let octaves = log2_q16_of_u32(self.tree[at + 1] + 1) as i32 - log2_q16_of_u32(self.tree[at] + 1) as i32;
+        // ln 2 in Q8 is 177.45.
+        clamp((octaves * 355) >> 17)
     }
 }
 
 const _: () = assert!(VOCAB == 16 * 16);
 
-/// Q24: half of all weights together are below 2^32.
 #[inline(always)]
 fn net_weight(largest: i32, logit: i32) -> u32 {
-    (weight(largest.abs_diff(logit) as u64) >> 7) as u32
-}
-
-/// `ln(ones / zeros)` in Q8, clamped.
-#[inline(always)]
-fn ratio(zeros: u32, ones: u32) -> i32 {
-    let octaves = log2_q16(ones as u64 + 1) as i32 - log2_q16(zeros as u64 + 1) as i32;
-    // ln 2 in Q8 is 177.45.
-    clamp((octaves * 355) >> 17)
+    weight_q24(largest.wrapping_sub(logit) as u32)
 }
 
 #[cfg(test)]
@@ -83,7 +113,7 @@ mod tests {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             *logit = (seed >> 13) as i32;
         }
-        let mut net = Net::new(&logits);
+        let mut net = Net::EMPTY;
         let p: Vec<f64> = logits.iter().map(|&l| (f64::from(l) / 65_536.0).exp2()).collect();
         for byte in [0u32, 5, 97, 200, 255] {
             for bit in 0..8 {

@@ -1,9 +1,8 @@
 //! One node of a byte's path: what every input says, what is mixed of it, and what is learned.
 
-use super::bits::Found;
-use super::math::{hash, learn, stretch};
-use super::memory::{Memory, Parts};
-use super::mixer::{Chooser, MAX_INPUTS, Mixed};
+use super::math::{hash, learn, squash, stretch};
+use super::memory::Memory;
+use super::mixer::Chooser;
 use super::net::Net;
 use super::runs::Says;
 use super::stream::{OLD, age};
@@ -22,9 +21,12 @@ const FAST: u32 = 5;
 const SLOW: u32 = 6;
 
 /// What is known of the next byte before its first bit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ahead {
+    /// Where the run predictors' slots are, what is in them, and the second bytes.
     slots: [u16; MAX_RUNS],
+    runs: [u16; MAX_RUNS],
+    second: [u8; MAX_RUNS],
     orders: [u32; MAX_ORDERS],
     matched: Option<u8>,
     match_class: u8,
@@ -33,45 +35,68 @@ pub(crate) struct Ahead {
     number: Option<(u8, u8)>,
 }
 
+impl Ahead {
+    /// Before anything was looked at.
+    pub(crate) const NONE: Self = Self {
+        slots: [0; MAX_RUNS],
+        runs: [0; MAX_RUNS],
+        second: [0; MAX_RUNS],
+        orders: [0; MAX_ORDERS],
+        matched: None,
+        match_class: 0,
+        above: None,
+        column: 0,
+        number: None,
+    };
+}
+
 /// What was said of one bit.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Said {
-    inputs: [i16; MAX_INPUTS],
-    runs: [Option<Says>; MAX_RUNS],
-    histories: [Found; MAX_ORDERS],
-    mixed: Mixed,
+pub struct Said<M: Memory> {
+    inputs: M::Inputs,
+    sets: M::Sets,
+    histories: M::Histories,
+    /// The mixture, stretched, Q8.
+    x: i16,
+    mixed: u16,
+    /// The probability; 0 before anything was said.
     pub(crate) p: u16,
 }
 
-pub(crate) fn net_input(net: &mut Option<Net>, logits: Option<&Logits>, known: u32, bit: u32) -> i32 {
-    match (net, logits) {
-        (Some(net), Some(logits)) => net.node(logits, known, bit),
-        _ => 0,
+impl<M: Memory> Said<M> {
+    /// Nothing was said.
+    pub(crate) const fn silent(inputs: M::Inputs, sets: M::Sets, histories: M::Histories) -> Self {
+        Self { inputs, sets, histories, x: 0, mixed: 0, p: 0 }
     }
 }
 
+#[inline(always)]
+pub(crate) fn net_input(net: &mut Net, logits: Option<&Logits>, known: u32, bit: u32) -> i32 {
+    logits.map_or(0, |logits| net.node(logits, known, bit))
+}
+
 /// What is known before the first bit.
-pub(crate) fn look_ahead<M: Memory>(parts: &mut Parts<'_>) -> Ahead {
-    let design = M::DESIGN;
+pub(crate) fn look_ahead<M: Memory>(memory: &mut M, ahead: &mut Ahead) {
+    let (design, parts) = (M::DESIGN, &mut memory.parts());
     if parts.stream.age & 63 == 0 {
         parts.stream.rate = mixer::rate(parts.stream.age.min(OLD));
     }
-    let number = if design.numbers > 0 { numbers::expected(parts) } else { None };
-    let mut slots = [0; MAX_RUNS];
-    for (slot, &context) in slots.iter_mut().zip(design.runs) {
-        let key = runs::key(parts, context);
-        *slot = runs::find(parts.slots, key, design.two);
+    ahead.number = if design.numbers > 0 { numbers::expected(parts) } else { None };
+    for (slot, &context) in ahead.slots.iter_mut().zip(design.runs) {
+        *slot = runs::find(parts.slots, runs::key(parts, context), design.two);
     }
-    let mut orders = [0; MAX_ORDERS];
-    for (order, &context) in orders.iter_mut().zip(design.histories) {
+    // Only now: a context may have taken over the slot of one before it.
+    for (index, &slot) in ahead.slots.iter().enumerate().take(design.runs.len()) {
+        ahead.runs[index] = parts.slots.get(slot as usize).copied().unwrap_or(0);
+        ahead.second[index] = parts.second.get(slot as usize).copied().unwrap_or(0);
+    }
+    for (order, &context) in ahead.orders.iter_mut().zip(design.histories) {
         *order = hash(runs::key(parts, context), 11);
     }
-    let (matched, match_class) = matching::expected(parts);
-    let above = parts.held_at(parts.stream.reference);
+    (ahead.matched, ahead.match_class) = matching::expected(parts);
+    ahead.above = parts.held_at(parts.stream.reference);
     let position = parts.stream.at.wrapping_sub(parts.stream.field_start).min(31);
     let place = hash(parts.stream.type_and_field(), position * 2 + parts.stream.equal as u32);
-    let column = (place as usize & (design.columns / 2 - 1)) as u16 * 2;
-    Ahead { slots, orders, matched, match_class, above, column, number }
+    ahead.column = (place as usize & (design.columns / 2 - 1)) as u16 * 2;
 }
 
 /// Whether `byte` begins with the known bits.
@@ -91,59 +116,56 @@ fn side(byte: u8, bit: u32, p: Option<&u16>) -> i16 {
 }
 
 /// One node: collects the inputs and mixes them.
-pub(crate) fn say<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, share: i32, known: u32, bit: u32) -> Said {
-    let design = M::DESIGN;
-    let mut said = Said::default();
-    let mut next = 2;
-    said.inputs[0] = BIAS;
-    said.inputs[1] = share as i16;
-    let cells = design.confidences();
-    for (index, &slot) in ahead.slots.iter().take(design.runs.len()).enumerate() {
-        let slot = slot as usize;
-        let second = if design.two { parts.second.get(slot).copied().unwrap_or(0) } else { 0 };
-        let says = runs::says(parts.slots.get(slot).copied().unwrap_or(0), second, known, bit, design.two);
-        if let Some(Says { byte, cell }) = says {
-            said.inputs[next] = side(byte, bit, parts.run_confidence.get(index * cells + cell as usize));
-        }
-        said.runs[index] = says;
-        next += 1;
+#[inline(never)]
+pub(crate) fn say<M: Memory>(memory: &mut M, ahead: &Ahead, share: i32, known: u32, bit: u32, said: &mut Said<M>) {
+    let (design, parts) = (M::DESIGN, &mut memory.parts());
+    let inputs = said.inputs.as_mut();
+    inputs[0] = BIAS;
+    inputs[1] = share as i16;
+    let (mut next, cells) = (2, design.confidences());
+    for index in 0..design.runs.len() {
+        inputs[next + index] = match runs::says(ahead.runs[index], ahead.second[index], known, bit, design.two) {
+            Some(Says { byte, cell }) => side(byte, bit, parts.run_confidence.get(index * cells + cell as usize)),
+            None => 0,
+        };
     }
-    for (index, &order) in ahead.orders.iter().take(design.histories.len()).enumerate() {
-        let found = bits::find(parts.bits, order, known);
-        if found.state != 0 {
-            let p = parts.bit_confidence.get(index * 128 + (found.state & 127) as usize);
-            said.inputs[next] = p.map_or(0, |&p| stretch(p) as i16);
-        }
-        said.histories[index] = found;
-        next += 1;
+    next += design.runs.len();
+    let histories = said.histories.as_mut();
+    for index in 0..design.histories.len() {
+        let found = bits::find(parts.bits, ahead.orders[index], known);
+        histories[index] = found;
+        inputs[next + index] = match parts.bit_confidence.get(index * 128 + (found.state & 127) as usize) {
+            Some(&p) if found.state != 0 => stretch(p) as i16,
+            _ => 0,
+        };
     }
+    next += design.histories.len();
     let matched = begins(ahead.matched, known, bit);
-    if let Some(byte) = matched {
-        said.inputs[next] = side(byte, bit, parts.match_confidence.get(match_cell(ahead, bit)));
-    }
+    inputs[next] = matched.map_or(0, |byte| side(byte, bit, parts.match_confidence.get(match_cell(ahead, bit))));
     let above = begins(ahead.above, known, bit);
-    if let Some(byte) = above {
-        said.inputs[next + 1] = side(byte, bit, parts.column_confidence.get(column_cell(ahead, bit)));
-    }
+    inputs[next + 1] = above.map_or(0, |byte| side(byte, bit, parts.column_confidence.get(column_cell(ahead, bit))));
     next += 2;
     if design.numbers > 0 {
-        if let Some((byte, class)) = ahead.number
-            && begins(Some(byte), known, bit).is_some()
-        {
-            said.inputs[next] = side(byte, bit, parts.number_confidence.get(number_cell(class, bit)));
-        }
+        inputs[next] = match ahead.number {
+            Some((byte, class)) if begins(Some(byte), known, bit).is_some() => {
+                side(byte, bit, parts.number_confidence.get(number_cell(class, bit)))
+            }
+            _ => 0,
+        };
         next += 1;
     }
-    said.inputs[next] = stretch(parts.order0[known as usize & 255]) as i16;
+    inputs[next] = stretch(parts.order0[known as usize & 255]) as i16;
     let chooser = Chooser {
         matching: if matched.is_some() { 1 + (ahead.match_class > 4) as u8 } else { 0 },
         column: if above.is_some() { 1 + parts.stream.equal } else { 0 },
     };
-    let rows = mixer::rows(&design, chooser, parts.stream, known, bit);
-    said.mixed = mixer::mix(&design, parts.weights, parts.final_weights, &said.inputs[..design.inputs()], rows);
-    let p = if design.sse { sse::correct(parts.sse, said.mixed.x, said.mixed.p, bit) } else { said.mixed.p };
+    let sets = said.sets.as_mut();
+    mixer::choose::<M>(sets, chooser, parts.stream, known, bit);
+    let x = mixer::mix::<M>(parts.weights, parts.final_weights, inputs, sets);
+    said.x = x as i16;
+    said.mixed = squash(x);
+    let p = if design.sse { sse::correct(parts.sse, x, said.mixed, bit) } else { said.mixed };
     said.p = p.clamp(3, 65_533);
-    said
 }
 
 fn match_cell(ahead: &Ahead, bit: u32) -> usize {
@@ -158,45 +180,61 @@ fn number_cell(class: u8, bit: u32) -> usize {
     class as usize * 2 + (bit > 3) as usize
 }
 
-/// Learns one bit.
-pub(crate) fn hear<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, said: &Said, known: u32, bit: u32, one: bool) {
-    let design = M::DESIGN;
-    let inputs = &said.inputs[..design.inputs()];
-    mixer::learn(&design, parts.weights, parts.final_weights, inputs, &said.mixed, parts.stream, one);
-    learn(&mut parts.order0[known as usize & 255], one, FAST);
-    let right = |byte: u8| (byte >> (7 - bit) & 1 != 0) == one;
-    for (index, says) in said.runs.iter().take(design.runs.len()).enumerate() {
-        if let &Some(Says { byte, cell }) = says {
+/// Learns the bits of `byte`, of which `said` was said.
+#[inline(never)]
+pub(crate) fn hear<M: Memory>(memory: &mut M, ahead: &Ahead, said: &[Said<M>; 8], byte: u8) {
+    let (design, parts) = (M::DESIGN, &mut memory.parts());
+    let whole = byte as u32 | 256;
+    for (bit, said) in (0..).zip(said) {
+        let (known, one) = (whole >> (8 - bit), byte >> (7 - bit) & 1 != 0);
+        let (inputs, sets) = (said.inputs.as_ref(), said.sets.as_ref());
+        mixer::learn(parts.weights, parts.final_weights, inputs, sets, said.mixed, parts.stream, one);
+        learn(&mut parts.order0[known as usize & 255], one, FAST);
+        for (index, &found) in said.histories.as_ref().iter().enumerate() {
+            bits::follow(parts, index, found, one);
+        }
+        if design.sse {
+            sse::learn(parts.sse, said.x as i32, bit, one);
+        }
+    }
+    for index in 0..design.runs.len() {
+        for bit in 0..8 {
+            let known = whole >> (8 - bit);
+            // Who is silent is so to the byte's end.
+            let says = runs::says(ahead.runs[index], ahead.second[index], known, bit, design.two);
+            let Some(Says { byte: expected, cell }) = says else { break };
             let cell = parts.run_confidence.get_mut(index * design.confidences() + cell as usize);
-            runs::learn_confidence(cell, right(byte));
+            runs::learn_confidence(cell, (expected ^ byte) >> (7 - bit) & 1 == 0);
         }
     }
-    for (index, &found) in said.histories.iter().take(design.histories.len()).enumerate() {
-        bits::follow(parts, index, found, one);
+    if let Some(expected) = ahead.matched {
+        hear_of(expected, byte, parts.match_confidence, |bit| match_cell(ahead, bit), SLOW);
     }
-    let expected = [
-        (begins(ahead.matched, known, bit), parts.match_confidence.get_mut(match_cell(ahead, bit)), SLOW),
-        (begins(ahead.above, known, bit), parts.column_confidence.get_mut(column_cell(ahead, bit)), FAST),
-    ];
-    for (byte, cell, rate) in expected {
-        if let (Some(byte), Some(cell)) = (byte, cell) {
-            learn(cell, right(byte), rate);
+    if let Some(expected) = ahead.above {
+        hear_of(expected, byte, parts.column_confidence, |bit| column_cell(ahead, bit), FAST);
+    }
+    if let Some((expected, class)) = ahead.number {
+        hear_of(expected, byte, parts.number_confidence, |bit| number_cell(class, bit), FAST);
+    }
+}
+
+/// Learns the confidences of one expected byte: of the bits up to the first that is another.
+#[inline(always)]
+fn hear_of(expected: u8, byte: u8, cells: &mut [u16], cell: impl Fn(u32) -> usize, rate: u32) {
+    for bit in 0..8 {
+        let right = (expected ^ byte) >> (7 - bit) & 1 == 0;
+        if let Some(cell) = cells.get_mut(cell(bit)) {
+            learn(cell, right, rate);
         }
-    }
-    if let Some((byte, class)) = ahead.number
-        && begins(Some(byte), known, bit).is_some()
-        && let Some(cell) = parts.number_confidence.get_mut(number_cell(class, bit))
-    {
-        learn(cell, right(byte), FAST);
-    }
-    if design.sse {
-        sse::learn(parts.sse, said.mixed.x, bit, one);
+        if !right {
+            break;
+        }
     }
 }
 
 /// Learns the whole byte.
-pub(crate) fn end<M: Memory>(parts: &mut Parts<'_>, ahead: &Ahead, byte: u8) {
-    let design = M::DESIGN;
+pub(crate) fn end<M: Memory>(memory: &mut M, ahead: &Ahead, byte: u8) {
+    let (design, parts) = (M::DESIGN, &mut memory.parts());
     for &slot in ahead.slots.iter().take(design.runs.len()) {
         if let Some(run) = parts.slots.get_mut(slot as usize) {
             runs::follow(run, if design.two { parts.second.get_mut(slot as usize) } else { None }, byte);

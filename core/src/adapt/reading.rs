@@ -1,6 +1,6 @@
 //! A byte that is being read, bit by bit.
 
-use super::memory::{Memory, Parts};
+use super::memory::Memory;
 use super::net::Net;
 use super::node::{Ahead, Said, end, hear, net_input, say};
 use crate::nonlinear::log2_q16;
@@ -28,23 +28,23 @@ impl Path {
 
 /// A byte of which some bits are known: [`node`](Self::node) says what the next one will be, [`take`](Self::take) what it
 /// was; after eight, [`finish`](Self::finish) learns them. If it is dropped before, nothing is learned.
-pub struct Reading<'a, M> {
-    parts: Parts<'a>,
-    ahead: Ahead,
+pub struct Reading<'a, M: Memory> {
+    memory: &'a mut M,
+    ahead: &'a Ahead,
     logits: Option<&'a Logits>,
-    net: Option<Net>,
-    said: [Said; 8],
     /// A one and then the known bits.
     known: u32,
-    preset: core::marker::PhantomData<M>,
+    net: Net,
+    said: [Said<M>; 8],
 }
 
 impl<'a, M: Memory> Reading<'a, M> {
-    pub(super) fn new(parts: Parts<'a>, ahead: Ahead, logits: Option<&'a Logits>) -> Self {
-        let (net, said) = (logits.map(Net::new), [Said::default(); 8]);
-        Self { parts, ahead, logits, net, said, known: 1, preset: core::marker::PhantomData }
+    #[inline(always)]
+    pub(super) fn new(memory: &'a mut M, ahead: &'a Ahead, logits: Option<&'a Logits>) -> Self {
+        Self { memory, ahead, logits, known: 1, net: Net::EMPTY, said: [const { M::SILENT }; 8] }
     }
 
+    #[inline(always)]
     fn bit(&self) -> u32 {
         31 - self.known.leading_zeros()
     }
@@ -54,12 +54,13 @@ impl<'a, M: Memory> Reading<'a, M> {
         let bit = self.bit();
         if let Some(said) = self.said.get_mut(bit as usize) {
             let share = net_input(&mut self.net, self.logits, self.known, bit);
-            *said = say::<M>(&mut self.parts, &self.ahead, share, self.known, bit);
+            say::<M>(self.memory, self.ahead, share, self.known, bit, said);
         }
         self.said[bit.min(7) as usize].p
     }
 
     /// The next bit; a ninth is not taken.
+    #[inline(always)]
     pub fn take(&mut self, one: bool) {
         if self.known < 256 {
             // Unless it was asked for, the node is worked out now: it will be learned from.
@@ -72,17 +73,17 @@ impl<'a, M: Memory> Reading<'a, M> {
 
     /// Learns the byte. Bits that were not taken are zeros.
     pub fn finish(mut self) -> Path {
+        self.learn()
+    }
+
+    /// As [`Self::finish`], in place.
+    pub(super) fn learn(&mut self) -> Path {
         while self.known < 256 {
             self.take(false);
         }
         let byte = self.known as u8;
-        let mut path = Path { nodes: [0; 8], byte };
-        for (bit, (said, node)) in self.said.iter().zip(&mut path.nodes).enumerate() {
-            let (bit, one) = (bit as u32, byte >> (7 - bit) & 1 != 0);
-            hear::<M>(&mut self.parts, &self.ahead, said, self.known >> (8 - bit), bit, one);
-            *node = said.p;
-        }
-        end::<M>(&mut self.parts, &self.ahead, byte);
-        path
+        hear::<M>(self.memory, self.ahead, &self.said, byte);
+        end::<M>(self.memory, self.ahead, byte);
+        Path { nodes: self.said.each_ref().map(|said| said.p), byte }
     }
 }

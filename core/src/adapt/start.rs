@@ -7,6 +7,7 @@
 use super::bytes::{Load, Move, Save};
 use super::design::Design;
 use super::memory::{Memory, Parts};
+use super::stream::Stream;
 use super::{bits, mixer, runs, sse};
 
 impl Design {
@@ -60,6 +61,7 @@ fn visit(parts: &mut Parts<'_>, to: &mut impl Move) {
 /// Weights and confidences that nothing was learned for.
 pub(super) fn plain<M: Memory>(parts: &mut Parts<'_>, net: bool) {
     let design = M::DESIGN;
+    *parts.stream = Stream::START;
     runs::start(&design, parts.run_confidence);
     bits::start(&design, parts.bit_confidence);
     for (class, p) in parts.match_confidence.iter_mut().enumerate() {

@@ -39,6 +39,9 @@ pub(crate) struct Stream {
 pub(crate) const OLD: u32 = 1_000_000;
 
 impl Stream {
+    /// All zero: for `static` memory.
+    pub(crate) const ZERO: Self = Self { reference: 0, match_at: 0, ..Self::START };
+
     /// Before the first byte.
     pub(crate) const START: Self = Self {
         at: 0,
@@ -77,8 +80,7 @@ impl Stream {
 pub(crate) fn age(stream: &mut Stream, byte: u8) {
     stream.at = stream.at.wrapping_add(1);
     stream.age = if stream.age < OLD { stream.age + 1 } else { OLD };
-    stream.history.copy_within(..7, 1);
-    stream.history[0] = byte;
+    stream.history = (u64::from_le_bytes(stream.history) << 8 | byte as u64).to_le_bytes();
 }
 
 /// No digit before the point.

@@ -204,7 +204,7 @@ impl Section<'_> {
         *head = [a, b, c, d, e, f, g, h];
         match self {
             Self::State(elements) => {
-                let elements: &[u8] = bytemuck::cast_slice(*elements);
+                let elements: &[u8] = bytemuck::cast_slice(elements);
                 if data.len() != elements.len() {
                     return never("the section was cut to the length of its elements", None);
                 }

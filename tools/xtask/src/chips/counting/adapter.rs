@@ -48,14 +48,14 @@ pub(crate) fn adapter(root: &Path, program: &Program<'_>) -> Result<Adapter> {
     Ok(Adapter { files, weights })
 }
 
-/// The file of the innermost function in the folder, `math.rs` apart, which all use; [`WEIGHTS`] for what the start of
-/// the net's part does.
+/// The file of the innermost function in the folder, `math.rs` apart, which all use; [`WEIGHTS`] for what `weigh` of
+/// `net.rs` does.
 fn column(chain: &[Frame]) -> String {
     let file = |frame: &Frame| {
         let (_, file) = frame.file.rsplit_once(FOLDER)?;
         Some(file.strip_suffix(".rs").unwrap_or(file).to_owned())
     };
-    if chain.iter().any(|f| file(f).as_deref() == Some("net") && last_part(&f.name) == "new") {
+    if chain.iter().any(|f| file(f).as_deref() == Some("net") && last_part(&f.name) == "weigh") {
         return WEIGHTS.to_owned();
     }
     let found = chain.iter().filter_map(file).find(|file| file != "math");
@@ -79,7 +79,7 @@ mod tests {
             "mixer"
         );
         assert_eq!(
-            of(&[("/x/core/src/score.rs", "weight"), (&net, "a::net_weight"), (&net, "<a::Net>::new")]),
+            of(&[("/x/core/src/score.rs", "weight"), (&net, "a::net_weight"), (&net, "<a::Net>::weigh")]),
             WEIGHTS
         );
         assert_eq!(of(&[("/x/core/src/score.rs", "weight"), (&net, "<a::Net>::node"), (&node, "say")]), "net");
