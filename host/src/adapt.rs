@@ -52,6 +52,11 @@ impl Preset {
         Self::ALL.into_iter().find(|preset| preset.design().id == id)
     }
 
+    /// Bytes of its start values, without a net and with one, which a program holds beside its code.
+    pub const fn start_bytes(self) -> usize {
+        2 * 2 * self.design().start_words()
+    }
+
     /// Bytes of memory that its adapter takes.
     pub const fn bytes(self) -> usize {
         match self {

@@ -1,11 +1,15 @@
 //! Bits per byte of a text, under any engine.
 
+mod compare;
+
 use std::time::Instant;
 
 use mambabyte_core::VOCAB;
 use rayon::prelude::*;
 
-use crate::engine::{Answer, Engine, EngineError, Want, natural};
+use crate::engine::{Answer, Engine, EngineError, natural};
+use crate::stream::{block, part, read_ahead};
+pub use compare::{Compared, compare};
 
 /// `-log2 p(next)` by log-sum-exp in f64.
 pub fn surprise_bits(logits: &[f64; VOCAB], next: u8) -> f64 {
@@ -138,34 +142,22 @@ pub fn evaluate<E: Engine>(
 /// As [`evaluate`]; rows in them are the numbers of the texts.
 pub fn evaluate_all<E: Engine>(engine: &E, texts: &[&[u8]], progress: &dyn Fn(usize)) -> Result<Score, EngineError> {
     let start = Instant::now();
-    let load = engine.full_load();
+    let at_once = engine.full_load().rows.max(1);
     let mut score = Score { bytes: texts.iter().map(|t| t.len()).sum(), ..Score::empty() };
-    let mut answer = Answer::Nothing;
-    let at_once = load.rows.max(1);
     for (number, group) in texts.chunks(at_once).enumerate() {
-        let mut rows = engine.rows(group.len())?;
         let mut tallies = vec![Tally::default(); group.len()];
-        let each = (load.bytes / group.len()).max(1);
-        let longest = group.iter().map(|text| text.len()).max().unwrap_or(0);
-        // A 0x00 byte is read first and the last byte never: every byte of the text is predicted.
-        let inputs: Vec<Vec<u8>> =
-            group.iter().map(|text| [0].into_iter().chain(text.iter().copied()).take(text.len()).collect()).collect();
-        for from in (0..longest).step_by(each) {
-            let range = |text: &[u8]| from.min(text.len())..(from + each).min(text.len());
-            let parts: Vec<&[u8]> = inputs.iter().map(|input| &input[range(input)]).collect();
-            engine
-                .read_into(&mut rows, &parts, Want::All, &mut answer)
-                .map_err(|e| e.of_text(|row| (number * at_once + row, 0)))?;
-            let next: Vec<u8> = group.iter().flat_map(|text| &text[range(text)]).copied().collect();
-            let bits = costs(&answer, &next);
+        let each = block(engine, group.len());
+        let take = |from: usize, answer: &Answer| {
+            let next: Vec<u8> = group.iter().flat_map(|text| &text[part(text, from, each)]).copied().collect();
+            let bits = costs(answer, &next);
             let mut rest = bits.as_slice();
-            for (part, tally) in parts.iter().zip(&mut tallies) {
-                let (mine, others) = rest.split_at(part.len());
+            for (text, tally) in group.iter().zip(&mut tallies) {
+                let (mine, others) = rest.split_at(part(text, from, each).len());
                 mine.iter().enumerate().for_each(|(t, &bits)| tally.add(from + t, bits));
                 rest = others;
             }
-            progress(next.len());
-        }
+        };
+        read_ahead(engine, group, progress, take).map_err(|e| e.of_text(|row| (number * at_once + row, 0)))?;
         tallies.iter().for_each(|tally| score.add(tally));
     }
     score.seconds = start.elapsed().as_secs_f64();

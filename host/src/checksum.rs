@@ -1,6 +1,10 @@
-//! One number over all integer logits of a text: equal on every machine.
+//! One number over all integer logits of a text, or over all of an adapter's probabilities: equal on every machine.
 
+use mambabyte_core::Logits;
+
+use crate::adapt::{AnyAdapter, Preset};
 use crate::engine::{Answer, Engine, EngineError, Precision, Want};
+use crate::stream::read_ahead;
 
 /// CRC-32 (as in zip) over the 256 little-endian i32 logits after each byte of `text`, from the zero state. `progress`
 /// is told bytes as they are read.
@@ -19,6 +23,40 @@ pub fn checksum<E: Engine>(engine: &E, text: &[u8], mut progress: impl FnMut(usi
         bytes.extend(answer.logits().as_flattened().iter().flat_map(|logit| logit.to_le_bytes()));
         hasher.update(&bytes);
         progress(part.len());
+    }
+    Ok(hasher.finalize())
+}
+
+/// CRC-32 (as in zip) over the eight node probabilities of each byte of `text`, u16 little-endian, in the order of the
+/// path, of an adapter that has read nothing before. It hears the net of `engine`, which reads a 0x00 byte first, or is
+/// alone. `progress` is told bytes as they are read.
+///
+/// # Errors
+/// As [`checksum()`].
+pub fn adapter_checksum<E: Engine>(
+    engine: Option<&E>,
+    preset: Preset,
+    text: &[u8],
+    progress: impl Fn(usize),
+) -> Result<u32, EngineError> {
+    let mut adapter = AnyAdapter::new(preset, engine.is_some());
+    let mut hasher = crc32fast::Hasher::new();
+    let mut take = |logits: Option<&Logits>, byte| {
+        let path = adapter.read(logits, byte);
+        path.nodes.iter().for_each(|node| hasher.update(&node.to_le_bytes()));
+    };
+    match engine {
+        Some(engine) if engine.precision() != Precision::Exact => {
+            return Err(EngineError::NotIntegers { precision: engine.precision() });
+        }
+        Some(engine) => read_ahead(engine, &[text], &progress, |from, answer| {
+            let logits = answer.logits();
+            logits.iter().zip(text.iter().skip(from)).for_each(|(logits, &byte)| take(Some(logits), byte));
+        })?,
+        None => text.chunks(4096).for_each(|part| {
+            part.iter().for_each(|&byte| take(None, byte));
+            progress(part.len());
+        }),
     }
     Ok(hasher.finalize())
 }

@@ -6,9 +6,9 @@
 //! * [`train`]: gradients of the f32 model.
 //! * [`engine`]: a model that reads bytes, whatever computes it.
 //! * [`cpu`]: engines on workstations, on all threads.
-//! * [`adapt`]: adapters whose preset is chosen at run time.
-//! * [`bpb`], [`mod@checksum`], [`stream`], [`archive`]: what is done with an engine: bits per byte of a text, one number
-//!   over its logits, jobs on a stream, archives.
+//! * [`adapt`]: an adapter that learns the stream beside it, its preset chosen at run time.
+//! * [`bpb`], [`mod@checksum`], [`stream`], [`archive`]: what is done with an engine, an adapter or both: bits per byte of
+//!   a text, one number over all results, jobs on a stream, archives.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod adapt;

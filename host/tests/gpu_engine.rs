@@ -10,8 +10,10 @@ use gpu_models::{checkpoint, dims};
 use std::sync::Arc;
 
 use mambabyte_core::{Blob, Rng, SampleOptions};
+use mambabyte_host::adapt::Preset;
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::bpb;
+use mambabyte_host::checksum::adapter_checksum;
 use mambabyte_host::cpu::{Cpu, IntEngine};
 use mambabyte_host::cuda::{Device, GpuModel};
 use mambabyte_host::engine::{Answer, Engine, EngineError, Precision, Want};
@@ -106,6 +108,11 @@ fn gpu_engine_in_integers_is_that_of_the_cpu() {
         let bits = |score: bpb::Score| (score.bits.to_bits(), score.by_position);
         let found = bpb::evaluate(&gpu, &text, Some(1000), &|_| ()).unwrap();
         assert_eq!(bits(found), bits(bpb::evaluate(&cpu, &text, Some(1000), &|_| ()).unwrap()), "{name}");
+        // Every adapter hears the same from both.
+        for preset in Preset::ALL {
+            let of_gpu = adapter_checksum(Some(&gpu), preset, &text, |_| ()).unwrap();
+            assert_eq!(of_gpu, adapter_checksum(Some(&cpu), preset, &text, |_| ()).unwrap(), "{name}, {preset}");
+        }
         // The rows of one model are foreign to another.
         let other = GpuModel::load(&device, blob, Precision::Exact).unwrap();
         let mut rows = gpu.rows(2).unwrap();

@@ -63,7 +63,7 @@ struct Pieces<'t> {
 
 impl Read for Pieces<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.rng.next_u64() % 4 == 0 {
+        if self.rng.next_u64().is_multiple_of(4) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let piece = 1 + self.rng.next_u64() as usize % self.most;

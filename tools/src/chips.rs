@@ -2,6 +2,7 @@
 
 use mambabyte_core::Dims;
 use mambabyte_core::blob::blob_bytes;
+use mambabyte_host::adapt::Preset;
 
 /// A microcontroller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub const PROGRAM_FLASH: u64 = 32 * K;
 pub const PROGRAM_RAM: u64 = 8 * K;
 
 /// What a model takes, from the functions that firmware sizes its memory with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Need {
     /// Bytes of the blob.
     pub flash: u64,
@@ -69,18 +70,38 @@ pub struct Need {
     pub state: u64,
     /// Bytes of scratch memory.
     pub scratch: u64,
+    /// Bytes of an adapter's tables.
+    pub adapter: u64,
+    /// Bytes of its start values, in flash.
+    pub start_values: u64,
 }
 
 impl Need {
     /// For a model of shape `dims`.
     pub fn of(dims: &Dims) -> Self {
-        Self { flash: blob_bytes(dims), state: dims.state_bytes() as u64, scratch: dims.scratch_bytes() as u64 }
+        let (state, scratch) = (dims.state_bytes() as u64, dims.scratch_bytes() as u64);
+        Self { flash: blob_bytes(dims), state, scratch, ..Self::default() }
+    }
+
+    /// The same and an adapter.
+    pub const fn with(self, preset: Preset) -> Self {
+        Self { adapter: preset.bytes() as u64, start_values: preset.start_bytes() as u64, ..self }
+    }
+
+    /// All of it in flash.
+    pub const fn rom(&self) -> u64 {
+        self.flash + self.start_values
+    }
+
+    /// All of it in RAM.
+    pub const fn ram(&self) -> u64 {
+        self.state + self.scratch + self.adapter
     }
 
     /// Flash and RAM left on `chip` beside model and program; negative if they do not fit.
     pub fn left(&self, chip: &Chip) -> (i64, i64) {
-        let flash = chip.flash as i64 - (self.flash + PROGRAM_FLASH) as i64;
-        let ram = chip.ram as i64 - (self.state + self.scratch + PROGRAM_RAM) as i64;
+        let flash = chip.flash as i64 - (self.rom() + PROGRAM_FLASH) as i64;
+        let ram = chip.ram as i64 - (self.ram() + PROGRAM_RAM) as i64;
         (flash, ram)
     }
 }

@@ -91,7 +91,9 @@ pub enum CliError {
     },
     /// A snapshot that does not fit.
     #[error("{}", shown(path))]
-    #[diagnostic(help("a saved state belongs to the model that made it; leave --load-state out to start anew"))]
+    #[diagnostic(help(
+        "a saved state belongs to the model and the preset of --adapt that made it; leave --load-state out to start anew"
+    ))]
     State {
         /// The file.
         path: PathBuf,

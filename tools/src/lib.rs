@@ -6,12 +6,14 @@ macro_rules! examples {
     ($($line:literal)*) => { concat!("\u{1b}[1m\u{1b}[4mExamples:\u{1b}[0m" $(, "\n  mambabyte ", $line)*) };
 }
 
+pub mod adapting;
 pub mod builtin;
 pub mod calibration_text;
 pub mod chips;
 pub mod cli;
 pub mod commands;
 pub mod computing;
+pub mod curve;
 pub mod device;
 pub mod error;
 pub mod formats;

@@ -1,9 +1,7 @@
-//! MODEL where `none` is one: the adapter alone. And what adapts: `--adapt`.
+//! Nets as archives name them, and adapters that have read something: `--prime`.
 
-use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::str::FromStr;
 
 use mambabyte_core::archive::{ModelName, Primed};
 use mambabyte_host::adapt::{AnyAdapter, Preset};
@@ -12,16 +10,14 @@ use mambabyte_host::archive::ArchiveFault;
 use crate::error::CliError;
 use crate::model::{AnyModel, BlobFile, Verify};
 use crate::output::clean;
+use crate::shipped::is_none;
 
-/// The name of no model.
-pub const NONE: &str = "none";
-
-/// Opens a blob, by path or by name; `none` is no model. A file of that name is `./none`.
+/// Opens a blob, by path or by name; `none` is no model.
 ///
 /// # Errors
 /// As [`BlobFile::open`]: checkpoints are refused, as they compute in floats.
 pub fn open_blob(path: &Path, verify: Verify) -> Result<Option<AnyModel>, CliError> {
-    if path == Path::new(NONE) {
+    if is_none(path) {
         return Ok(None);
     }
     BlobFile::open(path, verify).map(|file| Some(AnyModel::Blob(file)))
@@ -32,45 +28,6 @@ pub fn model_name(model: Option<&AnyModel>) -> ModelName {
     match model {
         Some(AnyModel::Blob(file)) => ModelName::of(&file.blob()),
         Some(AnyModel::Checkpoint(_)) | None => ModelName::NONE,
-    }
-}
-
-/// `--adapt`: a preset, or no adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adapt {
-    /// The model alone.
-    Off,
-    /// With an adapter.
-    Preset(Preset),
-}
-
-impl Adapt {
-    /// The preset, if there is one.
-    pub const fn preset(self) -> Option<Preset> {
-        match self {
-            Self::Off => None,
-            Self::Preset(preset) => Some(preset),
-        }
-    }
-}
-
-impl FromStr for Adapt {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.eq_ignore_ascii_case("off") {
-            return Ok(Self::Off);
-        }
-        text.parse().map(Self::Preset).map_err(|error| format!("{error}, and off"))
-    }
-}
-
-impl fmt::Display for Adapt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Preset(preset) => preset.fmt(f),
-        }
     }
 }
 

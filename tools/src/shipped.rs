@@ -40,6 +40,14 @@ pub static SHIPPED: [Shipped; 4] = [
     Shipped { name: "prose-small", trained_on: "94 British novels, 1840-1918", blob: None },
 ];
 
+/// The name of the model without a net: an adapter alone.
+pub const NONE: &str = "none";
+
+/// Whether the user asks for no net. A file of that name is a model as any other.
+pub fn is_none(given: &Path) -> bool {
+    given == Path::new(NONE) && fs::symlink_metadata(given).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 /// Where a model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -79,6 +87,10 @@ pub fn find_checkpoint(given: &Path) -> Result<PathBuf, CliError> {
 fn named(given: &Path) -> Result<Option<&'static Shipped>, CliError> {
     match fs::symlink_metadata(given) {
         Err(e) if e.kind() == ErrorKind::NotFound => {
+            if is_none(given) {
+                let reason = "no net at all, an adapter alone; this command needs a model".into();
+                return Err(CliError::NoModel { given: given.to_owned(), reason });
+            }
             let model = SHIPPED.iter().find(|model| given == Path::new(model.name));
             model.map(Some).ok_or_else(|| CliError::NoModel {
                 given: given.to_owned(),

@@ -10,6 +10,7 @@
 //! knowledge of the cores, not a measurement.
 
 use mambabyte_core::{Dims, VOCAB};
+use mambabyte_host::adapt::Preset;
 
 /// Written by `cargo xtask firmware footprint`.
 const TABLE: &str = include_str!("../data/instructions.tsv");
@@ -85,6 +86,18 @@ pub struct Instructions {
     pub other_decays: bool,
     /// The counted models, in the order of their width.
     pub models: Vec<&'static str>,
+}
+
+/// Instructions that an adapter adds to a byte, in the order of [`Preset::ALL`], by core: beyond the 256 exponentials that
+/// the net's own surprise takes. `None`: not counted.
+const ADAPTERS: [(&str, [Option<u32>; 6]); 3] =
+    [("Cortex-M0", [None; 6]), ("Cortex-M4F", [None; 6]), ("RV32IMAC", [None; 6])];
+
+/// Instructions per byte of an adapter on `core`; `None` if they were not counted there.
+pub fn adapter_instructions(core: &str, preset: Preset) -> Option<f64> {
+    let (_, counts) = ADAPTERS.iter().find(|(counted, _)| *counted == core)?;
+    let at = Preset::ALL.iter().position(|&one| one == preset)?;
+    counts.get(at).copied().flatten().map(f64::from)
 }
 
 /// Instructions of a step of a model of shape `dims` on `core`; `None` for a core that nothing was counted on.

@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -84,15 +86,23 @@ fn other_weights_under_a_fingerprint_are_refused_by_name_and_shown() {
 }
 
 /// States that no stream leaves, with right checksums: every number at an end of its range.
+/// Where the data of each section of a snapshot lies, by kind.
+fn sections(snapshot: &[u8]) -> BTreeMap<u16, Range<usize>> {
+    let (mut found, mut at) = (BTreeMap::new(), 40);
+    while at < snapshot.len() {
+        let kind = u16::from_le_bytes([snapshot[at], snapshot[at + 1]]);
+        let bytes = u32::from_le_bytes(snapshot[at + 4..at + 8].try_into().unwrap()) as usize;
+        found.insert(kind, at + 8..at + 8 + bytes);
+        at += 8 + bytes;
+    }
+    found
+}
+
 #[test]
 fn made_up_states_are_read_without_harm_and_alike_by_all_kernels() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| text(dir.path().join(name));
     let (saved, state, after) = (file("saved"), file("state"), file("after"));
-    expect(&run(&["stream", &pico(), &sample(), "--save-state", &saved]), 0, "");
-    let saved = std::fs::read(&saved).unwrap();
-    // Header, the state's section; then the pending byte and the line scorer of 572 bytes, each after a head of 8.
-    let (elements, scorer) = (48..saved.len() - 8 - 572 - 9, saved.len() - 572);
     let (low, high) = (i16::MIN.to_le_bytes(), i16::MAX.to_le_bytes());
     // The last: a line that is as long as one can be, in a window that is full.
     let long =
@@ -102,27 +112,42 @@ fn made_up_states_are_read_without_harm_and_alike_by_all_kernels() {
         (1 << 63, [high, high], (0..572).map(|i| [0, 0xff][i / 4 % 2]).collect()),
         (u64::MAX - 2, [low, high], long),
     ];
-    for (position, pair, lines) in cases {
-        let mut bytes = saved.clone();
-        bytes[24..32].copy_from_slice(&position.to_le_bytes());
-        bytes[elements.clone()].chunks_exact_mut(4).for_each(|four| four.copy_from_slice(&pair.concat()));
-        bytes[scorer..].copy_from_slice(&lines);
-        let crc = crc32fast::hash(&[&bytes[..36], &bytes[40..]].concat());
-        bytes[36..40].copy_from_slice(&crc.to_le_bytes());
-        std::fs::write(&state, &bytes).unwrap();
-        let stream = |more: &[&str]| {
-            let output = run(&[&["stream", &pico(), &sample(), "--load-state", &state][..], more].concat());
-            expect(&output, 0, "");
-            output.stdout
-        };
-        let scalar = stream(&["--json", "--backend", "scalar", "--threads", "1", "--save-state", &after]);
-        let end = std::fs::read(&after).unwrap();
-        assert_eq!(
-            end[24..32],
-            u64::wrapping_add(position, std::fs::read(sample()).unwrap().len() as u64).to_le_bytes()
-        );
-        assert!(stream(&["--json", "--save-state", &after]) == scalar && std::fs::read(&after).unwrap() == end);
-        stream(&["--color", "--threshold", "3"]);
+    // Kinds: 1 the state, 3 and 6 line scorers, 4 the adapter, whose first four bytes say what it is.
+    for (adapt, kinds) in [("off", &[1, 2, 3][..]), ("8K", &[1, 2, 3, 4, 6]), ("64K", &[1, 2, 3, 4, 6])] {
+        expect(&run(&["stream", &pico(), &sample(), "--adapt", adapt, "--save-state", &saved]), 0, "");
+        let saved = std::fs::read(&saved).unwrap();
+        let places = sections(&saved);
+        assert!(places.keys().eq(kinds));
+        for (position, pair, lines) in &cases {
+            let mut bytes = saved.clone();
+            bytes[24..32].copy_from_slice(&position.to_le_bytes());
+            for (kind, place) in &places {
+                let data = &mut bytes[place.clone()];
+                match kind {
+                    1 => data.chunks_exact_mut(4).for_each(|four| four.copy_from_slice(&pair.concat())),
+                    3 | 6 => data.copy_from_slice(lines),
+                    4 => data[4..].iter_mut().zip(lines.iter().cycle()).for_each(|(byte, &made_up)| *byte = made_up),
+                    _ => {}
+                }
+            }
+            let crc = crc32fast::hash(&[&bytes[..36], &bytes[40..]].concat());
+            bytes[36..40].copy_from_slice(&crc.to_le_bytes());
+            std::fs::write(&state, &bytes).unwrap();
+            let stream = |more: &[&str]| {
+                let words = ["stream", &pico(), &sample(), "--adapt", adapt, "--load-state", &state];
+                let output = run(&[&words[..], more].concat());
+                expect(&output, 0, "");
+                output.stdout
+            };
+            let scalar = stream(&["--json", "--backend", "scalar", "--threads", "1", "--save-state", &after]);
+            let end = std::fs::read(&after).unwrap();
+            assert_eq!(
+                end[24..32],
+                u64::wrapping_add(*position, std::fs::read(sample()).unwrap().len() as u64).to_le_bytes()
+            );
+            assert!(stream(&["--json", "--save-state", &after]) == scalar && std::fs::read(&after).unwrap() == end);
+            stream(&["--color", "--threshold", "3"]);
+        }
     }
 }
 

@@ -1,19 +1,36 @@
-//! What the demonstration promises: the damaged line is found.
+//! What the demonstration promises: the damaged line is found, and the log is learned.
 
-use mambabyte::builtin::{self, DAMAGE, SAMPLE, damaged_sample};
+use mambabyte::builtin::{self, DAMAGE, SAMPLE, UNSEEN, UNSEEN_DAMAGE};
+use mambabyte::commands::demo::Read;
 use mambabyte_core::Threshold;
 use mambabyte_host::cpu::{Cpu, IntEngine};
 use mambabyte_host::stream::Reader;
 
+/// Lines that the model alone flags.
 fn flagged(text: &[u8]) -> Vec<usize> {
     let engine = IntEngine::of(builtin::model().unwrap(), Cpu::single());
     let mut reader = Reader::new(&engine, Threshold::Learned).unwrap();
     let scores = text.iter().filter_map(|&byte| reader.read(byte).unwrap().1);
-    scores.enumerate().filter(|(_, s)| s.flagged).map(|(i, _)| i).collect()
+    scores.enumerate().filter(|(_, s)| s.line.flagged).map(|(i, _)| i).collect()
 }
 
 #[test]
-fn the_damaged_line_is_flagged_and_the_clean_one_is_not() {
-    assert!(flagged(&damaged_sample()).contains(&DAMAGE.0));
-    assert!(!flagged(SAMPLE).contains(&DAMAGE.0));
+fn a_damaged_line_of_a_known_kind_is_flagged_and_the_clean_one_is_not() {
+    assert!(flagged(&DAMAGE.of(SAMPLE)).contains(&DAMAGE.line));
+    assert!(!flagged(SAMPLE).contains(&DAMAGE.line));
+}
+
+#[test]
+fn a_damaged_line_of_an_unseen_kind_is_found_by_the_adapter() {
+    let damage = UNSEEN_DAMAGE;
+    let shown = |text: &[u8]| {
+        let line = text.split(|&b| b == b'\n').nth(damage.line).unwrap().to_vec();
+        String::from_utf8(line).unwrap()
+    };
+    assert!(shown(UNSEEN).starts_with("2014-03-09 ") && shown(&damage.of(UNSEEN)).starts_with("2014-03-01 "));
+    let (clean, damaged) = (Read::all(UNSEEN).unwrap(), Read::all(&damage.of(UNSEEN)).unwrap());
+    let flagged = |read: &Read| read.lines[damage.line].1.line.flagged;
+    assert!(!flagged(&clean) && flagged(&damaged));
+    let (net, both) = damaged.ranks(damage.line);
+    assert!(both <= 3 && net > 100, "{net} {both}");
 }

@@ -14,6 +14,7 @@ pub(crate) const fn section_name(kind: u16) -> &'static str {
         3 => "line scorer",
         4 => "adapter",
         5 => "records of a device",
+        6 => "line scorer of the net alone",
         _ => "unknown to this build",
     }
 }

@@ -143,6 +143,14 @@ impl<'a> Snapshot<'a> {
     pub fn records(&self) -> Result<u32, StateError> {
         self.found.records()
     }
+
+    /// What [`LineScorer::save`](crate::LineScorer::save) wrote of the net's own surprises.
+    ///
+    /// # Errors
+    /// [`StateError::MissingSection`] if it was not asked for.
+    pub fn net_lines(&self) -> Result<&'a [u8; crate::lines::SAVED], StateError> {
+        self.found.net_lines()
+    }
 }
 
 /// Writes a snapshot of the state `elements` with the sections `beside` it; returns its length.

@@ -28,11 +28,13 @@ pub enum SectionKind {
     Adapter = 4,
     /// Records that a device has sent, u32.
     Records = 5,
+    /// The line scorer of the net's own surprises, where an adapter's are scored: as [`SectionKind::Lines`].
+    NetLines = 6,
 }
 
 impl SectionKind {
     /// All of them, in ascending order.
-    pub const ALL: [Self; 5] = [Self::State, Self::Pending, Self::Lines, Self::Adapter, Self::Records];
+    pub const ALL: [Self; 6] = [Self::State, Self::Pending, Self::Lines, Self::Adapter, Self::Records, Self::NetLines];
 
     /// Its name in messages.
     pub const fn name(self) -> &'static str {
@@ -49,7 +51,7 @@ impl SectionKind {
         match self {
             Self::State | Self::Adapter => None,
             Self::Pending => Some(1),
-            Self::Lines => Some(SAVED),
+            Self::Lines | Self::NetLines => Some(SAVED),
             Self::Records => Some(4),
         }
     }
@@ -82,6 +84,11 @@ impl Sections {
     /// These and an adapter of the preset `design`; any other preset is refused.
     pub const fn with_adapter(self, design: &Design) -> Self {
         Self { preset: design.id, adapter: design.saved_bytes() as u32, ..self.with(SectionKind::Adapter) }
+    }
+
+    /// These and a line scorer of the net's own surprises.
+    pub const fn with_net_lines(self) -> Self {
+        self.with(SectionKind::NetLines)
     }
 
     /// Whether a section is among them.
@@ -157,6 +164,8 @@ pub enum Section<'a> {
     Adapter(&'a mut dyn Savable),
     /// [`SectionKind::Records`].
     Records(u32),
+    /// [`SectionKind::NetLines`].
+    NetLines(&'a LineScorer),
 }
 
 impl Section<'_> {
@@ -168,6 +177,7 @@ impl Section<'_> {
             Self::Lines(_) => SectionKind::Lines,
             Self::Adapter(_) => SectionKind::Adapter,
             Self::Records(_) => SectionKind::Records,
+            Self::NetLines(_) => SectionKind::NetLines,
         }
     }
 
@@ -201,7 +211,7 @@ impl Section<'_> {
                 data.copy_from_slice(elements);
             }
             Self::Pending(byte) => *data.first_chunk_mut()? = [*byte],
-            Self::Lines(scorer) => scorer.save(data.first_chunk_mut()?),
+            Self::Lines(scorer) | Self::NetLines(scorer) => scorer.save(data.first_chunk_mut()?),
             Self::Adapter(adapter) => adapter.save(data).ok()?,
             Self::Records(records) => *data.first_chunk_mut()? = records.to_le_bytes(),
         }
@@ -248,6 +258,7 @@ pub(crate) struct Found<'a> {
     lines: Option<&'a [u8; SAVED]>,
     adapter: Option<&'a [u8]>,
     records: Option<u32>,
+    net_lines: Option<&'a [u8; SAVED]>,
 }
 
 /// What was found, or that it was not asked for.
@@ -277,6 +288,10 @@ impl<'a> Found<'a> {
 
     pub(crate) const fn records(&self) -> Result<u32, StateError> {
         there(self.records, SectionKind::Records)
+    }
+
+    pub(crate) const fn net_lines(&self) -> Result<&'a [u8; SAVED], StateError> {
+        there(self.net_lines, SectionKind::NetLines)
     }
 }
 
@@ -309,6 +324,7 @@ pub(crate) fn parse(bytes: &[u8], takes: Sections) -> Result<Found<'_>, StateErr
             SectionKind::Lines => found.lines = Some(fixed(kind, data)?),
             SectionKind::Adapter => found.adapter = Some(data),
             SectionKind::Records => found.records = Some(u32::from_le_bytes(*fixed(kind, data)?)),
+            SectionKind::NetLines => found.net_lines = Some(fixed(kind, data)?),
         }
         kinds |= 1 << kind;
         rest = after;

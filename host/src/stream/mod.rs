@@ -1,11 +1,17 @@
 //! Jobs on a stream of bytes that passes by, over any engine.
 //!
-//! * [`Passage`]: the stream itself: what the engine predicted before each byte, with a way back within the last block.
-//!   Every job takes its logits or surprises from here.
+//! * [`Passage`]: what the engine predicted before each byte, with a way back within the last block.
+//! * [`Mixture`]: the stream itself: a passage, an adapter, or both together. Every job takes its surprises from here.
+//! * [`read_ahead()`]: a text that is known whole: the engine reads the next block while a second thread works on this one.
 //! * [`Reader`]: the job that scores lines.
 
+mod ahead;
+mod mixture;
 mod passage;
 mod reader;
 
+pub use ahead::read_ahead;
+pub(crate) use ahead::{block, part};
+pub use mixture::{Cost, Mixture};
 pub use passage::Passage;
-pub use reader::Reader;
+pub use reader::{LineScores, Reader};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mambabyte_core::{Logits, State};
+use mambabyte_core::{Logits, State, VOCAB};
 
 use crate::engine::{Answer, Engine, EngineError, Want};
 
@@ -58,6 +58,19 @@ impl<'e, E: Engine> Passage<'e, E> {
     pub fn surprise(&mut self, bytes: &[u8]) -> Result<Cow<'_, [u32]>, EngineError> {
         self.read(bytes, Want::Surprise(&[bytes, b""]))?;
         Ok(self.answer.surprise())
+    }
+
+    /// Writes the next byte of the stream: what `choose` makes of its logits.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`].
+    pub fn write(&mut self, choose: impl FnOnce(&Logits) -> u8) -> Result<u8, EngineError> {
+        self.block.clear();
+        self.block.push(self.pending);
+        self.engine.read_into(&mut self.rows, &[&self.block, b""], Want::Last, &mut self.answer)?;
+        let logits = self.answer.logits();
+        self.pending = choose(logits.first().unwrap_or(&[0; VOCAB]));
+        Ok(self.pending)
     }
 
     fn read(&mut self, bytes: &[u8], want: Want<'_>) -> Result<(), EngineError> {

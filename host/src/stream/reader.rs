@@ -1,36 +1,66 @@
 //! A stream that is scored line by line: [`Reader`].
 
 use mambabyte_core::snapshot::{Section, Sections, Snapshot};
-use mambabyte_core::{LineScore, LineScorer, Threshold};
+use mambabyte_core::{LineScore, LineScorer, State, StateError, Threshold};
 
-use super::Passage;
+use super::{Cost, Mixture};
+use crate::adapt::AnyAdapter;
 use crate::engine::{Engine, EngineError};
 
-/// A model that reads a stream and scores its lines.
+/// The scores of a finished line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineScores {
+    /// By what was asked for: mixed with an adapter, else the net's. It is what flags.
+    pub line: LineScore,
+    /// Of the net alone, where an adapter hears it.
+    pub net: Option<LineScore>,
+}
+
+/// A net, an adapter or both that read a stream and score its lines.
 pub struct Reader<'e, E: Engine> {
-    passage: Passage<'e, E>,
+    mixture: Mixture<'e, E>,
     scorer: LineScorer,
+    /// Beside it, where net and adapter are heard; it flags nothing.
+    net: Option<LineScorer>,
 }
 
 impl<'e, E: Engine> Reader<'e, E> {
-    /// At the zero state; a 0x00 byte is pending, as in training windows.
+    /// A net alone, at the zero state; a 0x00 byte is pending, as in training windows.
     ///
     /// # Errors
     /// Those of [`Engine::rows`].
     pub fn new(engine: &'e E, threshold: Threshold) -> Result<Self, EngineError> {
-        Ok(Self { passage: Passage::new(engine)?, scorer: LineScorer::new(threshold, 0) })
+        Self::of(Some(engine), None, threshold)
     }
 
-    /// Reads a byte: its surprise in Q16 bits, and the score of the line that it ends.
+    /// A net at the zero state, an adapter, which may have read other streams, or both.
+    ///
+    /// # Errors
+    /// Those of [`Engine::rows`].
+    pub fn of(engine: Option<&'e E>, adapter: Option<AnyAdapter>, threshold: Threshold) -> Result<Self, EngineError> {
+        let net = (engine.is_some() && adapter.is_some()).then(|| LineScorer::new(SILENT, 0));
+        Ok(Self { mixture: Mixture::new(engine, adapter)?, scorer: LineScorer::new(threshold, 0), net })
+    }
+
+    /// What reads.
+    pub fn mixture(&mut self) -> &mut Mixture<'e, E> {
+        &mut self.mixture
+    }
+
+    /// Reads a byte: what it cost, and the scores of the line that it ends.
     ///
     /// # Errors
     /// Those of [`Engine::read_into`].
-    pub fn read(&mut self, byte: u8) -> Result<(u32, Option<LineScore>), EngineError> {
-        let bits = self.passage.surprise(&[byte])?.first().copied().unwrap_or(0);
-        Ok((bits, self.scorer.push(byte, bits)))
+    pub fn read(&mut self, byte: u8) -> Result<(Cost, Option<LineScores>), EngineError> {
+        let mut read = (Cost { net: None, mixed: None }, None);
+        self.read_all(&[byte], |_, cost, scores| {
+            read = (cost, scores);
+            Ok::<_, EngineError>(())
+        })?;
+        Ok(read)
     }
 
-    /// Reads `bytes` as blocks, which is faster than one by one; `see(byte, surprise, score)` is called for each. If it
+    /// Reads `bytes` as blocks, which is faster than one by one; `see(byte, cost, scores)` is called for each. If it
     /// fails, the bytes after that one have not been read.
     ///
     /// # Errors
@@ -38,53 +68,89 @@ impl<'e, E: Engine> Reader<'e, E> {
     pub fn read_all<F: From<EngineError>>(
         &mut self,
         bytes: &[u8],
-        mut see: impl FnMut(u8, u32, Option<LineScore>) -> Result<(), F>,
+        mut see: impl FnMut(u8, Cost, Option<LineScores>) -> Result<(), F>,
     ) -> Result<(), F> {
-        let costs = self.passage.surprise(bytes)?;
-        let mut seen = Ok(());
-        let mut count = 0;
-        for (&byte, &bits) in bytes.iter().zip(&*costs) {
-            let score = self.scorer.push(byte, bits);
-            count += 1;
-            seen = see(byte, bits, score);
-            if seen.is_err() {
-                break;
-            }
-        }
-        if seen.is_err() {
-            self.passage.keep(count)?;
-        }
-        seen
+        let Self { mixture, scorer, net } = self;
+        mixture.read(bytes, |byte, cost| {
+            let line = scorer.push(byte, cost.asked());
+            let net = net.as_mut().and_then(|net| net.push(byte, cost.net.unwrap_or(0)));
+            see(byte, cost, line.map(|line| LineScores { line, net }))
+        })
     }
 
     /// Ends the line that is open at the end of the stream.
-    pub fn finish(&mut self) -> Option<LineScore> {
-        self.scorer.finish()
+    pub fn finish(&mut self) -> Option<LineScores> {
+        let net = self.net.as_mut().and_then(LineScorer::finish);
+        self.scorer.finish().map(|line| LineScores { line, net })
     }
 
-    /// A snapshot of the stream: state, pending byte, line scorer.
+    /// What its snapshots hold: state, pending byte and line scorer, and with an adapter that too, and the net's own line
+    /// scorer.
+    fn sections(&self) -> Sections {
+        let sections = match self.mixture.adapter() {
+            Some(adapter) => Sections::STREAM.with_adapter(&adapter.preset().design()),
+            None => Sections::STREAM,
+        };
+        if self.net.is_some() { sections.with_net_lines() } else { sections }
+    }
+
+    /// A snapshot of the stream.
     ///
     /// # Errors
     /// [`EngineError::NotIntegers`] of a float engine.
     pub fn save(&mut self) -> Result<Vec<u8>, EngineError> {
-        let mut out = vec![0; Sections::STREAM.snapshot_bytes(self.passage.engine().dims())];
-        let mut beside = [Section::Pending(self.passage.pending()), Section::Lines(&self.scorer)];
-        self.passage.state()?.snapshot_with(&mut beside, &mut out)?;
+        let (sections, pending) = (self.sections(), self.mixture.pending());
+        let (net, adapter) = self.mixture.parts();
+        let mut beside = vec![Section::Pending(pending), Section::Lines(&self.scorer)];
+        beside.extend(adapter.map(|adapter| Section::Adapter(adapter)));
+        beside.extend(self.net.as_ref().map(Section::NetLines));
+        let mut out = match &net {
+            Some(net) => vec![0; sections.snapshot_bytes(net.engine().dims())],
+            None => vec![0; sections.bytes_without_model()],
+        };
+        match net {
+            Some(net) => net.state()?.snapshot_with(&mut beside, &mut out)?,
+            None => State::without_model().snapshot_with(&mut beside, &mut out)?,
+        };
         Ok(out)
     }
 
     /// Continues where [`Reader::save`] stopped.
     ///
     /// # Errors
-    /// [`EngineError::State`] for anything but a whole, undamaged save of the same model, [`EngineError::NotIntegers`];
-    /// nothing has changed then.
+    /// [`EngineError::State`] for anything but a whole, undamaged save of the same model and the same preset,
+    /// [`EngineError::NotIntegers`]; nothing has changed then.
     pub fn load(&mut self, saved: &[u8], threshold: Threshold) -> Result<(), EngineError> {
-        let saved = Snapshot::parse(saved, Sections::STREAM)?;
+        let saved = Snapshot::parse(saved, self.sections())?;
         let (pending, scorer) = (saved.pending()?, LineScorer::load(threshold, saved.lines()?));
-        let mut state = self.passage.state()?;
-        state.load(&saved)?;
-        self.passage.resume(&state, pending)?;
-        self.scorer = scorer;
+        let net_scorer = match &self.net {
+            Some(_) => Some(LineScorer::load(SILENT, saved.net_lines()?)),
+            None => None,
+        };
+        let (mut net, adapter) = self.mixture.parts();
+        let state = match &mut net {
+            Some(net) => {
+                let mut state = net.state()?;
+                state.load(&saved)?;
+                Some(state)
+            }
+            None => {
+                State::without_model().load(&saved)?;
+                None
+            }
+        };
+        if let (Some(net), Some(state)) = (net, &state) {
+            net.resume(state, pending)?;
+        }
+        if let Some(adapter) = adapter {
+            // The snapshot was asked for this preset: it was checked.
+            adapter.load(saved.adapter()?).map_err(StateError::Adapter)?;
+        }
+        self.mixture.set_pending(pending);
+        (self.scorer, self.net) = (scorer, net_scorer);
         Ok(())
     }
 }
+
+/// Of a scorer that flags nothing.
+const SILENT: Threshold = Threshold::Fixed(u32::MAX);

@@ -4,11 +4,11 @@
 
 use std::fmt::Write;
 
-use mambabyte::builtin::{self, DAMAGE, damaged_sample};
+use mambabyte::builtin::{self, DAMAGE, SAMPLE};
 use mambabyte::paint::bits;
 use mambabyte_core::Threshold;
 use mambabyte_host::cpu::{Cpu, IntEngine};
-use mambabyte_host::stream::Reader;
+use mambabyte_host::stream::{LineScores, Reader};
 
 /// Width and height of a character cell.
 const CELL: (f64, f64) = (8.4, 19.0);
@@ -31,11 +31,11 @@ fn main() {
     let engine = IntEngine::of(builtin::model().expect("built-in model"), Cpu::single());
     let mut reader = Reader::new(&engine, Threshold::Learned).expect("one stream");
     let (mut line, mut number, mut shown, mut body) = (Vec::new(), 0usize, 0usize, String::new());
-    for byte in damaged_sample() {
-        let (surprise, score) = reader.read(byte).expect("on a CPU");
-        line.push((byte, surprise));
-        let Some(score) = score else { continue };
-        if number.abs_diff(DAMAGE.0) <= 5 {
+    for byte in DAMAGE.of(SAMPLE) {
+        let (cost, scores) = reader.read(byte).expect("on a CPU");
+        line.push((byte, cost.asked()));
+        let Some(LineScores { line: score, .. }) = scores else { continue };
+        if number.abs_diff(DAMAGE.line) <= 5 {
             let y = 34.0 + shown as f64 * CELL.1;
             for (i, &(byte, surprise)) in line.iter().enumerate().filter(|(_, (b, _))| *b != b'\n') {
                 let x = 92.0 + i as f64 * CELL.0;

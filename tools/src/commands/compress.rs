@@ -9,10 +9,11 @@ use mambabyte_host::adapt::{AnyAdapter, Preset};
 use mambabyte_host::archive::{ArchiveFault, BLOCK, Predictor, Totals, compress};
 use serde_json::json;
 
+use crate::adapting::{Adapt, presets};
 use crate::computing::{Computing, DeviceKind, Running};
 use crate::error::CliError;
 use crate::model::Verify;
-use crate::net::{Adapt, PrimedFile, model_name, open_blob};
+use crate::net::{PrimedFile, model_name, open_blob};
 use crate::output::{Door, Sink, thousands};
 use crate::progress::Progress;
 
@@ -20,7 +21,7 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples! {
     "compress sensor-nano my.log -o my.mba"
-    "compress none my.log -o my.mba --adapt 1M   the adapter alone"
+    "compress none my.log -o my.mba --adapt 1M"
     "compress sensor-nano -o - < my.log | ssh host mambabyte decompress sensor-nano -o my.log"
 })]
 pub struct Args {
@@ -31,8 +32,8 @@ pub struct Args {
     /// The archive; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// The adapter: off, 4K, 8K, 16K, 32K, 64K or 1M. Default: that of --prime, else 16K. An archive says which.
-    #[arg(long, value_name = "PRESET")]
+    /// Memory of the adapter. Default: that of --prime, else 16K. An archive says which.
+    #[arg(long, value_name = "PRESET", ignore_case = true, value_parser = presets())]
     pub adapt: Option<Adapt>,
     /// Begin with an adapter that has read something, from `mambabyte prime`. It is not in the archive: who decompresses
     /// needs it too.

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples! {
     "decompress sensor-nano my.mba -o my.log"
-    "cat one.mba two.mba | mambabyte decompress sensor-nano -o both.log"
+    "decompress sensor-nano -o my.log < my.mba"
 })]
 pub struct Args {
     /// The blob that it was compressed with, by path or by name; `none` for the adapter alone. `inspect` says which.

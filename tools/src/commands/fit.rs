@@ -4,24 +4,29 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use mambabyte_core::{Dims, Norm};
+use mambabyte_host::adapt::Preset;
 use serde_json::json;
 
+use crate::adapting::{Adapting, name, open_net};
 use crate::chips::{CHIPS, Chip, Need, PROGRAM_FLASH, PROGRAM_RAM};
 use crate::error::CliError;
-use crate::model::{AnyModel, Loading};
+use crate::model::Loading;
 use crate::output::{bytes, clean, print, print_json};
-use crate::speed;
+use crate::speed::{self, Instructions};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples! {
-    "fit sensor-nano"
+    "fit sensor-nano --adapt 8K"
     "fit --d-model 96 --layers 4 --chip STM32H743"
 })]
 pub struct Args {
-    /// A blob or checkpoint, by path or by name; or give the dimensions.
+    /// A blob or checkpoint, by path or by name, `none` for an adapter alone; or give the dimensions.
     #[arg(required_unless_present = "d_model", conflicts_with_all = ["d_model", "layers"])]
     pub model: Option<PathBuf>,
+    /// An adapter beside it.
+    #[command(flatten)]
+    pub adapting: Adapting,
     /// Width of the residual stream.
     #[arg(long, requires = "layers")]
     pub d_model: Option<usize>,
@@ -54,9 +59,10 @@ pub struct Args {
     pub loading: Loading,
 }
 
-fn dims(args: &Args) -> Result<Dims, CliError> {
+/// The shape; `None` without a net.
+fn dims(args: &Args) -> Result<Option<Dims>, CliError> {
     if let Some(path) = &args.model {
-        return Ok(AnyModel::open(path, &args.loading)?.dims());
+        return Ok(open_net(path, &args.loading)?.map(|model| model.dims()));
     }
     let d_model = args.d_model.unwrap_or(0);
     let dims = Dims {
@@ -74,7 +80,7 @@ fn dims(args: &Args) -> Result<Dims, CliError> {
         Some((name, found, low, high)) => {
             Err(CliError::Usage(format!("--{}: {found} is outside {low}..={high}", name.replace('_', "-"))))
         }
-        None => Ok(dims),
+        None => Ok(Some(dims)),
     }
 }
 
@@ -84,30 +90,56 @@ scan of the other kind of decays, which is the one that was counted there (free 
 bytes/s: an ESTIMATE, at the highest clock and without wait states of the flash, for as many cycles per instruction as such
 cores are known to need (M0 1.2 to 2, M7 0.5 to 1, M55 1 to 2, others 1 to 1.7). Nothing was timed on a chip.
 ";
+const WITH_ADAPTER: &str = "Both are of net and adapter together; +? where the adapter was not counted on the core: \
+the net alone.\n";
 
-/// Instructions per byte and bytes per second, as text.
-fn speed(chip: &Chip, dims: &Dims) -> (String, String) {
-    let Some(counted) = speed::instructions(chip.counted, dims) else { return ("-".into(), "-".into()) };
-    let mark = match (counted.exact, counted.other_decays) {
-        (true, _) => "",
-        (false, false) => "~",
-        (false, true) => "?",
-    };
-    let (slow, fast) = speed::bytes_per_second(chip.counted, chip.mhz, counted.per_byte);
-    let digits = usize::from(fast < 10.0);
-    (format!("{mark}{:.0}", counted.per_byte), format!("{slow:.digits$}-{fast:.digits$}"))
+/// What a byte takes on a chip.
+struct Effort {
+    net: Option<Instructions>,
+    /// `Some(None)`: there is an adapter, which was not counted there.
+    adapter: Option<Option<f64>>,
 }
 
-/// The same for programs.
-fn estimate(chip: &Chip, dims: &Dims) -> serde_json::Value {
-    let Some(counted) = speed::instructions(chip.counted, dims) else { return serde_json::Value::Null };
-    let (slow, fast) = speed::bytes_per_second(chip.counted, chip.mhz, counted.per_byte);
-    let (few, many) = speed::cycles_per_instruction(chip.counted);
-    json!({
-        "instructions_per_byte": counted.per_byte.round(), "counted_core": chip.counted, "counted_models": counted.models,
-        "this_shape_was_counted": counted.exact, "scan_of_other_decays": counted.other_decays,
-        "assumed_cycles_per_instruction": [few, many], "assumed_wait_states": 0, "bytes_per_second": [slow, fast]
-    })
+impl Effort {
+    fn on(chip: &Chip, dims: Option<&Dims>, preset: Option<Preset>) -> Self {
+        let net = dims.and_then(|dims| speed::instructions(chip.counted, dims));
+        Self { net, adapter: preset.map(|preset| speed::adapter_instructions(chip.counted, preset)) }
+    }
+
+    /// Instructions that are known; `None` if there are none.
+    fn per_byte(&self) -> Option<f64> {
+        let parts = [self.net.as_ref().map(|net| net.per_byte), self.adapter.flatten()];
+        parts.iter().any(Option::is_some).then(|| parts.into_iter().flatten().sum())
+    }
+
+    /// Instructions per byte and bytes per second, as text.
+    fn text(&self, chip: &Chip) -> (String, String) {
+        let Some(per_byte) = self.per_byte() else { return ("not counted".into(), "-".into()) };
+        let mark = match &self.net {
+            Some(Instructions { exact: false, other_decays: true, .. }) => "?",
+            Some(Instructions { exact: false, .. }) => "~",
+            _ => "",
+        };
+        let more = if self.adapter == Some(None) { "+?" } else { "" };
+        let (slow, fast) = speed::bytes_per_second(chip.counted, chip.mhz, per_byte);
+        let digits = usize::from(fast < 10.0);
+        (format!("{mark}{per_byte:.0}{more}"), format!("{slow:.digits$}-{fast:.digits$}"))
+    }
+
+    /// The same for programs.
+    fn json(&self, chip: &Chip) -> serde_json::Value {
+        let Some(per_byte) = self.per_byte() else { return serde_json::Value::Null };
+        let (slow, fast) = speed::bytes_per_second(chip.counted, chip.mhz, per_byte);
+        let (few, many) = speed::cycles_per_instruction(chip.counted);
+        let net = self.net.as_ref();
+        json!({
+            "instructions_per_byte": per_byte.round(), "counted_core": chip.counted,
+            "counted_models": net.map(|net| &net.models), "this_shape_was_counted": net.map(|net| net.exact),
+            "scan_of_other_decays": net.map(|net| net.other_decays),
+            "adapter_instructions_per_byte": self.adapter.flatten(),
+            "assumed_cycles_per_instruction": [few, many], "assumed_wait_states": 0, "bytes_per_second": [slow, fast]
+        })
+    }
 }
 
 /// Runs the command.
@@ -116,7 +148,9 @@ fn estimate(chip: &Chip, dims: &Dims) -> serde_json::Value {
 /// [`CliError::Usage`] for impossible dimensions or an unknown chip; exit 1 if the chip asked for is too small.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let dims = dims(args)?;
-    let need = Need::of(&dims);
+    let preset = args.adapting.preset(dims.is_some())?;
+    let net = dims.as_ref().map_or_else(Need::default, Need::of);
+    let need = preset.map_or(net, |preset| net.with(preset));
     let wanted = args.chip.as_ref().map(|c| c.to_lowercase());
     let chips: Vec<&Chip> =
         CHIPS.iter().filter(|c| wanted.as_ref().is_none_or(|w| c.name.to_lowercase().contains(w))).collect();
@@ -133,20 +167,24 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             .map(|c| {
                 let (flash_left, ram_left) = need.left(c);
                 json!({ "chip": c.name, "core": c.core, "mhz": c.mhz, "flash": c.flash, "ram": c.ram, "fits": fits(c),
-                        "flash_left": flash_left, "ram_left": ram_left, "estimate": estimate(c, &dims) })
+                        "flash_left": flash_left, "ram_left": ram_left, "estimate": Effort::on(c, dims.as_ref(), preset).json(c) })
             })
             .collect();
         print_json(&json!({ "flash": need.flash, "state": need.state, "scratch": need.scratch,
-            "program_flash": PROGRAM_FLASH, "program_ram": PROGRAM_RAM, "chips": rows }))?;
+            "adapt": name(preset), "adapter": need.adapter, "start_values": need.start_values, "program_flash": PROGRAM_FLASH, "program_ram": PROGRAM_RAM, "chips": rows }))?;
     } else {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "model: flash {}, RAM {} = state {} + scratch {} (exact); set aside for the program: flash {}, RAM {}\n",
+            "model: flash {}, RAM {} = state {} + scratch {}; adapter {}: flash {} (start values), RAM {} (all exact)\n\
+             set aside for the program: flash {}, RAM {}\n",
             bytes(need.flash),
             bytes(need.state + need.scratch),
             bytes(need.state),
             bytes(need.scratch),
+            name(preset),
+            bytes(need.start_values),
+            bytes(need.adapter),
             bytes(PROGRAM_FLASH),
             bytes(PROGRAM_RAM)
         );
@@ -157,7 +195,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         );
         for c in &chips {
             let (flash, ram) = need.left(c);
-            let (instructions, rate) = speed(c, &dims);
+            let (instructions, rate) = Effort::on(c, dims.as_ref(), preset).text(c);
             let left = |n: i64| if n < 0 { format!("-{}", bytes(n.unsigned_abs())) } else { bytes(n.unsigned_abs()) };
             let _ = writeln!(
                 out,
@@ -174,6 +212,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             );
         }
         out.push_str(NOTES);
+        if preset.is_some() {
+            out.push_str(WITH_ADAPTER);
+        }
         print(&out)?;
     }
     if wanted.is_some() && !any { Err(CliError::DoesNotFit) } else { Ok(()) }

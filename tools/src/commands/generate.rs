@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use mambabyte_core::Rng;
-use mambabyte_host::engine::{Engine, Want};
+use mambabyte_core::{Rng, SampleOptions, sample};
+use mambabyte_host::adapt::{AnyAdapter, Preset};
+use mambabyte_host::engine::{AnyEngine, AnyRows, Engine, EngineError, Want};
+use mambabyte_host::stream::Mixture;
 
+use crate::adapting::{Adapting, net_engine, open_net};
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
-use crate::model::{AnyModel, Loading, read_text};
+use crate::model::{Loading, read_text};
 use crate::sampling::Sampling;
 
 /// Most bytes that are written at once.
 const AT_ONCE: u64 = 64;
+/// Bytes of a prompt that an adapter alone reads at once.
+const PART: usize = 4096;
 /// A time that nobody notices.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -24,10 +29,15 @@ const SOON: Duration = Duration::from_millis(20);
 #[command(after_help = examples! {
     "generate prose-small --prompt \"It was \" --temperature 0.7 --stop ."
     "generate sensor-nano --prompt-file start.log -n 2000 --seed 7"
+    "generate none --prompt-file some.log --adapt 1M"
 })]
 pub struct Args {
-    /// Blob or checkpoint, by path or by name.
+    /// Blob or checkpoint, by path or by name; `none` is no net, an adapter alone.
     pub model: PathBuf,
+    /// An adapter, which learns the prompt and what is written. The next byte is chosen from the mixed distribution: its
+    /// `log2 p` take the place of the model's logits, and temperature, top-k and top-p apply to them.
+    #[command(flatten)]
+    pub adapting: Adapting,
     /// Text to begin with, any bytes; `-` reads it from standard input. It is not repeated in the output.
     #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
     pub prompt: OsString,
@@ -101,6 +111,52 @@ impl<'a> Stops<'a> {
     }
 }
 
+/// Who writes. The last byte that is known is read when the next one is sampled.
+enum Writer<'e, 'm> {
+    /// The model alone, on the engine's own way.
+    Net { engine: &'e AnyEngine<'m>, rows: AnyRows<'m>, rng: Rng, last: u8 },
+    /// With an adapter.
+    Mixed(Mixture<'e, AnyEngine<'m>>, Rng),
+}
+
+impl<'e, 'm> Writer<'e, 'm> {
+    fn new(
+        engine: Option<&'e AnyEngine<'m>>,
+        preset: Option<Preset>,
+        prompt: &[u8],
+        seed: u64,
+    ) -> Result<Self, EngineError> {
+        let rng = Rng::new(seed);
+        if let (Some(engine), None) = (engine, preset) {
+            let (mut rows, mut last) = (engine.rows(1)?, 0);
+            if let Some((&newest, head)) = prompt.split_last() {
+                engine.read(&mut rows, &[&[&[0], head].concat()], Want::Nothing)?;
+                last = newest;
+            }
+            return Ok(Self::Net { engine, rows, rng, last });
+        }
+        let mut mixture = Mixture::new(engine, preset.map(|preset| AnyAdapter::new(preset, engine.is_some())))?;
+        for part in prompt.chunks(engine.map_or(PART, |engine| engine.full_load().bytes)) {
+            mixture.read(part, |_, _| Ok::<_, EngineError>(()))?;
+        }
+        Ok(Self::Mixed(mixture, rng))
+    }
+
+    fn write(&mut self, options: &SampleOptions, count: usize) -> Result<Vec<u8>, EngineError> {
+        match self {
+            Self::Net { engine, rows, rng, last } => {
+                let (mut lasts, mut rngs) = ([*last], [*rng]);
+                let text = engine.generate(rows, &mut lasts, &mut rngs, options, count)?.concat();
+                ([*last], [*rng]) = (lasts, rngs);
+                Ok(text)
+            }
+            Self::Mixed(mixture, rng) => {
+                (0..count).map(|_| mixture.write(|logits| sample(logits, options, rng))).collect()
+            }
+        }
+    }
+}
+
 /// Runs the command. One 0x00 byte is read before the prompt, as in training windows.
 ///
 /// # Errors
@@ -108,21 +164,16 @@ impl<'a> Stops<'a> {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let options = args.sampling.options();
     let cpu = args.running.cpu()?;
-    let model = AnyModel::open(&args.model, &args.loading)?;
-    let engine = args.computing.engine(&model, cpu)?;
-    let prompt = args.prompt()?;
-    let (mut rows, mut rngs, mut last) = (engine.rows(1)?, [Rng::new(args.seed)], [0]);
-    // The last byte that is known is read when the next one is sampled.
-    if let Some((&newest, head)) = prompt.split_last() {
-        engine.read(&mut rows, &[&[&[0], head].concat()], Want::Nothing)?;
-        last = [newest];
-    }
+    let model = open_net(&args.model, &args.loading)?;
+    let preset = args.adapting.preset(model.is_some())?;
+    let engine = net_engine(model.as_ref(), args.computing, cpu)?;
+    let mut writer = Writer::new(engine.as_ref(), preset, &args.prompt()?, args.seed)?;
     let mut out = std::io::stdout().lock();
     let (mut left, mut now, mut stops) = (args.bytes, 1, Stops::new(&args.stop));
     while left > 0 {
         let start = Instant::now();
         let count = left.min(now);
-        let mut text = engine.generate(&mut rows, &mut last, &mut rngs, &options, count as usize)?.concat();
+        let mut text = writer.write(&options, count as usize)?;
         let end = stops.end(&text);
         text.truncate(end.unwrap_or(usize::MAX));
         out.write_all(&text).map_err(CliError::stdout)?;

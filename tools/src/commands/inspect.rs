@@ -6,24 +6,28 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use mambabyte_core::blob::{HEADER, SECTIONS, Section, TABLE_ROW, VERSION};
+use mambabyte_core::snapshot::SECTION_HEAD;
 use mambabyte_core::{Blob, Norm};
+use mambabyte_host::adapt::Preset;
 use mambabyte_host::quantize::writer::fingerprint;
 use serde_json::json;
 
+use crate::adapting;
 use crate::chips::Need;
 use crate::error::CliError;
 use crate::model::BlobFile;
 use crate::output::{bytes, clean, hex, print, print_json, thousands};
+use crate::shipped::{NONE, is_none};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples! {
     "inspect sensor-nano"
     "inspect my.mbb --json"
-    "inspect my.mba                      what it takes to decompress it"
+    "inspect my.mba"
 })]
 pub struct Args {
-    /// A blob, by path or by name; an archive of `compress`; a primed adapter.
+    /// A blob, by path or by name; `none` is no net, an adapter alone; an archive of `compress`; a primed adapter.
     pub model: PathBuf,
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -58,6 +62,9 @@ pub(super) fn parameters(blob: &Blob<'_>) -> u64 {
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
+    if is_none(&args.model) {
+        return none(args.json);
+    }
     if archive::shown(&args.model, args.json)? {
         return Ok(());
     }
@@ -88,7 +95,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             "d_conv": dims.d_conv, "dt_rank": dims.dt_rank, "norm": norm, "tied_head": dims.tied_head,
             "tied_decays": dims.tied_decays, "params": parameters(&blob), "flash": need.flash, "state": need.state,
             "scratch": need.scratch, "stack_bound": STEP_STACK, "snapshot": dims.snapshot_bytes(),
-            "residual_frac": blob.residual_frac(), "sections": sections, "layers": layers,
+            "residual_frac": blob.residual_frac(), "adapters": adapters(), "sections": sections, "layers": layers,
         }));
     }
     let mut out = String::new();
@@ -119,6 +126,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         bytes(STEP_STACK),
         bytes(dims.snapshot_bytes() as u64)
     );
+    out.push_str(&adapters_text());
     let _ = writeln!(out, "{:<16} {:>12} {:>10}   {:<8}", "section", "bytes", "% of file", "CRC-32");
     let _ = writeln!(out, "{:<16} {:>12}", "header, table", thousands((HEADER + SECTIONS * TABLE_ROW) as u64));
     for s in Section::ALL.into_iter().filter(|s| s.bytes(&dims) > 0) {
@@ -155,6 +163,39 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         scale(blob.head_in_scale_log2())
     );
     print(&out)
+}
+
+/// `none`: there is nothing but adapters.
+fn none(json: bool) -> Result<(), CliError> {
+    if json {
+        return print_json(&json!({ "name": NONE, "flash": 0, "state": 0, "scratch": 0, "adapters": adapters() }));
+    }
+    print(&format!(
+        "none: no net; an adapter alone reads the stream, {} by default\n\n{}",
+        adapting::DEFAULT,
+        adapters_text()
+    ))
+}
+
+/// What an adapter adds, by preset.
+fn adapters() -> Vec<serde_json::Value> {
+    let one = |preset: Preset| {
+        json!({ "adapt": preset.name(), "ram": preset.bytes(), "start_values": preset.start_bytes(),
+                "snapshot": SECTION_HEAD + preset.design().saved_bytes() })
+    };
+    Preset::ALL.into_iter().map(one).collect()
+}
+
+/// The same for people.
+fn adapters_text() -> String {
+    let mut out = format!("{:<16} {:>12} {:>12} {:>12}\n", "an adapter adds", "RAM", "start values", "snapshot");
+    for preset in Preset::ALL {
+        let saved = SECTION_HEAD + preset.design().saved_bytes();
+        let sizes = [preset.bytes(), preset.start_bytes(), saved].map(|n| thousands(n as u64));
+        let _ = writeln!(out, "{:<16} {:>12} {:>12} {:>12}", preset.name(), sizes[0], sizes[1], sizes[2]);
+    }
+    out.push('\n');
+    out
 }
 
 fn scale(log2_q8: i16) -> f64 {

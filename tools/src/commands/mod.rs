@@ -30,11 +30,12 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Say which chips a model fits, and what remains.
     Fit(fit::Args),
-    /// Bits per byte of texts under a blob or a checkpoint.
+    /// Bits per byte of texts under a blob or a checkpoint, an adapter, or both.
     Eval(eval::Args),
     /// Write the logits after every byte of a text as a NumPy file.
     Logits(logits::Args),
-    /// One CRC-32 over all integer logits of a text: equal on every machine.
+    /// One CRC-32 over all integer logits of a text, or with --adapt over the eight node probabilities of each byte: equal
+    /// on every machine.
     Checksum(checksum::Args),
     /// Pass a byte stream through, with the surprise of every line, and flag odd lines.
     Stream(stream::Args),

@@ -11,7 +11,7 @@ use crate::chips::Need;
 use crate::error::CliError;
 use crate::model::{BlobFile, Verify};
 use crate::output::{bytes, print, print_json, shown, thousands};
-use crate::shipped::{Found, SHIPPED, Shipped};
+use crate::shipped::{Found, NONE, SHIPPED, Shipped};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,7 @@ fn at_hand(model: &Shipped) -> Result<Option<AtHand>, CliError> {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let models = SHIPPED.iter().map(|model| Ok((model, at_hand(model)?))).collect::<Result<Vec<_>, CliError>>()?;
     if args.json {
-        let list: Vec<_> = models
+        let list: Vec<serde_json::Value> = models
             .iter()
             .map(|(model, found)| {
                 let need = found.as_ref().map(|f| Need::of(&f.dims));
@@ -61,6 +61,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
                     "n_layer": found.as_ref().map(|f| f.dims.n_layer),
                 })
             })
+            .chain([json!({
+                "name": NONE, "found": "built in", "trained_on": null, "params": 0, "bytes": 0, "state": 0,
+                "d_model": null, "n_layer": null,
+            })])
             .collect();
         return print_json(&json!({ "models": list }));
     }
@@ -78,6 +82,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         };
         let _ = writeln!(out, "{:<13} {}", "", model.trained_on);
     }
+    let _ = writeln!(
+        out,
+        "{NONE:<13} no net: an adapter alone, which learns the stream (`stream`, `eval`, `generate`, ...)"
+    );
     out.push_str(
         "\nEvery command takes these names for MODEL; a file or folder of that name wins. What is not built in is looked\n\
          for in `models` and `../share/mambabyte/models` beside the program, and in its source folder.\n",

@@ -8,15 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
+use mambabyte_core::Threshold;
 use mambabyte_core::lines::MAX_LINE;
-use mambabyte_core::{LineScore, Threshold};
+use mambabyte_host::adapt::AnyAdapter;
 use mambabyte_host::engine::{AnyEngine, Engine, EngineError, Precision};
-use mambabyte_host::stream::Reader;
+use mambabyte_host::stream::{LineScores, Reader};
 use serde_json::json;
 
+use crate::adapting::{self, Adapt, DEFAULT, chosen, net_engine, open_net, presets};
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
 use crate::model::{AnyModel, Loading};
+use crate::net::{PrimedFile, model_name};
 use crate::output::{Door, clean, say};
 use crate::paint::{bits, painted};
 
@@ -26,12 +29,21 @@ use crate::paint::{bits, painted};
     "stream sensor-nano --color some.log"
     "stream sensor-nano --json < /dev/ttyUSB0"
     "stream sensor-nano part.log --load-state log.state --save-state log.state"
+    "stream none some.log --adapt 1M"
 })]
 pub struct Args {
-    /// Blob or checkpoint, by path or by name.
+    /// Blob or checkpoint, by path or by name; `none` is no net, an adapter alone.
     pub model: PathBuf,
     /// The stream; `-` or nothing is standard input.
     pub file: Option<PathBuf>,
+    /// Memory of an adapter that learns the stream beside the model, which stays as it is; off: the model alone. What
+    /// repeats stops being surprising: the model's own surprise of a line is shown beside it. Default: that of --prime,
+    /// else 16K.
+    #[arg(long, value_name = "PRESET", ignore_case = true, value_parser = presets())]
+    pub adapt: Option<Adapt>,
+    /// Begin with an adapter that has read something, from `mambabyte prime`.
+    #[arg(long, value_name = "FILE", conflicts_with = "load_state")]
+    pub prime: Option<PathBuf>,
     /// Paint every byte by its surprise.
     #[arg(long)]
     pub color: bool,
@@ -50,6 +62,8 @@ pub struct Args {
     pub load_state: Option<PathBuf>,
     /// Print one JSON object per line of the stream instead of the stream itself. A line of more than 4,096 bytes is
     /// scored in pieces of so many: each is an object with the number of the line, and `piece` counts them from 1.
+    /// `bits_per_byte`, `peak` and `flagged` are of model and adapter together, `bits_per_byte_net` and `peak_net` of the
+    /// model alone (null without one).
     #[arg(long, conflicts_with = "color")]
     pub json: bool,
     /// How the model is loaded.
@@ -130,7 +144,8 @@ impl Count {
     }
 
     /// Takes a score whose last byte is `last`; `None` at the end of the stream.
-    fn take(&mut self, score: &LineScore, last: Option<u8>) -> Scored {
+    fn take(&mut self, score: &LineScores, last: Option<u8>) -> Scored {
+        let score = &score.line;
         let goes_on = last.is_some_and(|last| last != b'\n') && score.bytes >= MAX_LINE;
         let piece = (goes_on || self.pieces > 0).then_some(self.pieces + 1);
         let scored = Scored { line: self.line, piece, goes_on };
@@ -141,16 +156,18 @@ impl Count {
 }
 
 impl Show {
-    fn line(&mut self, score: &LineScore, scored: &Scored, out: &mut impl Write) -> io::Result<()> {
+    fn line(&mut self, scores: &LineScores, scored: &Scored, adapt: &str, out: &mut impl Write) -> io::Result<()> {
         let Scored { line: number, piece, goes_on } = *scored;
+        let LineScores { line: score, net } = scores;
         match self {
             Self::Plain => {
                 out.flush()?;
                 let flag = if score.flagged { "  ! surprising" } else { "" };
                 let piece = piece.map_or_else(String::new, |piece| format!(", piece {piece}"));
+                let net = net.map_or_else(String::new, |net| format!("  net {:7.3}", bits(net.mean())));
                 // The scores are a side show: if standard error is closed, the stream still passes.
                 say(format_args!(
-                    "{:7.3} bits/byte  peak {:6.2}  line {number}{piece}{flag}",
+                    "{:7.3} bits/byte  peak {:6.2}{net}  line {number}{piece}{flag}",
                     bits(score.mean()),
                     bits(score.peak)
                 ));
@@ -169,7 +186,8 @@ impl Show {
                 let threshold = (score.mean_threshold != u32::MAX).then(|| bits(score.mean_threshold));
                 let value = json!({
                     "line": number, "piece": piece, "start": score.start, "bytes": score.bytes, "bits_per_byte": bits(score.mean()),
-                    "peak": bits(score.peak), "threshold": threshold, "flagged": score.flagged,
+                    "peak": bits(score.peak), "threshold": threshold, "flagged": score.flagged, "adapt": adapt,
+                    "bits_per_byte_net": net.map(|net| bits(net.mean())), "peak_net": net.map(|net| bits(net.peak)),
                 });
                 writeln!(out, "{value}")?;
                 out.flush()
@@ -188,17 +206,19 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut door = Door::default();
     door.reads_model(&args.model);
     door.reads(args.file.as_deref().unwrap_or(Path::new("-")));
+    args.prime.iter().for_each(|prime| door.reads(prime));
     // The state that is loaded is no input to protect: the one that is saved is its successor.
     door.writes("--save-state", args.save_state.as_deref());
     let outputs = door.open()?;
-    let model = AnyModel::open(&args.model, &args.loading)?;
-    let engine = args.computing.engine(&model, cpu)?;
-    let precision = engine.precision();
+    let model = open_net(&args.model, &args.loading)?;
+    let adapter = adapter(args, model.as_ref())?;
+    let engine = net_engine(model.as_ref(), args.computing, cpu)?;
+    let precision = engine.as_ref().map_or(Precision::Exact, Engine::precision);
     if precision != Precision::Exact && (args.save_state.is_some() || args.load_state.is_some()) {
         // Better now than at the end of the stream.
         return Err(EngineError::NotIntegers { precision }.into());
     }
-    let mut reader = Reader::new(&engine, threshold)?;
+    let mut reader = Reader::of(engine.as_ref(), adapter, threshold)?;
     if let Some(path) = &args.load_state {
         let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
         reader.load(&saved, threshold).map_err(|error| of_state(path, error))?;
@@ -243,6 +263,20 @@ fn of_state(path: &Path, error: EngineError) -> CliError {
     }
 }
 
+/// The adapter to begin with.
+fn adapter(args: &Args, model: Option<&AnyModel>) -> Result<Option<AnyAdapter>, CliError> {
+    match &args.prime {
+        None => {
+            let preset = chosen(args.adapt.unwrap_or(Adapt::Preset(DEFAULT)), model.is_some())?;
+            Ok(preset.map(|preset| AnyAdapter::new(preset, model.is_some())))
+        }
+        Some(_) if matches!(model, Some(AnyModel::Checkpoint(_))) => {
+            Err(CliError::Usage("--prime: an adapter is primed with a blob, or with none; this is a checkpoint".into()))
+        }
+        Some(file) => super::compress::adapter(args.adapt, Some(&PrimedFile::open(file)?), &model_name(model)),
+    }
+}
+
 /// The loop: until the input ends, the output closes or Ctrl-C comes.
 fn pass(
     reader: &mut Reader<'_, AnyEngine<'_>>,
@@ -255,6 +289,7 @@ fn pass(
 ) -> Result<(), CliError> {
     let mut out = io::BufWriter::new(out);
     let mut count = Count::new();
+    let adapt = adapting::name(reader.mixture().adapter().map(AnyAdapter::preset));
     while !stop.load(Ordering::SeqCst) {
         let chunk = match input.recv_timeout(Duration::from_millis(50)) {
             Ok(chunk) => {
@@ -268,16 +303,16 @@ fn pass(
                 break;
             }
             // A byte counts as read when it is passed on: a closed output loses none from the state.
-            reader.read_all(piece, |byte, bits, score| {
+            reader.read_all(piece, |byte, cost, scores| {
                 match show {
                     Show::Plain => out.write_all(&[byte]).map_err(CliError::stdout)?,
-                    Show::Color(line) => _ = line.push((byte, bits)),
+                    Show::Color(line) => _ = line.push((byte, cost.asked())),
                     Show::Json => {}
                 }
-                match score {
-                    Some(score) => {
-                        let scored = count.take(&score, Some(byte));
-                        show.line(&score, &scored, &mut out).map_err(CliError::stdout)
+                match scores {
+                    Some(scores) => {
+                        let scored = count.take(&scores, Some(byte));
+                        show.line(&scores, &scored, adapt, &mut out).map_err(CliError::stdout)
                     }
                     None => Ok(()),
                 }
@@ -287,9 +322,9 @@ fn pass(
     }
     // With a state to save the line stays open: a later run continues it.
     if args.save_state.is_none() {
-        if let Some(score) = reader.finish() {
-            let scored = count.take(&score, None);
-            show.line(&score, &scored, &mut out).map_err(CliError::stdout)?;
+        if let Some(scores) = reader.finish() {
+            let scored = count.take(&scores, None);
+            show.line(&scores, &scored, adapt, &mut out).map_err(CliError::stdout)?;
         }
     } else if let Show::Color(line) = show {
         let rest: Vec<u8> = line.iter().map(|l| l.0).collect();

@@ -1,0 +1,130 @@
+//! A stream that a net and an adapter read together: [`Mixture`].
+
+use std::borrow::Cow;
+
+use mambabyte_core::{Logits, VOCAB, surprise};
+
+use super::Passage;
+use crate::adapt::AnyAdapter;
+use crate::engine::{Engine, EngineError};
+
+/// What a byte cost, bits in Q16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Under the net alone; `None` without a net.
+    pub net: Option<u32>,
+    /// Under the adapter, which hears the net if there is one; `None` without an adapter.
+    pub mixed: Option<u32>,
+}
+
+impl Cost {
+    /// What is asked for: mixed if there is an adapter, else the net's; 8 bits if there is neither.
+    pub fn asked(self) -> u32 {
+        self.mixed.or(self.net).unwrap_or(8 << 16)
+    }
+}
+
+/// A stream that a net reads, an adapter, or both together. With neither, every byte costs 8 bits.
+///
+/// The adapter is never ahead: it takes a byte when that byte is handed on. So a stream that stops within a block leaves
+/// both where the stream is, and a cut anywhere changes no bit.
+pub struct Mixture<'e, E: Engine> {
+    net: Option<Passage<'e, E>>,
+    adapter: Option<AnyAdapter>,
+    /// The last byte.
+    pending: u8,
+}
+
+impl<'e, E: Engine> Mixture<'e, E> {
+    /// A stream that nothing was read of; the adapter may have read others.
+    ///
+    /// # Errors
+    /// Those of [`Engine::rows`].
+    pub fn new(engine: Option<&'e E>, adapter: Option<AnyAdapter>) -> Result<Self, EngineError> {
+        Ok(Self { net: engine.map(Passage::new).transpose()?, adapter, pending: 0 })
+    }
+
+    /// The net's part.
+    pub const fn net(&self) -> Option<&Passage<'e, E>> {
+        self.net.as_ref()
+    }
+
+    /// The adapter's part.
+    pub const fn adapter(&self) -> Option<&AnyAdapter> {
+        self.adapter.as_ref()
+    }
+
+    /// Both parts: to save them, or to go on where others stopped.
+    pub fn parts(&mut self) -> (Option<&mut Passage<'e, E>>, Option<&mut AnyAdapter>) {
+        (self.net.as_mut(), self.adapter.as_mut())
+    }
+
+    /// The last byte; 0x00 at the beginning.
+    pub const fn pending(&self) -> u8 {
+        self.pending
+    }
+
+    /// After [`Self::parts`] were given other contents: the last byte that they have seen.
+    pub(crate) fn set_pending(&mut self, pending: u8) {
+        self.pending = pending;
+    }
+
+    /// Takes the next bytes of the stream, as one block of the net; `see(byte, cost)` is called for each. If it fails, the
+    /// bytes after that one have not been read.
+    ///
+    /// # Errors
+    /// What `see` returns, and those of [`Engine::read_into`].
+    /// # Cost
+    /// The net's prefill, then the adapter step by step: see [`mambabyte_core::adapt`].
+    pub fn read<F: From<EngineError>>(
+        &mut self,
+        bytes: &[u8],
+        mut see: impl FnMut(u8, Cost) -> Result<(), F>,
+    ) -> Result<(), F> {
+        let Self { net, adapter, pending } = self;
+        let (mut logits, mut bits) = (Cow::Borrowed([].as_slice()), Cow::Borrowed([].as_slice()));
+        match (net.as_mut(), &adapter) {
+            (Some(net), Some(_)) => logits = net.logits(bytes)?,
+            (Some(net), None) => bits = net.surprise(bytes)?,
+            (None, _) => {}
+        }
+        let mut seen = Ok(());
+        let mut count = 0;
+        for (at, &byte) in bytes.iter().enumerate() {
+            let logits = logits.get(at);
+            let alone = logits.map(|logits| surprise(logits, byte)).or(bits.get(at).copied());
+            let mixed = adapter.as_mut().map(|adapter| adapter.read(logits, byte).surprise());
+            (*pending, count) = (byte, at + 1);
+            seen = see(byte, Cost { net: alone, mixed });
+            if seen.is_err() {
+                break;
+            }
+        }
+        if let (Err(_), Some(net)) = (&seen, net) {
+            net.keep(count)?;
+        }
+        seen
+    }
+
+    /// Writes the next byte of the stream: what `choose` makes of its distribution, which is the net's logits or, with an
+    /// adapter, [`AnyAdapter::distribution`]. Both read it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`].
+    pub fn write(&mut self, choose: impl FnOnce(&Logits) -> u8) -> Result<u8, EngineError> {
+        let adapter = &mut self.adapter;
+        let mix = |logits: Option<&Logits>| {
+            let Some(adapter) = adapter else { return choose(logits.unwrap_or(&[0; VOCAB])) };
+            let mut mixed = [0; VOCAB];
+            adapter.distribution(logits, &mut mixed);
+            let byte = choose(&mixed);
+            adapter.read(logits, byte);
+            byte
+        };
+        self.pending = match &mut self.net {
+            Some(net) => net.write(|logits| mix(Some(logits)))?,
+            None => mix(None),
+        };
+        Ok(self.pending)
+    }
+}

@@ -1,0 +1,98 @@
+//! The probabilities of every preset, under every model and none, are the same with every kernel and number of threads
+//! of a host: one checksum each.
+
+use std::sync::Arc;
+
+use mambabyte_core::{Backend, Blob};
+use mambabyte_host::adapt::{AnyAdapter, Preset};
+use mambabyte_host::align::AlignedBytes;
+use mambabyte_host::checksum::adapter_checksum;
+use mambabyte_host::cpu::{Cpu, IntEngine, Source, Weights};
+use mambabyte_host::stream::read_ahead;
+use mambabyte_tests::model_file;
+
+/// Bytes of the text.
+const BYTES: usize = 65_536;
+
+/// 64 KiB of kinds that the models know and do not know, in turn.
+fn text() -> Vec<u8> {
+    let read = |file: &str| std::fs::read(model_file("text", file)).unwrap();
+    let parts = ["golden-4096.txt", "request-latency.csv", "gnss-sample.nmea"].map(read);
+    parts.concat().into_iter().cycle().take(BYTES).collect()
+}
+
+/// A blob in memory.
+struct Bytes(AlignedBytes);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl Source for Bytes {}
+
+/// Without a net.
+const NONE: [u32; 6] = [0x6104_e4e6, 0x13d8_13fc, 0x72fa_f33f, 0x98eb_8b8e, 0xb49a_ed15, 0x3793_9bc6];
+/// With each model.
+const GOLDEN: [(&str, [u32; 6]); 4] = [
+    ("sensor-pico", [0x10a9_f602, 0x0667_ac9c, 0xfb9f_cf48, 0x155c_e9d9, 0x94f4_d34b, 0xe9cf_13b0]),
+    ("sensor-nano", [0x8aa2_8b3f, 0x6344_90e9, 0xa9fd_5c1a, 0xf37c_2b63, 0x1d01_78f2, 0x5d9e_0418]),
+    ("sensor-micro", [0xc754_81a0, 0x8c8d_f65a, 0x6152_0972, 0xbafd_e273, 0x3e04_2174, 0x2f34_d09b]),
+    ("prose-small", [0xf317_915c, 0xf972_2bd7, 0x8799_8528, 0x4861_cc81, 0xfae3_202d, 0xb514_c9f8]),
+];
+
+/// Of every preset; the net reads the text once for all of them.
+fn checksums(engine: &IntEngine<'_>, text: &[u8]) -> [u32; 6] {
+    let mut adapters = Preset::ALL.map(|preset| (AnyAdapter::new(preset, true), crc32fast::Hasher::new()));
+    read_ahead(engine, &[text], &|_| (), |from, answer| {
+        for (logits, &byte) in answer.logits().iter().zip(text.iter().skip(from)) {
+            for (adapter, hasher) in &mut adapters {
+                let path = adapter.read(Some(logits), byte);
+                path.nodes.iter().for_each(|node| hasher.update(&node.to_le_bytes()));
+            }
+        }
+    })
+    .unwrap();
+    adapters.map(|(_, hasher)| hasher.finalize())
+}
+
+#[test]
+fn an_adapter_alone_has_the_golden_checksums() {
+    let text = text();
+    let alone = |preset| adapter_checksum(None::<&IntEngine<'_>>, preset, &text, |_| ()).unwrap();
+    let found = Preset::ALL.map(alone);
+    assert_eq!(found, NONE, "{found:#010x?}");
+}
+
+#[test]
+fn an_adapter_beside_each_model_has_the_golden_checksums() {
+    let text = text();
+    let found = GOLDEN.map(|(name, _)| {
+        let file = AlignedBytes::new(&std::fs::read(model_file(name, "model.mbb")).unwrap());
+        let engine = IntEngine::of(Blob::parse(file.as_slice()).unwrap(), Cpu::default());
+        (name, checksums(&engine, &text))
+    });
+    assert_eq!(found, GOLDEN, "{found:#010x?}");
+}
+
+/// The whole matrix of a small model: the logits are compared elsewhere for all of them.
+#[test]
+fn every_kernel_and_number_of_threads_has_the_golden_checksums() {
+    let text = text();
+    let file = AlignedBytes::new(&std::fs::read(model_file("sensor-pico", "model.mbb")).unwrap());
+    let weights = Weights::new(Arc::new(Bytes(file))).unwrap();
+    for backend in Backend::all() {
+        // As they are in the file, and in the order that the kernels read best.
+        for weights in [weights.clone(), weights.clone().for_backend(backend)] {
+            for threads in [1, 3] {
+                let engine = IntEngine::new(&weights, Cpu { threads, backend });
+                assert_eq!(checksums(&engine, &text), GOLDEN[0].1, "{}, {threads} threads", backend.name());
+            }
+        }
+    }
+    let engine = IntEngine::new(&weights, Cpu::default());
+    for (preset, golden) in Preset::ALL.into_iter().zip(GOLDEN[0].1) {
+        assert_eq!(adapter_checksum(Some(&engine), preset, &text, |_| ()).unwrap(), golden, "{preset}");
+    }
+}
