@@ -5,7 +5,7 @@
 //! goes: what came lately matters more.
 
 use super::design::Design;
-use super::math::{hash, learn, scaled};
+use super::math::{hash, learn};
 use super::memory::Parts;
 use crate::tables::{HISTORY_COUNTS, HISTORY_NEXT};
 
@@ -15,7 +15,7 @@ const RATE: u32 = 6;
 /// Where a context's history is: in a slot of its own, or in one that would be taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    pub(crate) slot: u16,
+    pub(crate) slot: u32,
     check: u8,
     /// 0 if the slot would be taken over.
     pub(crate) state: u8,
@@ -37,19 +37,19 @@ fn counts(state: usize) -> [u8; 2] {
 #[inline(always)]
 pub(crate) fn find(bits: &[u16], context: u32, known: u32) -> Found {
     let mixed = hash(context, known);
-    let place = scaled(mixed, bits.len() / 2) * 2 + (mixed >> 16 & 1) as usize;
-    let check = (mixed >> 24) as u8;
+    let place = ((mixed as u64 * bits.len() as u64) >> 32) as usize;
+    let check = mixed as u8;
     let at = |place: usize| bits.get(place).copied().unwrap_or(0);
     let (first, second) = (at(place), at(place ^ 1));
     let own = |slot: u16| slot & 255 != 0 && (slot >> 8) as u8 == check;
     if own(first) {
-        Found { slot: place as u16, check, state: first as u8 }
+        Found { slot: place as u32, check, state: first as u8 }
     } else if own(second) {
-        Found { slot: place as u16 ^ 1, check, state: second as u8 }
+        Found { slot: place as u32 ^ 1, check, state: second as u8 }
     } else {
         let seen = |slot: u16| counts(slot as usize).iter().sum::<u8>();
         let weaker = if seen(first) <= seen(second) { place } else { place ^ 1 };
-        Found { slot: weaker as u16, check, state: 0 }
+        Found { slot: weaker as u32, check, state: 0 }
     }
 }
 

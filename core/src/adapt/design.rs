@@ -1,5 +1,7 @@
 //! What a preset is: which contexts there are, how many of everything, what chooses weights.
 
+use super::sse::POINTS;
+
 /// What a run predictor or a bit history looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
@@ -14,6 +16,10 @@ pub enum Context {
     Above,
     /// The line's type, the field's number, the position in the field, the byte above.
     Place,
+    /// The field's text so far and the whole text of the field before.
+    Pair,
+    /// The position in the line, the byte above, the last byte.
+    Column,
 }
 
 /// What chooses a row of a weight set.
@@ -35,8 +41,6 @@ pub enum RowBy {
     PartialByte,
     /// The byte before.
     PreviousByte,
-    /// The line's type modulo 64.
-    LineType,
 }
 
 impl RowBy {
@@ -48,7 +52,28 @@ impl RowBy {
             Self::Field | Self::PreviousClass => 16,
             Self::FieldHalf | Self::PartialByte => 32,
             Self::PreviousByte => 256,
-            Self::LineType => 64,
+        }
+    }
+}
+
+/// The tables that correct the mixture at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Correction {
+    /// None.
+    None,
+    /// A curve for each bit of a byte.
+    ByBit,
+    /// And one for each node: all bits of the byte that are known.
+    ByNode,
+}
+
+impl Correction {
+    /// Points of all curves.
+    pub(crate) const fn points(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::ByBit => 8 * POINTS,
+            Self::ByNode => (8 + 256) * POINTS,
         }
     }
 }
@@ -82,14 +107,14 @@ pub struct Design {
     pub bits: usize,
     /// The weight sets, [`RowBy::MatchColumn`] first.
     pub sets: &'static [RowBy],
-    /// A table corrects the mixture at the end.
-    pub sse: bool,
+    /// What corrects the mixture at the end.
+    pub sse: Correction,
 }
 
 impl Design {
-    /// Inputs of the mixer: bias, net, runs, bit histories, match, column, number, order 0.
+    /// Inputs of the mixer: bias, net, runs, bit histories with two each, match, column, number, order 0.
     pub const fn inputs(&self) -> usize {
-        2 + self.runs.len() + self.histories.len() + 2 + (self.numbers > 0) as usize + 1
+        2 + self.runs.len() + 2 * self.histories.len() + 2 + (self.numbers > 0) as usize + 1
     }
 
     /// Rows of all weight sets.

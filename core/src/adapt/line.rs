@@ -110,6 +110,9 @@ impl Parts<'_> {
 
     fn begin_field(&mut self) {
         self.stream.field_start = self.stream.at;
+        if self.stream.field_hash != 0 {
+            self.stream.last_field = self.stream.field_hash;
+        }
         self.stream.field_hash = 0;
         self.stream.equal = 1;
         self.pending.runs = 0;

@@ -4,7 +4,7 @@
 //! code of an adapter is compiled for each preset that a program uses, so a chip carries one.
 
 use super::bits::Found;
-use super::design::{Context, Design, RowBy};
+use super::design::{Context, Correction, Design, RowBy};
 use super::mixer::Set;
 use super::node::Said;
 use super::stream::{Number, Pending, Stream};
@@ -89,7 +89,7 @@ macro_rules! preset {
             weights: [i16; Self::D.rows() * Self::D.inputs()],
             final_weights: [i16; 12 * Self::D.sets.len()],
             order0: [u16; 256],
-            sse: [u16; if Self::D.sse { 8 * 23 } else { 0 }],
+            sse: [u16; Self::D.sse.points()],
             bits: [u16; Self::D.bits],
             bit_confidence: [u16; Self::D.histories.len() * 128],
             numbers: [Number; Self::D.numbers],
@@ -172,7 +172,7 @@ preset!(
         id: 1,
         ring: 1024,
         matches: 256,
-        runs: &[Context::Last(2), Context::Above, Context::Place],
+        runs: &[Context::Last(2), Context::Above, Context::Column],
         slots: 340,
         two: false,
         columns: 64,
@@ -181,7 +181,7 @@ preset!(
         histories: &[],
         bits: 0,
         sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::Field],
-        sse: false,
+        sse: Correction::None,
     }
 );
 
@@ -194,7 +194,7 @@ preset!(
         id: 2,
         ring: 2048,
         matches: 512,
-        runs: &[Context::Last(2), Context::Last(3), Context::Above, Context::Place],
+        runs: &[Context::Last(2), Context::Last(3), Context::Above, Context::Column],
         slots: 1040,
         two: false,
         columns: 128,
@@ -203,7 +203,7 @@ preset!(
         histories: &[],
         bits: 0,
         sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::Field],
-        sse: false,
+        sse: Correction::None,
     }
 );
 
@@ -216,7 +216,7 @@ preset!(
         id: 3,
         ring: 4096,
         matches: 768,
-        runs: &[Context::Last(1), Context::Last(2), Context::Last(3), Context::Field, Context::Above, Context::Place],
+        runs: &[Context::Last(1), Context::Last(2), Context::Last(3), Context::Column, Context::Above, Context::Place],
         slots: 2736,
         two: false,
         columns: 256,
@@ -225,7 +225,7 @@ preset!(
         histories: &[],
         bits: 0,
         sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PreviousClass],
-        sse: true,
+        sse: Correction::ByBit,
     }
 );
 
@@ -238,7 +238,7 @@ preset!(
         id: 4,
         ring: 8192,
         matches: 1024,
-        runs: &[Context::Last(2), Context::Last(3), Context::Last(4), Context::Field, Context::Above, Context::Place],
+        runs: &[Context::Last(2), Context::Last(3), Context::Last(4), Context::Column, Context::Above, Context::Place],
         slots: 4800,
         two: true,
         columns: 512,
@@ -247,7 +247,7 @@ preset!(
         histories: &[],
         bits: 0,
         sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PartialByte],
-        sse: true,
+        sse: Correction::ByBit,
     }
 );
 
@@ -260,7 +260,7 @@ preset!(
         id: 5,
         ring: 16_384,
         matches: 2048,
-        runs: &[Context::Last(3), Context::Last(4), Context::Last(5), Context::Field, Context::Above, Context::Place],
+        runs: &[Context::Last(3), Context::Last(4), Context::Last(5), Context::Column, Context::Above, Context::Place],
         slots: 7000,
         two: true,
         columns: 1024,
@@ -269,12 +269,12 @@ preset!(
         histories: &[Context::Last(1), Context::Last(2)],
         bits: 6144,
         sets: &[RowBy::MatchColumn, RowBy::BitWho, RowBy::FieldHalf, RowBy::PartialByte],
-        sse: true,
+        sse: Correction::ByBit,
     }
 );
 
 preset!(
-    /// 1 MB: bit histories of nine contexts.
+    /// 1 MB: bit histories of seven contexts, two corrections at the end.
     Adapter1M,
     "start/1M.bin",
     Design {
@@ -282,32 +282,21 @@ preset!(
         id: 6,
         ring: 65_536,
         matches: 32_768,
-        runs: &[Context::Last(3), Context::Last(4), Context::Last(5), Context::Field, Context::Above, Context::Place],
+        runs: &[Context::Last(3), Context::Last(4), Context::Last(5), Context::Field, Context::Above, Context::Column],
         slots: 65_534,
         two: true,
         columns: 4096,
         anchors: 4096,
         numbers: 1024,
-        histories: &[
-            Context::Last(1),
-            Context::Last(2),
-            Context::Last(3),
-            Context::Last(4),
-            Context::Last(6),
-            Context::Field,
-            Context::Above,
-            Context::Place,
-            Context::Word,
-        ],
-        bits: 262_144,
+        histories: &[Context::Last(1), Context::Last(2), Context::Last(4), Context::Place, Context::Word, Context::Pair, Context::Column],
+        bits: 331_776,
         sets: &[
             RowBy::MatchColumn,
             RowBy::BitWho,
             RowBy::FieldHalf,
             RowBy::PartialByte,
             RowBy::PreviousByte,
-            RowBy::LineType,
         ],
-        sse: true,
+        sse: Correction::ByNode,
     }
 );

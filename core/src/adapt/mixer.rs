@@ -17,13 +17,15 @@ use super::memory::Memory;
 use super::stream::Stream;
 
 /// Most inputs: their products with the largest weights add up below 2^31.
-pub(crate) const MAX_INPUTS: usize = 23;
+pub(crate) const MAX_INPUTS: usize = 32;
 /// One as a weight.
 pub(crate) const ONE: i32 = 4096;
+/// The largest weight; the smallest is one less than its negative.
+const LARGEST: i32 = 16_383;
 /// A set whose error is below this share of 65,536 is not trained: nine in ten, and what is mixed is better for it.
 const QUIET: i32 = 4000;
 
-const _: () = assert!(MAX_INPUTS as i64 * 32_767 * super::math::LIMIT as i64 <= i32::MAX as i64);
+const _: () = assert!(MAX_INPUTS as i64 * (LARGEST as i64 + 1) * super::math::LIMIT as i64 <= i32::MAX as i64);
 
 /// What contexts choose rows by.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +51,11 @@ impl Set {
     pub(crate) const NONE: Self = Self { row: 0, dot: 0, p: 0 };
 }
 
-/// Does something for each of at most six sets, with its number as a constant `K`: what chooses its row, and where its
+/// Does something for each of at most five sets, with its number as a constant `K`: what chooses its row, and where its
 /// rows begin, is then known to the compiler, also where it unrolls no loops.
 macro_rules! each_set {
     ($sets:expr, $K:ident, $do:block) => {
-        each_set!($sets, $K, $do, 0 1 2 3 4 5)
+        each_set!($sets, $K, $do, 0 1 2 3 4)
     };
     ($sets:expr, $K:ident, $do:block, $($k:literal)*) => {
         $({
@@ -86,7 +88,6 @@ fn row(set: RowBy, by: Chooser, stream: &Stream, known: u32, bit: u32) -> u8 {
         RowBy::PartialByte if bit < 4 => known as u8,
         RowBy::PartialByte => 16 + (known >> (bit - 4) & 15) as u8,
         RowBy::PreviousByte => stream.history[0],
-        RowBy::LineType => stream.line_type & 63,
     }
 }
 
@@ -165,9 +166,8 @@ impl Dither {
 
 #[inline(always)]
 fn add(weight: &mut i16, step: i32) {
-    // First to 16 bits, for which some cores have an instruction; then what is -32,768 is one more.
-    let sum = (*weight as i32 + step).clamp(-32_768, 32_767) as i16;
-    *weight = sum.saturating_sub(1).saturating_add(1);
+    // To 15 bits, for which some cores have an instruction.
+    *weight = (*weight as i32 + step).clamp(-LARGEST - 1, LARGEST) as i16;
 }
 
 /// Learns the bit that came; `p` is the mixture.
@@ -195,7 +195,7 @@ pub(crate) fn learn(
             add(weight, dither.step(error, x as i32, 18));
         }
     }
-    let error = (target - p as i32) >> 2;
+    let error = (target - p as i32) >> 1;
     let finals = finals(sets);
     let row = final_weights.get_mut(finals..finals + sets.len()).unwrap_or_default();
     for (weight, set) in row.iter_mut().zip(sets) {
@@ -204,7 +204,7 @@ pub(crate) fn learn(
     stream.dither = (dither.0 >> 24) as u8;
 }
 
-/// The learning rate at an age: from 0.03 down to 0.01. Asked every 64 bytes.
+/// The learning rate at an age: from 0.04 down to 0.004. Asked every 64 bytes.
 pub(crate) const fn rate(age: u32) -> u16 {
-    (655 + 1311 * 8000 / (8000 + age)) as u16
+    (250 + 2400 * 4000 / (4000 + age)) as u16
 }

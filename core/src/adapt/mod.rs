@@ -64,7 +64,7 @@ mod tests;
 
 use core::ops::DerefMut;
 
-pub use design::{Context, Design, RowBy};
+pub use design::{Context, Correction, Design, RowBy};
 pub use memory::{Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, Memory};
 pub use reading::{Path, Reading};
 pub(crate) use save::check;
@@ -150,7 +150,7 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// Ends it: what it has learned as start values, [`Design::start_words`] of two bytes.
     #[doc(hidden)]
     pub fn into_start_values(mut self, out: &mut [u8]) {
-        learned(&mut self.memory.parts(), out);
+        learned(&M::DESIGN, &mut self.memory.parts(), out);
     }
 
     /// The preset.

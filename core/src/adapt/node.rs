@@ -12,7 +12,7 @@ use crate::step::Logits;
 /// Most run predictors of a preset.
 const MAX_RUNS: usize = 8;
 /// Most orders of bit histories.
-const MAX_ORDERS: usize = 10;
+const MAX_ORDERS: usize = 7;
 /// The bias, as an input.
 const BIAS: i16 = 77;
 /// How fast direct probabilities and the confidences of columns and numbers learn.
@@ -143,12 +143,13 @@ pub(crate) fn say<M: Memory>(memory: &mut M, ahead: &Ahead, share: i32, known: u
     for index in 0..design.histories.len() {
         let found = bits::find(parts.bits, ahead.orders[index], known);
         histories[index] = found;
-        inputs[next + index] = match parts.bit_confidence.get(index * 128 + (found.state & 127) as usize) {
-            Some(&p) if found.state != 0 => stretch(p) as i16,
-            _ => 0,
+        let at = next + 2 * index;
+        [inputs[at], inputs[at + 1]] = match parts.bit_confidence.get(index * 128 + (found.state & 127) as usize) {
+            Some(&p) if found.state != 0 => [stretch(p) as i16, ((p as i32 - 32_768) >> 6) as i16],
+            _ => [0; 2],
         };
     }
-    next += design.histories.len();
+    next += 2 * design.histories.len();
     let matched = begins(ahead.matched, known, bit);
     inputs[next] = matched.map_or(0, |byte| side(byte, bit, parts.match_confidence.get(match_cell(ahead, bit))));
     let above = begins(ahead.above, known, bit);
@@ -173,7 +174,7 @@ pub(crate) fn say<M: Memory>(memory: &mut M, ahead: &Ahead, share: i32, known: u
     let x = mixer::mix::<M>(parts.weights, parts.final_weights, inputs, sets);
     said.x = x as i16;
     said.mixed = squash(x);
-    let p = if design.sse { sse::correct(parts.sse, x, said.mixed, bit) } else { said.mixed };
+    let p = sse::correct(parts.sse, design.sse, x, said.mixed, known, bit);
     said.p = p.clamp(3, 65_533);
 }
 
@@ -202,9 +203,7 @@ pub(crate) fn hear<M: Memory>(memory: &mut M, ahead: &Ahead, said: &[Said<M>; 8]
         for (index, &found) in said.histories.as_ref().iter().enumerate() {
             bits::follow(parts, index, found, one);
         }
-        if design.sse {
-            sse::learn(parts.sse, said.x as i32, bit, one);
-        }
+        sse::learn(parts.sse, design.sse, said.x as i32, known, bit, one);
     }
     for index in 0..design.runs.len() {
         let (run, second, cells) = (ahead.runs[index], ahead.second[index], design.confidences());

@@ -17,6 +17,11 @@ pub(crate) fn key(parts: &Parts<'_>, context: Context) -> u32 {
     let above = |place: u32| parts.held_at(place).map_or(0, |byte| byte as u32 + 1);
     match context {
         Context::Last(n) => stream.order(n as u32 * 7, n),
+        Context::Pair => hash(hash(781, stream.last_field), stream.field_hash),
+        Context::Column => {
+            let position = stream.at.wrapping_sub(stream.line_start).min(250);
+            hash(hash(783, position), above(stream.reference) << 8 | stream.history[0] as u32)
+        }
         Context::Word => hash(776, stream.field_hash),
         Context::Field if stream.field == 0 => {
             let [last, before] = stream.last_types;

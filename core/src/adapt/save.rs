@@ -24,7 +24,7 @@ const VERSION: u8 = 1;
 /// Bytes of the head.
 const HEAD: usize = 4;
 /// Bytes of a [`Stream`].
-const STREAM: usize = 7 * 4 + 2 * 2 + 5 + 2 + 8;
+const STREAM: usize = 8 * 4 + 2 * 2 + 5 + 2 + 8;
 /// Bytes of a [`Pending`].
 const PENDING: usize = 4 + 7 + 2 + 10;
 /// Bytes of a [`Number`].
@@ -115,7 +115,7 @@ impl Design {
             + self.rows() * self.inputs()
             + 12 * self.sets.len()
             + 256
-            + if self.sse { 8 * 23 } else { 0 }
+            + self.sse.points()
             + self.bits
             + self.histories.len() * 128
             + self.number_confidences();
@@ -167,6 +167,7 @@ fn visit_stream(stream: &mut Stream, to: &mut impl Move) {
         to.long(long);
     }
     to.long(&mut stream.field_hash);
+    to.long(&mut stream.last_field);
     to.words(core::slice::from_mut(&mut stream.match_len));
     to.words(core::slice::from_mut(&mut stream.rate));
     for byte in [&mut stream.field, &mut stream.line_type, &mut stream.equal, &mut stream.typed, &mut stream.dither] {

@@ -17,11 +17,16 @@ impl Design {
         self.rows() * self.inputs() + 12 * self.sets.len()
     }
 
+    /// Points of the curves that are learned: those for bits.
+    const fn start_curves(&self) -> usize {
+        if self.sse.points() > 0 { 8 * sse::POINTS } else { 0 }
+    }
+
     /// All words of the start values.
     #[doc(hidden)]
     pub const fn start_words(&self) -> usize {
         let confidences = self.runs.len() * self.confidences() + 32 + 1 + 256;
-        let sse = if self.sse { 8 * 23 } else { 0 };
+        let sse = self.start_curves();
         self.start_weights() + confidences + sse + self.histories.len() * 128 + self.number_confidences()
     }
 }
@@ -32,17 +37,17 @@ pub(super) fn start<M: Memory>(parts: &mut Parts<'_>, net: bool) {
     let words = 2 * M::DESIGN.start_words();
     let learned = if net { M::LEARNED.get(words..) } else { M::LEARNED.get(..words) };
     if let Some(learned) = learned.filter(|learned| learned.len() == words) {
-        visit(parts, &mut Load(learned));
+        visit(&M::DESIGN, parts, &mut Load(learned));
     }
 }
 
 /// What was learned, as words for [`start`]; `out` has [`Design::start_words`] of two bytes. The adapter's columns are
 /// then all alike.
-pub(super) fn learned(parts: &mut Parts<'_>, out: &mut [u8]) {
-    visit(parts, &mut Save(out));
+pub(super) fn learned(design: &Design, parts: &mut Parts<'_>, out: &mut [u8]) {
+    visit(design, parts, &mut Save(out));
 }
 
-fn visit(parts: &mut Parts<'_>, to: &mut impl Move) {
+fn visit(design: &Design, parts: &mut Parts<'_>, to: &mut impl Move) {
     to.signed(parts.weights);
     to.signed(parts.final_weights);
     to.words(parts.run_confidence);
@@ -53,7 +58,8 @@ fn visit(parts: &mut Parts<'_>, to: &mut impl Move) {
     to.words(core::slice::from_mut(&mut mean));
     parts.column_confidence.fill(mean);
     to.words(parts.order0);
-    to.words(parts.sse);
+    let curves = design.start_curves();
+    to.words(parts.sse.get_mut(..curves).unwrap_or_default());
     to.words(parts.bit_confidence);
     to.words(parts.number_confidence);
 }
@@ -75,6 +81,9 @@ pub(super) fn plain<M: Memory>(parts: &mut Parts<'_>, net: bool) {
     for row in parts.weights.chunks_mut(design.inputs()) {
         row.fill((mixer::ONE / 5) as i16);
         row[0] = 0;
+        // The second input of each bit history.
+        let histories = row.iter_mut().skip(2 + design.runs.len()).take(2 * design.histories.len());
+        histories.skip(1).step_by(2).for_each(|weight| *weight = 0);
         row[1] = if net { (mixer::ONE * 4 / 5) as i16 } else { 0 };
     }
     parts.final_weights.fill((mixer::ONE / design.sets.len() as i32) as i16);

@@ -18,6 +18,8 @@ pub(crate) struct Stream {
     /// The place that the match model expects to be repeated.
     pub(crate) match_at: u32,
     pub(crate) field_hash: u32,
+    /// That of the field before.
+    pub(crate) last_field: u32,
     pub(crate) match_len: u16,
     pub(crate) rate: u16,
     /// The field's number in its line, at most 200.
@@ -51,6 +53,7 @@ impl Stream {
         reference: NOWHERE,
         match_at: NOWHERE,
         field_hash: 0,
+        last_field: 0,
         match_len: 0,
         rate: 0,
         field: 0,
