@@ -71,6 +71,6 @@ pub(crate) fn follow(parts: &mut Parts<'_>, order: usize, found: Found, bit: boo
 pub(crate) fn start(design: &Design, confidence: &mut [u16]) {
     for (index, p) in confidence.iter_mut().enumerate().take(design.histories.len() * 128) {
         let [zeros, ones] = counts(index).map(|n| n as u32 * 10);
-        *p = ((65_535 * (ones + 4)) / (zeros + ones + 8)) as u16;
+        *p = ((65_535 * (ones + 4)) / (zeros + ones + 8).max(1)) as u16;
     }
 }

@@ -94,7 +94,8 @@ fn use_adapter<M: Memory>(logits: Option<&Logits>) {
     black_box(adapter.read(logits, black_box(1)).surprise());
     black_box(adapter.node(logits, black_box(1)));
     let mut reading = adapter.begin(logits);
-    reading.take(black_box(reading.node()) > 1);
+    let one = black_box(reading.node()) > 1;
+    reading.take(one);
     black_box(reading.finish());
     let mut mixed = [0; 256];
     adapter.distribution(logits, &mut mixed);
