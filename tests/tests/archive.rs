@@ -9,7 +9,7 @@ use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::archive::{ArchiveFault, BLOCK, Predictor, Totals, compress, decompress, survey};
 use mambabyte_host::cpu::{Cpu, IntEngine};
 use mambabyte_tests::archive_forge::{records, reseal_archive};
-use mambabyte_tests::model_file;
+use mambabyte_tests::{data_file, model_file};
 
 type Engine<'w> = IntEngine<'w>;
 
@@ -338,5 +338,20 @@ fn lengths_are_bounded_before_they_are_believed() {
             matches!(end, ArchiveFault::Archive { at, error: e, .. } if at == HEADER as u64 && e == error),
             "{end}"
         );
+    }
+}
+
+/// Archives of version 1, written once by `mambabyte compress MODEL models/text/golden-4096.txt --adapt 8K`: read for ever.
+#[test]
+fn archives_of_version_1_are_read_for_ever() {
+    let file = model("sensor-pico");
+    let blob = Blob::parse(file.as_slice()).unwrap();
+    let engine = IntEngine::of(blob, Cpu::default());
+    for (name, engine, blob) in [("none", None, None), ("sensor-pico", Some(&engine), Some(&blob))] {
+        let archive = std::fs::read(data_file(&format!("golden/{name}-8K.mba"))).unwrap();
+        let (text, end) = unpack(engine, &archive[..]);
+        end.unwrap();
+        assert!(text == TEXT, "{name}");
+        assert!(pack(engine, &header(blob, Some(Preset::K8), BLOCK), TEXT).0 == archive, "{name} is written anew");
     }
 }
