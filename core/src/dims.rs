@@ -6,6 +6,10 @@
 /// Number of byte values; the only vocabulary there is.
 pub const VOCAB: usize = 256;
 
+/// One logit per byte value, in log2 units with 16 fractional bits: `p(byte) ~ 2^(logit / 65536)`. Multiply by
+/// [`LOGIT_SCALE`](crate::LOGIT_SCALE) for natural logits.
+pub type Logits = [i32; VOCAB];
+
 /// How the residual stream is normalised before each layer and before the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

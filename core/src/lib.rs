@@ -276,10 +276,10 @@ mod weights;
 
 pub use blob::{Blob, BlobError, Fingerprint};
 pub use block::{Exchange, Run, Share};
-pub use dims::{Dims, Norm, VOCAB};
+pub use dims::{Dims, Logits, Norm, VOCAB};
 pub use drive::prefill::{self, Prefill, Show};
 pub use drive::shard::{self, Shard};
-pub use drive::step::{self, Decoder, LOGIT_SCALE, Logits};
+pub use drive::step::{self, Decoder, LOGIT_SCALE};
 pub use lines::{LineScore, LineScorer, Threshold};
 pub use sample::{Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};

@@ -2,10 +2,10 @@
 //! one text on every machine.
 
 use crate::cannot::never;
+use crate::dims::Logits;
 use crate::dims::VOCAB;
 use crate::score::{most_probable, weight};
 use crate::sort::sort;
-use crate::step::Logits;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): eight bytes of state, passes BigCrush, one multiplication chain a draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 //! Logits are in log2 units, so `p(byte) = 2^(logit[byte] - log2(sum_j 2^logit[j]))` needs no change of base, and the
 //! surprise `-log2 p` is a difference.
 
+use crate::dims::Logits;
 use crate::dims::VOCAB;
 use crate::nonlinear::{exp2_fraction, log2_q16};
-use crate::step::Logits;
 
 /// One in the format of [`weight`].
 const ONE: u64 = 1 << 31;

@@ -7,24 +7,11 @@
 use super::design::Design;
 use super::math::{hash, learn};
 use super::memory::Parts;
+use super::said::Found;
 use crate::tables::{HISTORY_COUNTS, HISTORY_NEXT};
 
 /// How fast the states' probabilities learn.
 const RATE: u32 = 6;
-
-/// Where a context's history is: in a slot of its own, or in one that would be taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub(crate) slot: u32,
-    check: u8,
-    /// 0 if the slot would be taken over.
-    pub(crate) state: u8,
-}
-
-impl Found {
-    /// Nothing was looked up.
-    pub(crate) const NONE: Self = Self { slot: 0, check: 0, state: 0 };
-}
 
 /// Zeros and ones that a state remembers.
 #[inline(always)]

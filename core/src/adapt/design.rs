@@ -1,7 +1,5 @@
 //! What a preset is: which contexts there are, how many of everything, what chooses weights.
 
-use super::sse::POINTS;
-
 /// What a run predictor or a bit history looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
@@ -55,6 +53,9 @@ impl RowBy {
         }
     }
 }
+
+/// Points of a curve of the correction.
+pub(crate) const POINTS: usize = 23;
 
 /// The tables that correct the mixture at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

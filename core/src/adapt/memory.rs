@@ -3,10 +3,8 @@
 //! A preset is a design, not a size: which contexts there are, how many slots, which weights are chosen by what. The
 //! code of an adapter is compiled for each preset that a program uses, so a chip carries one.
 
-use super::bits::Found;
 use super::design::{Context, Correction, Design, RowBy};
-use super::mixer::Set;
-use super::node::Said;
+use super::said::{Found, Said, Set};
 use super::stream::{Number, Pending, Stream};
 
 /// The tables of a preset. They are zero before [`Adapter::new`](super::Adapter::new) starts them.
@@ -33,11 +31,15 @@ pub trait Memory: private::Sealed + Sized {
 
     /// Nothing was said.
     #[doc(hidden)]
-    const SILENT: Said<Self>;
+    const SILENT: SaidOf<Self>;
 
     #[doc(hidden)]
     fn parts(&mut self) -> Parts<'_>;
 }
+
+/// What is said of one bit with a preset.
+#[doc(hidden)]
+pub(crate) type SaidOf<M> = Said<<M as Memory>::Inputs, <M as Memory>::Sets, <M as Memory>::Histories>;
 
 pub(super) mod private {
     /// Closes [`Memory`](super::Memory).
@@ -110,7 +112,7 @@ macro_rules! preset {
             type Inputs = [i16; Self::D.inputs()];
             type Sets = [Set; Self::D.sets.len()];
             type Histories = [Found; Self::D.histories.len()];
-            const SILENT: Said<Self> = Said::silent([0; _], [Set::NONE; _], [Found::NONE; _]);
+            const SILENT: SaidOf<Self> = Said::silent([0; _], [Set::NONE; _], [Found::NONE; _]);
             const ZERO: Self = Self {
                 ring: [0; _],
                 matches: [0; _],
@@ -289,7 +291,7 @@ preset!(
         anchors: 4096,
         numbers: 1024,
         histories: &[Context::Last(1), Context::Last(2), Context::Last(4), Context::Place, Context::Word, Context::Pair, Context::Column],
-        bits: 331_776,
+        bits: 327_680,
         sets: &[
             RowBy::MatchColumn,
             RowBy::BitWho,

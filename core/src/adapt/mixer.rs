@@ -14,6 +14,7 @@
 use super::design::{Design, RowBy};
 use super::math::{clamp, squash};
 use super::memory::Memory;
+use super::said::Set;
 use super::stream::Stream;
 
 /// Most inputs: their products with the largest weights add up below 2^31.
@@ -34,21 +35,6 @@ pub(crate) struct Chooser {
     pub(crate) matching: u8,
     /// The column model: 0 none, 1 the field differs from the one above, 2 it is equal so far.
     pub(crate) column: u8,
-}
-
-/// What a weight set said of a bit.
-#[derive(Clone, Copy, Debug)]
-pub struct Set {
-    /// The row that its context chose, counted through all sets.
-    row: u16,
-    /// Stretched, Q8.
-    dot: i16,
-    p: u16,
-}
-
-impl Set {
-    /// Nothing was said.
-    pub(crate) const NONE: Self = Self { row: 0, dot: 0, p: 0 };
 }
 
 /// Does something for each of at most five sets, with its number as a constant `K`: what chooses its row, and where its

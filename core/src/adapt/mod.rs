@@ -55,6 +55,7 @@ mod node;
 mod numbers;
 mod reading;
 mod runs;
+mod said;
 mod save;
 mod sse;
 mod start;
@@ -70,10 +71,10 @@ pub use reading::{Path, Reading};
 pub(crate) use save::check;
 pub use save::{AdapterError, DESIGNS, preset};
 
+use crate::dims::Logits;
 use crate::nonlinear::log2_q16;
-use crate::step::Logits;
 use net::Net;
-use node::{Ahead, Said, look_ahead, net_input, say};
+use node::{Ahead, look_ahead, net_input, say};
 use start::{learned, plain, start};
 
 /// An adapter of whatever preset, as what saves and loads it sees it.
@@ -122,7 +123,7 @@ pub struct Adapter<S: DerefMut<Target: Memory>> {
     looked: bool,
     /// Here, so that no byte has to clear them; a [`Reading`] borrows them.
     net: Net,
-    said: [Said<S::Target>; 8],
+    said: [memory::SaidOf<S::Target>; 8],
 }
 
 impl<S: DerefMut<Target: Memory>> core::fmt::Debug for Adapter<S> {

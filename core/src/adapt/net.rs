@@ -2,10 +2,10 @@
 //! bits that are known.
 
 use super::math::clamp;
+use crate::dims::Logits;
 use crate::dims::VOCAB;
 use crate::nonlinear::log2_q16_of_u32;
 use crate::score::weight_q24;
-use crate::step::Logits;
 
 /// The tree is empty.
 const EMPTY: u8 = 0;

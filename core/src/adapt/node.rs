@@ -1,13 +1,13 @@
 //! One node of a byte's path: what every input says, what is mixed of it, and what is learned.
 
 use super::math::{hash, learn, squash, stretch};
-use super::memory::Memory;
+use super::memory::{Memory, SaidOf};
 use super::mixer::Chooser;
 use super::net::Net;
 use super::runs::Says;
 use super::stream::{OLD, age};
 use super::{bits, matching, mixer, numbers, runs, sse};
-use crate::step::Logits;
+use crate::dims::Logits;
 
 /// Most run predictors of a preset.
 const MAX_RUNS: usize = 8;
@@ -50,30 +50,6 @@ impl Ahead {
     };
 }
 
-/// What was said of one bit.
-pub struct Said<M: Memory> {
-    inputs: M::Inputs,
-    sets: M::Sets,
-    histories: M::Histories,
-    /// The mixture, stretched, Q8.
-    x: i16,
-    mixed: u16,
-    /// The probability; 0 before anything was said.
-    pub(crate) p: u16,
-}
-
-impl<M: Memory> Said<M> {
-    /// Nothing was said.
-    pub(crate) const fn silent(inputs: M::Inputs, sets: M::Sets, histories: M::Histories) -> Self {
-        Self { inputs, sets, histories, x: 0, mixed: 0, p: 0 }
-    }
-
-    pub(crate) fn forget(&mut self) {
-        self.p = 0;
-    }
-}
-
-#[inline(always)]
 pub(crate) fn net_input(net: &mut Net, logits: Option<&Logits>, known: u32, bit: u32) -> i32 {
     match logits {
         Some(logits) => net.node(logits, known, bit),
@@ -126,7 +102,7 @@ fn side(byte: u8, bit: u32, p: Option<&u16>) -> i16 {
 
 /// One node: collects the inputs and mixes them.
 #[inline(never)]
-pub(crate) fn say<M: Memory>(memory: &mut M, ahead: &Ahead, share: i32, known: u32, bit: u32, said: &mut Said<M>) {
+pub(crate) fn say<M: Memory>(memory: &mut M, ahead: &Ahead, share: i32, known: u32, bit: u32, said: &mut SaidOf<M>) {
     let (design, parts) = (M::DESIGN, &mut memory.parts());
     let inputs = said.inputs.as_mut();
     inputs[0] = BIAS;
@@ -192,7 +168,7 @@ fn number_cell(class: u8, bit: u32) -> usize {
 
 /// Learns the bits of `byte`, of which `said` was said.
 #[inline(never)]
-pub(crate) fn hear<M: Memory>(memory: &mut M, ahead: &Ahead, said: &[Said<M>; 8], byte: u8) {
+pub(crate) fn hear<M: Memory>(memory: &mut M, ahead: &Ahead, said: &[SaidOf<M>; 8], byte: u8) {
     let (design, parts) = (M::DESIGN, &mut memory.parts());
     let whole = byte as u32 | 256;
     for (bit, said) in (0..).zip(said) {

@@ -1,10 +1,11 @@
 //! A byte that is being read, bit by bit.
 
-use super::memory::Memory;
+use super::memory::{Memory, SaidOf};
 use super::net::Net;
-use super::node::{Ahead, Said, end, hear, net_input, say};
+use super::node::{Ahead, end, hear, net_input, say};
+use super::said::Said;
+use crate::dims::Logits;
 use crate::nonlinear::log2_q16;
-use crate::step::Logits;
 
 /// The probabilities of a byte's eight nodes, of the bit being 1 in Q16, 3..=65533, and the byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct Reading<'a, M: Memory> {
     /// A one and then the known bits.
     known: u32,
     net: &'a mut Net,
-    said: &'a mut [Said<M>; 8],
+    said: &'a mut [SaidOf<M>; 8],
 }
 
 impl<'a, M: Memory> Reading<'a, M> {
@@ -44,7 +45,7 @@ impl<'a, M: Memory> Reading<'a, M> {
         memory: &'a mut M,
         ahead: &'a Ahead,
         net: &'a mut Net,
-        said: &'a mut [Said<M>; 8],
+        said: &'a mut [SaidOf<M>; 8],
         logits: Option<&'a Logits>,
     ) -> Self {
         Self { memory, ahead, logits, known: 1, net, said }

@@ -4,11 +4,9 @@
 //! Twenty-three points a curve, one for each unit of the stretch domain; between two of them linear. Half of the answer
 //! is the curve's, or the mean of both, half the mixture's own.
 
-use super::design::Correction;
+use super::design::{Correction, POINTS};
 use super::math::squash;
 
-/// Points of a curve.
-pub(crate) const POINTS: usize = 23;
 /// How fast a point learns.
 const RATE: u32 = 6;
 

@@ -5,7 +5,7 @@
 //! `tools/data/calibration`, from the values of [`plain`] on, and writes `start/PRESET.bin`.
 
 use super::bytes::{Load, Move, Save};
-use super::design::Design;
+use super::design::{Design, POINTS};
 use super::memory::{Memory, Parts};
 use super::stream::Stream;
 use super::{bits, mixer, runs, sse};
@@ -19,7 +19,7 @@ impl Design {
 
     /// Points of the curves that are learned: those for bits.
     const fn start_curves(&self) -> usize {
-        if self.sse.points() > 0 { 8 * sse::POINTS } else { 0 }
+        if self.sse.points() > 0 { 8 * POINTS } else { 0 }
     }
 
     /// All words of the start values.

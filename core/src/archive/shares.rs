@@ -1,9 +1,9 @@
 //! The nodes of a byte from a model's logits alone, for archives without an adapter.
 
 use crate::adapt::Path;
+use crate::dims::Logits;
 use crate::dims::VOCAB;
 use crate::score::weight;
-use crate::step::Logits;
 
 /// Least and largest probability of a node, those of an adapter.
 const NODES: (u64, u64) = (3, 65_533);

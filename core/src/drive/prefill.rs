@@ -11,10 +11,10 @@
 use core::ops::DerefMut;
 
 use super::scratch;
-use super::step::Logits;
 use crate::blob::Blob;
 use crate::block::{self, Alone, Run, Shape};
 use crate::cannot::never;
+use crate::dims::Logits;
 use crate::dims::VOCAB;
 use crate::simd::{Backend, Kernels, ToI32, with_kernels};
 use crate::span::{Activations, Many};

@@ -22,15 +22,11 @@ use super::scratch;
 use crate::blob::Blob;
 use crate::block::{self, Alone, Run, Shape};
 use crate::cannot::never;
-use crate::dims::VOCAB;
+use crate::dims::{Logits, VOCAB};
 use crate::simd::{Backend, Kernels, NO_LOGITS, ToI32, with_kernels};
 use crate::span::{Activations, One};
 use crate::stage::{Stage, untimed};
 use crate::state::{State, StateError};
-
-/// One logit per byte value, in log2 units with 16 fractional bits: `p(byte) ~ 2^(logit / 65536)`.
-/// Multiply by [`LOGIT_SCALE`] for natural logits.
-pub type Logits = [i32; VOCAB];
 
 /// `ln(2) / 65536`, from a [`Logits`] element to a natural logit.
 pub const LOGIT_SCALE: f64 = core::f64::consts::LN_2 / 65536.0;

@@ -9,11 +9,8 @@ use anyhow::{Context, Result, anyhow};
 use mambabyte_core::Blob;
 use mambabyte_host::align::AlignedBytes;
 
-pub(crate) use shipped::file;
+pub(crate) use shipped::{NONE, file};
 pub(crate) use tied::blob_file;
-
-/// The name of no model, which `build.rs` of the firmware knows too.
-pub(crate) const NONE: &str = "none";
 
 /// The checksum that a model has on every machine.
 ///

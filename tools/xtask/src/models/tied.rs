@@ -12,8 +12,7 @@ use mambabyte_core::blob::Section;
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::quantize::writer::BlobParts;
 
-use super::NONE;
-use super::shipped::file;
+use super::shipped::{NONE, file};
 
 /// The file of a shipped model, or of one that is made of it.
 pub(crate) fn blob_file(root: &Path, model: &str) -> Result<PathBuf> {
