@@ -33,13 +33,13 @@ impl AsRef<[u8]> for Bytes {
 impl Source for Bytes {}
 
 /// Without a net.
-const NONE: [u32; 6] = [0xdc15_d9a1, 0x58eb_c515, 0xe18a_a6db, 0xcf62_c174, 0x20ea_56f2, 0xbe96_7abe];
+const NONE: [u32; 6] = [0xdc15_d9a1, 0x58eb_c515, 0xe18a_a6db, 0xcf62_c174, 0x20ea_56f2, 0x3f4c_a597];
 /// With each model.
 const GOLDEN: [(&str, [u32; 6]); 4] = [
-    ("sensor-pico", [0x7127_1b00, 0x0c7c_1c16, 0xde8e_3727, 0x6538_db70, 0x592d_3619, 0xb29d_bc11]),
-    ("sensor-nano", [0xc363_68fc, 0x9dfd_1973, 0x61f1_4e32, 0x1490_4237, 0x6235_65cd, 0x841e_dfc1]),
-    ("sensor-micro", [0x6bf1_a569, 0xb5fb_ba8e, 0x01c7_f8b8, 0xbfd4_0b67, 0x614a_6113, 0x427c_662d]),
-    ("prose-small", [0x6189_bd15, 0x1e50_6996, 0x1bcd_2723, 0x0750_727a, 0x7924_840e, 0x2a72_a3af]),
+    ("sensor-pico", [0x7127_1b00, 0x0c7c_1c16, 0xde8e_3727, 0x6538_db70, 0x592d_3619, 0x5af5_3f31]),
+    ("sensor-nano", [0xc363_68fc, 0x9dfd_1973, 0x61f1_4e32, 0x1490_4237, 0x6235_65cd, 0x2ee8_4f6c]),
+    ("sensor-micro", [0x6bf1_a569, 0xb5fb_ba8e, 0x01c7_f8b8, 0xbfd4_0b67, 0x614a_6113, 0x07ef_4e9f]),
+    ("prose-small", [0x6189_bd15, 0x1e50_6996, 0x1bcd_2723, 0x0750_727a, 0x7924_840e, 0x352f_933c]),
 ];
 
 /// Of every preset; the net reads the text once for all of them.
