@@ -110,6 +110,8 @@ pub(crate) fn mix<M: Memory>(weights: &[i16], final_weights: &[i16], inputs: &[i
         if let Some(set) = sets.get_mut(K) {
             let from = set.row as usize * inputs.len();
             let dot = clamp(dot(weights.get(from..from + inputs.len()).unwrap_or_default(), inputs) >> 12);
+            #[cfg(feature = "ablation")]
+            let dot = if super::ablation::off(super::ablation::Part::Set(K as u8)) { 0 } else { dot };
             set.dot = dot as i16;
             set.p = squash(dot);
             sum += final_weights.get(finals + K).copied().unwrap_or(0) as i32 * dot;

@@ -25,7 +25,7 @@
 //! |---|---|---|
 //! | net | the model's share of this bit, of the bytes that begin with the known ones | `net.rs` |
 //! | runs | in each of several contexts, the byte that came last and how reliably | `runs.rs` |
-//! | bit histories (64K, 1M) | in each of several contexts, and after the known bits, which bits came | `bits.rs` |
+//! | bit histories (64K, 1M) | in each of several contexts, and after the known bits, which bits came: two inputs each | `bits.rs` |
 //! | match | what followed where the last five bytes occurred before | `matching.rs` |
 //! | column | the byte above: in the same field of the last line of the same type | `line.rs` |
 //! | number (from 32K on) | the last value in this place and the last difference | `numbers.rs` |
@@ -37,11 +37,18 @@
 //! Weights are chosen by what predicts, the field and what came before, and learned on the way (`mixer.rs`); at last a
 //! table corrects what is systematically wrong (`sse.rs`, from 16K on).
 //!
+//! # Why these
+//!
+//! The contexts are those of telemetry and logs: lines of fields. [`Context`] says what each looks at, `docs/ADAPTERS.md`
+//! what each is worth at each preset: bits per byte when it alone is switched off.
+//!
 //! # Cost
 //!
 //! A byte's path costs 272 exponentials for the net's shares and, at 8K, some 300 multiplications. All memory is the
 //! caller's; nothing is allocated, no float is computed, nothing panics.
 
+#[cfg(feature = "ablation")]
+pub mod ablation;
 mod bits;
 mod bytes;
 mod design;

@@ -147,10 +147,14 @@ pub(crate) fn say<M: Memory>(memory: &mut M, ahead: &Ahead, share: i32, known: u
     };
     let sets = said.sets.as_mut();
     mixer::choose::<M>(sets, chooser, parts.stream, known, bit);
+    #[cfg(feature = "ablation")]
+    super::ablation::silence(&design, inputs);
     let x = mixer::mix::<M>(parts.weights, parts.final_weights, inputs, sets);
     said.x = x as i16;
     said.mixed = squash(x);
     let p = sse::correct(parts.sse, design.sse, x, said.mixed, known, bit);
+    #[cfg(feature = "ablation")]
+    let p = if super::ablation::off(super::ablation::Part::Correction) { said.mixed } else { p };
     said.p = p.clamp(3, 65_533);
 }
 

@@ -56,7 +56,7 @@ fn main() -> ! {
         Some(_) => load_stream(&saved, &mut scorer, None).expect("sections of this program"),
         None => (0, 0),
     };
-    println!("restored {} {:08x}", decoder.state().position(), checksum(&decoder, pending, records, &scorer, None));
+    println!("restored {} {:08x}", decoder.state().position(), checksum(&decoder, pending, records, &scorer));
     let mut surprises = CRC.digest();
     while decoder.state().position() < end as u64 {
         let byte = TEXT[decoder.state().position() as usize % TEXT.len()];
@@ -65,7 +65,7 @@ fn main() -> ! {
         surprises.update(&bits.to_le_bytes());
         pending = byte;
         records += scorer.push(byte, bits).is_some() as u32;
-        let done = slots.after_step(decoder.state(), fed, true, |out| save_stream(out, pending, records, &scorer));
+        let done = slots.after_step(decoder.state(), fed, true, |out| save_stream(out, pending, records, &scorer, None));
         if done.expect("flash that works") == Progress::Complete {
             let position = decoder.state().position() as u32;
             slots.flash().witness(position);
