@@ -57,7 +57,7 @@ impl Preset {
         2 * 2 * self.design().start_words()
     }
 
-    /// Bytes of memory that its adapter takes.
+    /// Bytes of its memory. What an adapter says of a byte is beside it, some 550 bytes that are not saved.
     pub const fn bytes(self) -> usize {
         match self {
             Self::K4 => size_of::<Adapter4K>(),
