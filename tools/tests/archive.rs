@@ -59,7 +59,7 @@ fn what_does_not_fit_is_refused_by_name() {
     expect(&run(&["decompress", "sensor-pico", &archive, "-o", &archive]), 2, "--output");
     expect(&run(&["compress", "sensor-pico", &archive, "-o", &archive]), 2, "--output");
     expect(&run(&["compress", "none", &sample(), "-o", &out, "--adapt", "off"]), 2, "nothing predicts");
-    expect(&run(&["compress", "none", &sample(), "-o", &out, "--adapt", "17K"]), 2, "17K is no preset");
+    expect(&run(&["compress", "none", &sample(), "-o", &out, "--adapt", "17K"]), 2, "invalid value '17K'");
     expect(&run(&["compress", "none", &sample(), "-o", &out, "--block", "0"]), 2, "--block");
     let checkpoint = text(common::model_file("sensor-pico", "model.safetensors"));
     expect(&run(&["compress", &checkpoint, &sample(), "-o", &out]), 2, "needs a blob");
