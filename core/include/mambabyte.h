@@ -46,22 +46,22 @@
 #endif
 
 // Bytes of memory of the adapter 4K: its tables, and what finds them.
-#define MAMBABYTE_ADAPTER_4K_BYTES 4608
+#define MAMBABYTE_ADAPTER_4K_BYTES 5120
 
 // Bytes of memory of the adapter 8K.
-#define MAMBABYTE_ADAPTER_8K_BYTES 8704
+#define MAMBABYTE_ADAPTER_8K_BYTES 9216
 
 // Bytes of memory of the adapter 16K.
-#define MAMBABYTE_ADAPTER_16K_BYTES 16896
+#define MAMBABYTE_ADAPTER_16K_BYTES 17408
 
 // Bytes of memory of the adapter 32K.
-#define MAMBABYTE_ADAPTER_32K_BYTES 33280
+#define MAMBABYTE_ADAPTER_32K_BYTES 33792
 
 // Bytes of memory of the adapter 64K.
-#define MAMBABYTE_ADAPTER_64K_BYTES 66048
+#define MAMBABYTE_ADAPTER_64K_BYTES 66560
 
 // Bytes of memory of the adapter 1M.
-#define MAMBABYTE_ADAPTER_1M_BYTES 1049088
+#define MAMBABYTE_ADAPTER_1M_BYTES 1050112
 
 // Probabilities of a byte: one for each bit, the most significant first.
 #define MAMBABYTE_NODES 8

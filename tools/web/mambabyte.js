@@ -19,7 +19,7 @@ const INPUT = 4096; // bytes given to the library at once
 const NODES = 8; // bits of a byte
 
 /** The presets of the adapter: bytes of memory, MAMBABYTE_ADAPTER_4K_BYTES and the like. */
-export const PRESETS = { "4K": 4608, "8K": 8704, "16K": 16896, "32K": 33280, "64K": 66048, "1M": 1049088 };
+export const PRESETS = { "4K": 5120, "8K": 9216, "16K": 17408, "32K": 33792, "64K": 66560, "1M": 1050112 };
 
 const align = (n, to) => Math.ceil(n / to) * to;
 
