@@ -90,6 +90,7 @@ impl FromStr for Preset {
 /// An adapter of any preset, in memory of its own.
 pub struct AnyAdapter(Kind);
 
+#[expect(clippy::large_enum_variant, reason = "there is one for each stream, and moved it is never")]
 enum Kind {
     K4(Adapter<Box<Adapter4K>>),
     K8(Adapter<Box<Adapter8K>>),
