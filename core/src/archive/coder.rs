@@ -170,7 +170,7 @@ mod tests {
             let bits: Vec<(u16, bool)> = (0..length)
                 .map(|_| {
                     let p = [3, 65_533, 32_768, random(&mut seed) as u16 | 1][random(&mut seed) as usize % 4];
-                    (p, random(&mut seed) % 2 == 0)
+                    (p, random(&mut seed).is_multiple_of(2))
                 })
                 .collect();
             let code = coded(&bits);

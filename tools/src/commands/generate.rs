@@ -112,6 +112,7 @@ impl<'a> Stops<'a> {
 }
 
 /// Who writes. The last byte that is known is read when the next one is sampled.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved")]
 enum Writer<'e, 'm> {
     /// The model alone, on the engine's own way.
     Net { engine: &'e AnyEngine<'m>, rows: AnyRows<'m>, rng: Rng, last: u8 },
