@@ -18,12 +18,14 @@ use super::said::Set;
 use super::stream::Stream;
 
 /// Most inputs: their products with the largest weights add up below 2^31.
-pub(crate) const MAX_INPUTS: usize = 32;
+const MAX_INPUTS: usize = 32;
+/// Most weight sets: [`each_set`] goes that far.
+const MAX_SETS: usize = 5;
 /// One as a weight.
 pub(crate) const ONE: i32 = 4096;
 /// The largest weight; the smallest is one less than its negative.
 const LARGEST: i32 = 16_383;
-/// A set whose error is below this share of 65,536 is not trained: nine in ten, and what is mixed is better for it.
+/// A set whose error is below this share of 65,536 is not trained: most are not, and what is mixed is better for it.
 const QUIET: i32 = 4000;
 
 const _: () = assert!(MAX_INPUTS as i64 * (LARGEST as i64 + 1) * super::math::LIMIT as i64 <= i32::MAX as i64);
@@ -104,6 +106,7 @@ fn class(byte: u8) -> u8 {
 /// Mixes by the rows that were chosen: the mixture, stretched, Q8.
 #[inline(always)]
 pub(crate) fn mix<M: Memory>(weights: &[i16], final_weights: &[i16], inputs: &[i16], sets: &mut [Set]) -> i32 {
+    const { assert!(M::DESIGN.inputs() <= MAX_INPUTS && M::DESIGN.sets.len() <= MAX_SETS) };
     let finals = finals(sets);
     let mut sum = 0;
     each_set!(M::DESIGN.sets.len(), K, {
@@ -152,10 +155,15 @@ impl Dither {
     }
 }
 
+/// As a weight: of 15 bits, for which some cores have an instruction.
+#[inline(always)]
+pub(crate) fn limited(weight: i32) -> i16 {
+    weight.clamp(-LARGEST - 1, LARGEST) as i16
+}
+
 #[inline(always)]
 fn add(weight: &mut i16, step: i32) {
-    // To 15 bits, for which some cores have an instruction.
-    *weight = (*weight as i32 + step).clamp(-LARGEST - 1, LARGEST) as i16;
+    *weight = limited(*weight as i32 + step);
 }
 
 /// Learns the bit that came; `p` is the mixture.

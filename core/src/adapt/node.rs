@@ -59,6 +59,7 @@ pub(crate) fn net_input(net: &mut Net, logits: Option<&Logits>, known: u32, bit:
 
 /// What is known before the first bit.
 pub(crate) fn look_ahead<M: Memory>(memory: &mut M, ahead: &mut Ahead) {
+    const { assert!(M::DESIGN.runs.len() <= MAX_RUNS && M::DESIGN.histories.len() <= MAX_ORDERS) };
     let (design, parts) = (M::DESIGN, &mut memory.parts());
     if parts.stream.age & 63 == 0 {
         parts.stream.rate = mixer::rate(parts.stream.age.min(OLD));

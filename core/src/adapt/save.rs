@@ -208,6 +208,10 @@ pub(super) fn save<M: Memory>(memory: &mut M, out: &mut [u8]) -> Result<(), Adap
 
 /// Brings into range what something else than this code may have written.
 fn bound(parts: &mut Parts<'_>) {
+    // Sums of products with larger ones would not fit.
+    for weights in [&mut *parts.weights, parts.final_weights] {
+        weights.iter_mut().for_each(|weight| *weight = mixer::limited(*weight as i32));
+    }
     let stream = &mut *parts.stream;
     stream.age = stream.age.min(OLD);
     stream.rate = stream.rate.min(mixer::rate(0));

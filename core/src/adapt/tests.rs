@@ -220,7 +220,7 @@ fn other_saved_adapters_are_refused_and_made_up_ones_harmless() {
     fn run<M: Memory>() {
         let mut rng = Rng::new(9);
         let text = telemetry(10);
-        for fill in [0, 0x80, 0xff, 1, 2] {
+        for fill in [0, 0x7f, 0x80, 0xff, 1, 2] {
             let mut made_up = std::vec![fill; M::DESIGN.saved_bytes()];
             if fill < 3 {
                 made_up.iter_mut().for_each(|byte| *byte = rng.next_u64() as u8);
@@ -228,6 +228,9 @@ fn other_saved_adapters_are_refused_and_made_up_ones_harmless() {
             made_up[..4].copy_from_slice(&[M::DESIGN.id, 1, 0, 0]);
             let mut adapter = adapter::<M>(true);
             adapter.load(&made_up).unwrap();
+            let parts = adapter.memory.parts();
+            let weights = parts.weights.iter().chain(parts.final_weights.iter());
+            assert!(weights.copied().all(|weight| (-16_384..=16_383).contains(&weight)), "sums may overflow");
             for &byte in &text {
                 adapter.read(Some(&logits(&mut rng)), byte);
             }
