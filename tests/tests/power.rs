@@ -69,7 +69,7 @@ impl<'b, F: NorFlash<Error = NorError>, const N: usize> Device<'b, F, N> {
         self.records += self.scorer.push(byte, bits).is_some() as u32;
         let Self { decoder, scorer, pending, records, adapter, slots } = self;
         let save = |out: &mut [u8; N]| save_stream(out, *pending, *records, scorer, savable(adapter));
-        slots.after_step(decoder.state(), fed, true, save)
+        slots.after_step(decoder.state(), fed, true, &mut [0; N], save)
     }
 
     /// Reads until a snapshot is complete.
@@ -275,7 +275,7 @@ fn a_stream_without_a_model_comes_back() {
             adapter.read(None, byte);
             state.count(1);
             let save = |out: &mut [u8; WITH_ADAPTER]| save_stream(out, byte, 0, &scorer, Some(&mut adapter));
-            if slots.after_step(&state, byte, true, save).is_err() {
+            if slots.after_step(&state, byte, true, &mut [0; WITH_ADAPTER], save).is_err() {
                 break;
             }
         }
@@ -439,7 +439,7 @@ fn other_sections_are_refused_by_name() {
     let mut decoder = Decoder::owned(blob);
     for &byte in &text {
         decoder.step(byte);
-        if slots.after_step(decoder.state(), byte, true, |_| ()).unwrap() == Progress::Complete {
+        if slots.after_step(decoder.state(), byte, true, &mut [], |_| ()).unwrap() == Progress::Complete {
             break;
         }
     }
@@ -552,7 +552,7 @@ fn wear_is_even_and_erasures_wait_for_a_quiet_moment() {
     for (step, &byte) in text.iter().enumerate().take(200) {
         decoder.step(byte);
         // The caller's word counts for erasures only.
-        let progress = slots.after_step(decoder.state(), byte, (60..70).contains(&step), |_| ()).unwrap();
+        let progress = slots.after_step(decoder.state(), byte, (60..70).contains(&step), &mut [], |_| ()).unwrap();
         if seen.last() != Some(&progress) {
             seen.push(progress);
         }

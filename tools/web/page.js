@@ -243,6 +243,7 @@ try {
   else if (query.has("sample")) {
     restart();
     push(await damagedSample());
+    document.title = "sample";
   }
 } catch (error) {
   fail(error);

@@ -272,7 +272,8 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
     }
 
     /// To be called after each step with the byte that was stepped (not the one that is pending): when it is time, does
-    /// the next part of a snapshot. `save` is called when the sections are written; they belong to this position.
+    /// the next part of a snapshot. `save` is called when the sections are written; they belong to this position. It
+    /// writes them to `beside`, the caller's memory: with an adapter they are too many for the stack of a chip.
     ///
     /// `quiet` says that a sector may be erased now. Where the chip stands still meanwhile, the caller first makes sure
     /// that nothing arrives. Parts that erase nothing ignore it.
@@ -287,6 +288,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
         state: &State<M>,
         fed: u8,
         quiet: bool,
+        beside: &mut [u8; N],
         save: impl FnOnce(&mut [u8; N]),
     ) -> Result<Progress, FlashError<F::Error>> {
         self.waited = self.waited.saturating_add(1);
@@ -302,7 +304,7 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
             Phase::Erase(_) if !quiet => return Ok(Progress::WouldErase),
             Phase::Erase(sector) => self.erase(sector),
             Phase::Piece(index) if index < self.layout.pieces() => self.write_piece(index, state, fed),
-            _ => self.finish(state.position(), fed, save),
+            _ => self.finish(Head { fed, position: state.position() }, beside, save),
         };
         if done.is_err() {
             self.phase = Phase::Idle;
@@ -346,19 +348,18 @@ impl<F: NorFlash, const N: usize> Slots<F, N> {
     #[inline(never)]
     fn finish(
         &mut self,
-        position: u64,
-        fed: u8,
+        head: Head,
+        beside: &mut [u8; N],
         save: impl FnOnce(&mut [u8; N]),
     ) -> Result<Progress, FlashError<F::Error>> {
-        let mut beside = [0; N];
-        save(&mut beside);
+        save(beside);
         let (name, slot, index) = (self.name(), self.next * self.slot, self.layout.pieces());
         if index == 0 {
             // Without a model nothing was written before.
             write_block(&mut self.flash, slot, &name.header())?;
         }
         let at = slot + self.layout.offset(index) as u32;
-        write_record(&mut self.flash, at, &name, index as u32, Head { fed, position }, &beside)?;
+        write_record(&mut self.flash, at, &name, index as u32, head, beside)?;
         write_block(&mut self.flash, slot + self.layout.commit(N) as u32, &name.commit())?;
         self.next = 1 - self.next;
         self.phase = Phase::Idle;

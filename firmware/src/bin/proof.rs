@@ -151,7 +151,7 @@ fn use_flash(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, scorer: &mut Lin
     }
     let (fed, quiet) = (black_box(1), black_box(true));
     let save = |out: &mut _| save_stream(out, black_box(2), black_box(3), scorer, None);
-    let _ = black_box(slots.after_step(decoder.state(), fed, quiet, save).is_ok());
+    let _ = black_box(slots.after_step(decoder.state(), fed, quiet, &mut saved, save).is_ok());
     let _ = black_box(slots.clear().is_ok());
 }
 

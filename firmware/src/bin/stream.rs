@@ -201,17 +201,17 @@ impl Readers {
 #[cfg(feature = "snapshots")]
 #[inline(never)]
 fn restore(slots: &mut Snapshots, readers: &mut Readers, scorer: &mut LineScorer) -> (u8, u32) {
-    let mut saved = [0; BESIDE];
+    let Snapshots { slots, beside } = slots;
     #[cfg(net)]
-    let found = slots.restore(&mut readers.net.decoder, &mut saved);
+    let found = slots.restore(&mut readers.net.decoder, beside);
     #[cfg(not(net))]
-    let found = slots.restore_without_model(&mut saved);
+    let found = slots.restore_without_model(beside);
     let loaded = found.and_then(|position| match position {
         Some(position) => {
             readers.net.resume(position);
             // What the net alone had of this line is not saved.
             readers.of_net = None;
-            load_stream(&saved, scorer, readers.savable()).map_err(FlashError::State)
+            load_stream(&beside[..], scorer, readers.savable()).map_err(FlashError::State)
         }
         None => Ok((0, 0)),
     });
@@ -235,7 +235,8 @@ fn save(slots: &mut Snapshots, readers: &mut Readers, fed: u8, pending: u8, scor
     #[cfg(not(adapt))]
     let adapter = None;
     let save = |out: &mut _| save_stream(out, pending, records, scorer, adapter);
-    let done = slots.after_step(readers.net.state(), fed, quiet, save);
+    let Snapshots { slots, beside } = slots;
+    let done = slots.after_step(readers.net.state(), fed, quiet, beside, save);
     let held = core::mem::replace(&mut sender.hold, done == Ok(Progress::WouldErase));
     if held && !sender.hold {
         // The other end has nothing left to send with.
@@ -249,7 +250,7 @@ fn save(slots: &mut Snapshots, readers: &mut Readers, fed: u8, pending: u8, scor
     }
 }
 
-/// What a snapshot holds, and the bytes of it beside the state, which are on the stack when it is written and read.
+/// What a snapshot holds, and the bytes of it beside the state.
 #[cfg(all(feature = "snapshots", adapt))]
 const SECTIONS: Sections = Sections::DEVICE.with_adapter(&adapt::Preset::DESIGN);
 #[cfg(all(feature = "snapshots", not(adapt)))]
@@ -266,7 +267,14 @@ const _: () = match adapt::LEFT.checked_sub(BESIDE) {
     None => panic!("the snapshots of the adapter do not fit the board: FW_ADAPT takes a smaller preset, or off"),
 };
 #[cfg(feature = "snapshots")]
-type Snapshots = Slots<Flash, BESIDE>;
+static MEMORY: ConstStaticCell<[u8; BESIDE]> = ConstStaticCell::new([0; BESIDE]);
+
+/// The flash, and memory for what goes there beside the state when it is written and read.
+#[cfg(feature = "snapshots")]
+struct Snapshots {
+    slots: Slots<Flash, BESIDE>,
+    beside: &'static mut [u8; BESIDE],
+}
 
 fn main() -> ! {
     stack::paint();
@@ -286,7 +294,7 @@ fn main() -> ! {
         #[cfg(not(net))]
         let slots = Slots::without_model(flash, SECTIONS, EVERY);
         let Ok(slots) = slots else { panic!("the flash does not hold two snapshots") };
-        slots
+        Snapshots { slots, beside: MEMORY.take() }
     };
     #[cfg(feature = "snapshots")]
     let (mut pending, records) = restore(&mut slots, &mut readers, scorer);

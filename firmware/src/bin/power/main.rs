@@ -65,7 +65,8 @@ fn main() -> ! {
         surprises.update(&bits.to_le_bytes());
         pending = byte;
         records += scorer.push(byte, bits).is_some() as u32;
-        let done = slots.after_step(decoder.state(), fed, true, |out| save_stream(out, pending, records, &scorer, None));
+        let save = |out: &mut _| save_stream(out, pending, records, &scorer, None);
+        let done = slots.after_step(decoder.state(), fed, true, &mut saved, save);
         if done.expect("flash that works") == Progress::Complete {
             let position = decoder.state().position() as u32;
             slots.flash().witness(position);

@@ -16,6 +16,7 @@ use mambabyte_core::record::Status;
 use mambabyte_host::adapt::Preset;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
+use super::boards::Adapt;
 use super::line;
 use super::program::{PROFILE, Program};
 use super::select::What;
@@ -23,7 +24,7 @@ use super::snapshots;
 use crate::models::{self, Model};
 use crate::route::{Missing, Route};
 
-/// RAM that a program may take beside the state of its model and its adapter.
+/// RAM that a program may take beside the state of its model, its adapter and, for snapshots, a copy of the adapter.
 const BUDGET: usize = 8 * 1024;
 /// Text for the run: enough for every kind of line and for the first report of the board.
 const BYTES: usize = 24_000;
@@ -257,14 +258,16 @@ fn bound(elf: &Path, data: &[u8]) -> Result<(usize, String)> {
 /// # Errors
 /// If a run takes more than the bound, or RAM beside the state more than the budget.
 pub(crate) fn run(root: &Path, what: What) -> Result<()> {
-    let kinds: [&[&str]; 2] = [&["echo"], &["echo", "snapshots"]];
+    // Where the path is longest, and where RAM is shortest: a snapshot is put together beside the adapter that it holds.
+    let off = Some(Adapt(None));
+    let kinds: [(&[&str], _); 3] = [(&["echo"], None), (&["echo", "snapshots"], off), (&["echo", "snapshots"], None)];
     let pairs = what.of_job("stack", &["sensor-nano"])?;
-    for ((board, model), features) in pairs.iter().flat_map(|pair| kinds.map(|kind| (pair, kind))) {
+    for ((board, model), (features, adapt)) in pairs.iter().flat_map(|pair| kinds.map(|kind| (pair, kind))) {
         if features.contains(&"snapshots") && !snapshots::has_flash(board) {
             continue;
         }
         ensure!(board.target.starts_with("thumb"), "{}: the instructions of Cortex-M only are understood", board.name);
-        let program = Program::new(board, model, "stream").with_features(features);
+        let program = Program::new(board, model, "stream").with_features(features).with_adapter(adapt);
         let elf = build(root, &program)?;
         let data = std::fs::read(&elf)?;
         let (bound, path) = bound(&elf, &data)?;
@@ -275,14 +278,17 @@ pub(crate) fn run(root: &Path, what: What) -> Result<()> {
         let size = |name: &str| file.section_by_name(name).map_or(0, |s| s.size() as usize);
         let statics = size(".data") + size(".bss") + size(".uninit");
         let adapter = program.adapt.0.map_or(0, Preset::bytes);
-        let beside = statics + bound - dims.state_bytes() - adapter;
+        let snapshots = features.contains(&"snapshots");
+        let copy = program.adapt.0.filter(|_| snapshots).map_or(0, |preset| preset.design().saved_bytes());
+        let beside = statics + bound - dims.state_bytes() - adapter - copy;
         println!(
-            "{} {model} ({}): stack {stack_used} bytes used, at most {bound} possible\n{path}",
+            "{} {model} ({}, adapter {}): stack {stack_used} bytes used, at most {bound} possible\n{path}",
             board.name,
-            features.join(",")
+            features.join(","),
+            program.adapt
         );
         println!(
-            "  RAM: {statics} in statics + {bound} of stack = state {} + adapter {adapter} + {beside} (scratch {} among them), {BUDGET} allowed",
+            "  RAM: {statics} in statics + {bound} of stack = state {} + adapter {adapter} + its copy {copy} + {beside} (scratch {} among them), {BUDGET} allowed",
             dims.state_bytes(),
             dims.scratch_bytes()
         );

@@ -54,7 +54,7 @@ pub(crate) fn run(root: &Path, chore: Web) -> Result<()> {
             let output = std::path::absolute(output)?;
             let picture = format!("--screenshot={}", output.display());
             let arguments = ["--window-size=1100,900", "--virtual-time-budget=20000", &picture];
-            browser::open(&folder, &page, "?sample", &arguments)?;
+            browser::open_once(&folder, &page, "?sample", &arguments)?;
             println!("{}", output.display());
         }
     }
