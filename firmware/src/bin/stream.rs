@@ -211,7 +211,7 @@ fn restore(slots: &mut Snapshots, readers: &mut Readers, scorer: &mut LineScorer
             readers.net.resume(position);
             // What the net alone had of this line is not saved.
             readers.of_net = None;
-            load_stream(&beside[..], scorer, readers.savable()).map_err(FlashError::State)
+            load_stream(beside, scorer, readers.savable()).map_err(FlashError::State)
         }
         None => Ok((0, 0)),
     });
