@@ -155,6 +155,11 @@ impl AnyAdapter {
         each!(&mut self.0, adapter => adapter.read(logits, byte))
     }
 
+    /// Reads a byte, and says what it costs under the model alone: see [`Adapter::read_beside`].
+    pub fn read_beside(&mut self, logits: &Logits, byte: u8) -> (u32, Path) {
+        each!(&mut self.0, adapter => adapter.read_beside(logits, byte))
+    }
+
     /// Reads a byte that a decoder works out bit by bit: `bit` gets the probability of a 1, Q16 in 3..=65533, and says
     /// what it was.
     pub fn decode(&mut self, logits: Option<&Logits>, mut bit: impl FnMut(u16) -> bool) -> Path {

@@ -76,23 +76,18 @@ fn an_adapter_beside_each_model_has_the_golden_checksums() {
     assert_eq!(found, GOLDEN, "{found:#010x?}");
 }
 
-/// The whole matrix of a small model: the logits are compared elsewhere for all of them.
+/// A small model: all that a kernel or a number of threads could change is the logits, and those are compared elsewhere for
+/// every model, order of weights and number of threads.
 #[test]
-fn every_kernel_and_number_of_threads_has_the_golden_checksums() {
+fn every_kernel_has_the_golden_checksums() {
     let text = text();
     let file = AlignedBytes::new(&std::fs::read(model_file("sensor-pico", "model.mbb")).unwrap());
     let weights = Weights::new(Arc::new(Bytes(file))).unwrap();
-    for backend in Backend::all() {
-        // As they are in the file, and in the order that the kernels read best.
-        for weights in [weights.clone(), weights.clone().for_backend(backend)] {
-            for threads in [1, 3] {
-                let engine = IntEngine::new(&weights, Cpu { threads, backend });
-                assert_eq!(checksums(&engine, &text), GOLDEN[0].1, "{}, {threads} threads", backend.name());
-            }
-        }
+    for (backend, threads) in Backend::all().zip([1, 2, 3].into_iter().cycle()) {
+        let engine = IntEngine::new(&weights.clone().for_backend(backend), Cpu { threads, backend });
+        assert_eq!(checksums(&engine, &text), GOLDEN[0].1, "{}, {threads} threads", backend.name());
     }
+    // As the command `checksum` does it, block by block.
     let engine = IntEngine::new(&weights, Cpu::default());
-    for (preset, golden) in Preset::ALL.into_iter().zip(GOLDEN[0].1) {
-        assert_eq!(adapter_checksum(Some(&engine), preset, &text, |_| ()).unwrap(), golden, "{preset}");
-    }
+    assert_eq!(adapter_checksum(Some(&engine), Preset::K16, &text, |_| ()).unwrap(), GOLDEN[0].1[2]);
 }

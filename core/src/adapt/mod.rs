@@ -186,12 +186,14 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
     /// Reads a byte: what its path was worth before, and learns. `logits` are the model's for this byte, after those
     /// before it; `None` without a model.
     pub fn read(&mut self, logits: Option<&Logits>, byte: u8) -> Path {
-        let mut reading = self.reading(logits);
-        for bit in 0..8 {
-            reading.say(bit);
-            reading.know(byte >> (7 - bit) & 1 != 0);
-        }
-        reading.learn()
+        self.reading(logits).read(byte)
+    }
+
+    /// As [`Self::read`], and what the model alone says of the byte: [`surprise`](crate::surprise), for no other pass over
+    /// the logits.
+    pub fn read_beside(&mut self, logits: &Logits, byte: u8) -> (u32, Path) {
+        let mut reading = self.reading(Some(logits));
+        (reading.net_surprise(byte), reading.read(byte))
     }
 
     /// Begins to read a byte whose bits are not known yet: a decoder's way.

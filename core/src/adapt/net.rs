@@ -5,7 +5,7 @@ use super::math::clamp;
 use crate::dims::Logits;
 use crate::dims::VOCAB;
 use crate::nonlinear::log2_q16_of_u32;
-use crate::score::weight_q24;
+use crate::score::{Sum, largest, surprise_in, weight_q24, weights};
 
 /// The tree is empty.
 const EMPTY: u8 = 0;
@@ -34,6 +34,14 @@ impl Net {
         self.of = EMPTY;
     }
 
+    /// What the net alone says of a byte: [`surprise`](crate::surprise), to the bit, from the pass over the logits that the
+    /// nodes need. To be called before [`Self::node`].
+    pub(crate) fn surprise(&mut self, logits: &Logits, byte: u8) -> u32 {
+        let sum = self.weigh::<true>(logits);
+        self.add_up(HIGH);
+        surprise_in(self.largest, sum.total(), logits[byte as usize])
+    }
+
     /// `ln(p / (1 - p))` in Q8 of the next bit being 1; `known` has a one and then `bit` known bits. The logits are those
     /// of the first call since [`Self::forget`].
     ///
@@ -43,7 +51,7 @@ impl Net {
     pub(crate) fn node(&mut self, logits: &Logits, known: u32, bit: u32) -> i32 {
         if bit < 4 {
             if self.of != HIGH {
-                self.weigh(logits);
+                self.weigh::<false>(logits);
                 self.add_up(HIGH);
             }
             return self.ratio(known);
@@ -52,7 +60,7 @@ impl Net {
         let nibble = (known >> low & 15) as u8;
         if self.of != LOW + nibble {
             if self.of == EMPTY {
-                self.weigh(logits);
+                self.weigh::<false>(logits);
             }
             self.open(logits, nibble);
             self.add_up(LOW + nibble);
@@ -61,22 +69,30 @@ impl Net {
         self.ratio(one | known & (one - 1))
     }
 
-    /// All 256 weights, which any coder of the distribution needs.
-    fn weigh(&mut self, logits: &Logits) {
+    /// All 256 weights, which any coder of the distribution needs, and if asked for the sum of the finer ones.
+    fn weigh<const TOTAL: bool>(&mut self, logits: &Logits) -> Sum {
         #[cfg(mambabyte_avx2)]
         if let Some(avx2) = crate::simd::Avx2::detect() {
-            return avx2.run(|| self.weigh_all(logits));
+            self.largest = avx2.run(|| largest(logits));
+            let (sums, total) = avx2.weigh(logits, self.largest);
+            self.tree[16..].copy_from_slice(&sums);
+            return total;
         }
-        self.weigh_all(logits);
-    }
-
-    #[inline(always)]
-    fn weigh_all(&mut self, logits: &Logits) {
-        let largest = logits.iter().fold(i32::MIN, |m, &l| if l > m { l } else { m });
-        self.largest = largest;
+        self.largest = largest(logits);
+        let mut total = Sum::default();
         for (sum, bytes) in self.tree[16..].iter_mut().zip(logits.as_chunks::<16>().0) {
-            *sum = bytes.iter().map(|&logit| net_weight(largest, logit)).sum();
+            *sum = 0;
+            for &logit in bytes {
+                if TOTAL {
+                    let [coarse, fine] = weights(self.largest.wrapping_sub(logit) as u32);
+                    *sum += coarse;
+                    total.add(fine);
+                } else {
+                    *sum += net_weight(self.largest, logit);
+                }
+            }
         }
+        total
     }
 
     /// The bytes of a high nibble.
@@ -131,6 +147,8 @@ mod tests {
         let mut net = Net::EMPTY;
         let p: Vec<f64> = logits.iter().map(|&l| (f64::from(l) / 65_536.0).exp2()).collect();
         for byte in [0u32, 5, 97, 200, 255] {
+            net.forget();
+            assert_eq!(net.surprise(&logits, byte as u8), crate::surprise(&logits, byte as u8));
             for bit in 0..8 {
                 let known = (byte | 256) >> (8 - bit);
                 let half = 128usize >> bit;

@@ -56,6 +56,12 @@ impl<'a, M: Memory> Reading<'a, M> {
         self.said.iter_mut().for_each(Said::forget);
     }
 
+    /// [`Net::surprise`] of a byte, before the first node; 0 without a net.
+    #[inline(always)]
+    pub(super) fn net_surprise(&mut self, byte: u8) -> u32 {
+        self.logits.map_or(0, |logits| self.net.surprise(logits, byte))
+    }
+
     #[inline(always)]
     fn bit(&self) -> u32 {
         31 - self.known.leading_zeros()
@@ -92,6 +98,16 @@ impl<'a, M: Memory> Reading<'a, M> {
     #[inline(always)]
     pub(super) fn know(&mut self, one: bool) {
         self.known = self.known * 2 + one as u32;
+    }
+
+    /// Reads the whole byte.
+    #[inline(always)]
+    pub(super) fn read(mut self, byte: u8) -> Path {
+        for bit in 0..8 {
+            self.say(bit);
+            self.know(byte >> (7 - bit) & 1 != 0);
+        }
+        self.learn()
     }
 
     /// Learns the byte. Bits that were not taken are zeros.

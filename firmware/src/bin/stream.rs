@@ -18,7 +18,9 @@ use mambabyte_core::adapt::Memory;
 #[cfg(feature = "snapshots")]
 use mambabyte_core::adapt::Savable;
 use mambabyte_core::record::{FRAME, Message, Record, Start, Status, TEXT, VERSION, encode};
-use mambabyte_core::{LineScorer, Threshold, surprise};
+#[cfg(not(adapt))]
+use mambabyte_core::surprise;
+use mambabyte_core::{LineScorer, Threshold};
 #[cfg(adapt)]
 use mambabyte_firmware::adapt;
 use mambabyte_firmware::net::Net;
@@ -187,10 +189,10 @@ impl Readers {
         let logits = self.net.step(pending);
         #[cfg(adapt)]
         {
-            if let (Some(sum), Some(logits)) = (&mut self.of_net, logits) {
-                *sum += u64::from(surprise(logits, byte));
-            }
-            self.adapter.read(logits, byte).surprise()
+            let Some(logits) = logits else { return self.adapter.read(None, byte).surprise() };
+            let (alone, path) = self.adapter.read_beside(logits, byte);
+            self.of_net = self.of_net.map(|sum| sum + u64::from(alone));
+            path.surprise()
         }
         #[cfg(not(adapt))]
         logits.map_or(0, |logits| surprise(logits, byte))

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mambabyte_core::{Logits, VOCAB, surprise};
+use mambabyte_core::{Logits, VOCAB};
 
 use super::Passage;
 use crate::adapt::AnyAdapter;
@@ -91,11 +91,16 @@ impl<'e, E: Engine> Mixture<'e, E> {
         let mut seen = Ok(());
         let mut count = 0;
         for (at, &byte) in bytes.iter().enumerate() {
-            let logits = logits.get(at);
-            let alone = logits.map(|logits| surprise(logits, byte)).or(bits.get(at).copied());
-            let mixed = adapter.as_mut().map(|adapter| adapter.read(logits, byte).surprise());
+            let cost = match (adapter.as_mut(), logits.get(at)) {
+                (Some(adapter), Some(logits)) => {
+                    let (net, path) = adapter.read_beside(logits, byte);
+                    Cost { net: Some(net), mixed: Some(path.surprise()) }
+                }
+                (Some(adapter), None) => Cost { net: None, mixed: Some(adapter.read(None, byte).surprise()) },
+                (None, _) => Cost { net: bits.get(at).copied(), mixed: None },
+            };
             (*pending, count) = (byte, at + 1);
-            seen = see(byte, Cost { net: alone, mixed });
+            seen = see(byte, cost);
             if seen.is_err() {
                 break;
             }

@@ -7,6 +7,8 @@ use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 pub(super) mod avx2;
 #[cfg(mambabyte_avx512)]
 pub(super) mod avx512;
+#[cfg(mambabyte_avx2)]
+mod weights;
 
 /// Starts to fetch 256 bytes from `at` on into this core's second cache. Nothing is read, so any address will do.
 ///
