@@ -84,7 +84,8 @@ fn every_kernel_has_the_golden_checksums() {
     let file = AlignedBytes::new(&std::fs::read(model_file("sensor-pico", "model.mbb")).unwrap());
     let weights = Weights::new(Arc::new(Bytes(file))).unwrap();
     for (backend, threads) in Backend::all().zip([1, 2, 3].into_iter().cycle()) {
-        let engine = IntEngine::new(&weights.clone().for_backend(backend), Cpu { threads, backend });
+        let weights = weights.clone().for_backend(backend);
+        let engine = IntEngine::new(&weights, Cpu { threads, backend });
         assert_eq!(checksums(&engine, &text), GOLDEN[0].1, "{}, {threads} threads", backend.name());
     }
     // As the command `checksum` does it, block by block.
