@@ -78,19 +78,19 @@ impl Net {
             self.tree[16..].copy_from_slice(&sums);
             return total;
         }
-        self.largest = largest(logits);
+        let largest = largest(logits);
+        self.largest = largest;
         let mut total = Sum::default();
         for (sum, bytes) in self.tree[16..].iter_mut().zip(logits.as_chunks::<16>().0) {
-            *sum = 0;
-            for &logit in bytes {
-                if TOTAL {
-                    let [coarse, fine] = weights(self.largest.wrapping_sub(logit) as u32);
-                    *sum += coarse;
-                    total.add(fine);
-                } else {
-                    *sum += net_weight(self.largest, logit);
+            let coarse = |&logit| {
+                if !TOTAL {
+                    return net_weight(largest, logit);
                 }
-            }
+                let [coarse, fine] = weights(largest.wrapping_sub(logit) as u32);
+                total.add(fine);
+                coarse
+            };
+            *sum = bytes.iter().map(coarse).sum();
         }
         total
     }
