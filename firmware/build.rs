@@ -1,7 +1,8 @@
 //! Puts the board's memory map and the model where the compiler and the linker look for them.
 //!
 //! `FW_BOARD` is a name in `boards.toml`; `FW_MODEL` a blob, or `none` (default: sensor-pico); `FW_ADAPT` the preset of
-//! the adapter, or `off` (default: the board's in the list, else 8K); `FW_EVERY` the bytes between snapshots of `stream`
+//! the adapter, or `off` (default: the board's in the list, else 8K); `FW_PRIME` a file of `mambabyte prime` that the
+//! adapter begins with (default: none); `FW_EVERY` the bytes between snapshots of `stream`
 //! (default: 4096).
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::{env, fs};
 use toml::{Table, Value};
 
 mod lengths;
+mod prime;
 
 /// The list of boards.
 const BOARDS: &str = "boards.toml";
@@ -18,7 +20,7 @@ const NONE: &str = "none";
 /// No adapter.
 const OFF: &str = "off";
 /// The presets of `mambabyte_core::adapt`.
-const PRESETS: [&str; 6] = ["4K", "8K", "16K", "32K", "64K", "1M"];
+pub(crate) const PRESETS: [&str; 6] = ["4K", "8K", "16K", "32K", "64K", "1M"];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -46,6 +48,16 @@ fn main() {
     if adapt != OFF {
         println!("cargo:rustc-cfg=adapt");
         println!("cargo:rustc-cfg=preset=\"{adapt}\"");
+    }
+
+    println!("cargo:rustc-check-cfg=cfg(prime)");
+    if let Ok(file) = env::var("FW_PRIME") {
+        let blob = (model != NONE).then(|| fs::read(&model).unwrap_or_else(|e| panic!("FW_MODEL: {model}: {e}")));
+        let adapter =
+            prime::adapter(&file, &adapt, blob.as_deref()).unwrap_or_else(|e| panic!("FW_PRIME: {file}: {e}"));
+        fs::write(out.join("prime.bin"), adapter).expect("OUT_DIR can be written");
+        println!("cargo:rustc-cfg=prime");
+        println!("cargo:rerun-if-changed={file}");
     }
 
     if model != NONE && env::var_os("CARGO_FEATURE_SELFTEST").is_some() {
@@ -90,6 +102,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=FW_BOARD");
     println!("cargo:rerun-if-env-changed=FW_MODEL");
     println!("cargo:rerun-if-env-changed=FW_ADAPT");
+    println!("cargo:rerun-if-env-changed=FW_PRIME");
     println!("cargo:rerun-if-env-changed=FW_ARGUMENTS");
     println!("cargo:rerun-if-env-changed=FW_EVERY");
 }

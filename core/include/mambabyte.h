@@ -146,6 +146,18 @@ enum mambabyte_status
     MAMBABYTE_STATUS_ADAPTER_RESERVED = 53,
     // The saved adapter was refused for another reason.
     MAMBABYTE_STATUS_ADAPTER_OTHER = 59,
+    // The file does not start with the magic of a primed adapter.
+    MAMBABYTE_STATUS_PRIMED_MAGIC = 60,
+    // A version of a primed adapter that this library does not read.
+    MAMBABYTE_STATUS_PRIMED_VERSION = 61,
+    // The primed adapter is cut off, or something follows it.
+    MAMBABYTE_STATUS_PRIMED_LENGTH = 62,
+    // Checksum of the primed adapter.
+    MAMBABYTE_STATUS_PRIMED_CHECKSUM = 63,
+    // The adapter was primed with another model, or with none, or without one and there is a model now.
+    MAMBABYTE_STATUS_PRIMED_FOREIGN_MODEL = 64,
+    // The primed adapter was refused for another reason.
+    MAMBABYTE_STATUS_PRIMED_OTHER = 69,
 };
 #ifndef __cplusplus
 typedef int32_t mambabyte_status;
@@ -455,6 +467,17 @@ mambabyte_status mambabyte_adapter_save(void *memory, uint8_t *out, size_t len, 
 // The caller's part:
 // As mambabyte_adapter_read; saved points to len readable bytes.
 mambabyte_status mambabyte_adapter_load(void *memory, const uint8_t *saved, size_t len);
+
+// Begins with what `mambabyte prime` wrote: an adapter that has read a text.
+//
+// * decoder: the model that gives the logits; null without a model. The adapter was primed with the same.
+// * primed, len: the whole file, at any address. All of it is checked.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; the adapter is then as it was before.
+//
+// The caller's part:
+// As mambabyte_adapter_read; decoder is null or as for mambabyte_step; primed points to len readable bytes.
+mambabyte_status mambabyte_adapter_prime(void *memory, mambabyte_decoder *decoder, const uint8_t *primed, size_t len);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -30,6 +30,10 @@ pub const LEFT: usize = match RAM.checked_sub(RAM_RESERVE + size_of::<Preset>())
 
 static MEMORY: ConstStaticCell<Preset> = ConstStaticCell::new(Preset::ZERO);
 
+/// What it begins with, instead of having read nothing: `FW_PRIME`.
+#[cfg(prime)]
+const PRIMED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/prime.bin"));
+
 /// The adapter, once; `net` says whether there is a model beside it.
 ///
 /// # Panics
@@ -41,5 +45,11 @@ pub fn take(net: bool) -> Adapter {
         crate::DIMS.assert_fits(LEFT)
     };
     const { assert!(LEFT > 0, "the adapter leaves no RAM") };
-    Adapter::new(MEMORY.take(), net)
+    #[cfg_attr(not(prime), expect(unused_mut, reason = "nothing is loaded"))]
+    let mut adapter = Adapter::new(MEMORY.take(), net);
+    #[cfg(prime)]
+    if adapter.load(PRIMED).is_err() {
+        panic!("the build script has checked it");
+    }
+    adapter
 }

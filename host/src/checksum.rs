@@ -2,7 +2,7 @@
 
 use mambabyte_core::Logits;
 
-use crate::adapt::{AnyAdapter, Preset};
+use crate::adapt::AnyAdapter;
 use crate::engine::{Answer, Engine, EngineError, Precision, Want};
 use crate::stream::read_ahead;
 
@@ -28,18 +28,17 @@ pub fn checksum<E: Engine>(engine: &E, text: &[u8], mut progress: impl FnMut(usi
 }
 
 /// CRC-32 (as in zip) over the eight node probabilities of each byte of `text`, u16 little-endian, in the order of the
-/// path, of an adapter that has read nothing before. It hears the net of `engine`, which reads a 0x00 byte first, or is
+/// path, of `adapter`, which may have read something before. It hears the net of `engine`, which reads a 0x00 byte first, or is
 /// alone. `progress` is told bytes as they are read.
 ///
 /// # Errors
 /// As [`checksum()`].
 pub fn adapter_checksum<E: Engine>(
     engine: Option<&E>,
-    preset: Preset,
+    mut adapter: AnyAdapter,
     text: &[u8],
     progress: impl Fn(usize),
 ) -> Result<u32, EngineError> {
-    let mut adapter = AnyAdapter::new(preset, engine.is_some());
     let mut hasher = crc32fast::Hasher::new();
     let mut take = |logits: Option<&Logits>, byte| {
         let path = adapter.read(logits, byte);

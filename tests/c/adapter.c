@@ -139,6 +139,7 @@ static void misuse(void) {
         expect("saved_bytes", i, mambabyte_adapter_saved_bytes(none[i], &len), why[i]);
         expect("save", i, mambabyte_adapter_save(none[i], out, sizeof saved, &len), why[i]);
         expect("load", i, mambabyte_adapter_load(none[i], out, 100), why[i]);
+        expect("prime", i, mambabyte_adapter_prime(none[i], NULL, out, 100), why[i]);
     }
     EXPECT(OVERLAP, mambabyte_adapter_read(bytes, inside, 0, NULL, NULL));
     EXPECT(MISALIGNED, mambabyte_adapter_read(bytes, (const int32_t *)(uintptr_t)((uintptr_t)mixed + 1), 0, NULL, NULL));
@@ -154,6 +155,10 @@ static void misuse(void) {
     EXPECT(OVERLAP, mambabyte_adapter_save(bytes, bytes, len, NULL));
     EXPECT(OVERLAP, mambabyte_adapter_save(bytes, out, sizeof saved, (size_t *)saved));
     EXPECT(OK, mambabyte_adapter_save(bytes, out, len, NULL));
+    EXPECT(PRIMED_MAGIC, mambabyte_adapter_prime(bytes, NULL, out, len));
+    EXPECT(NULL_POINTER, mambabyte_adapter_prime(bytes, NULL, NULL, len));
+    EXPECT(OVERLAP, mambabyte_adapter_prime(bytes, NULL, bytes, len));
+    EXPECT(NOT_INITIALISED, mambabyte_adapter_prime(bytes, (mambabyte_decoder *)saved, out, len));
     EXPECT(ADAPTER_LENGTH, mambabyte_adapter_load(bytes, out, len - 1));
     EXPECT(ADAPTER_LENGTH, mambabyte_adapter_load(bytes, out, 0));
     EXPECT(NULL_POINTER, mambabyte_adapter_load(bytes, NULL, len));

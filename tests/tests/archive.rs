@@ -2,12 +2,14 @@
 
 use std::io::{self, Read};
 
-use mambabyte_core::archive::{ArchiveError, HEADER, Header, MAX_BLOCK, ModelName, RECORD};
+use mambabyte_core::archive::{ArchiveError, HEADER, Header, MAX_BLOCK, ModelName, Primed, RECORD};
 use mambabyte_core::{Backend, Blob, Rng};
 use mambabyte_host::adapt::{AnyAdapter, Preset};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::archive::{ArchiveFault, BLOCK, Predictor, Totals, compress, decompress, survey};
 use mambabyte_host::cpu::{Cpu, IntEngine};
+use mambabyte_host::engine::EngineError;
+use mambabyte_host::stream::Mixture;
 use mambabyte_tests::archive_forge::{records, reseal_archive};
 use mambabyte_tests::{data_file, model_file};
 
@@ -353,5 +355,25 @@ fn archives_of_version_1_are_read_for_ever() {
         end.unwrap();
         assert!(text == TEXT, "{name}");
         assert!(pack(engine, &header(blob, Some(Preset::K8), BLOCK), TEXT).0 == archive, "{name} is written anew");
+    }
+}
+
+/// A primed adapter of version 1, written once by `mambabyte prime`: read for ever, and what it says next does not change.
+#[test]
+fn the_golden_primed_adapter_is_one_that_has_read_the_text() {
+    let file = std::fs::read(data_file("golden/sensor-pico-8K.mbp")).unwrap();
+    let primed = Primed::parse(&file).unwrap();
+    let blob = model("sensor-pico");
+    let blob = Blob::parse(blob.as_slice()).unwrap();
+    assert_eq!((primed.model(), primed.id().bytes), (ModelName::of(&blob), TEXT.len() as u64));
+    let engine = IntEngine::of(blob, Cpu::default());
+    let mut mixture = Mixture::new(Some(&engine), Some(AnyAdapter::new(Preset::K8, true))).unwrap();
+    mixture.read(TEXT, |_, _| Ok::<_, EngineError>(())).unwrap();
+    assert!(mixture.parts().1.unwrap().save() == primed.adapter());
+    for (at, byte) in file.iter().enumerate() {
+        let mut damaged = file.clone();
+        damaged[at] = byte ^ 4;
+        assert!(Primed::parse(&damaged).is_err(), "byte {at}");
+        assert!(Primed::parse(&file[..at]).is_err(), "{at} bytes");
     }
 }

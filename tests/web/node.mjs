@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 
 const [folder, kernels, forged] = process.argv.slice(2);
 const root = join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../..");
-const { adapterChecksum, checksum, load, MambabyteError, PRESETS } = await import(pathToFileURL(join(folder, "mambabyte.js")));
+const { adapterChecksum, checksum, load, MambabyteError, PRESETS, primedPreset } = await import(pathToFileURL(join(folder, "mambabyte.js")));
 const wasm = readFileSync(join(folder, "mambabyte.wasm"));
 assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(wasm)), [], "nothing is imported, no panic is reachable");
 const library = await load(wasm);
@@ -66,6 +66,34 @@ for (const preset of Object.keys(PRESETS)) {
     }
   });
 }
+check("a primed adapter begins where it was primed, with its model", () => {
+  const file = new Uint8Array(readFileSync(`${root}/tests/data/golden/sensor-pico-8K.mbp`));
+  assert.equal(primedPreset(file), "8K");
+  assert.equal(primedPreset(text), null);
+  const decoder = library.decoder(model("sensor-pico"));
+  const [read, primed] = [library.adapter("8K", decoder), library.adapter("8K", decoder)];
+  decoder.read(0);
+  for (const byte of text) {
+    read.read(byte);
+    decoder.read(byte);
+  }
+  primed.prime(file);
+  assert.deepEqual(primed.save(), read.save());
+  const refused = (adapter, file, words) => {
+    const before = adapter.save();
+    assert.throws(() => adapter.prime(file), (e) => e instanceof MambabyteError && words.test(e.message), words);
+    assert.deepEqual(adapter.save(), before);
+  };
+  refused(library.adapter("8K"), file, /another model/);
+  refused(library.adapter("8K", library.decoder(model("sensor-nano"))), file, /another model/);
+  refused(library.adapter("16K", decoder), file, /another preset/);
+  refused(library.adapter("4K", decoder), file, /has 7414 bytes/);
+  refused(primed, text.subarray(0, 500), /wrong first bytes/);
+  refused(primed, file.subarray(0, 5000), /cut off/);
+  const damaged = Uint8Array.from(file);
+  damaged[3000] ^= 1;
+  refused(primed, damaged, /checksum/);
+});
 check("an adapter goes on from what was saved, and its distribution is its path", () => {
   const decoder = library.decoder(model("sensor-pico"));
   const [a, b] = [library.adapter("8K", decoder), library.adapter("8K", decoder)];

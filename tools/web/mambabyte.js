@@ -7,6 +7,7 @@
 //   decoder.surprise(0x47) / 65536;   // bits that an ideal coder would spend on "G"
 //   const adapter = library.adapter("16K", decoder);    // learns the stream; without a decoder it reads alone
 //   adapter.read(0x47).bits / 65536;  // the same with what it has learned; then decoder.read(0x47)
+//   adapter.prime(file);              // begins with what `mambabyte prime` wrote
 //
 // The module has no imports and allocates nothing. Each decoder lies in pages of its own: decoder, blob, state,
 // scratch, then a buffer for what is passed in and out. `free` keeps its pages for the next decoder that fits.
@@ -183,6 +184,12 @@ class Decoder {
 
   #needLogits() {
     if (!this.#logits) throw new MambabyteError("no byte was read yet: there are no logits");
+  }
+
+  /** Its address, for an adapter. */
+  get at() {
+    this.#result();
+    return this.#at;
   }
 
   /** The address of the last logits, for an adapter. */
@@ -369,6 +376,17 @@ class Adapter {
     this.#library.check(this.#library.exports.mambabyte_adapter_load(this.#at, buffer, saved.length), "load");
   }
 
+  /** Begins with what `mambabyte prime` wrote, for the same model. What is of another preset or model is refused and changes nothing. */
+  prime(file) {
+    const buffer = this.#buffer();
+    // What is longer is of another preset, and has its place beside.
+    if (file.length > this.#savedBytes + PRIMED_HEAD)
+      throw new MambabyteError(`the primed adapter has ${file.length} bytes, one of ${this.preset} has ${this.#savedBytes + PRIMED_HEAD}`);
+    new Uint8Array(this.#library.exports.memory.buffer).set(file, buffer);
+    const decoder = this.#decoder ? this.#decoder.at : 0;
+    this.#library.check(this.#library.exports.mambabyte_adapter_prime(this.#at, decoder, buffer, file.length), "prime");
+  }
+
   /** Gives the memory back; the adapter cannot be used any more. */
   free() {
     if (this.#block) this.#library.give(this.#block);
@@ -383,6 +401,14 @@ const CRC = Array.from({ length: 256 }, (_, n) => {
 
 const crc32 = (crc, bytes) => bytes.reduce((crc, b) => CRC[(crc ^ b) & 255] ^ (crc >>> 8), crc);
 const hex = (crc) => ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, "0");
+const PRIMED_HEAD = 64; // bytes before the adapter in a file of `mambabyte prime`
+
+/** The preset of a file of `mambabyte prime`, by its first bytes; null if it is none. */
+export function primedPreset(file) {
+  const magic = [0x4d, 0x42, 0x50, 0x1a]; // "MBP", and what ends a text
+  return magic.every((byte, i) => file[i] === byte) ? (Object.keys(PRESETS)[file[PRIMED_HEAD] - 1] ?? null) : null;
+}
+
 const bytesOf = (words) => new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 
 /** CRC-32 over all logits of a text from the zero state, as `mambabyte checksum` prints it: equal on every machine. */

@@ -1,5 +1,5 @@
 // The page: streams text through a decoder in slices of a few milliseconds and paints it.
-import { adapterChecksum, checksum, load } from "./mambabyte.js";
+import { adapterChecksum, checksum, load, primedPreset } from "./mambabyte.js";
 
 const SHADES = [[1, "#00005f"], [2, "#000087"], [3, "#5f0087"], [4, "#870087"], [6, "#af005f"], [8, "#d70000"], [11, "#ff0000"]];
 const SLICE = 12; // milliseconds of decoding between two paintings
@@ -13,6 +13,7 @@ const shade = (bits) => SHADES.findLast(([from]) => bits >= from)?.[1];
 const library = await load(fetch("mambabyte.wasm"));
 let decoder = null;
 let adapter = null; // if it is switched on
+let primed = null; // what it begins with, a file of `mambabyte prime`
 let curve = []; // [bytes, bits of the net, bits of both] of equal stretches of the text
 let stretch = 64; // bytes of each
 let queue = []; // arrays of bytes that wait
@@ -38,6 +39,7 @@ function useModel(bytes, name) {
   const next = library.decoder(bytes);
   decoder?.free();
   decoder = next;
+  primed = null; // it knows another model
   element("speed").textContent = `${name}: ${bytes.length} bytes, state ${decoder.stateBytes}`;
   restart();
 }
@@ -54,7 +56,8 @@ function restart() {
   decoder.reset();
   decoder.read(0); // as in training, a zero byte comes first
   adapter?.free();
-  adapter = element("adapt").checked ? library.adapter(ADAPTER, decoder) : null;
+  adapter = element("adapt").checked ? library.adapter(primed ? primedPreset(primed) : ADAPTER, decoder) : null;
+  if (primed) adapter?.prime(primed);
   [curve, stretch] = [[], 64];
   draw();
 }
@@ -168,6 +171,16 @@ async function open(file) {
   if (head[0] === 0x89 && head[1] === 0x4d && head[2] === 0x42) {
     library.sizes(head, file.size);
     useModel(await bytes(file), file.name);
+  } else if (primedPreset(head)) {
+    primed = await bytes(file);
+    try {
+      restart();
+    } catch (error) {
+      primed = null;
+      restart();
+      throw error;
+    }
+    element("speed").textContent = `${file.name}: an adapter of ${primedPreset(head)} that has read a text`;
   } else {
     const text = await bytes(file);
     restart();
@@ -243,7 +256,6 @@ try {
   else if (query.has("sample")) {
     restart();
     push(await damagedSample());
-    document.title = "sample";
   }
 } catch (error) {
   fail(error);

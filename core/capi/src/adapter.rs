@@ -8,12 +8,13 @@ use core::ffi::c_void;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
-use mambabyte_core::Logits;
 use mambabyte_core::adapt::{
     Adapter, Adapter1M, Adapter4K, Adapter8K, Adapter16K, Adapter32K, Adapter64K, AdapterError, Memory, Path,
 };
+use mambabyte_core::archive::Primed;
+use mambabyte_core::{Logits, ModelId};
 
-use crate::decoder::{MAMBABYTE_ALIGN, MAMBABYTE_VOCAB};
+use crate::decoder::{MAMBABYTE_ALIGN, MAMBABYTE_VOCAB, MambabyteDecoder, fingerprint};
 use crate::logits::logits_at;
 use crate::memory::{Span, disjoint, put, slice, slice_mut, span};
 use crate::status::Status;
@@ -444,6 +445,42 @@ pub unsafe extern "C" fn mambabyte_adapter_load(memory: *mut c_void, saved: *con
         disjoint(&[span(saved, len, 1)?, own])?;
         // SAFETY: the contract of this function; nothing of it is written.
         Ok(adapter.load(unsafe { slice(saved, len) }?)?)
+    };
+    go().into()
+}
+
+/// Begins with what `mambabyte prime` wrote: an adapter that has read a text.
+///
+/// * decoder: the model that gives the logits; null without a model. The adapter was primed with the same.
+/// * primed, len: the whole file, at any address. All of it is checked.
+///
+/// Returns MAMBABYTE_STATUS_OK, or what was refused; the adapter is then as it was before.
+///
+/// # Safety
+/// As mambabyte_adapter_read; decoder is null or as for mambabyte_step; primed points to len readable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mambabyte_adapter_prime(
+    memory: *mut c_void,
+    decoder: *mut MambabyteDecoder,
+    primed: *const u8,
+    len: usize,
+) -> Status {
+    let go = || -> Result<(), Status> {
+        // SAFETY: the contract of this function.
+        let (adapter, own) = unsafe { adapter(memory) }?;
+        disjoint(&[span(primed, len, 1)?, own])?;
+        let model = if decoder.is_null() {
+            ModelId::NONE.fingerprint()
+        } else {
+            // SAFETY: the contract of this function.
+            unsafe { fingerprint(decoder) }?
+        };
+        // SAFETY: the contract of this function; nothing of it is written.
+        let primed = Primed::parse(unsafe { slice(primed, len) }?)?;
+        if primed.model().fingerprint() != model {
+            return Err(Status::PrimedForeignModel);
+        }
+        Ok(adapter.load(primed.adapter())?)
     };
     go().into()
 }

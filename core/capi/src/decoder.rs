@@ -4,7 +4,7 @@
 use core::mem::MaybeUninit;
 
 use mambabyte_core::blob::{blob_bytes, read_dims};
-use mambabyte_core::{Blob, Decoder};
+use mambabyte_core::{Blob, Decoder, Fingerprint};
 
 use crate::memory::{Lent, Span, disjoint, put, slice, slice_mut, span};
 use crate::status::Status;
@@ -87,6 +87,17 @@ unsafe fn inner<'a>(decoder: *mut MambabyteDecoder) -> Result<&'a mut Inner, Sta
     }
     // SAFETY: `mambabyte_init` wrote a whole `Inner` here: nothing else writes these two words.
     Ok(unsafe { &mut *inner })
+}
+
+/// The fingerprint of a decoder's model.
+///
+/// # Errors
+/// As [`inner`].
+/// # Safety
+/// As [`inner`].
+pub(crate) unsafe fn fingerprint(decoder: *mut MambabyteDecoder) -> Result<Fingerprint, Status> {
+    // SAFETY: the caller's promise.
+    Ok(unsafe { inner(decoder) }?.decoder.blob().fingerprint())
 }
 
 /// Reads the header of a blob and says what memory the model needs. Checks the header only, not the checksums;

@@ -4,6 +4,7 @@
 use core::ffi::{CStr, c_char};
 
 use mambabyte_core::adapt::AdapterError;
+use mambabyte_core::archive::ArchiveError;
 use mambabyte_core::{BlobError, StateError};
 
 /// Result of a function. Numbers are part of the interface and do not change.
@@ -84,11 +85,23 @@ pub enum Status {
     AdapterReserved = 53,
     /// The saved adapter was refused for another reason.
     AdapterOther = 59,
+    /// The file does not start with the magic of a primed adapter.
+    PrimedMagic = 60,
+    /// A version of a primed adapter that this library does not read.
+    PrimedVersion = 61,
+    /// The primed adapter is cut off, or something follows it.
+    PrimedLength = 62,
+    /// Checksum of the primed adapter.
+    PrimedChecksum = 63,
+    /// The adapter was primed with another model, or with none, or without one and there is a model now.
+    PrimedForeignModel = 64,
+    /// The primed adapter was refused for another reason.
+    PrimedOther = 69,
 }
 
 impl Status {
     /// Every status, for tests and for [`mambabyte_status_message`].
-    pub const ALL: [Status; 37] = {
+    pub const ALL: [Status; 43] = {
         use Status::*;
         [
             Ok,
@@ -128,6 +141,12 @@ impl Status {
             AdapterLength,
             AdapterReserved,
             AdapterOther,
+            PrimedMagic,
+            PrimedVersion,
+            PrimedLength,
+            PrimedChecksum,
+            PrimedForeignModel,
+            PrimedOther,
         ]
     };
 
@@ -171,6 +190,12 @@ impl Status {
             Status::AdapterLength => c"the saved adapter is cut off or followed by something",
             Status::AdapterReserved => c"reserved field of the saved adapter that is not zero",
             Status::AdapterOther => c"the saved adapter was refused",
+            Status::PrimedMagic => c"not a primed adapter: wrong first bytes",
+            Status::PrimedVersion => c"version of a primed adapter that this library does not read",
+            Status::PrimedLength => c"the primed adapter is cut off or followed by something",
+            Status::PrimedChecksum => c"wrong checksum of the primed adapter",
+            Status::PrimedForeignModel => c"the adapter was primed with another model",
+            Status::PrimedOther => c"the primed adapter was refused",
         }
     }
 }
@@ -224,6 +249,19 @@ impl From<AdapterError> for Status {
             AdapterError::Length { .. } => Status::AdapterLength,
             AdapterError::Reserved => Status::AdapterReserved,
             _ => Status::AdapterOther,
+        }
+    }
+}
+
+impl From<ArchiveError> for Status {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::BadMagic => Status::PrimedMagic,
+            ArchiveError::UnsupportedVersion { .. } => Status::PrimedVersion,
+            ArchiveError::Length { .. } => Status::PrimedLength,
+            ArchiveError::Checksum { .. } => Status::PrimedChecksum,
+            ArchiveError::Adapter(error) => error.into(),
+            _ => Status::PrimedOther,
         }
     }
 }

@@ -12,8 +12,8 @@
 //! | 60 | u32 | CRC-32 of bytes 0..60 and of all bytes from 64 on |
 //! | 64 | | the adapter, as [`Adapter::save`](crate::adapt::Adapter::save) writes it; its first byte is the preset |
 //!
-//! A chip has it in its program: `Primed::parse(include_bytes!("my.mbp"))`, then
-//! [`Adapter::load`](crate::adapt::Adapter::load).
+//! A program for a chip that has it inside parses `include_bytes!("my.mbp")`, then
+//! [`Adapter::load`](crate::adapt::Adapter::load); the firmware's `stream` has it checked when it is built (`FW_PRIME`).
 
 use super::{ArchiveError, ModelName, PRIMED_MAGIC};
 use crate::adapt::{self, Design, preset};

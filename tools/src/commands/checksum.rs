@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mambabyte_host::adapt::AnyAdapter;
 use mambabyte_host::checksum::{adapter_checksum, checksum};
 use serde_json::json;
 
@@ -57,7 +58,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let text = read_text(&args.text)?;
     let bar = Progress::bytes("checksum", text.len() as u64);
     let crc = match (&engine, preset) {
-        (engine, Some(preset)) => adapter_checksum(engine.as_ref(), preset, &text, |n| bar.add(n))?,
+        (engine, Some(preset)) => {
+            let adapter = AnyAdapter::new(preset, engine.is_some());
+            adapter_checksum(engine.as_ref(), adapter, &text, |n| bar.add(n))?
+        }
         (Some(engine), None) => checksum(engine, &text, |n| bar.add(n))?,
         (None, None) => return Err(CliError::Usage("neither a model nor an adapter".into())),
     };

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use mambabyte_host::adapt::Preset;
+use mambabyte_core::archive::Primed;
+use mambabyte_host::adapt::{AnyAdapter, Preset};
+use mambabyte_host::checksum::adapter_checksum;
+use mambabyte_host::cpu::{Cpu, IntEngine};
 use mambabyte_tests::adapter_golden::committed;
 
 use super::boards::{self, Adapt, Board};
@@ -13,10 +16,12 @@ use super::program::Program;
 use super::qemu;
 use super::select::What;
 use super::sizes::fits_with;
-use crate::models::NONE;
+use crate::models::{Model, NONE};
 
 /// The models of the matrix, the largest first: each board has the first that fits, and none.
 const MODELS: [&str; 2] = ["sensor-nano", "sensor-pico"];
+/// What one program begins with: the adapter 8K beside sensor-pico, which has read the golden text.
+const PRIMED: &str = "tests/data/golden/sensor-pico-8K.mbp";
 /// What the instructions are counted of.
 const COUNTED: Adapt = Adapt(Some(Preset::K8));
 
@@ -43,7 +48,8 @@ pub(crate) fn run(root: &Path, Options { what, preset, count }: Options) -> Resu
     }
     let golden = committed(root)?;
     let (mut wrong, mut ran) = (Vec::new(), 0);
-    let boards = if what.board.is_empty() { boards::emulated()? } else { what.board };
+    let boards_are_all = what.board.is_empty();
+    let boards = if boards_are_all { boards::emulated()? } else { what.board };
     for board in boards {
         let adapt = preset.map_or(board.adapt, |preset| Adapt(Some(preset)));
         let Adapt(Some(preset)) = adapt else { continue };
@@ -72,8 +78,35 @@ pub(crate) fn run(root: &Path, Options { what, preset, count }: Options) -> Resu
             }
         }
     }
+    if what.model.is_empty() && boards_are_all {
+        primed(root)?;
+    }
     ensure!(wrong.is_empty(), "{}", wrong.join("; "));
     ensure!(ran > 0, "no adapter fits");
+    Ok(())
+}
+
+/// A program that begins with a primed adapter computes what this machine does with it.
+///
+/// # Errors
+/// If it computes something else.
+fn primed(root: &Path) -> Result<()> {
+    let (board, model, file) =
+        (Board::named("mps2-an386").map_err(anyhow::Error::msg)?, "sensor-pico", root.join(PRIMED));
+    let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
+    let primed = Primed::parse(&bytes).with_context(|| file.display().to_string())?;
+    let preset = Preset::of_id(primed.design().id).context("a preset")?;
+    let mut adapter = AnyAdapter::new(preset, true);
+    adapter.load(primed.adapter())?;
+    let (blob, text) = (Model::read(root, model)?, std::fs::read(root.join("models/text/golden-4096.txt"))?);
+    let engine = IntEngine::of(blob.blob()?, Cpu::default());
+    let golden = format!("{:08x}", adapter_checksum(Some(&engine), adapter, &text, |_| ())?);
+    let program =
+        Program { prime: Some(&file), ..Program::new(board, model, "adapt").with_adapter(Some(Adapt(Some(preset)))) };
+    let printed = qemu::run(board, &program.build(root)?)?;
+    let checksum = printed.lines().find_map(|l| l.strip_prefix("checksum ")).unwrap_or("none").trim();
+    ensure!(checksum == golden, "{} computes {checksum} for the primed adapter, not {golden}", board.name);
+    println!("{:16} {:11} {model:13} {preset:3} {checksum} equal, primed", board.name, board.core);
     Ok(())
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Program<'p> {
     pub(crate) bin: &'p str,
     /// Its adapter, if the program has one.
     pub(crate) adapt: Adapt,
+    /// A file of `mambabyte prime` that the adapter begins with.
+    pub(crate) prime: Option<&'p Path>,
     /// Features of the firmware beside the board's.
     pub(crate) features: &'p [&'p str],
     /// A command line that is built in, for a board that gives a program none.
@@ -34,7 +36,7 @@ pub(crate) struct Program<'p> {
 impl<'p> Program<'p> {
     /// `bin` with the features that it always has.
     pub(crate) fn new(board: &'p Board, model: &'p str, bin: &'p str) -> Self {
-        Self { board, model, bin, adapt: board.adapt, features: features(board, bin), words: &[] }
+        Self { board, model, bin, adapt: board.adapt, prime: None, features: features(board, bin), words: &[] }
     }
 
     /// The same with exactly these features.
@@ -88,7 +90,8 @@ impl<'p> Program<'p> {
         let level = format!("CARGO_PROFILE_{}_OPT_LEVEL", PROFILE.to_uppercase());
         cargo.env(level, &board.opt_level);
         cargo.env("FW_BOARD", &board.name).env("FW_MODEL", blob).env_remove("FW_ARGUMENTS");
-        cargo.env("FW_ADAPT", self.adapt.to_string());
+        cargo.env("FW_ADAPT", self.adapt.to_string()).env_remove("FW_PRIME");
+        cargo.envs(self.prime.map(|file| ("FW_PRIME", file)));
         if !self.words.is_empty() {
             cargo.env("FW_ARGUMENTS", self.words.join(OsStr::new(" ")));
         }

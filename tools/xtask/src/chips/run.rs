@@ -22,6 +22,9 @@ pub(crate) struct Run {
     /// Adapter of `stream` or `adapt`: a preset, or off. Default: the board's
     #[arg(long)]
     adapt: Option<Adapt>,
+    /// What that adapter begins with: a file of `mambabyte prime`
+    #[arg(long, value_name = "FILE")]
+    prime: Option<PathBuf>,
     /// Features of the firmware beside those that the program needs, with commas: text, log-rtt, log-semihosting
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
@@ -40,14 +43,15 @@ pub(crate) struct Run {
 ///
 /// # Errors
 /// If it cannot be built, or ends with another status than 0.
-pub(crate) fn run(root: &Path, Run { what, bin, adapt, features, serial, flash, arguments }: Run) -> Result<()> {
+pub(crate) fn run(root: &Path, Run { what, bin, adapt, prime, features, serial, flash, arguments }: Run) -> Result<()> {
+    let prime = prime.map(std::path::absolute).transpose()?;
     let words = match (bin.as_str(), arguments.is_empty()) {
         ("generate", _) => arguments::words(&arguments)?,
         (_, true) => Vec::new(),
         (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
     };
     for (board, model) in what.of_job("run", &["sensor-pico"])? {
-        let program = Program::new(board, &model, &bin).with_adapter(adapt);
+        let program = Program { prime: prime.as_deref(), ..Program::new(board, &model, &bin).with_adapter(adapt) };
         let mut all = program.features.to_vec();
         all.extend(features.iter().map(String::as_str));
         if let Some(file) = &flash {
