@@ -302,12 +302,6 @@ fn forge(count: u32, seed: u64) -> u32 {
 }
 
 #[test]
-fn three_hundred_damaged_archives_give_nothing_wrong() {
-    assert!(forge(300, 1) > 280);
-}
-
-#[test]
-#[ignore = "takes a minute: ./test.sh --all"]
 fn archives_damaged_ten_thousand_times_give_nothing_wrong() {
     assert!(forge(10_000, 2) > 9_600);
 }
