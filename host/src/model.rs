@@ -54,6 +54,16 @@ impl Model {
         &self.checkpoint
     }
 
+    /// Changes the weights in their place.
+    ///
+    /// # Errors
+    /// [`ModelError`] names the dimension or tensor if the change has given one another size; the model is none then.
+    pub fn update(&mut self, change: impl FnOnce(&mut Checkpoint)) -> Result<(), ModelError> {
+        change(&mut self.checkpoint);
+        self.a = check(&self.checkpoint)?;
+        Ok(())
+    }
+
     /// `A = -exp(A_log)` of layer `index`, `[d_inner, d_state]`.
     pub fn a(&self, index: usize) -> &[f32] {
         &self.a[index]

@@ -9,15 +9,26 @@
 //! d(delta)    = sum_n dh[t] (h[t - 1] a[t] A + B[t] x[t])
 //! ```
 
+pub mod augment;
+pub mod average;
 mod block;
+pub mod data;
+pub mod holdout;
+pub mod initial;
 mod matrix;
 mod norm;
+pub mod optimizer;
+pub mod schedule;
+mod seam;
+pub mod state_file;
+pub mod trainer;
 
 use mambabyte_core::VOCAB;
 
 use crate::{Checkpoint, Layer, Model};
 use block::BlockPass;
 use norm::NormPass;
+pub use seam::{Carry, Loss, Row, gradient, losses};
 
 /// A checkpoint of `like`'s shapes, all zeros: where gradients are summed up.
 pub fn zeros_like(like: &Checkpoint) -> Checkpoint {
