@@ -28,6 +28,8 @@ pub(super) struct BlockPass {
     /// `[_, d_inner]`, with the skip, before the gate, and after.
     y: Vec<f32>,
     gated: Vec<f32>,
+    /// The state before the first byte, as [`super::Carry`] holds it.
+    before: Vec<f32>,
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -45,8 +47,18 @@ fn softplus(v: f32) -> f32 {
 }
 
 impl BlockPass {
-    /// Adds the layer's output to `residual` `[bytes, d_model]`.
-    pub(super) fn forward(dims: &Dims, l: &Layer, a: &[f32], eps: f32, residual: &mut [f32]) -> Self {
+    /// Adds the layer's output to `residual` `[bytes, d_model]`, of which there is at least one row. `state` is that
+    /// before the first byte, then that after the last one.
+    pub(super) fn forward(
+        dims: &Dims,
+        l: &Layer,
+        a: &[f32],
+        eps: f32,
+        residual: &mut [f32],
+        state: &mut [f32],
+    ) -> Self {
+        let before = state.to_vec();
+        let (history, last) = state.split_at_mut(dims.conv_state_len());
         let (di, n, taps) = (dims.d_inner, dims.d_state, dims.d_conv);
         let norm = NormPass::forward(residual, &l.norm, &l.norm_bias, eps);
         let xz = matrix::forward(&l.in_proj, &norm.out, dims.d_model);
@@ -55,8 +67,12 @@ impl BlockPass {
         for t in 0..bytes {
             for d in 0..di {
                 let mut sum = l.conv_bias[d];
-                for k in (taps - 1).saturating_sub(t)..taps {
-                    sum += l.conv1d[d * taps + k] * xz[(t + k + 1 - taps) * 2 * di + d];
+                for k in 0..taps {
+                    let sample = match (t + k + 1).checked_sub(taps) {
+                        Some(source) => xz[source * 2 * di + d],
+                        None => history[(t + k) * di + d],
+                    };
+                    sum += l.conv1d[d * taps + k] * sample;
                 }
                 conv.push(sum);
             }
@@ -73,7 +89,6 @@ impl BlockPass {
         let mut decay = vec![0.0; bytes * di * n];
         let mut h = vec![0.0; bytes * di * n];
         let mut y = vec![0.0; bytes * di];
-        let mut last = vec![0.0; di * n];
         for t in 0..bytes {
             let (b, c) = dtbc[t * width + dims.dt_rank..(t + 1) * width].split_at(n);
             for d in 0..di {
@@ -97,7 +112,16 @@ impl BlockPass {
         }
         let out = matrix::forward(&l.out_proj, &gated, di);
         residual.iter_mut().zip(out).for_each(|(r, o)| *r += o);
-        Self { norm, xz, conv, x, dtbc, dt, pre, delta, decay, h, y, gated }
+        // The last columns: of the window, and of the history before it where the window is shorter.
+        for k in 0..taps - 1 {
+            for d in 0..di {
+                history[k * di + d] = match (bytes + k + 1).checked_sub(taps) {
+                    Some(source) => xz[source * 2 * di + d],
+                    None => history[(bytes + k) * di + d],
+                };
+            }
+        }
+        Self { norm, xz, conv, x, dtbc, dt, pre, delta, decay, h, y, gated, before }
     }
 
     /// Turns `dres`, the gradient of the residual after the layer, into that before it; adds to `grad`.
@@ -123,11 +147,11 @@ impl BlockPass {
         let mut dpre = vec![0.0; bytes * di];
         let mut dtbc = vec![0.0; bytes * width];
         let mut carry = vec![0.0; di * n];
-        let zeros = vec![0.0; di * n];
+        let (history, zeroth) = self.before.split_at(dims.conv_state_len());
         for t in (0..bytes).rev() {
             let (b, c) = self.dtbc[t * width + dims.dt_rank..(t + 1) * width].split_at(n);
             let (db, dc) = dtbc[t * width + dims.dt_rank..(t + 1) * width].split_at_mut(n);
-            let before = if t == 0 { &zeros } else { &self.h[(t - 1) * di * n..t * di * n] };
+            let before = if t == 0 { zeroth } else { &self.h[(t - 1) * di * n..t * di * n] };
             for d in 0..di {
                 let at = t * di + d;
                 let (delta, x, dy) = (self.delta[at], self.x[at], dy[at]);
@@ -166,10 +190,13 @@ impl BlockPass {
                 let at = t * di + d;
                 let dconv = (dx[at] + via_x_proj[at]) * silu_slope(self.conv[at]);
                 grad.conv_bias[d] += dconv;
-                for k in (taps - 1).saturating_sub(t)..taps {
-                    let source = (t + k + 1 - taps) * 2 * di + d;
-                    grad.conv1d[d * taps + k] += dconv * self.xz[source];
-                    dxz[source] += dconv * l.conv1d[d * taps + k];
+                for k in 0..taps {
+                    let Some(source) = (t + k + 1).checked_sub(taps) else {
+                        grad.conv1d[d * taps + k] += dconv * history[(t + k) * di + d];
+                        continue;
+                    };
+                    grad.conv1d[d * taps + k] += dconv * self.xz[source * 2 * di + d];
+                    dxz[source * 2 * di + d] += dconv * l.conv1d[d * taps + k];
                 }
             }
         }
