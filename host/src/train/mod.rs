@@ -19,7 +19,6 @@ mod matrix;
 mod norm;
 pub mod optimizer;
 pub mod schedule;
-mod seam;
 pub mod state_file;
 pub mod trainer;
 
@@ -29,7 +28,6 @@ use rayon::prelude::*;
 use crate::{Checkpoint, Layer, Model};
 use block::BlockPass;
 use norm::NormPass;
-pub use seam::{Carry, Loss, Row, gradient, losses};
 
 /// A checkpoint of `like`'s shapes, all zeros: where gradients are summed up.
 pub fn zeros_like(like: &Checkpoint) -> Checkpoint {

@@ -139,7 +139,7 @@ fn default_name(path: &Path) -> String {
 }
 
 /// `--name`: what is stored as it is, and harmless where it is shown.
-fn blob_name(name: &str) -> Result<String, String> {
+pub(super) fn blob_name(name: &str) -> Result<String, String> {
     if name.len() > 24 {
         return Err(format!("{} bytes; a blob has room for 24", name.len()));
     }
