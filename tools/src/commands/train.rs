@@ -290,7 +290,6 @@ fn start(args: &Args) -> Result<Start, CliError> {
 /// The texts, divided.
 struct Reading {
     corpus: Corpus,
-    train: Vec<Text>,
     holdout: Vec<Text>,
     texts: Vec<Source>,
     valid: Vec<Source>,
@@ -305,8 +304,8 @@ fn read(asked: &[Asked], valid: &[PathBuf], separator: &[u8]) -> Result<Reading,
     let valid = judges.iter().map(|text| Source::of(text, None)).collect();
     let (train, holdout) =
         if judges.is_empty() { all.into_iter().map(Text::cut).unzip() } else { (all, judges) };
-    let corpus = Corpus::new(train.clone(), shares.as_deref());
-    Ok(Reading { corpus, train, holdout, texts, valid })
+    let corpus = Corpus::new(train, shares.as_deref());
+    Ok(Reading { corpus, holdout, texts, valid })
 }
 
 /// Most bytes of the hold-out that are looked at during a run.
@@ -377,6 +376,17 @@ fn recipe(args: &Args, reading: &Reading, start: &Start) -> Recipe {
 /// Every file that the run reads.
 fn inputs(args: &Args, asked: &[Asked]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
+    // Where the output will be: it need not be there.
+    let place = args.output.ancestors().find_map(|path| {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        path.canonicalize().ok()
+    });
+    for asked in asked.iter().filter(|asked| asked.path.is_dir()) {
+        if asked.path.canonicalize().is_ok_and(|text| place.as_ref().is_some_and(|place| place.starts_with(text))) {
+            let (output, text) = (shown(&args.output), shown(&asked.path));
+            return Err(CliError::Usage(format!("--output {output}: it lies in {text}, all of which is read as text")));
+        }
+    }
     let valid = args.reading.valid.iter().map(|path| Asked { path: path.clone(), share: None });
     for asked in asked.iter().cloned().chain(valid) {
         files.extend(asked.files()?);
@@ -417,6 +427,7 @@ fn train(args: &Args) -> Result<(), CliError> {
         None => None,
     };
     let (recipe, reading, weights) = prepare(args, asked, note.as_ref())?;
+    folder.make()?;
     let texts: Vec<&[u8]> = reading.holdout.iter().flat_map(Text::documents).collect();
     let holdout = Holdout::new(&texts, LOOKED_AT);
     let parameters = weights.parameters();
@@ -441,7 +452,7 @@ fn train(args: &Args) -> Result<(), CliError> {
     if run.go(&with)? == End::Stopped {
         return stopped(args, &folder, &run);
     }
-    let made = finish(&folder, &recipe, &run, &reading.train, &reading.holdout)?;
+    let made = finish(&folder, &recipe, &run, reading.corpus.texts(), &reading.holdout)?;
     done(args, &recipe, &run, parameters, &made)
 }
 

@@ -87,9 +87,44 @@ pub fn write(checkpoint: &Checkpoint) -> Result<Written, SafeTensorError> {
 mod tests {
     use mambabyte_core::Dims;
     use mambabyte_host::train::initial;
+    use safetensors::SafeTensors;
 
     use super::*;
     use crate::formats::{Options, load};
+
+    /// The shipped checkpoints are in the layout of transformers: names, shapes, types and numbers are theirs.
+    #[test]
+    fn the_layout_is_that_of_the_shipped_checkpoints() {
+        for model in ["sensor-pico", "prose-small"] {
+            let folder = format!("{}/../models/{model}", env!("CARGO_MANIFEST_DIR"));
+            let theirs = std::fs::read(format!("{folder}/model.safetensors")).unwrap();
+            let checkpoint = load(folder.as_ref(), &Options::default()).unwrap().checkpoint;
+            let ours = write(&checkpoint).unwrap();
+            let [ours_read, theirs_read] = [&ours.weights, &theirs].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+            let names = |file: &SafeTensors<'_>| {
+                let mut names: Vec<String> = file.names().into_iter().map(|name| name.to_string()).collect();
+                names.sort();
+                names
+            };
+            assert_eq!(names(&ours_read), names(&theirs_read));
+            for name in names(&theirs_read) {
+                let [a, b] = [&ours_read, &theirs_read].map(|file| file.tensor(&name).unwrap());
+                assert_eq!((a.dtype(), a.shape()), (b.dtype(), b.shape()), "{model}: {name}");
+                // Tied decays are written as their first logarithm says.
+                let numbers = |bytes: &[u8]| -> Vec<f32> {
+                    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+                };
+                let near = numbers(a.data()).iter().zip(numbers(b.data())).all(|(a, b)| (a - b).abs() < 2e-5);
+                assert!(if name.ends_with("A_log") { near } else { a.data() == b.data() }, "{model}: {name}");
+            }
+            let config = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+            let theirs = config(&std::fs::read(format!("{folder}/config.json")).unwrap());
+            let ours = config(&ours.config);
+            for (key, value) in theirs.as_object().unwrap() {
+                assert_eq!(&ours[key], value, "{model}: {key}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_back() {

@@ -20,19 +20,18 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// A folder for a new run, made if it is not there, or that of a run to go on with. `reads` are files that must stay
-    /// as they are.
+    /// A folder for a new run, or that of a run to go on with. `reads` are files that must stay as they are. Nothing is
+    /// made yet.
     ///
     /// # Errors
-    /// [`CliError::Usage`] if it is no folder, if a run is in it already, or if there is none to go on with;
-    /// [`CliError::Io`], or `CliError::Output` if a file of the run would replace an input.
+    /// [`CliError::Usage`] if it is no folder, if a run is in it already, or if there is none to go on with.
     pub fn open(path: &Path, reads: Vec<PathBuf>, resume: bool) -> Result<Self, CliError> {
         let refused = |what: String| Err(CliError::Usage(format!("--output {}: {what}", shown(path))));
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => return refused("this is a file; a run needs a folder".into()),
             Ok(_) => {}
             Err(_) if resume => return refused("there is no such folder, so no run to go on with".into()),
-            Err(_) => fs::create_dir_all(path).map_err(|e| CliError::io(path, e))?,
+            Err(_) => {}
         }
         let this = Self { path: path.to_owned(), reads };
         let state = this.path(STATE).is_file();
@@ -48,12 +47,20 @@ impl Folder {
         if let (false, Some(file)) = (resume, found) {
             return refused(format!("{file} is in it, which a run would replace; give another folder"));
         }
-        let mut door = this.door();
-        for name in FILES.into_iter().chain([STATE]) {
-            door.writes("--output", this.path(name).as_path());
-        }
-        door.open()?;
         Ok(this)
+    }
+
+    /// Makes the folder if it is not there, and checks that all files of a run can be written.
+    ///
+    /// # Errors
+    /// [`CliError::Io`], or `CliError::Output` if a file of the run would replace an input.
+    pub fn make(&self) -> Result<(), CliError> {
+        fs::create_dir_all(&self.path).map_err(|e| CliError::io(&self.path, e))?;
+        let mut door = self.door();
+        for name in FILES.into_iter().chain([STATE]) {
+            door.writes("--output", self.path(name).as_path());
+        }
+        door.open().map(drop)
     }
 
     fn door(&self) -> Door {
