@@ -9,6 +9,7 @@ pub mod calibration;
 mod layer;
 mod refine;
 pub mod rounding;
+mod teacher;
 pub mod writer;
 
 use calibration::{Stats, observe};
