@@ -30,8 +30,9 @@ fn folder(lines: u32) -> (tempfile::TempDir, String) {
 }
 
 /// A shape of 4 thousand parameters, and steps of half a kilobyte.
-const SMALL: [&str; 12] = [
+const SMALL: [&str; 14] = [
     "--d-model", "16", "--n-layer", "1", "--d-inner", "16", "--d-state", "2", "--window", "64", "--batch", "8",
+    "--refine", "0",
 ];
 
 fn words<'a>(texts: &[&'a str], out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -95,7 +96,7 @@ fn a_log_becomes_a_model_and_equal_runs_are_equal_files() {
     assert_ne!(files(one.as_ref())["model.safetensors".as_ref() as &Path], files(three.as_ref())["model.safetensors".as_ref() as &Path]);
     for (number, from) in [one.as_str(), &blob].into_iter().enumerate() {
         let out = format!("{four}{number}");
-        let more = ["--from", from, "--steps", "2", "--window", "64", "--batch", "4", "--json"];
+        let more = ["--from", from, "--steps", "2", "--window", "64", "--batch", "4", "--refine", "0", "--json"];
         let on = json(&run(&[&["train", &file, "-o", &out][..], &more].concat()));
         assert!(on["bpb_f32"].as_f64().unwrap() < f32 + 0.3, "{on}");
     }
@@ -130,6 +131,7 @@ fn a_run_that_was_killed_goes_on_as_if_it_never_was() {
     // Without its options it is the same run; with others it is none.
     let other = run(&[&words(&[&file], &killed, &more)[..], &["--resume", "--seed", "2"]].concat());
     expect(&other, 2, "settings.seed was 1, now it is 2");
+    expect(&run(&["train", "--resume", "-o", &killed, "--batch", "4"]), 2, "--batch: --resume without texts");
     let fresh = run(&words(&[&file], &killed, &more));
     expect(&fresh, 2, "a run is in it: --resume goes on with it");
     let good = fs::read(&state).unwrap();

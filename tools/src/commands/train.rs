@@ -32,6 +32,15 @@ use crate::training::run::{End, LOOKS, Note, Run, Surroundings};
 use crate::training::shape::{self, Shape};
 use crate::training::texts::{Asked, read_all};
 
+/// Defaults.
+const WINDOW: u32 = 1024;
+const BATCH: u16 = 8;
+const PASSAGE: u32 = 8192;
+const SEED: u64 = 1;
+const DECAY: f64 = 0.1;
+const CLIP: f64 = 1.0;
+const DIGITS: f64 = 0.4;
+
 /// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples! {
@@ -108,6 +117,9 @@ pub struct ModelArgs {
     /// Name in the blob, at most 24 bytes. Default: that of the first text.
     #[arg(long, value_parser = super::convert::blob_name)]
     pub name: Option<String>,
+    /// Updates that choose the integers of the blob, as for `mambabyte convert`.
+    #[arg(long, value_name = "UPDATES")]
+    pub refine: Option<usize>,
 }
 
 /// How it is trained.
@@ -127,16 +139,16 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Bytes of a row in a step: how far the gradient goes back.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
+    #[arg(long, value_name = "N", default_value_t = WINDOW, value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
     pub window: u32,
     /// Rows in a step.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,
     /// Most bytes that are read in one piece from the zero state: how far the state goes back.
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(8..=1 << 30))]
+    #[arg(long, value_name = "N", default_value_t = PASSAGE, value_parser = clap::value_parser!(u32).range(8..=1 << 30))]
     pub passage: u32,
     /// Names one run; equal ones with equal --steps are equal to the bit.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = SEED)]
     pub seed: u64,
     /// Peak of the rate. Default: 0.004 for a width of 64, less for wider models, with --from a quarter of that.
     #[arg(long, value_name = "RATE", value_parser = share)]
@@ -148,10 +160,10 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub matrices: MatricesArg,
     /// Decay of matrices, per unit of rate.
-    #[arg(long, value_name = "N", default_value_t = 0.1, value_parser = share_or_none)]
+    #[arg(long, value_name = "N", default_value_t = DECAY, value_parser = share_or_none)]
     pub decay: f64,
     /// Largest norm of the gradient.
-    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = clip)]
+    #[arg(long, value_name = "N", default_value_t = CLIP, value_parser = clip)]
     pub clip: f64,
     /// Seconds between two states to resume from.
     #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = finite)]
@@ -169,7 +181,7 @@ pub struct ReadingArgs {
     #[arg(long, value_name = "TEXT")]
     pub valid: Vec<PathBuf>,
     /// Share of the passages whose digits are permuted, so that the model learns to look back instead of by heart.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.4, value_parser = share_or_none)]
+    #[arg(long, value_name = "SHARE", default_value_t = DIGITS, value_parser = share_or_none)]
     pub digits: f64,
     /// The same for letters.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share_or_none)]
@@ -368,6 +380,7 @@ fn recipe(args: &Args, reading: &Reading, start: &Start) -> Recipe {
         shape: Sizes::of(&start.weights.dims),
         from: start.from.clone(),
         name: args.model.name.clone().unwrap_or_else(|| default_name(&reading.texts)),
+        refine: args.model.refine,
         length,
         settings: settings(args, &start.weights.dims),
     }
@@ -399,6 +412,40 @@ fn inputs(args: &Args, asked: &[Asked]) -> Result<Vec<PathBuf>, CliError> {
     Ok(files)
 }
 
+/// An option that says what a run is, where `--resume` stands without its texts.
+fn beside_resume(args: &Args) -> Option<&'static str> {
+    if !args.resume || !args.texts.is_empty() {
+        return None;
+    }
+    let Args { model, run, reading, .. } = args;
+    let given = [
+        ("shape", model.shape.is_some()),
+        ("chip", model.chip.is_some()),
+        ("from", model.from.is_some()),
+        ("d-model", model.d_model.is_some()),
+        ("name", model.name.is_some()),
+        ("refine", model.refine.is_some()),
+        ("minutes", run.minutes.is_some()),
+        ("bytes", run.bytes.is_some()),
+        ("steps", run.steps.is_some()),
+        ("window", run.window != WINDOW),
+        ("batch", run.batch != BATCH),
+        ("passage", run.passage != PASSAGE),
+        ("seed", run.seed != SEED),
+        ("rate", run.rate.is_some()),
+        ("schedule", run.schedule != FallArg::default()),
+        ("matrices", run.matrices != MatricesArg::default()),
+        ("decay", run.decay != DECAY),
+        ("clip", run.clip != CLIP),
+        ("separator", reading.separator.is_some()),
+        ("valid", !reading.valid.is_empty()),
+        ("digits", reading.digits != DIGITS),
+        ("letters", reading.letters != 0.0),
+        ("drop-lines", reading.drop_lines != 0.0),
+    ];
+    given.into_iter().find_map(|(option, given)| given.then_some(option))
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -412,6 +459,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 fn train(args: &Args) -> Result<(), CliError> {
     let asked = args.texts.iter().map(|text| Asked::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(option) = beside_resume(args) {
+        return Err(CliError::Usage(format!(
+            "--{option}: --resume without texts takes all from the run; leave it out, or repeat the whole command"
+        )));
+    }
     let folder = Folder::open(&args.output, inputs(args, &asked)?, args.resume)?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);

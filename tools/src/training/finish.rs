@@ -12,6 +12,7 @@ use super::recipe::Recipe;
 use super::report;
 use super::run::Run;
 use crate::calibration_text;
+use crate::commands::convert;
 use crate::error::CliError;
 use crate::formats;
 use crate::measured::Measured;
@@ -60,7 +61,8 @@ pub fn finish(
     let holdout: Vec<Vec<u8>> = holdout.iter().map(|text| calibration_text::sampled(&text.bytes)).collect();
     let calibration: Vec<&[u8]> = calibration.iter().map(Vec::as_slice).collect();
     let holdout: Vec<&[u8]> = holdout.iter().map(Vec::as_slice).collect();
-    let options = Options { name: recipe.name.clone(), ..Options::default() };
+    let refine = convert::schedule(recipe.refine, parameters);
+    let options = Options { name: recipe.name.clone(), refine, ..Options::default() };
     let total = calibration.iter().chain(&holdout).map(|text| text.len()).sum::<usize>() + options.refine.bytes();
     let bar = Progress::bytes("converting", total as u64);
     let quantized = quantize(&model, &calibration, &holdout, &options, &|n| bar.add(n))?;

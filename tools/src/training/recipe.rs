@@ -99,6 +99,8 @@ pub struct Recipe {
     pub from: Option<(String, u32)>,
     /// Name in the blob.
     pub name: String,
+    /// Updates that choose the blob's integers, if the user said it.
+    pub refine: Option<usize>,
     /// How long.
     pub length: Length,
     /// All of the trainer.
@@ -171,6 +173,9 @@ impl Recipe {
             ("name", self.name.clone()),
         ] {
             option(name, value);
+        }
+        if let Some(updates) = self.refine {
+            option("refine", updates.to_string());
         }
         if self.from.is_none() {
             words.extend((!self.shape.tied_decays).then(|| "--free-decays".to_owned()));
