@@ -6,8 +6,8 @@
 //! grid that its row's scale has fixed; the forward pass uses the rounded values and the gradient goes to the shadow
 //! (straight-through estimator, arXiv 1308.3432). Norms, biases and `D` are trained too; decays stay as stored.
 
-use crate::model::ModelError;
 use super::teacher::{Teacher, mean_divergence};
+use crate::model::ModelError;
 use crate::train::zeros_like;
 use crate::{Checkpoint, Model};
 
@@ -43,6 +43,18 @@ impl Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         Self { updates: 400, batch: 16, window: 512 }
+    }
+}
+
+/// Updates for models of up to so many parameters; there is none for larger ones.
+const UPDATES: [(usize, usize); 3] = [(1 << 16, 400), (1 << 18, 250), (1 << 20, 160)];
+
+impl Schedule {
+    /// What a model of this size gets unless told otherwise: about 10, 30 and 90 seconds of two cores for 32, 131 and
+    /// 685 thousand parameters. The size decides and no clock, so that the same checkpoint gives the same blob.
+    pub fn auto(parameters: usize) -> Self {
+        let updates = UPDATES.iter().find(|(most, _)| parameters <= *most).map_or(0, |&(_, updates)| updates);
+        Self { updates, ..Self::default() }
     }
 }
 
@@ -238,6 +250,13 @@ mod tests {
             // The same again, bit for bit, whatever the threads do.
             assert_eq!(quantize(&model, &[&text], &[&holdout[16384..]], &options, &|_| {}).unwrap().blob, made.blob);
         }
+    }
+
+    #[test]
+    fn the_size_decides_how_long() {
+        let updates = |parameters| Schedule::auto(parameters).updates;
+        assert_eq!([0, 65_536, 65_537, 684_928, 1 << 20].map(updates), [400, 400, 250, 160, 160]);
+        assert_eq!([(1 << 20) + 1, usize::MAX].map(updates), [0, 0]);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! What the f32 model predicts, for the rounded one to learn: computed once for each window that is drawn.
 
-use rayon::prelude::*;
-
-use crate::train::{Carry, Row, gradient_towards, log_softmax, logits};
-use crate::{Checkpoint, Model};
 use mambabyte_core::VOCAB;
+
+use crate::train::{Carry, Stream, gradient_towards, log_softmax, logits};
+use crate::{Checkpoint, Model};
 
 /// Steps of a log-probability in memory for one nat: an error of at most 0.00025, and nothing below `e^-32`.
 const STEPS: f32 = 2048.0;
@@ -55,15 +54,14 @@ impl<'a> Teacher<'a> {
     pub(super) fn gradient(&mut self, student: &Model, batch: &[usize], grad: &mut Checkpoint) {
         self.learn(batch);
         let mut carries = vec![self.zero.clone(); batch.len()];
-        let mut rows: Vec<(Row<'_>, &[u16])> = batch
+        let mut streams: Vec<(Stream<'_>, &[u16])> = batch
             .iter()
             .zip(&mut carries)
             .map(|(&window, carry)| {
-                let symbols = &*self.symbols[window];
-                (Row { symbols, next: symbols, starts: &[], carry }, self.known[window].as_deref().unwrap_or_default())
+                let stream = Stream { symbols: &self.symbols[window], starts: &[], carry: carry.as_mut_slice() };
+                (stream, self.known[window].as_deref().unwrap_or_default())
             })
             .collect();
-        let mut streams: Vec<_> = rows.iter_mut().map(|(row, known)| (row.split().0, *known)).collect();
         gradient_towards(student, &mut streams, grad, &|known, range, logits| {
             log_softmax(logits);
             let known = &known[range.start * VOCAB..range.end * VOCAB];

@@ -210,12 +210,7 @@ impl<'a> LayerPass<'a> {
         norm::scale(&kept.normed, &l.norm, &l.norm_bias, u);
         matrix::to_input(&l.in_proj, Rows::whole(dxz, 2 * di), 0.0, Rows::whole(du, d));
         matrix::to_weight(&mut grad.in_proj, Rows::whole(dxz, 2 * di), Rows::whole(u, d));
-        let norm = Normed {
-            normed: &kept.normed,
-            inverse: &kept.inverse,
-            weight: &l.norm,
-            centred: self.centred(),
-        };
+        let norm = Normed { normed: &kept.normed, inverse: &kept.inverse, weight: &l.norm, centred: self.centred() };
         norm::backward(norm, du, dres, &mut grad.norm, &mut grad.norm_bias);
     }
 }

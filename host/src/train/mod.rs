@@ -40,7 +40,7 @@ pub use row::{Carry, Loss, Row, gradient, losses};
 pub use tensors::zeros_like;
 
 pub(crate) use row::{gradient_towards, logits};
-pub(crate) use window::log_softmax;
+pub(crate) use window::{Stream, log_softmax};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -82,7 +82,7 @@ pub fn gradient(model: &Model, rows: &mut [Row<'_>], grad: &mut Checkpoint) -> L
 
 impl<'a> Row<'a> {
     /// What is read, and what comes after.
-    pub(crate) fn split(&mut self) -> (Stream<'_>, &'a [u16]) {
+    fn split(&mut self) -> (Stream<'_>, &'a [u16]) {
         assert_eq!(self.symbols.len(), self.next.len(), "a target for each symbol");
         let carry = &mut *self.carry.values;
         (Stream { symbols: self.symbols, starts: self.starts, carry }, self.next)

@@ -85,8 +85,10 @@ pub(super) struct Scratch {
 /// Columns `at..` of every row, as many as there are lanes; zeros where the rows end.
 #[inline(always)]
 fn gather(from: &[f32], columns: usize, at: usize, to: &mut Vec<Lane>) {
-    to.clear();
-    to.extend(from.chunks_exact(columns).map(|row| lane(&row[at..])));
+    to.resize(from.len() / columns, ZERO);
+    for (to, row) in to.iter_mut().zip(from.chunks_exact(columns)) {
+        *to = lane(&row[at..]);
+    }
 }
 
 #[inline(always)]
@@ -127,13 +129,19 @@ impl Scratch {
         }
         self.h.resize((inputs.len() + 1) * n, ZERO);
         self.zero.resize(n, ZERO);
-        self.keep.clear();
+        // Not through an iterator that fills a vector: what that is compiled to has no wide vectors.
         if TIED {
             let a = self.a[0];
-            self.keep.extend(self.delta.iter().map(|delta| map2(delta, &a, |delta, a| exp(delta * a))));
+            self.keep.resize(inputs.len(), ZERO);
+            for (keep, delta) in self.keep.iter_mut().zip(&self.delta) {
+                *keep = map2(delta, &a, |delta, a| exp(delta * a));
+            }
         } else {
-            for delta in &self.delta {
-                self.keep.extend(self.a.iter().map(|a| map2(delta, a, |delta, a| exp(delta * a))));
+            self.keep.resize(inputs.len() * n, ZERO);
+            for (keep, delta) in self.keep.chunks_exact_mut(n).zip(&self.delta) {
+                for (keep, a) in keep.iter_mut().zip(&self.a) {
+                    *keep = map2(delta, a, |delta, a| exp(delta * a));
+                }
             }
         }
     }
@@ -284,13 +292,7 @@ fn total(l: &Lane) -> f32 {
 }
 
 /// `h` `[d_inner, d_state]` is the state before the chunk, then after it; `y` `[_, d_inner]` takes the output.
-pub(super) fn forward(
-    scratch: &mut Scratch,
-    decays: Decays<'_>,
-    inputs: &Inputs<'_>,
-    h: &mut [f32],
-    y: &mut [f32],
-) {
+pub(super) fn forward(scratch: &mut Scratch, decays: Decays<'_>, inputs: &Inputs<'_>, h: &mut [f32], y: &mut [f32]) {
     vectors(
         #[inline(always)]
         || match decays.tied {
@@ -319,13 +321,7 @@ pub(super) struct Out<'a> {
 }
 
 /// `h` `[d_inner, d_state]` is the state before the chunk.
-pub(super) fn backward(
-    scratch: &mut Scratch,
-    decays: Decays<'_>,
-    inputs: &Inputs<'_>,
-    h: &[f32],
-    out: &mut Out<'_>,
-) {
+pub(super) fn backward(scratch: &mut Scratch, decays: Decays<'_>, inputs: &Inputs<'_>, h: &[f32], out: &mut Out<'_>) {
     vectors(
         #[inline(always)]
         || match decays.tied {

@@ -115,14 +115,7 @@ impl<'m> Prepared<'m> {
     }
 
     /// All layers over a chunk; `state` is that before it, then that after it.
-    fn chunk(
-        &self,
-        symbols: &[u16],
-        starts: Starts<'_>,
-        state: &mut [f32],
-        slot: &mut Slot,
-        moment: &mut Moment,
-    ) {
+    fn chunk(&self, symbols: &[u16], starts: Starts<'_>, state: &mut [f32], slot: &mut Slot, moment: &mut Moment) {
         let d = self.c.dims.d_model;
         slot.res.clear();
         slot.res.extend(symbols.iter().flat_map(|&s| &self.c.embedding[usize::from(s) * d..][..d]));
@@ -188,7 +181,7 @@ impl<'m> Prepared<'m> {
     }
 
     /// The same, with another number of bytes than [`KEEP`].
-    fn gradient_with(
+    pub(super) fn gradient_with(
         &self,
         stream: &mut Stream<'_>,
         grad: &mut Checkpoint,
@@ -246,12 +239,8 @@ impl<'m> Prepared<'m> {
         let Moment { u, du, .. } = &mut scratch.moment;
         matrix::to_input(self.head(), dlogits, 0.0, Rows::whole(&mut *du, d));
         matrix::to_weight(grad.head.as_mut().unwrap_or(&mut grad.embedding), dlogits, Rows::whole(&*u, d));
-        let norm = Normed {
-            normed: &scratch.normed,
-            inverse: &scratch.inverse,
-            weight: &c.norm_f,
-            centred: self.centred(),
-        };
+        let norm =
+            Normed { normed: &scratch.normed, inverse: &scratch.inverse, weight: &c.norm_f, centred: self.centred() };
         norm::backward(norm, du, &mut scratch.dres, &mut grad.norm_f, &mut grad.norm_f_bias);
     }
 

@@ -1,7 +1,7 @@
 //! How fast training is: forward, back and update over random text, for the shapes of the shipped models.
 //!
 //! ```text
-//! cargo run --release -p mambabyte-tests --bin train_speed -- [--threads 2] [--seconds 10] [--window 2048] [--rows 8]
+//! cargo run --release -p mambabyte-tests --bin train_speed -- [--threads 2] [--seconds 10] [--window 2048] [--rows 8] [--shape nano]
 //! ```
 //!
 //! The update is AdamW, plain. `tests/peers/train_speed.py` times the same in PyTorch.
@@ -76,8 +76,9 @@ fn update(c: &mut Checkpoint, grad: &mut Checkpoint, moments: &mut [Checkpoint; 
 /// Bytes per second, and the loss of the last update in bits per byte.
 fn measure(mut c: Checkpoint, rows: usize, window: usize, seconds: f64) -> Result<(f64, f64), String> {
     let mut noise = Noise(7);
-    let texts: Vec<Vec<u16>> =
-        (0..rows).map(|_| (0..=window).map(|i| (40 + i % 60) as u16 + u16::from(noise.next() > 0.0)).collect()).collect();
+    let texts: Vec<Vec<u16>> = (0..rows)
+        .map(|_| (0..=window).map(|i| (40 + i % 60) as u16 + u16::from(noise.next() > 0.0)).collect())
+        .collect();
     let mut carries = vec![Carry::zero(&c); rows];
     let mut grad = zeros_like(&c);
     let mut moments = [zeros_like(&c), zeros_like(&c)];
@@ -112,9 +113,13 @@ fn main() -> Result<(), String> {
     };
     let (threads, seconds) = (option("--threads", 2)?, option("--seconds", 10)?);
     let (window, rows) = (option("--window", 2048)?, option("--rows", 8)?);
+    let only = args.iter().position(|a| a == "--shape").and_then(|at| args.get(at + 1));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| e.to_string())?;
     println!("{threads} threads, {rows} rows of {window} bytes: forward, back and update");
     for (name, d_model, n_layer, d_state) in SHAPES {
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
         for tied in [true, false] {
             let c = start(d_model, n_layer, d_state, tied);
             let parameters = c.parameters();
