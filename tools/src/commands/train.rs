@@ -117,7 +117,7 @@ pub struct ModelArgs {
     /// Name in the blob, at most 24 bytes. Default: that of the first text.
     #[arg(long, value_parser = super::convert::blob_name)]
     pub name: Option<String>,
-    /// Updates that choose the integers of the blob, as for `mambabyte convert`.
+    /// Updates that choose the integers of the blob. Default: as `mambabyte convert --refine auto`.
     #[arg(long, value_name = "UPDATES")]
     pub refine: Option<usize>,
 }

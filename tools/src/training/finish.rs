@@ -2,7 +2,7 @@
 
 use mambabyte_core::Blob;
 use mambabyte_host::align::AlignedBytes;
-use mambabyte_host::quantize::{Options, quantize};
+use mambabyte_host::quantize::{Options, Schedule, quantize};
 use mambabyte_host::train::data::Text;
 use mambabyte_host::{Checkpoint, Model};
 
@@ -12,7 +12,6 @@ use super::recipe::Recipe;
 use super::report;
 use super::run::Run;
 use crate::calibration_text;
-use crate::commands::convert;
 use crate::error::CliError;
 use crate::formats;
 use crate::measured::Measured;
@@ -61,7 +60,10 @@ pub fn finish(
     let holdout: Vec<Vec<u8>> = holdout.iter().map(|text| calibration_text::sampled(&text.bytes)).collect();
     let calibration: Vec<&[u8]> = calibration.iter().map(Vec::as_slice).collect();
     let holdout: Vec<&[u8]> = holdout.iter().map(Vec::as_slice).collect();
-    let refine = convert::schedule(recipe.refine, parameters);
+    let refine = match recipe.refine {
+        Some(updates) => Schedule { updates, ..Schedule::default() },
+        None => Schedule::auto(parameters),
+    };
     let options = Options { name: recipe.name.clone(), refine, ..Options::default() };
     let total = calibration.iter().chain(&holdout).map(|text| text.len()).sum::<usize>() + options.refine.bytes();
     let bar = Progress::bytes("converting", total as u64);
