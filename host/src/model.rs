@@ -87,7 +87,11 @@ impl Model {
     /// [`ModelError`] names the dimension or tensor if the change has given one another size; the model is none then.
     pub fn update(&mut self, change: impl FnOnce(&mut Checkpoint)) -> Result<(), ModelError> {
         change(&mut self.checkpoint);
-        self.a = check(&self.checkpoint)?;
+        if self.checkpoint.vocabulary() == VOCAB {
+            self.a = check(&self.checkpoint)?;
+        } else {
+            *self = Self::of_symbols(self.checkpoint.clone())?;
+        }
         Ok(())
     }
 

@@ -31,8 +31,20 @@ fn folder(lines: u32) -> (tempfile::TempDir, String) {
 
 /// A shape of 4 thousand parameters, and steps of half a kilobyte.
 const SMALL: [&str; 14] = [
-    "--d-model", "16", "--n-layer", "1", "--d-inner", "16", "--d-state", "2", "--window", "64", "--batch", "8",
-    "--refine", "0",
+    "--d-model",
+    "16",
+    "--n-layer",
+    "1",
+    "--d-inner",
+    "16",
+    "--d-state",
+    "2",
+    "--window",
+    "64",
+    "--batch",
+    "8",
+    "--refine",
+    "0",
 ];
 
 fn words<'a>(texts: &[&'a str], out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -93,7 +105,10 @@ fn a_log_becomes_a_model_and_equal_runs_are_equal_files() {
     // Another seed is another run; and a run goes on from a model, its blob too.
     let [three, four] = ["three", "four"].map(|name| text(dir.path().join(name)));
     expect(&run(&words(&[&file], &three, &["--steps", "2", "--seed", "5"])), 0, "");
-    assert_ne!(files(one.as_ref())["model.safetensors".as_ref() as &Path], files(three.as_ref())["model.safetensors".as_ref() as &Path]);
+    assert_ne!(
+        files(one.as_ref())["model.safetensors".as_ref() as &Path],
+        files(three.as_ref())["model.safetensors".as_ref() as &Path]
+    );
     for (number, from) in [one.as_str(), &blob].into_iter().enumerate() {
         let out = format!("{four}{number}");
         let more = ["--from", from, "--steps", "2", "--window", "64", "--batch", "4", "--refine", "0", "--json"];
@@ -178,7 +193,10 @@ fn texts_come_in_many_ways() {
     fs::write(path("logs/b"), log(50)).unwrap();
     let out = path("out");
     let more = ["--valid", &file, "--separator", "ok\\n", "--steps", "1", "--json"];
-    let words = words(&["-:0.25", &format!("{}:0.75", path("logs"))], &out, &more).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let words = words(&["-:0.25", &format!("{}:0.75", path("logs"))], &out, &more)
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     json(&run_with(&words, &log(80)));
     let card = fs::read_to_string(format!("{out}/README.md")).unwrap();

@@ -1,8 +1,8 @@
 //! What is changed in a text before the model reads it, so that it learns to look back instead of by heart.
 //!
 //! A permutation of the digits leaves what copies earlier lines as it is and takes away what was remembered: in some
-//! passages every `3` is a `7`, in what is read and in what is to be said alike. It is drawn once for a passage, however
-//! many windows that is.
+//! passages every `3` is a `7`, in what is read and in what is to be said alike. It is drawn once for a passage,
+//! however many windows that is.
 
 use mambabyte_core::Rng;
 use serde::{Deserialize, Serialize};

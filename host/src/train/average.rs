@@ -1,5 +1,5 @@
-//! An exponential average of the weights over the last steps: what is measured and kept instead of the last weights, whose
-//! noise it takes away.
+//! An exponential average of the weights over the last steps: what is measured and kept instead of the last weights,
+//! whose noise it takes away.
 
 use crate::Checkpoint;
 

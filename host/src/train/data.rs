@@ -1,8 +1,9 @@
-//! What a model is trained on: texts with their documents, a hold-out cut from each, and streams of windows over the rest.
+//! What a model is trained on: texts with their documents, a hold-out cut from each, and streams of windows over the
+//! rest.
 //!
-//! A row of a batch is a *stream*: passages drawn from the texts, one after the other. A passage lies in one document, is
-//! read from the zero state and may be many windows long; the state is carried through them. Its first symbol is 0x00,
-//! as `eval` reads texts, so that every byte is predicted and none from another document.
+//! A row of a batch is a *stream*: passages drawn from the texts, one after the other. A passage lies in one
+//! document, is read from the zero state and may be many windows long; the state is carried through them. Its first
+//! symbol is 0x00, as `eval` reads texts, so that every byte is predicted and none from another document.
 
 use std::ops::Range;
 
@@ -246,7 +247,10 @@ mod tests {
             let (train, holdout) = Text::of("e".into(), bytes).cut();
             assert_eq!(train.bytes.len() + holdout.bytes.len(), length);
             assert!(holdout.bytes.len() * 4 <= length + 3 && !train.bytes.is_empty(), "{length}");
-            assert_eq!((train.ends.last(), holdout.ends.last()), (Some(&train.bytes.len()), Some(&holdout.bytes.len())));
+            assert_eq!(
+                (train.ends.last(), holdout.ends.last()),
+                (Some(&train.bytes.len()), Some(&holdout.bytes.len()))
+            );
         }
     }
 

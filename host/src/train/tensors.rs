@@ -66,9 +66,10 @@ impl Checkpoint {
         }
         for layer in &mut self.layers {
             for channel in layer.a_log.chunks_exact_mut(self.dims.d_state) {
-                let first = channel[0];
+                // Rounded once, as the readers of checkpoints do it.
+                let first = f64::from(channel[0]);
                 for (n, a_log) in channel.iter_mut().enumerate() {
-                    *a_log = first + ((n + 1) as f32).ln();
+                    *a_log = (first + ((n + 1) as f64).ln()) as f32;
                 }
             }
         }

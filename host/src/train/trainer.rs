@@ -1,5 +1,5 @@
-//! A run: windows are drawn, the gradient is taken, clipped and applied. All that decides how it goes on can be saved and
-//! loaded, to the bit.
+//! A run: windows are drawn, the gradient is taken, clipped and applied. All that decides how it goes on can be saved
+//! and loaded, to the bit.
 
 use mambabyte_core::{Dims, Norm, Rng};
 use serde::{Deserialize, Serialize};
@@ -141,21 +141,7 @@ impl Trainer {
         let model = Model::new(weights)?;
         let (step, bytes, halved, worse) = (0, 0, 0, 0);
         let (good, best) = (None, None);
-        Ok(Self {
-            settings,
-            model,
-            grad,
-            optimizer,
-            average,
-            streams,
-            rng,
-            step,
-            bytes,
-            halved,
-            good,
-            best,
-            worse,
-        })
+        Ok(Self { settings, model, grad, optimizer, average, streams, rng, step, bytes, halved, good, best, worse })
     }
 
     /// What it was made with.
@@ -202,8 +188,8 @@ impl Trainer {
         self.worse
     }
 
-    /// One step: a window of every row. A loss or gradient that is no number takes the run back to the last good weights
-    /// with half the rate; the text goes on from where it is.
+    /// One step: a window of every row. A loss or gradient that is no number takes the run back to the last good
+    /// weights with half the rate; the text goes on from where it is.
     ///
     /// # Errors
     /// [`TrainError::Diverged`] if that has happened too often.

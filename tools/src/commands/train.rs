@@ -12,7 +12,7 @@ use mambabyte_host::dequantize::dequantize;
 use mambabyte_host::train::augment::Augment;
 use mambabyte_host::train::data::{Corpus, Text};
 use mambabyte_host::train::holdout::Holdout;
-use mambabyte_host::train::optimizer::{Matrices, tie};
+use mambabyte_host::train::optimizer::Matrices;
 use mambabyte_host::train::schedule::{Fall, Schedule};
 use mambabyte_host::train::trainer::{Settings, Trainer};
 use mambabyte_host::train::{initial, state_file};
@@ -50,8 +50,8 @@ const DIGITS: f64 = 0.4;
     "train --resume -o my-model"
 })]
 pub struct Args {
-    /// Texts: files, folders, `-` for standard input; plain, gzip, xz or Zstandard. `FILE:0.3` says its share of what is
-    /// read, for all texts or for none; otherwise a text counts by its bytes.
+    /// Texts: files, folders, `-` for standard input; plain, gzip, xz or Zstandard. `FILE:0.3` says its share of what
+    /// is read, for all texts or for none; otherwise a text counts by its bytes.
     #[arg(value_name = "TEXT", required_unless_present = "resume")]
     pub texts: Vec<String>,
     /// Folder of the run: checkpoint, blob, log, report and card. A new one, unless with --resume.
@@ -173,8 +173,8 @@ pub struct RunArgs {
 /// How the texts are read.
 #[derive(Debug, clap::Args)]
 pub struct ReadingArgs {
-    /// What ends a document, beside the end of a file: the state begins anew there. `\n`, `\r`, `\t`, `\0`, `\\` and `\xNN`
-    /// stand for bytes.
+    /// What ends a document, beside the end of a file: the state begins anew there. `\n`, `\r`, `\t`, `\0`, `\\` and
+    /// `\xNN` stand for bytes.
     #[arg(long, value_name = "BYTES")]
     pub separator: Option<String>,
     /// Text to judge by; may be repeated. Default: the end of each text, a twentieth, is kept back.
@@ -212,7 +212,10 @@ pub enum MatricesArg {
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
-    finite(text).ok().filter(|&n| n > 0.0 && n <= 100_000.0).ok_or_else(|| "it must be above 0 and at most 100000".into())
+    finite(text)
+        .ok()
+        .filter(|&n| n > 0.0 && n <= 100_000.0)
+        .ok_or_else(|| "it must be above 0 and at most 100000".into())
 }
 
 fn clip(text: &str) -> Result<f64, String> {
@@ -221,7 +224,12 @@ fn clip(text: &str) -> Result<f64, String> {
 
 /// The bytes that `--separator` stands for.
 fn separator(text: &str) -> Result<Vec<u8>, CliError> {
-    let refused = || CliError::Usage(format!("--separator {}: a backslash stands before n, r, t, 0, \\ or xNN", shown(Path::new(text))));
+    let refused = || {
+        CliError::Usage(format!(
+            "--separator {}: a backslash stands before n, r, t, 0, \\ or xNN",
+            shown(Path::new(text))
+        ))
+    };
     let (mut out, mut rest) = (Vec::new(), text.as_bytes());
     while let Some((&first, after)) = rest.split_first() {
         rest = after;
@@ -263,10 +271,7 @@ fn start(args: &Args) -> Result<Start, CliError> {
             AnyModel::Blob(file) => dequantize(&file.blob()).checkpoint,
             AnyModel::Checkpoint(model) => model.checkpoint().clone(),
         };
-        if weights.dims.tied_decays {
-            let d_state = weights.dims.d_state;
-            weights.layers.iter_mut().for_each(|layer| tie(&mut layer.a_log, d_state));
-        }
+        weights.tie_decays();
         let mut crc = crc32fast::Hasher::new();
         for (.., values) in weights.tensors_mut() {
             values.iter().for_each(|v| crc.update(&v.to_le_bytes()));
@@ -314,8 +319,7 @@ fn read(asked: &[Asked], valid: &[PathBuf], separator: &[u8]) -> Result<Reading,
     let share_of = |i: usize| shares.as_ref().and_then(|shares| shares.get(i).copied());
     let texts = all.iter().enumerate().map(|(i, text)| Source::of(text, share_of(i))).collect();
     let valid = judges.iter().map(|text| Source::of(text, None)).collect();
-    let (train, holdout) =
-        if judges.is_empty() { all.into_iter().map(Text::cut).unzip() } else { (all, judges) };
+    let (train, holdout) = if judges.is_empty() { all.into_iter().map(Text::cut).unzip() } else { (all, judges) };
     let corpus = Corpus::new(train, shares.as_deref());
     Ok(Reading { corpus, holdout, texts, valid })
 }
@@ -332,7 +336,8 @@ fn settings(args: &Args, dims: &Dims) -> Settings {
         (None, Some(bytes)) => bytes.div_ceil((window * batch) as u64),
         (None, None) => 1,
     };
-    let usual = 0.004 * (64.0 / dims.d_model as f64).sqrt().min(1.0) * if args.model.from.is_some() { 0.25 } else { 1.0 };
+    let usual =
+        0.004 * (64.0 / dims.d_model as f64).sqrt().min(1.0) * if args.model.from.is_some() { 0.25 } else { 1.0 };
     let fall = match run.schedule {
         FallArg::Cosine => Fall::Cosine,
         FallArg::Trapezoid => Fall::Trapezoid,
@@ -513,7 +518,9 @@ fn prepare(args: &Args, asked: Vec<Asked>, note: Option<&Note>) -> Result<(Recip
     let given = !asked.is_empty();
     let (asked, valid, ends) = match note {
         Some(note) if !given => {
-            let path = |source: &Source| if source.name == "standard input" { "-".into() } else { PathBuf::from(&source.name) };
+            let path = |source: &Source| {
+                if source.name == "standard input" { "-".into() } else { PathBuf::from(&source.name) }
+            };
             let asked = note.recipe.texts.iter().map(|source| Asked { path: path(source), share: source.share });
             (asked.collect(), note.recipe.valid.iter().map(path).collect(), note.recipe.separator.clone())
         }
@@ -521,7 +528,8 @@ fn prepare(args: &Args, asked: Vec<Asked>, note: Option<&Note>) -> Result<(Recip
     };
     let ends = ends.as_deref().map(separator).transpose()?.unwrap_or_default();
     let reading = read(&asked, &valid, &ends)?;
-    let of_other = |why: String| CliError::Usage(format!("--resume: the run in {} is another: {why}", shown(&args.output)));
+    let of_other =
+        |why: String| CliError::Usage(format!("--resume: the run in {} is another: {why}", shown(&args.output)));
     match note {
         None => {
             let start = start(args)?;
@@ -577,7 +585,13 @@ fn stopped(args: &Args, folder: &Folder, run: &Run<'_>) -> Result<(), CliError> 
         write_checkpoint(folder, &best.weights)?;
     }
     let (step, output) = (thousands(run.trainer.steps()), shown(&args.output));
-    let best = run.trainer.best().map(|best| format!("; the best weights so far are in it, `mambabyte convert {output} -o model.mbb` makes a blob of them ({:.4} bits per byte)", best.bits));
+    let best = run.trainer.best().map(|best| {
+        format!(
+            "; the best weights so far are in it ({:.4} bits per byte), and `mambabyte convert {output} -o model.mbb` makes \
+             a blob of them",
+            best.bits
+        )
+    });
     say(format_args!(
         "stopped after step {step} and saved: `mambabyte train --resume -o {output}` goes on{}",
         best.unwrap_or_default()
@@ -590,8 +604,9 @@ fn done(args: &Args, recipe: &Recipe, run: &Run<'_>, parameters: usize, made: &M
     let (f32, int) = (made.measured.f32.bits_per_byte(), made.measured.int.bits_per_byte());
     if args.json {
         return print_json(&json!({
-            "steps": run.trainer.steps(), "bytes_read": run.trainer.bytes(), "params": parameters, "best_step": made.best.0,
-            "bpb_holdout_windows": made.best.1, "bpb_f32": f32, "bpb_int": int, "delta_bpb": int - f32, "bytes": made.blob,
+            "steps": run.trainer.steps(), "bytes_read": run.trainer.bytes(), "params": parameters,
+            "best_step": made.best.0, "bpb_holdout_windows": made.best.1, "bpb_f32": f32, "bpb_int": int, "delta_bpb": int - f32,
+            "bytes": made.blob,
             "name": recipe.name,
         }));
     }
@@ -615,7 +630,8 @@ fn done(args: &Args, recipe: &Recipe, run: &Run<'_>, parameters: usize, made: &M
     let _ = write!(
         out,
         "What next:\n  mambabyte fit {output}/model.mbb                   chips that have room for it\n  \
-         mambabyte stream {output}/model.mbb --color {log}\n  mambabyte eval {output}/model.mbb OTHER.log --adapt 16K --compare\n\
+         mambabyte stream {output}/model.mbb --color {log}\n  \
+         mambabyte eval {output}/model.mbb OTHER.log --adapt 16K --compare\n\
          {output}/README.md is the card, {output}/report.html the curves\n"
     );
     print(&out)

@@ -17,8 +17,8 @@ pub struct Written {
     pub weights: Vec<u8>,
 }
 
-/// Name, shape and values of every tensor, named as transformers names them. LayerNorm's biases, which its Mamba does not
-/// have, are called as in the reference code.
+/// Name, shape and values of every tensor, named as transformers names them. LayerNorm's biases, which its Mamba does
+/// not have, are called as in the reference code.
 fn tensors(checkpoint: &Checkpoint) -> Vec<(String, Vec<usize>, &[f32])> {
     let dims = &checkpoint.dims;
     let (d, di) = (dims.d_model, dims.d_inner);
@@ -100,7 +100,8 @@ mod tests {
             let theirs = std::fs::read(format!("{folder}/model.safetensors")).unwrap();
             let checkpoint = load(folder.as_ref(), &Options::default()).unwrap().checkpoint;
             let ours = write(&checkpoint).unwrap();
-            let [ours_read, theirs_read] = [&ours.weights, &theirs].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+            let [ours_read, theirs_read] =
+                [&ours.weights, &theirs].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
             let names = |file: &SafeTensors<'_>| {
                 let mut names: Vec<String> = file.names().into_iter().map(|name| name.to_string()).collect();
                 names.sort();

@@ -1,4 +1,5 @@
-//! The end of a run: the best weights as a checkpoint, the blob made of them and what its integers cost, report and card.
+//! The end of a run: the best weights as a checkpoint, the blob made of them and what its integers cost, report and
+//! card.
 
 use mambabyte_core::Blob;
 use mambabyte_host::align::AlignedBytes;

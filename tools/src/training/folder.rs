@@ -9,8 +9,7 @@ use crate::output::{Door, shown};
 /// What a run goes on from.
 pub const STATE: &str = "train.state";
 /// Everything that a run leaves.
-pub const FILES: [&str; 6] =
-    ["config.json", "model.safetensors", "log.jsonl", "report.html", "model.mbb", "README.md"];
+pub const FILES: [&str; 6] = ["config.json", "model.safetensors", "log.jsonl", "report.html", "model.mbb", "README.md"];
 
 /// The folder, and what is read.
 #[derive(Clone, Debug)]
@@ -38,7 +37,9 @@ impl Folder {
         if resume && !state {
             let done = this.path("model.mbb").is_file();
             let why = if done { "the run in it is finished" } else { "no run was begun in it" };
-            return refused(format!("there is no {STATE}: {why}; without --resume a new one begins, in another folder"));
+            return refused(format!(
+                "there is no {STATE}: {why}; without --resume a new one begins, in another folder"
+            ));
         }
         if !resume && state {
             return refused("a run is in it: --resume goes on with it; a new one needs another folder".into());

@@ -1,5 +1,5 @@
-//! The log of a run: a JSON object a line, without times, so that equal runs have equal logs. Report and card are made of
-//! it and of nothing else.
+//! The log of a run: a JSON object a line, without times, so that equal runs have equal logs. Report and card are
+//! made of it and of nothing else.
 
 use serde_json::{Value, json};
 

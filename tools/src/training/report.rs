@@ -17,7 +17,6 @@ fn escape(text: &str) -> String {
 /// The page.
 pub fn page(recipe: &Recipe, log: &Log, parameters: usize, measured: &Measured) -> String {
     let mut out = String::new();
-    let bits = |points: Points| points;
     let _ = write!(
         out,
         "<!doctype html><html lang=en><meta charset=utf-8><title>{0}: training</title>\n<style>\
@@ -50,7 +49,7 @@ pub fn page(recipe: &Recipe, log: &Log, parameters: usize, measured: &Measured) 
         out.push_str("</ul>\n");
     }
     out.push_str("<h2>Bits per byte</h2>\n");
-    let series = [("training text, as it is read", bits(log.points("bits_per_byte"))), ("hold-out", log.points("holdout"))];
+    let series = [("training text, as it is read", log.points("bits_per_byte")), ("hold-out", log.points("holdout"))];
     out.push_str(&or_text(plot(&series, "bits per byte")));
     out.push_str("<h2>By position in the hold-out</h2>\n");
     let curves = [

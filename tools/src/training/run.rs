@@ -127,7 +127,8 @@ impl<'a> Run<'a> {
                         let n = self.since.2.max(1) as f64;
                         let (bits, norm) = (self.since.0 / n, self.since.1 / n);
                         self.log.push(&json!({
-                            "step": at, "bytes": self.trainer.bytes(), "bits_per_byte": bits, "norm": norm, "rate": step.rate,
+                            "step": at, "bytes": self.trainer.bytes(), "bits_per_byte": bits, "norm": norm,
+                            "rate": step.rate,
                         }));
                         bar.says(format!("{bits:.3} bits/byte"));
                         self.since = (0.0, 0.0, 0);

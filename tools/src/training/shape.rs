@@ -28,8 +28,8 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The shape. Up to micro the decays of a channel are tied and there are 8 states, as in the shipped models; beyond,
-    /// free and 16, as in the paper's.
+    /// The shape. Up to micro the decays of a channel are tied and there are 8 states, as in the shipped models;
+    /// beyond, free and 16, as in the paper's.
     pub const fn dims(self) -> Dims {
         let (d_model, n_layer) = match self {
             Self::Pico => (32, 3),
@@ -108,9 +108,12 @@ mod tests {
 
     #[test]
     fn a_chip_gets_the_largest_that_fits() {
-        for (chip, shape) in
-            [("micro:bit", Shape::Pico), ("STM32F411", Shape::Nano), ("stm32f405", Shape::Micro), ("Teensy", Shape::Small)]
-        {
+        for (chip, shape) in [
+            ("micro:bit", Shape::Pico),
+            ("STM32F411", Shape::Nano),
+            ("stm32f405", Shape::Micro),
+            ("Teensy", Shape::Small),
+        ] {
             let (found, why) = largest(chip).unwrap();
             assert_eq!(found, shape, "{chip}: {why}");
             assert!(why.contains("has") && why.contains("takes"), "{why}");

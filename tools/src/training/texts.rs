@@ -127,7 +127,9 @@ pub fn read_all(asked: &[Asked], separator: &[u8]) -> Result<(Vec<Text>, Option<
     if !shares.is_empty() && shares.len() < asked.len() {
         let without = asked.iter().find(|asked| asked.share.is_none());
         let without = without.map(|asked| shown(&asked.path)).unwrap_or_default();
-        return Err(CliError::Usage(format!("{without}: without a share; give one to every text, FILE:0.3, or to none")));
+        return Err(CliError::Usage(format!(
+            "{without}: without a share; give one to every text, FILE:0.3, or to none"
+        )));
     }
     let texts = asked.iter().map(|asked| asked.read(separator)).collect::<Result<Vec<_>, _>>()?;
     Ok((texts, (!shares.is_empty()).then_some(shares)))

@@ -70,8 +70,7 @@ impl Optimizer {
         // Each tensor by itself: the result does not depend on threads.
         tensors.for_each(|(((_, tensor, w), (.., grad)), moments)| {
             let decay = if decays(tensor) { all_decay } else { 0.0 };
-            let tied = tensor == "a_log" && dims.tied_decays;
-            if tied {
+            if tensor == "a_log" && dims.tied_decays {
                 for channel in grad.chunks_exact_mut(dims.d_state.max(1)) {
                     let sum: f32 = channel.iter().sum();
                     channel.fill(sum);
@@ -87,20 +86,8 @@ impl Optimizer {
             } else {
                 adamw::step(w, grad, [&mut moments.first, &mut moments.second], steps, rate, decay);
             }
-            if tied {
-                tie(w, dims.d_state);
-            }
         });
-    }
-}
-
-/// `A_log[d, n] = A_log[d, 0] + ln(n + 1)`, rounded once.
-pub fn tie(a_log: &mut [f32], d_state: usize) {
-    for channel in a_log.chunks_exact_mut(d_state.max(1)) {
-        let first = f64::from(channel[0]);
-        for (n, a) in channel.iter_mut().enumerate() {
-            *a = (first + ((n + 1) as f64).ln()) as f32;
-        }
+        weights.tie_decays();
     }
 }
 

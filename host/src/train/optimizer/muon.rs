@@ -1,8 +1,9 @@
 //! Muon (Jordan 2024): the momentum of a matrix with all its singular values made about equal.
 //!
 //! Five iterations of a polynomial do that without a decomposition: the coefficients are chosen so that every singular
-//! value between 0.01 and 1 ends near 1. An entry of the result has a root mean square of `1 / sqrt(max(rows, columns))`;
-//! times `0.2 sqrt(max(rows, columns))` it is that of AdamW's steps (arXiv 2502.16982), so both share a rate.
+//! value between 0.01 and 1 ends near 1. An entry of the result has a root mean square of `1 / sqrt(max(rows,
+//! columns))`; times `0.2 sqrt(max(rows, columns))` it is that of AdamW's steps (arXiv 2502.16982), so both share a
+//! rate.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};
