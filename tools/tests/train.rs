@@ -30,7 +30,7 @@ fn folder(lines: u32) -> (tempfile::TempDir, String) {
 }
 
 /// A shape of 4 thousand parameters, and steps of half a kilobyte.
-const SMALL: [&str; 14] = [
+const SMALL: [&str; 16] = [
     "--d-model",
     "16",
     "--n-layer",
@@ -45,6 +45,8 @@ const SMALL: [&str; 14] = [
     "8",
     "--refine",
     "0",
+    "--rate",
+    "0.02",
 ];
 
 fn words<'a>(texts: &[&'a str], out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -111,7 +113,10 @@ fn a_log_becomes_a_model_and_equal_runs_are_equal_files() {
     );
     for (number, from) in [one.as_str(), &blob].into_iter().enumerate() {
         let out = format!("{four}{number}");
-        let more = ["--from", from, "--steps", "2", "--window", "64", "--batch", "4", "--refine", "0", "--json"];
+        let more = [
+            "--from", from, "--steps", "2", "--rate", "0.001", "--window", "64", "--batch", "4", "--refine", "0",
+            "--json",
+        ];
         let on = json(&run(&[&["train", &file, "-o", &out][..], &more].concat()));
         assert!(on["bpb_f32"].as_f64().unwrap() < f32 + 0.3, "{on}");
     }
@@ -193,11 +198,8 @@ fn texts_come_in_many_ways() {
     fs::write(path("logs/b"), log(50)).unwrap();
     let out = path("out");
     let more = ["--valid", &file, "--separator", "ok\\n", "--steps", "1", "--json"];
-    let words = words(&["-:0.25", &format!("{}:0.75", path("logs"))], &out, &more)
-        .into_iter()
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let logs = format!("{}:0.75", path("logs"));
+    let words = [&words(&[], &out, &more)[..], &["--", "-:0.25", &logs]].concat();
     json(&run_with(&words, &log(80)));
     let card = fs::read_to_string(format!("{out}/README.md")).unwrap();
     assert!(card.contains("| standard input |") && card.contains("| 80 | 25.0 % |"), "{card}");

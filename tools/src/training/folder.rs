@@ -85,11 +85,22 @@ impl Folder {
         door.open()?.write(&[("--output", bytes)])
     }
 
-    /// Removes the state of a run that is finished.
+    /// Removes the state of a run that is finished, and what runs that were killed while they wrote have left beside it:
+    /// files under the names that `output` gives for a moment.
     ///
     /// # Errors
     /// [`CliError::Io`].
     pub fn finish(&self) -> Result<(), CliError> {
+        let failed = |e| CliError::io(&self.path, e);
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let rest = name.strip_prefix(".tmp");
+            let left = rest.is_some_and(|rest| rest.len() == 6 && rest.chars().all(|c| c.is_ascii_alphanumeric()));
+            if left && path.is_file() {
+                fs::remove_file(&path).map_err(|e| CliError::io(&path, e))?;
+            }
+        }
         fs::remove_file(self.path(STATE)).map_err(|e| CliError::io(self.path(STATE), e))
     }
 }

@@ -28,23 +28,22 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The shape. Up to micro the decays of a channel are tied and there are 8 states, as in the shipped models;
-    /// beyond, free and 16, as in the paper's.
+    /// The shape. Up to micro there are 8 states, as in the shipped models, and the decays of nano's and micro's channels
+    /// are tied; beyond, there are 16 and they are free, as in the paper's.
     pub const fn dims(self) -> Dims {
-        let (d_model, n_layer) = match self {
-            Self::Pico => (32, 3),
-            Self::Nano => (64, 4),
-            Self::Micro => (128, 6),
-            Self::Small => (256, 8),
-            Self::Medium => (512, 12),
-            Self::Large => (1024, 24),
-            Self::M350 => (1024, 53),
-        };
-        of(d_model, n_layer, d_model <= 128)
+        match self {
+            Self::Pico => Dims { tied_decays: false, ..of(32, 3, true) },
+            Self::Nano => of(64, 4, true),
+            Self::Micro => of(128, 6, true),
+            Self::Small => of(256, 8, false),
+            Self::Medium => of(512, 12, false),
+            Self::Large => of(1024, 24, false),
+            Self::M350 => of(1024, 53, false),
+        }
     }
 }
 
-/// The dimensions that follow from width and layers.
+/// The dimensions that follow from width and layers: 8 states if the decays are tied, else 16.
 pub const fn of(d_model: usize, n_layer: usize, tied_decays: bool) -> Dims {
     Dims {
         d_model,

@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(found.bytes, text.repeat(5));
         assert_eq!(found.ends, [1, 2, 3, 5].map(|n| n * text.len()));
         for (name, bytes) in &packed[..3] {
-            for damaged in [&bytes[..bytes.len() / 2], &[&bytes[..30], &[!bytes[30]], &bytes[31..]].concat()] {
+            for damaged in [&bytes[..bytes.len() / 2 - 3], &[&bytes[..30], &[!bytes[30]], &bytes[31..]].concat()] {
                 fs::write(dir.path().join(name), damaged).unwrap();
                 let one = Asked { path: dir.path().join(name), share: None };
                 assert!(one.read(b"").is_err(), "{name}");
