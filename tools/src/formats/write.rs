@@ -95,7 +95,7 @@ mod tests {
     /// The shipped checkpoints are in the layout of transformers: names, shapes, types and numbers are theirs.
     #[test]
     fn the_layout_is_that_of_the_shipped_checkpoints() {
-        for model in ["sensor-pico", "prose-small"] {
+        for model in ["sensor-pico", "sensor-nano"] {
             let folder = format!("{}/../models/{model}", env!("CARGO_MANIFEST_DIR"));
             let theirs = std::fs::read(format!("{folder}/model.safetensors")).unwrap();
             let checkpoint = load(folder.as_ref(), &Options::default()).unwrap().checkpoint;
