@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn the_bits_are_those_of_eval() {
         let model = model(Norm::Layer, false);
-        let text: Vec<u8> = (0..9000u32).map(|i| (i * i >> 7) as u8).collect();
+        let text: Vec<u8> = (0..9000u32).map(|i| ((i * i) >> 7) as u8).collect();
         let expected = evaluate(&FloatEngine::new(&model, 1), &text, Some(WINDOW), &|_| {}).unwrap().bits_per_byte();
         let found = Holdout::new(&[&text], 1 << 20);
         assert_eq!(found.bytes(), 9000);

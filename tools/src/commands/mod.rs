@@ -26,7 +26,7 @@ use crate::error::CliError;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Train a model on texts, from checkpoint to blob.
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Quantise a trained checkpoint into a blob and measure what that costs.
     Convert(convert::Args),
     /// Show what a blob holds and what memory it needs, or what an archive needs.

@@ -28,7 +28,7 @@ use crate::training::folder::{Folder, STATE};
 use crate::training::log::Log;
 use crate::training::pace::{Pace, time};
 use crate::training::recipe::{Length, Recipe, Sizes, Source};
-use crate::training::run::{End, LOOKS, Note, Run, Surroundings};
+use crate::training::run::{End, Note, Run, Surroundings};
 use crate::training::shape::{self, Shape};
 use crate::training::texts::{Asked, read_all};
 
@@ -558,7 +558,7 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>) -> R
     };
     let pace = Pace::measure(weights, recipe.settings, with.corpus, with.holdout, budget)?;
     if let Length::Minutes(minutes) = recipe.length {
-        let steps = pace.steps(minutes, LOOKS);
+        let steps = pace.steps(minutes);
         recipe.settings.schedule = Schedule::new(steps, recipe.settings.schedule.fall);
     }
     let settings = &recipe.settings;
@@ -573,7 +573,7 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>) -> R
         thousands(steps),
         thousands(each),
         (steps * each) as f64 / with.corpus.bytes().max(1) as f64,
-        time(pace.time(steps, LOOKS.min(steps))),
+        time(pace.time(steps)),
         each as f64 / pace.step.as_secs_f64().max(1e-9) / 1000.0,
     ));
     Ok(recipe)

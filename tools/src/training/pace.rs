@@ -7,6 +7,7 @@ use mambabyte_host::train::data::Corpus;
 use mambabyte_host::train::holdout::Holdout;
 use mambabyte_host::train::trainer::{Settings, Trainer};
 
+use super::run::looks;
 use crate::error::CliError;
 
 /// What was measured.
@@ -49,15 +50,25 @@ impl Pace {
         Ok(Self { step, look: start.elapsed(), memory: most_memory() })
     }
 
-    /// Steps for `minutes`, with `looks` at the hold-out; at least one.
-    pub fn steps(&self, minutes: f64, looks: u64) -> u64 {
-        let left = minutes * 60.0 * FOR_STEPS - self.look.as_secs_f64() * looks as f64;
-        ((left / self.step.as_secs_f64().max(1e-9)) as u64).max(1)
+    /// Steps for `minutes`, with their looks at the hold-out; at least one.
+    pub fn steps(&self, minutes: f64) -> u64 {
+        let budget = minutes * 60.0 * FOR_STEPS;
+        // The most steps whose time is in the budget: time grows with steps.
+        let (mut low, mut high) = (1, (budget / self.step.as_secs_f64().max(1e-9)) as u64 + 1);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if self.time(middle).as_secs_f64() <= budget {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        low
     }
 
-    /// Of `steps` steps with `looks`.
-    pub fn time(&self, steps: u64, looks: u64) -> Duration {
-        self.step.mul_f64(steps as f64) + self.look.mul_f64(looks as f64)
+    /// Of `steps` steps, with their looks.
+    pub fn time(&self, steps: u64) -> Duration {
+        self.step.mul_f64(steps as f64) + self.look.mul_f64(looks(steps) as f64)
     }
 }
 

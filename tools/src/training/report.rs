@@ -63,7 +63,7 @@ pub fn page(recipe: &Recipe, log: &Log, parameters: usize, measured: &Measured) 
     out.push_str(&or_text(plot(&[("rate", log.points("rate"))], "rate")));
     out.push_str("<h2>What it wrote</h2>\n");
     for (step, sample) in log.texts("sample") {
-        let _ = write!(out, "<p>After {} steps:</p><pre>{}</pre>\n", thousands(step), lines(&sample));
+        let _ = writeln!(out, "<p>After {} steps:</p><pre>{}</pre>", thousands(step), lines(&sample));
     }
     out.push_str("</html>\n");
     out

@@ -17,8 +17,8 @@ use crate::error::CliError;
 use crate::output::{clean, thousands};
 use crate::progress::Progress;
 
-/// Looks at the hold-out in a run.
-pub const LOOKS: u64 = 24;
+/// Looks at the hold-out in a run, unless it is short.
+const LOOKS: u64 = 24;
 /// A run ends when so many looks in a row were no better than the best.
 const PATIENCE: u64 = 8;
 /// Lines of the log for steps.
@@ -72,9 +72,17 @@ pub struct Surroundings<'a> {
     pub save_every: Duration,
 }
 
+/// A look takes about as long as three steps: so many are between two of them at least.
+const BETWEEN: u64 = 8;
+
 /// Steps between two looks.
 pub fn between_looks(settings: &Settings) -> u64 {
-    settings.schedule.steps.div_ceil(LOOKS).max(1)
+    settings.schedule.steps.div_ceil(LOOKS).max(BETWEEN)
+}
+
+/// Looks of a run of `steps`, the last one at its end.
+pub fn looks(steps: u64) -> u64 {
+    steps.div_ceil(BETWEEN).min(LOOKS)
 }
 
 impl<'a> Run<'a> {
@@ -108,7 +116,7 @@ impl<'a> Run<'a> {
     pub fn go(&mut self, with: &Surroundings<'_>) -> Result<End, CliError> {
         let settings = *self.trainer.settings();
         let steps = settings.schedule.steps;
-        let (looks, line) = (between_looks(&settings), steps.div_ceil(LINES).max(1));
+        let (between, line) = (between_looks(&settings), steps.div_ceil(LINES).max(1));
         let bar = Progress::training(steps * (settings.batch * settings.window) as u64, self.trainer.bytes());
         let mut saved = Instant::now();
         while !self.trainer.is_done() && !self.ended {
@@ -133,7 +141,7 @@ impl<'a> Run<'a> {
                         bar.says(format!("{bits:.3} bits/byte"));
                         self.since = (0.0, 0.0, 0);
                     }
-                    if at.is_multiple_of(looks) || at == steps {
+                    if at.is_multiple_of(between) || at == steps {
                         self.look(with, &bar)?;
                     }
                 }
