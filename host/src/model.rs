@@ -44,6 +44,33 @@ impl Model {
         Ok(Self { checkpoint, a })
     }
 
+    /// A model over other symbols than bytes: as many as the embedding has rows, up to 65,536. It can be trained, and
+    /// has no [`Model::session`].
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn of_symbols(checkpoint: Checkpoint) -> Result<Self, ModelError> {
+        let d_model = checkpoint.dims.d_model;
+        let (len, found) = (checkpoint.embedding.len(), checkpoint.vocabulary());
+        if found == VOCAB {
+            return Self::new(checkpoint);
+        }
+        if !(1..=1 << 16).contains(&found) {
+            return Err(ModelError::Dimension { name: "vocabulary", found, low: 1, high: 1 << 16 });
+        }
+        let tensors = [("embedding", len), ("head", checkpoint.head.as_ref().map_or(len, Vec::len))];
+        if let Some(&(tensor, have)) = tensors.iter().find(|(_, have)| *have != found * d_model) {
+            let layer = checkpoint.dims.n_layer;
+            return Err(ShapeError { layer, tensor, need: found * d_model, have }.into());
+        }
+        // All else is checked beside tables of the size of bytes.
+        let table = vec![0.0; VOCAB * d_model];
+        let head = checkpoint.head.as_ref().map(|_| table.clone());
+        let like = Checkpoint { embedding: table, head, ..checkpoint.clone() };
+        let a = check(&like)?;
+        Ok(Self { checkpoint, a })
+    }
+
     /// The shape.
     pub fn dims(&self) -> &Dims {
         &self.checkpoint.dims
@@ -52,6 +79,20 @@ impl Model {
     /// The weights.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// Changes the weights in their place.
+    ///
+    /// # Errors
+    /// [`ModelError`] names the dimension or tensor if the change has given one another size; the model is none then.
+    pub fn update(&mut self, change: impl FnOnce(&mut Checkpoint)) -> Result<(), ModelError> {
+        change(&mut self.checkpoint);
+        if self.checkpoint.vocabulary() == VOCAB {
+            self.a = check(&self.checkpoint)?;
+        } else {
+            *self = Self::of_symbols(self.checkpoint.clone())?;
+        }
+        Ok(())
     }
 
     /// `A = -exp(A_log)` of layer `index`, `[d_inner, d_state]`.
@@ -64,7 +105,11 @@ impl Model {
     }
 
     /// A stream at the zero state.
+    ///
+    /// # Panics
+    /// If the model reads other symbols than bytes, see [`Model::of_symbols`].
     pub fn session(&self) -> Session<'_> {
+        assert_eq!(self.checkpoint.vocabulary(), VOCAB, "a model of bytes");
         let dims = self.dims();
         Session {
             model: self,

@@ -180,6 +180,15 @@ fn spread(length: u64, i: u64, n: u64) -> u64 {
     (u128::from(length) * u128::from(i) / u128::from(n)) as u64
 }
 
+/// Pieces from all over a text that is in memory, joined: [`BYTES`] of it, or all of a shorter one.
+pub fn sampled(text: &[u8]) -> Vec<u8> {
+    if text.len() as u64 <= BYTES {
+        return text.to_vec();
+    }
+    let pieces = pieces(text.len() as u64).into_iter();
+    pieces.flat_map(|(start, length)| &text[start as usize..][..length as usize]).copied().collect()
+}
+
 /// The texts to calibrate on: `files`, or `mixture` if there are none.
 ///
 /// # Errors

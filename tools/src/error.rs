@@ -8,6 +8,8 @@ use mambabyte_host::engine::EngineError;
 use mambabyte_host::model::ModelError;
 use mambabyte_host::quantize::QuantizeError;
 use mambabyte_host::quantize::writer::OtherContents;
+use mambabyte_host::train::state_file::StateFault;
+use mambabyte_host::train::trainer::TrainError;
 use miette::Diagnostic;
 
 use crate::formats::{Foreign, FormatError};
@@ -118,6 +120,18 @@ pub enum CliError {
     /// A checkpoint that cannot be quantised.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
+    /// A training run that cannot go on.
+    #[error(transparent)]
+    #[diagnostic(help("begin again with a lower --rate; `--resume` goes on from the last state that was saved"))]
+    Train(#[from] TrainError),
+    /// A state of a training run that cannot be gone on from.
+    #[error("{}", shown(path))]
+    TrainState {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: StateFault,
+    },
     /// The quantised model is worse than allowed.
     #[error(
         "the integer model costs {delta:+.5} bits per byte more than f32, {allowed} are allowed; nothing was written"

@@ -28,3 +28,4 @@ pub mod report;
 pub mod sampling;
 pub mod shipped;
 pub mod speed;
+pub mod training;

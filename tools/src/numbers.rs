@@ -46,6 +46,14 @@ pub fn share(text: &str) -> Result<f64, String> {
     number(text, Excluded(0.0), Included(1.0), "it must be above 0 and at most 1")
 }
 
+/// A share, which may be nothing.
+///
+/// # Errors
+/// What it must be, for people.
+pub fn share_or_none(text: &str) -> Result<f64, String> {
+    number(text, Included(0.0), Included(1.0), "it must be between 0 and 1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output::say;
+
 /// A bar that counts bytes.
 pub struct Progress(ProgressBar);
 
@@ -16,6 +18,29 @@ impl Progress {
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(Duration::from_secs(1));
         Self(bar)
+    }
+
+    /// A bar of a training run, of `total` bytes of which `done` are read.
+    pub fn training(total: u64, done: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4));
+        let template = "{msg:16} {bar:28} {percent:>3}%  {decimal_bytes_per_sec}  {eta} left";
+        let style = ProgressStyle::with_template(template);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message("training");
+        bar.set_position(done);
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_secs(1));
+        Self(bar)
+    }
+
+    /// Says something in front of the bar.
+    pub fn says(&self, what: String) {
+        self.0.set_message(what);
+    }
+
+    /// A line on standard error that stays, above the bar.
+    pub fn line(&self, line: &str) {
+        self.0.suspend(|| say(line));
     }
 
     /// Counts.

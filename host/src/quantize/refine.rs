@@ -6,10 +6,9 @@
 //! grid that its row's scale has fixed; the forward pass uses the rounded values and the gradient goes to the shadow
 //! (straight-through estimator, arXiv 1308.3432). Norms, biases and `D` are trained too; decays stay as stored.
 
-use rayon::prelude::*;
-
+use super::teacher::{Teacher, mean_divergence};
 use crate::model::ModelError;
-use crate::train::{Pass, log_softmax, zeros_like};
+use crate::train::zeros_like;
 use crate::{Checkpoint, Model};
 
 /// The grid of a matrix: row scales that are final, integers that are not.
@@ -44,6 +43,18 @@ impl Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         Self { updates: 400, batch: 16, window: 512 }
+    }
+}
+
+/// Updates for models of up to so many parameters; there is none for larger ones.
+const UPDATES: [(usize, usize); 3] = [(1 << 16, 400), (1 << 18, 250), (1 << 20, 160)];
+
+impl Schedule {
+    /// What a model of this size gets unless told otherwise: about 10, 30 and 90 seconds of two cores for 32, 131 and
+    /// 685 thousand parameters. The size decides and no clock, so that the same checkpoint gives the same blob.
+    pub fn auto(parameters: usize) -> Self {
+        let updates = UPDATES.iter().find(|(most, _)| parameters <= *most).map_or(0, |&(_, updates)| updates);
+        Self { updates, ..Self::default() }
     }
 }
 
@@ -157,38 +168,34 @@ pub(super) fn refine(
     let mut check = windows(holdout, schedule.window);
     let every = check.len().div_ceil(CHECK_WINDOWS).max(1);
     check = check.into_iter().step_by(every).collect();
-    let before = mean_divergence(teacher, &Model::new(hard.clone())?, &check);
+    let targets = Teacher::exact(teacher, &check);
+    let before = mean_divergence(&Model::new(hard.clone())?, &check, &targets);
 
     let windows = windows(texts, schedule.window);
+    let mut teacher = Teacher::new(teacher, windows.clone());
     let mut seed = 1u64;
+    let mut sum = zeros_like(&hard);
     for update in 0..schedule.updates {
         harden(&mut hard, &shadows);
         let student = Model::new(hard.clone())?;
-        let batch: Vec<&[u8]> = (0..schedule.batch)
+        let batch: Vec<usize> = (0..schedule.batch)
             .map(|_| {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                windows[(seed >> 33) as usize % windows.len()]
+                (seed >> 33) as usize % windows.len()
             })
             .collect();
-        let mut grads =
-            batch.par_iter().map(|window| gradient(teacher, &student, window)).collect::<Vec<_>>().into_iter();
-        // Added up in the order of the windows, so that the result does not depend on threads.
-        let Some(mut sum) = grads.next() else { break };
-        for mut grad in grads {
-            for ((.., sum), (.., add)) in sum.tensors_mut().into_iter().zip(grad.tensors_mut()) {
-                sum.iter_mut().zip(add).for_each(|(s, a)| *s += *a);
-            }
-        }
+        sum.tensors_mut().into_iter().for_each(|(.., values)| values.fill(0.0));
+        teacher.gradient(&student, &batch, &mut sum);
         let done = update as f64 / schedule.updates as f64;
         for (shadow, (.., grad)) in shadows.iter_mut().zip(sum.tensors_mut()) {
             if let Some(shadow) = shadow {
                 shadow.update(grad, update, done);
             }
         }
-        progress(batch.iter().map(|w| w.len()).sum());
+        progress(batch.iter().map(|&w| windows[w].len()).sum());
     }
     harden(&mut hard, &shadows);
-    let after = mean_divergence(teacher, &Model::new(hard.clone())?, &check);
+    let after = mean_divergence(&Model::new(hard.clone())?, &check, &targets);
     for ((layer, tensor, _), shadow) in hard.tensors_mut().into_iter().zip(&shadows) {
         let grid = grids.iter_mut().find(|g| g.layer == layer && g.tensor == tensor);
         if let (Some(grid), Some(shadow)) = (grid, shadow) {
@@ -212,36 +219,6 @@ fn windows<'t>(texts: &[&'t [u8]], window: usize) -> Vec<&'t [u8]> {
     let all: Vec<&[u8]> = texts.iter().flat_map(|t| t.chunks(window)).collect();
     let long: Vec<&[u8]> = all.iter().copied().filter(|w| w.len() * 2 >= window).collect();
     if long.is_empty() { all } else { long }
-}
-
-/// Log-probabilities of both models after each byte of `window`, `[bytes, 256]`, and the student's pass.
-fn both<'m>(teacher: &Model, student: &'m Model, window: &[u8]) -> (Vec<f32>, Vec<f32>, Pass<'m>) {
-    let mut target = Pass::forward(teacher, window).logits;
-    log_softmax(&mut target);
-    let pass = Pass::forward(student, window);
-    let mut own = pass.logits.clone();
-    log_softmax(&mut own);
-    (target, own, pass)
-}
-
-/// `sum p (log p - log q)` over `windows`, in bits per byte.
-fn mean_divergence(teacher: &Model, student: &Model, windows: &[&[u8]]) -> f64 {
-    let sum = |window: &&[u8]| -> f64 {
-        let (target, own, _) = both(teacher, student, window);
-        target.iter().zip(own).map(|(p, q)| f64::from(p.exp() * (p - q))).sum()
-    };
-    let sums: Vec<f64> = windows.par_iter().map(sum).collect();
-    let bytes: usize = windows.iter().map(|w| w.len()).sum();
-    sums.iter().sum::<f64>() / bytes.max(1) as f64 / std::f64::consts::LN_2
-}
-
-/// Gradient of the divergence over a window, summed over its bytes: `q - p` at the logits.
-fn gradient(teacher: &Model, student: &Model, window: &[u8]) -> Checkpoint {
-    let (target, mut own, pass) = both(teacher, student, window);
-    own.iter_mut().zip(target).for_each(|(q, p)| *q = q.exp() - p.exp());
-    let mut grad = zeros_like(student.checkpoint());
-    pass.backward(&own, &mut grad);
-    grad
 }
 
 #[cfg(test)]
@@ -273,6 +250,13 @@ mod tests {
             // The same again, bit for bit, whatever the threads do.
             assert_eq!(quantize(&model, &[&text], &[&holdout[16384..]], &options, &|_| {}).unwrap().blob, made.blob);
         }
+    }
+
+    #[test]
+    fn the_size_decides_how_long() {
+        let updates = |parameters| Schedule::auto(parameters).updates;
+        assert_eq!([0, 65_536, 65_537, 684_928, 1 << 20].map(updates), [400, 400, 250, 160, 160]);
+        assert_eq!([(1 << 20) + 1, usize::MAX].map(updates), [0, 0]);
     }
 
     #[test]

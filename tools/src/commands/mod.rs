@@ -18,12 +18,15 @@ pub mod models;
 pub mod monitor;
 pub mod prime;
 pub mod stream;
+pub mod train;
 
 use crate::error::CliError;
 
 /// The commands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Train a model on texts, from checkpoint to blob.
+    Train(Box<train::Args>),
     /// Quantise a trained checkpoint into a blob and measure what that costs.
     Convert(convert::Args),
     /// Show what a blob holds and what memory it needs, or what an archive needs.
@@ -69,6 +72,7 @@ pub enum Command {
 pub fn run(command: Option<Command>, program: impl FnOnce() -> clap::Command) -> Result<(), CliError> {
     match command {
         None => demo::run(),
+        Some(Command::Train(args)) => train::run(&args),
         Some(Command::Convert(args)) => convert::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Fit(args)) => fit::run(&args),

@@ -26,6 +26,7 @@ mod tensor;
 mod tensors;
 mod torch;
 mod vocabulary;
+mod write;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub(crate) use read::{map_file, release};
 pub use safetensors::{SafetensorsError, ShardIndex, tensors_from_safetensors};
 pub use tensor::{Dtype, Entry, RawTensor, ViewError};
 pub use torch::{TorchError, TorchFile, read_torch_zip};
+pub use write::{Written, write};
 
 /// Container that the weights came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

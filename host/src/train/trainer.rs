@@ -1,0 +1,549 @@
+//! A run: windows are drawn, the gradient is taken, clipped and applied. All that decides how it goes on can be saved
+//! and loaded, to the bit.
+
+use mambabyte_core::{Dims, Norm, Rng};
+use serde::{Deserialize, Serialize};
+
+use super::augment::Augment;
+use super::average::Average;
+use super::data::{Corpus, Passage, Stream};
+use super::optimizer::{Matrices, Optimizer, clip};
+use super::schedule::Schedule;
+use super::state_file::{Reader, StateFault, Writer};
+use super::{Carry, gradient, zeros_like};
+use crate::model::ModelError;
+use crate::{Checkpoint, Model};
+
+/// What does not change during a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Symbols of a row in one step: how far the gradient goes back.
+    pub window: usize,
+    /// Rows.
+    pub batch: usize,
+    /// Most bytes of a passage: how far the state goes back.
+    pub passage: usize,
+    /// The rate over the steps.
+    pub schedule: Schedule,
+    /// Its peak.
+    pub rate: f64,
+    /// Of matrices, per unit of rate.
+    pub decay: f64,
+    /// Largest norm of the gradient of the mean loss in nats.
+    pub clip: f64,
+    /// Who updates the projections.
+    pub matrices: Matrices,
+    /// What is changed in the texts.
+    pub augment: Augment,
+    /// Of the passages drawn.
+    pub seed: u64,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Mean over the step's targets, of the weights before it.
+    pub bits_per_byte: f64,
+    /// Of the gradient, before clipping.
+    pub norm: f64,
+    /// That the step was made with.
+    pub rate: f64,
+    /// Targets.
+    pub bytes: usize,
+}
+
+/// A loss or gradient that is no number: the run went back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The step, counted from 0, that could not be made.
+    pub step: u64,
+    /// The layer, and what of it.
+    pub place: String,
+    /// The step it goes on from.
+    pub back_to: u64,
+    /// How often the rate was halved in the run.
+    pub halved: u32,
+}
+
+/// A run that cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Halving the rate did not help.
+    #[error("step {step}: {place}; the rate was halved {halved} times, and it comes again")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The layer, and what of it.
+        place: String,
+        /// How often.
+        halved: u32,
+    },
+    /// Weights that are no model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// Weights that were good: a finite gradient was taken of them.
+#[derive(Clone, Debug, PartialEq)]
+struct Good {
+    step: u64,
+    weights: Checkpoint,
+    optimizer: Optimizer,
+    average: Average,
+}
+
+/// The best average so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// Steps before it.
+    pub step: u64,
+    /// Bits per byte of the hold-out.
+    pub bits: f64,
+    /// The weights.
+    pub weights: Checkpoint,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Trainer {
+    settings: Settings,
+    model: Model,
+    grad: Checkpoint,
+    optimizer: Optimizer,
+    average: Average,
+    streams: Vec<Stream>,
+    rng: Rng,
+    step: u64,
+    bytes: u64,
+    halved: u32,
+    good: Option<Good>,
+    best: Option<Best>,
+    /// Judgements since the best.
+    worse: u64,
+}
+
+/// Steps between two states to go back to.
+const GOOD: u64 = 50;
+/// The rate is halved at most so often.
+const HALVED: u32 = 8;
+
+impl Trainer {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// [`ModelError`] names the dimension or tensor that is wrong.
+    pub fn new(weights: Checkpoint, settings: Settings) -> Result<Self, ModelError> {
+        let streams = vec![Stream::new(&weights); settings.batch];
+        let optimizer = Optimizer::new(&weights, settings.matrices, settings.decay);
+        let average = Average::new(&weights, settings.schedule.steps);
+        let (grad, rng) = (zeros_like(&weights), Rng::new(settings.seed));
+        let model = Model::new(weights)?;
+        let (step, bytes, halved, worse) = (0, 0, 0, 0);
+        let (good, best) = (None, None);
+        Ok(Self { settings, model, grad, optimizer, average, streams, rng, step, bytes, halved, good, best, worse })
+    }
+
+    /// What it was made with.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Steps made.
+    pub const fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Targets read.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the schedule is at its end.
+    pub const fn is_done(&self) -> bool {
+        self.step >= self.settings.schedule.steps
+    }
+
+    /// The average of the weights, as a model.
+    ///
+    /// # Errors
+    /// None after [`Trainer::new`].
+    pub fn averaged(&self) -> Result<Model, ModelError> {
+        Model::new(self.average.weights().clone())
+    }
+
+    /// The best average so far.
+    pub const fn best(&self) -> Option<&Best> {
+        self.best.as_ref()
+    }
+
+    /// Takes note that the average has `bits` per byte on the hold-out; how many judgements ago the best one was.
+    pub fn judge(&mut self, bits: f64) -> u64 {
+        if bits.is_finite() && self.best.as_ref().is_none_or(|best| bits < best.bits) {
+            self.best = Some(Best { step: self.step, bits, weights: self.average.weights().clone() });
+            self.worse = 0;
+        } else {
+            self.worse += 1;
+        }
+        self.worse
+    }
+
+    /// One step: a window of every row. A loss or gradient that is no number takes the run back to the last good
+    /// weights with half the rate; the text goes on from where it is.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] if that has happened too often.
+    /// # Cost
+    /// `batch * window` bytes forward and back.
+    pub fn step(&mut self, corpus: &Corpus) -> Result<Result<Step, Fault>, TrainError> {
+        let Settings { window, passage, augment, .. } = self.settings;
+        for stream in &mut self.streams {
+            stream.fill(corpus, &augment, &mut self.rng, window, passage);
+        }
+        self.grad.tensors_mut().into_iter().for_each(|(.., values)| values.fill(0.0));
+        let mut rows: Vec<_> = self.streams.iter_mut().map(Stream::row).collect();
+        let loss = gradient(&self.model, &mut rows, &mut self.grad);
+        let mean = (1.0 / loss.symbols.max(1) as f64) as f32;
+        self.grad.tensors_mut().into_iter().for_each(|(.., values)| values.iter_mut().for_each(|g| *g *= mean));
+        let norm = clip(&mut self.grad, self.settings.clip);
+        if !(loss.nats.is_finite() && norm.is_finite()) {
+            return self.go_back().map(Err);
+        }
+        if self.step.is_multiple_of(GOOD) {
+            self.good = Some(Good {
+                step: self.step,
+                weights: self.model.checkpoint().clone(),
+                optimizer: self.optimizer.clone(),
+                average: self.average.clone(),
+            });
+        }
+        let rate = self.settings.rate * self.settings.schedule.share(self.step) * 0.5f64.powi(self.halved as i32);
+        let Self { model, grad, optimizer, average, .. } = self;
+        model.update(|weights| {
+            optimizer.step(weights, grad, rate);
+            average.add(weights);
+        })?;
+        self.step += 1;
+        self.bytes += loss.symbols as u64;
+        let bits_per_byte = loss.nats / std::f64::consts::LN_2 / loss.symbols.max(1) as f64;
+        Ok(Ok(Step { bits_per_byte, norm, rate, bytes: loss.symbols }))
+    }
+
+    fn go_back(&mut self) -> Result<Fault, TrainError> {
+        let (step, place) = (self.step, self.place());
+        let Some(good) = self.good.as_ref().filter(|_| self.halved < HALVED) else {
+            return Err(TrainError::Diverged { step, place, halved: self.halved });
+        };
+        self.model = Model::new(good.weights.clone())?;
+        self.optimizer = good.optimizer.clone();
+        self.average = good.average.clone();
+        self.step = good.step;
+        self.halved += 1;
+        let like = self.model.checkpoint();
+        self.streams = vec![Stream::new(like); self.settings.batch];
+        Ok(Fault { step, place, back_to: self.step, halved: self.halved })
+    }
+
+    /// Where the first number that is none comes from.
+    fn place(&mut self) -> String {
+        for stream in &self.streams {
+            let mut session = self.model.session();
+            for &symbol in stream.symbols() {
+                if let Err(fault) = session.step(symbol as u8) {
+                    return fault.to_string();
+                }
+            }
+        }
+        // The forward pass is finite: of the gradient, the first tensor on the way back.
+        let top = self.model.dims().n_layer;
+        let tensors = self.grad.tensors_mut();
+        let bad = tensors.into_iter().rfind(|(.., values)| values.iter().any(|v| !v.is_finite()));
+        match bad {
+            Some((layer, tensor, _)) if layer < top => format!("layer {layer}: the gradient of {tensor} is not finite"),
+            Some((_, tensor, _)) => format!("the gradient of {tensor} is not finite"),
+            None => "the loss or the state is not finite".to_owned(),
+        }
+    }
+}
+
+fn write_checkpoint(writer: &mut Writer, weights: &Checkpoint) {
+    weights.clone().tensors_mut().into_iter().for_each(|(.., values)| writer.floats(values));
+}
+
+fn write_optimizer(writer: &mut Writer, optimizer: &Optimizer) {
+    writer.number(optimizer.steps);
+    for moments in &optimizer.moments {
+        writer.floats(&moments.first);
+        writer.floats(&moments.second);
+    }
+}
+
+fn write_average(writer: &mut Writer, average: &Average) {
+    writer.number(average.steps);
+    write_checkpoint(writer, &average.weights);
+}
+
+fn read_checkpoint(reader: &mut Reader<'_>, weights: &mut Checkpoint) -> Result<(), StateFault> {
+    weights.tensors_mut().into_iter().try_for_each(|(.., values)| reader.floats(values))
+}
+
+fn read_optimizer(reader: &mut Reader<'_>, optimizer: &mut Optimizer) -> Result<(), StateFault> {
+    optimizer.steps = reader.number()?;
+    for moments in &mut optimizer.moments {
+        reader.floats(&mut moments.first)?;
+        reader.floats(&mut moments.second)?;
+    }
+    Ok(())
+}
+
+fn read_average(reader: &mut Reader<'_>, average: &mut Average) -> Result<(), StateFault> {
+    average.steps = reader.number()?;
+    read_checkpoint(reader, &mut average.weights)
+}
+
+/// The shape as numbers.
+fn shape(dims: &Dims) -> [u64; 9] {
+    let Dims { d_model, n_layer, d_inner, d_state, d_conv, dt_rank, norm, tied_head, tied_decays } = *dims;
+    let sizes = [d_model, n_layer, d_inner, d_state, d_conv, dt_rank].map(|size| size as u64);
+    let [a, b, c, d, e, f] = sizes;
+    [a, b, c, d, e, f, u64::from(norm == Norm::Layer), u64::from(tied_head), u64::from(tied_decays)]
+}
+
+impl Trainer {
+    /// All that decides how the run goes on, as a file; `note` is the caller's.
+    pub fn save(&self, note: &[u8]) -> Vec<u8> {
+        let mut writer = Writer::new(note);
+        let weights = self.model.checkpoint();
+        shape(&weights.dims).into_iter().for_each(|n| writer.number(n));
+        writer.floats(&[weights.norm_eps]);
+        let halved = u64::from(self.halved);
+        [self.step, self.bytes, halved, self.worse, self.rng.state()].into_iter().for_each(|n| writer.number(n));
+        write_checkpoint(&mut writer, weights);
+        write_optimizer(&mut writer, &self.optimizer);
+        write_average(&mut writer, &self.average);
+        writer.number(u64::from(self.good.is_some()));
+        if let Some(good) = &self.good {
+            writer.number(good.step);
+            write_checkpoint(&mut writer, &good.weights);
+            write_optimizer(&mut writer, &good.optimizer);
+            write_average(&mut writer, &good.average);
+        }
+        writer.number(u64::from(self.best.is_some()));
+        if let Some(best) = &self.best {
+            writer.number(best.step);
+            writer.number(best.bits.to_bits());
+            write_checkpoint(&mut writer, &best.weights);
+        }
+        for stream in &self.streams {
+            let Passage { text, from, to, seed } = stream.passage;
+            [text as u64, from as u64, to as u64, seed, stream.at as u64].into_iter().for_each(|n| writer.number(n));
+            writer.floats(stream.carry.as_slice());
+        }
+        writer.finish()
+    }
+
+    /// The run that [`Trainer::save`] wrote: `reader` as [`state_file::open`](super::state_file::open) gives it,
+    /// `weights` of the run's shape, `settings` and `corpus` as they were.
+    ///
+    /// # Errors
+    /// [`StateFault::Content`] if it is of another run.
+    pub fn load(
+        mut reader: Reader<'_>,
+        weights: Checkpoint,
+        settings: Settings,
+        corpus: &Corpus,
+    ) -> Result<Self, StateFault> {
+        let of_other = |_| StateFault::Content("it has other sizes than its note says");
+        for expected in shape(&weights.dims) {
+            if reader.number()? != expected {
+                return Err(StateFault::Content("it is of a model of another shape"));
+            }
+        }
+        let mut this = Self::new(weights, settings).map_err(of_other)?;
+        let mut weights = this.model.checkpoint().clone();
+        let mut eps = [0.0];
+        reader.floats(&mut eps)?;
+        weights.norm_eps = eps[0];
+        this.average.weights.norm_eps = eps[0];
+        this.step = reader.number()?;
+        this.bytes = reader.number()?;
+        this.halved = u32::try_from(reader.number()?).unwrap_or(HALVED);
+        this.worse = reader.number()?;
+        this.rng = Rng::new(reader.number()?);
+        read_checkpoint(&mut reader, &mut weights)?;
+        read_optimizer(&mut reader, &mut this.optimizer)?;
+        read_average(&mut reader, &mut this.average)?;
+        if reader.number()? != 0 {
+            let mut good = Good {
+                step: reader.number()?,
+                weights: weights.clone(),
+                optimizer: this.optimizer.clone(),
+                average: this.average.clone(),
+            };
+            read_checkpoint(&mut reader, &mut good.weights)?;
+            read_optimizer(&mut reader, &mut good.optimizer)?;
+            read_average(&mut reader, &mut good.average)?;
+            this.good = Some(good);
+        }
+        if reader.number()? != 0 {
+            let (step, bits) = (reader.number()?, f64::from_bits(reader.number()?));
+            let mut best = Best { step, bits, weights: weights.clone() };
+            read_checkpoint(&mut reader, &mut best.weights)?;
+            this.best = Some(best);
+        }
+        for stream in &mut this.streams {
+            let passage =
+                Passage { text: reader.size()?, from: reader.size()?, to: reader.size()?, seed: reader.number()? };
+            let at = reader.size()?;
+            let mut carry = Carry::zero(&weights);
+            reader.floats(carry.as_mut_slice())?;
+            let bytes = passage.bytes(corpus, &settings.augment).filter(|bytes| at <= bytes.len());
+            let bytes = bytes.ok_or(StateFault::Content("its place in the texts is not in these texts"))?;
+            *stream = Stream::at(passage, bytes, at, carry);
+        }
+        if reader.left() != 0 {
+            return Err(StateFault::Content("it goes on after its end"));
+        }
+        this.model = Model::new(weights).map_err(of_other)?;
+        Ok(this)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::Text;
+    use super::super::holdout::Holdout;
+    use super::super::optimizer::Matrices;
+    use super::super::schedule::Fall;
+    use super::super::{initial, state_file};
+    use super::*;
+
+    fn dims() -> Dims {
+        Dims {
+            d_model: 16,
+            n_layer: 2,
+            d_inner: 32,
+            d_state: 2,
+            d_conv: 3,
+            dt_rank: 1,
+            norm: Norm::Rms,
+            tied_head: true,
+            tied_decays: true,
+        }
+    }
+
+    fn settings(steps: u64) -> Settings {
+        Settings {
+            window: 32,
+            batch: 4,
+            passage: 80,
+            schedule: Schedule::new(steps, Fall::Cosine),
+            rate: 0.02,
+            decay: 0.1,
+            clip: 1.0,
+            matrices: Matrices::Muon,
+            augment: Augment::default(),
+            seed: 3,
+        }
+    }
+
+    /// A log that repeats itself, with numbers.
+    fn text() -> Vec<u8> {
+        (0..200u32).flat_map(|i| format!("t={} level={} ok\n", 1000 + i, i * 7 % 10).into_bytes()).collect()
+    }
+
+    fn corpus() -> Corpus {
+        Corpus::new(vec![Text::of("log".into(), text())], None)
+    }
+
+    fn begin(steps: u64) -> Trainer {
+        Trainer::new(initial::checkpoint(&dims(), 1), settings(steps)).unwrap()
+    }
+
+    fn pool(threads: usize) -> rayon::ThreadPool {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    }
+
+    #[test]
+    fn a_log_shrinks() {
+        let (corpus, mut trainer, text) = (corpus(), begin(150), text());
+        let holdout = Holdout::new(&[&text], 1 << 16);
+        let before = holdout.bits(&trainer.averaged().unwrap());
+        while !trainer.is_done() {
+            trainer.step(&corpus).unwrap().unwrap();
+        }
+        let after = holdout.bits(&trainer.averaged().unwrap());
+        assert!(before > 7.5 && after < 3.0, "{before} and {after}");
+        assert_eq!(trainer.bytes(), 150 * 4 * 32);
+        assert_eq!((trainer.judge(after), trainer.judge(after), trainer.judge(f64::NAN)), (0, 1, 2));
+    }
+
+    /// The state of a run, saved at every few steps, goes on as the run itself, with any number of threads.
+    #[test]
+    fn a_run_that_was_saved_and_loaded_is_the_run() {
+        let corpus = corpus();
+        let steps = |trainer: &mut Trainer, n: u64, threads: usize| {
+            pool(threads).install(|| (0..n).map(|_| trainer.step(&corpus).unwrap().unwrap()).collect::<Vec<_>>())
+        };
+        let mut whole = begin(60);
+        let mut expected = steps(&mut whole, 55, 1);
+        whole.judge(3.0);
+        expected.extend(steps(&mut whole, 5, 2));
+        let mut parts = begin(60);
+        let mut found = Vec::new();
+        for (number, n) in [1, 2, 30, 22, 5].into_iter().enumerate() {
+            if number == 4 {
+                parts.judge(3.0);
+            }
+            let file = parts.save(b"mine");
+            let (note, reader) = state_file::open(&file).unwrap();
+            assert_eq!(note, b"mine");
+            parts = Trainer::load(reader, initial::checkpoint(&dims(), 9), settings(60), &corpus).unwrap();
+            assert_eq!(parts.save(b"mine"), file);
+            found.extend(steps(&mut parts, n, number % 2 + 1));
+        }
+        assert_eq!(found, expected);
+        assert_eq!(parts.save(b""), whole.save(b""));
+        // Of another run.
+        let file = parts.save(b"");
+        let load = |dims: Dims, settings: Settings, corpus: &Corpus| {
+            let (_, reader) = state_file::open(&file).unwrap();
+            Trainer::load(reader, initial::checkpoint(&dims, 1), settings, corpus).err()
+        };
+        let other = Corpus::new(vec![Text::of("short".into(), b"x".to_vec())], None);
+        assert!(load(dims(), settings(60), &other).is_some());
+        assert!(load(Dims { n_layer: 3, ..dims() }, settings(60), &corpus).is_some());
+        assert!(load(dims(), Settings { batch: 5, ..settings(60) }, &corpus).is_some());
+        assert!(load(dims(), Settings { batch: 3, ..settings(60) }, &corpus).is_some());
+        assert!(load(dims(), settings(60), &corpus).is_none());
+    }
+
+    #[test]
+    fn what_is_no_number_is_said_and_taken_back() {
+        let (corpus, mut trainer) = (corpus(), begin(200));
+        for _ in 0..53 {
+            trainer.step(&corpus).unwrap().unwrap();
+        }
+        let mut weights = trainer.model.checkpoint().clone();
+        weights.layers[1].out_proj[5] = f32::NAN;
+        trainer.model = Model::new(weights).unwrap();
+        let fault = trainer.step(&corpus).unwrap().unwrap_err();
+        assert_eq!((fault.step, fault.back_to, fault.halved), (53, 50, 1));
+        assert!(fault.place.starts_with("layer 1: "), "{}", fault.place);
+        let on = trainer.step(&corpus).unwrap().unwrap();
+        assert!(on.bits_per_byte.is_finite());
+        assert!((on.rate - 0.01 * trainer.settings.schedule.share(50)).abs() < 1e-15);
+        // A rate beyond all measure does not get well.
+        let mut wild = Trainer::new(initial::checkpoint(&dims(), 1), Settings { rate: 1e38, ..settings(20) }).unwrap();
+        let mut faults = 0;
+        let error = loop {
+            match wild.step(&corpus) {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => faults += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&error, TrainError::Diverged { halved: 8, .. }), "{error}");
+        assert_eq!(faults, 8);
+    }
+}

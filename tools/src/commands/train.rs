@@ -1,0 +1,656 @@
+//! `mambabyte train`: texts in, a model for a device out.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mambabyte_core::Dims;
+use mambabyte_host::Checkpoint;
+use mambabyte_host::dequantize::dequantize;
+use mambabyte_host::train::augment::Augment;
+use mambabyte_host::train::data::{Corpus, Text};
+use mambabyte_host::train::holdout::Holdout;
+use mambabyte_host::train::optimizer::Matrices;
+use mambabyte_host::train::schedule::{Fall, Schedule};
+use mambabyte_host::train::trainer::{Settings, Trainer};
+use mambabyte_host::train::{initial, state_file};
+use serde_json::json;
+
+use crate::error::CliError;
+use crate::model::{AnyModel, Loading, read_text};
+use crate::numbers::{finite, share, share_or_none};
+use crate::output::{bytes, print, print_json, say, shown, thousands};
+use crate::shipped::{self, Found};
+use crate::training::finish::{Made, finish, write_checkpoint};
+use crate::training::folder::{Folder, STATE};
+use crate::training::log::Log;
+use crate::training::pace::{Pace, time};
+use crate::training::recipe::{Length, Recipe, Sizes, Source};
+use crate::training::run::{End, Note, Run, Surroundings};
+use crate::training::shape::{self, Shape};
+use crate::training::texts::{Asked, read_all};
+
+/// Defaults.
+const WINDOW: u32 = 1024;
+const BATCH: u16 = 8;
+const PASSAGE: u32 = 8192;
+const SEED: u64 = 1;
+const DECAY: f64 = 0.1;
+const CLIP: f64 = 1.0;
+const DIGITS: f64 = 0.4;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples! {
+    "train my.log -o my-model --shape nano --minutes 5"
+    "train logs/ old.log.xz -o my-model --chip nRF52840 --minutes 30"
+    "train a.log:0.7 b.log:0.3 -o my-model --from sensor-nano --steps 2000 --seed 7"
+    "train --resume -o my-model"
+})]
+pub struct Args {
+    /// Texts: files, folders, `-` for standard input; plain, gzip, xz or Zstandard. `FILE:0.3` says its share of what
+    /// is read, for all texts or for none; otherwise a text counts by its bytes.
+    #[arg(value_name = "TEXT", required_unless_present = "resume")]
+    pub texts: Vec<String>,
+    /// Folder of the run: checkpoint, blob, log, report and card. A new one, unless with --resume.
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// Go on with the run that is in the folder, from where it was last saved: the result is that of the unbroken run.
+    /// With the options of that run, or without any.
+    #[arg(long)]
+    pub resume: bool,
+    /// Print one JSON object at the end instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// The model.
+    #[command(flatten, next_help_heading = "The model")]
+    pub model: ModelArgs,
+    /// The run.
+    #[command(flatten, next_help_heading = "The run")]
+    pub run: RunArgs,
+    /// The texts.
+    #[command(flatten, next_help_heading = "The texts")]
+    pub reading: ReadingArgs,
+    /// How the model of --from is loaded.
+    #[command(flatten)]
+    pub loading: Loading,
+}
+
+/// Which model is trained.
+#[derive(Debug, clap::Args)]
+pub struct ModelArgs {
+    /// A shape by name. Default: nano.
+    #[arg(long, value_enum, conflicts_with_all = ["chip", "from", "d_model"])]
+    pub shape: Option<Shape>,
+    /// The largest shape by name that this chip has room for (part of its name suffices).
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "d_model"])]
+    pub chip: Option<String>,
+    /// Begin with the weights of this model: a checkpoint, a blob, or a name of `mambabyte models`.
+    #[arg(long, value_name = "MODEL", conflicts_with = "d_model")]
+    pub from: Option<PathBuf>,
+    /// Width of the residual stream.
+    #[arg(long, requires = "n_layer")]
+    pub d_model: Option<usize>,
+    /// Number of blocks.
+    #[arg(long, requires = "d_model")]
+    pub n_layer: Option<usize>,
+    /// Width inside a block. Default: twice d_model.
+    #[arg(long, requires = "d_model")]
+    pub d_inner: Option<usize>,
+    /// States per channel. Default: 8, with free decays 16.
+    #[arg(long, requires = "d_model")]
+    pub d_state: Option<usize>,
+    /// Taps of the convolution. Default: 4.
+    #[arg(long, requires = "d_model")]
+    pub d_conv: Option<usize>,
+    /// Rank of the delta projection. Default: d_model / 16, rounded up.
+    #[arg(long, requires = "d_model")]
+    pub dt_rank: Option<usize>,
+    /// The decays of a channel are free instead of powers of one number.
+    #[arg(long, requires = "d_model")]
+    pub free_decays: bool,
+    /// The head is a matrix of its own instead of the embedding.
+    #[arg(long, requires = "d_model")]
+    pub untied_head: bool,
+    /// Name in the blob, at most 24 bytes. Default: that of the first text.
+    #[arg(long, value_parser = super::convert::blob_name)]
+    pub name: Option<String>,
+    /// Updates that choose the integers of the blob. Default: as `mambabyte convert --refine auto`.
+    #[arg(long, value_name = "UPDATES")]
+    pub refine: Option<usize>,
+}
+
+/// How it is trained.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// How long, in minutes: they become steps after a short warm-up, which is said and logged, so that the run can be
+    /// repeated with --steps. Default: 5.
+    #[arg(long, value_name = "N", value_parser = minutes, conflicts_with_all = ["bytes", "steps"])]
+    pub minutes: Option<f64>,
+    /// How long, in bytes that are read.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "steps")]
+    pub bytes: Option<u64>,
+    /// How long, in steps.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub steps: Option<u64>,
+    /// Threads. Default: all of the machine. The result has the same bits with any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Bytes of a row in a step: how far the gradient goes back.
+    #[arg(long, value_name = "N", default_value_t = WINDOW, value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
+    pub window: u32,
+    /// Rows in a step.
+    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+    /// Most bytes that are read in one piece from the zero state: how far the state goes back.
+    #[arg(long, value_name = "N", default_value_t = PASSAGE, value_parser = clap::value_parser!(u32).range(8..=1 << 30))]
+    pub passage: u32,
+    /// Names one run; equal ones with equal --steps are equal to the bit.
+    #[arg(long, value_name = "N", default_value_t = SEED)]
+    pub seed: u64,
+    /// Peak of the rate. Default: 0.004 for a width of 64, less for wider models, with --from a quarter of that.
+    #[arg(long, value_name = "RATE", value_parser = share)]
+    pub rate: Option<f64>,
+    /// How the rate falls after its rise.
+    #[arg(long, value_enum, default_value_t)]
+    pub schedule: FallArg,
+    /// Who updates the projections.
+    #[arg(long, value_enum, default_value_t)]
+    pub matrices: MatricesArg,
+    /// Decay of matrices, per unit of rate.
+    #[arg(long, value_name = "N", default_value_t = DECAY, value_parser = share_or_none)]
+    pub decay: f64,
+    /// Largest norm of the gradient.
+    #[arg(long, value_name = "N", default_value_t = CLIP, value_parser = clip)]
+    pub clip: f64,
+    /// Seconds between two states to resume from.
+    #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = finite)]
+    pub save_every: f64,
+}
+
+/// How the texts are read.
+#[derive(Debug, clap::Args)]
+pub struct ReadingArgs {
+    /// What ends a document, beside the end of a file: the state begins anew there. `\n`, `\r`, `\t`, `\0`, `\\` and
+    /// `\xNN` stand for bytes.
+    #[arg(long, value_name = "BYTES")]
+    pub separator: Option<String>,
+    /// Text to judge by; may be repeated. Default: the end of each text, a twentieth, is kept back.
+    #[arg(long, value_name = "TEXT")]
+    pub valid: Vec<PathBuf>,
+    /// Share of the passages whose digits are permuted, so that the model learns to look back instead of by heart.
+    #[arg(long, value_name = "SHARE", default_value_t = DIGITS, value_parser = share_or_none)]
+    pub digits: f64,
+    /// The same for letters.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share_or_none)]
+    pub letters: f64,
+    /// Share of the passages that lose one line of eight.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share_or_none)]
+    pub drop_lines: f64,
+}
+
+/// `--schedule`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum FallArg {
+    /// As half a cosine.
+    #[default]
+    Cosine,
+    /// In a straight line, in the last fifth.
+    Trapezoid,
+}
+
+/// `--matrices`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum MatricesArg {
+    /// Muon.
+    #[default]
+    Muon,
+    /// AdamW, as for all else.
+    Adamw,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    finite(text)
+        .ok()
+        .filter(|&n| n > 0.0 && n <= 100_000.0)
+        .ok_or_else(|| "it must be above 0 and at most 100000".into())
+}
+
+fn clip(text: &str) -> Result<f64, String> {
+    finite(text).ok().filter(|&n| n > 0.0).ok_or_else(|| "it must be above 0".into())
+}
+
+/// The bytes that `--separator` stands for.
+fn separator(text: &str) -> Result<Vec<u8>, CliError> {
+    let refused = || {
+        CliError::Usage(format!(
+            "--separator {}: a backslash stands before n, r, t, 0, \\ or xNN",
+            shown(Path::new(text))
+        ))
+    };
+    let (mut out, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        if first != b'\\' {
+            out.push(first);
+            continue;
+        }
+        let (&kind, after) = rest.split_first().ok_or_else(refused)?;
+        rest = after;
+        out.push(match kind {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'0' => 0,
+            b'\\' => b'\\',
+            b'x' => {
+                let (digits, after) = rest.split_at_checked(2).ok_or_else(refused)?;
+                rest = after;
+                let digits = std::str::from_utf8(digits).map_err(|_| refused())?;
+                u8::from_str_radix(digits, 16).map_err(|_| refused())?
+            }
+            _ => return Err(refused()),
+        });
+    }
+    if out.is_empty() { Err(CliError::Usage("--separator: it is empty".into())) } else { Ok(out) }
+}
+
+/// What a run is begun with: weights, and where they came from.
+struct Start {
+    weights: Checkpoint,
+    from: Option<(String, u32)>,
+}
+
+/// The weights of `--from`, or random ones of the shape that was asked for.
+fn start(args: &Args) -> Result<Start, CliError> {
+    let model = &args.model;
+    if let Some(path) = &model.from {
+        let mut weights = match AnyModel::open(path, &args.loading)? {
+            AnyModel::Blob(file) => dequantize(&file.blob()).checkpoint,
+            AnyModel::Checkpoint(model) => model.checkpoint().clone(),
+        };
+        weights.tie_decays();
+        let mut crc = crc32fast::Hasher::new();
+        for (.., values) in weights.tensors_mut() {
+            values.iter().for_each(|v| crc.update(&v.to_le_bytes()));
+        }
+        return Ok(Start { weights, from: Some((shown(path), crc.finalize())) });
+    }
+    let dims = match (&model.chip, model.shape, model.d_model) {
+        (Some(chip), ..) => {
+            let (shape, why) = shape::largest(chip)?;
+            say(format_args!("{why}"));
+            shape.dims()
+        }
+        (_, Some(shape), _) => shape.dims(),
+        (_, _, Some(d_model)) => {
+            let default = shape::of(d_model, model.n_layer.unwrap_or(1), !model.free_decays);
+            Dims {
+                d_inner: model.d_inner.unwrap_or(default.d_inner),
+                d_state: model.d_state.unwrap_or(default.d_state),
+                d_conv: model.d_conv.unwrap_or(default.d_conv),
+                dt_rank: model.dt_rank.unwrap_or(default.dt_rank),
+                tied_head: !model.untied_head,
+                ..default
+            }
+        }
+        _ => Shape::Nano.dims(),
+    };
+    if let Some((name, found, low, high)) = dims.out_of_bounds() {
+        return Err(CliError::Usage(format!("--{}: {found} is outside {low}..={high}", name.replace('_', "-"))));
+    }
+    Ok(Start { weights: initial::checkpoint(&dims, args.run.seed), from: None })
+}
+
+/// The texts, divided.
+struct Reading {
+    corpus: Corpus,
+    holdout: Vec<Text>,
+    texts: Vec<Source>,
+    valid: Vec<Source>,
+}
+
+fn read(asked: &[Asked], valid: &[PathBuf], separator: &[u8]) -> Result<Reading, CliError> {
+    let (all, shares) = read_all(asked, separator)?;
+    let valid: Vec<Asked> = valid.iter().map(|path| Asked { path: path.clone(), share: None }).collect();
+    let (judges, _) = read_all(&valid, separator)?;
+    let share_of = |i: usize| shares.as_ref().and_then(|shares| shares.get(i).copied());
+    let texts = all.iter().enumerate().map(|(i, text)| Source::of(text, share_of(i))).collect();
+    let valid = judges.iter().map(|text| Source::of(text, None)).collect();
+    let (train, holdout) = if judges.is_empty() { all.into_iter().map(Text::cut).unzip() } else { (all, judges) };
+    let corpus = Corpus::new(train, shares.as_deref());
+    Ok(Reading { corpus, holdout, texts, valid })
+}
+
+/// Most bytes of the hold-out that are looked at during a run.
+const LOOKED_AT: usize = 64 << 10;
+
+/// The trainer's settings as the arguments have them; the steps of `--minutes` are not known yet.
+fn settings(args: &Args, dims: &Dims) -> Settings {
+    let run = &args.run;
+    let (window, batch) = (run.window as usize, usize::from(run.batch));
+    let steps = match (run.steps, run.bytes) {
+        (Some(steps), _) => steps,
+        (None, Some(bytes)) => bytes.div_ceil((window * batch) as u64),
+        (None, None) => 1,
+    };
+    let usual =
+        0.004 * (64.0 / dims.d_model as f64).sqrt().min(1.0) * if args.model.from.is_some() { 0.25 } else { 1.0 };
+    let fall = match run.schedule {
+        FallArg::Cosine => Fall::Cosine,
+        FallArg::Trapezoid => Fall::Trapezoid,
+    };
+    let reading = &args.reading;
+    Settings {
+        window,
+        batch,
+        passage: (run.passage as usize).max(8),
+        schedule: Schedule::new(steps, fall),
+        rate: run.rate.unwrap_or(usual),
+        decay: run.decay,
+        clip: run.clip,
+        matrices: match run.matrices {
+            MatricesArg::Muon => Matrices::Muon,
+            MatricesArg::Adamw => Matrices::Adamw,
+        },
+        augment: Augment { digits: reading.digits, letters: reading.letters, lines: reading.drop_lines },
+        seed: run.seed,
+    }
+}
+
+/// A name for the blob: that of the first text, without what follows the first dot.
+fn default_name(texts: &[Source]) -> String {
+    let name = texts.first().map(|source| source.name.as_str()).unwrap_or_default();
+    let stem = Path::new(name).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem.split('.').find(|part| !part.is_empty()).unwrap_or("model").to_owned();
+    let mut end = stem.len().min(24);
+    while !stem.is_char_boundary(end) {
+        end -= 1;
+    }
+    stem[..end].to_owned()
+}
+
+fn recipe(args: &Args, reading: &Reading, start: &Start) -> Recipe {
+    let length = match (args.run.steps, args.run.bytes, args.run.minutes) {
+        (Some(steps), ..) => Length::Steps(steps),
+        (_, Some(bytes), _) => Length::Bytes(bytes),
+        (_, _, minutes) => Length::Minutes(minutes.unwrap_or(5.0)),
+    };
+    Recipe {
+        texts: reading.texts.clone(),
+        valid: reading.valid.clone(),
+        separator: args.reading.separator.clone(),
+        shape: Sizes::of(&start.weights.dims),
+        from: start.from.clone(),
+        name: args.model.name.clone().unwrap_or_else(|| default_name(&reading.texts)),
+        refine: args.model.refine,
+        length,
+        settings: settings(args, &start.weights.dims),
+    }
+}
+
+/// Every file that the run reads.
+fn inputs(args: &Args, asked: &[Asked]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    // Where the output will be: it need not be there.
+    let place = args.output.ancestors().find_map(|path| {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        path.canonicalize().ok()
+    });
+    for asked in asked.iter().filter(|asked| asked.path.is_dir()) {
+        if asked.path.canonicalize().is_ok_and(|text| place.as_ref().is_some_and(|place| place.starts_with(text))) {
+            let (output, text) = (shown(&args.output), shown(&asked.path));
+            return Err(CliError::Usage(format!("--output {output}: it lies in {text}, all of which is read as text")));
+        }
+    }
+    let valid = args.reading.valid.iter().map(|path| Asked { path: path.clone(), share: None });
+    for asked in asked.iter().cloned().chain(valid) {
+        files.extend(asked.files()?);
+    }
+    if let Some(from) = &args.model.from
+        && let Ok(Found::File(path)) = shipped::find(from)
+    {
+        files.extend(crate::formats::inputs(&path));
+    }
+    Ok(files)
+}
+
+/// An option that says what a run is, where `--resume` stands without its texts.
+fn beside_resume(args: &Args) -> Option<&'static str> {
+    if !args.resume || !args.texts.is_empty() {
+        return None;
+    }
+    let Args { model, run, reading, .. } = args;
+    let given = [
+        ("shape", model.shape.is_some()),
+        ("chip", model.chip.is_some()),
+        ("from", model.from.is_some()),
+        ("d-model", model.d_model.is_some()),
+        ("name", model.name.is_some()),
+        ("refine", model.refine.is_some()),
+        ("minutes", run.minutes.is_some()),
+        ("bytes", run.bytes.is_some()),
+        ("steps", run.steps.is_some()),
+        ("window", run.window != WINDOW),
+        ("batch", run.batch != BATCH),
+        ("passage", run.passage != PASSAGE),
+        ("seed", run.seed != SEED),
+        ("rate", run.rate.is_some()),
+        ("schedule", run.schedule != FallArg::default()),
+        ("matrices", run.matrices != MatricesArg::default()),
+        ("decay", run.decay != DECAY),
+        ("clip", run.clip != CLIP),
+        ("separator", reading.separator.is_some()),
+        ("valid", !reading.valid.is_empty()),
+        ("digits", reading.digits != DIGITS),
+        ("letters", reading.letters != 0.0),
+        ("drop-lines", reading.drop_lines != 0.0),
+    ];
+    given.into_iter().find_map(|(option, given)| given.then_some(option))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`] names the text, the option or the step.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let threads = args.run.threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| CliError::Usage(format!("--threads: {e}")))?;
+    pool.install(|| train(args))
+}
+
+fn train(args: &Args) -> Result<(), CliError> {
+    let asked = args.texts.iter().map(|text| Asked::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(option) = beside_resume(args) {
+        return Err(CliError::Usage(format!(
+            "--{option}: --resume without texts takes all from the run; leave it out, or repeat the whole command"
+        )));
+    }
+    let folder = Folder::open(&args.output, inputs(args, &asked)?, args.resume)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
+    let saved = if args.resume { Some(read_text(&folder.path(STATE))?) } else { None };
+    let of_state = |source| CliError::TrainState { path: folder.path(STATE), source };
+    let opened = saved.as_deref().map(state_file::open).transpose().map_err(of_state)?;
+    let note: Option<Note> = match &opened {
+        Some((note, _)) => {
+            let damaged = |_| of_state(state_file::StateFault::Content("its note is of another program"));
+            Some(serde_json::from_slice(note).map_err(damaged)?)
+        }
+        None => None,
+    };
+    let (recipe, reading, weights) = prepare(args, asked, note.as_ref())?;
+    folder.make()?;
+    let texts: Vec<&[u8]> = reading.holdout.iter().flat_map(Text::documents).collect();
+    let holdout = Holdout::new(&texts, LOOKED_AT);
+    let parameters = weights.parameters();
+    let save_every = Duration::from_secs_f64(args.run.save_every.clamp(0.0, 1e6));
+    let with = Surroundings { corpus: &reading.corpus, holdout: &holdout, folder: &folder, stop: &stop, save_every };
+    let recipe = match &note {
+        Some(_) => recipe,
+        None => paced(recipe, &weights, &with)?,
+    };
+    let mut run = match (&note, opened) {
+        (Some(note), Some((_, reader))) => {
+            let trainer = Trainer::load(reader, weights, recipe.settings, &reading.corpus).map_err(of_state)?;
+            say(format_args!("going on at step {}", thousands(trainer.steps())));
+            Run::of(trainer, note, &recipe)
+        }
+        _ => {
+            let mut log = Log::default();
+            log.begin(&recipe, parameters, holdout.bytes());
+            Run::new(Trainer::new(weights, recipe.settings)?, log, &recipe)
+        }
+    };
+    if run.go(&with)? == End::Stopped {
+        return stopped(args, &folder, &run);
+    }
+    let made = finish(&folder, &recipe, &run, reading.corpus.texts(), &reading.holdout)?;
+    done(args, &recipe, &run, parameters, &made)
+}
+
+/// Recipe, texts and first weights: of the arguments, or of the run that is gone on with.
+fn prepare(args: &Args, asked: Vec<Asked>, note: Option<&Note>) -> Result<(Recipe, Reading, Checkpoint), CliError> {
+    let given = !asked.is_empty();
+    let (asked, valid, ends) = match note {
+        Some(note) if !given => {
+            let path = |source: &Source| {
+                if source.name == "standard input" { "-".into() } else { PathBuf::from(&source.name) }
+            };
+            let asked = note.recipe.texts.iter().map(|source| Asked { path: path(source), share: source.share });
+            (asked.collect(), note.recipe.valid.iter().map(path).collect(), note.recipe.separator.clone())
+        }
+        _ => (asked, args.reading.valid.clone(), args.reading.separator.clone()),
+    };
+    let ends = ends.as_deref().map(separator).transpose()?.unwrap_or_default();
+    let reading = read(&asked, &valid, &ends)?;
+    let of_other =
+        |why: String| CliError::Usage(format!("--resume: the run in {} is another: {why}", shown(&args.output)));
+    match note {
+        None => {
+            let start = start(args)?;
+            Ok((recipe(args, &reading, &start), reading, start.weights))
+        }
+        Some(note) => {
+            let mine = if given {
+                recipe(args, &reading, &start(args)?)
+            } else {
+                Recipe { texts: reading.texts.clone(), valid: reading.valid.clone(), ..note.recipe.clone() }
+            };
+            if let Some(difference) = note.recipe.difference(&mine) {
+                return Err(of_other(difference));
+            }
+            let weights = initial::checkpoint(&note.recipe.shape.dims(), 0);
+            Ok((note.recipe.clone(), reading, weights))
+        }
+    }
+}
+
+/// Measures how fast the machine is, makes steps of minutes, and says how long it will take.
+fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>) -> Result<Recipe, CliError> {
+    let budget = match recipe.length {
+        Length::Minutes(minutes) => Duration::from_secs_f64((minutes * 60.0 * 0.02).min(10.0)),
+        Length::Bytes(_) | Length::Steps(_) => Duration::ZERO,
+    };
+    let pace = Pace::measure(weights, recipe.settings, with.corpus, with.holdout, budget)?;
+    if let Length::Minutes(minutes) = recipe.length {
+        let steps = pace.steps(minutes);
+        recipe.settings.schedule = Schedule::new(steps, recipe.settings.schedule.fall);
+    }
+    let settings = &recipe.settings;
+    let (steps, each) = (settings.schedule.steps, (settings.batch * settings.window) as u64);
+    let memory = pace.memory.map(|memory| format!(", {} of memory", bytes(memory))).unwrap_or_default();
+    say(format_args!(
+        "{} parameters, {} bytes of text, {} bytes of hold-out; {} steps of {} bytes read the text {:.1} times: about {} \
+         and converting, at {:.1} KB/s{memory}",
+        thousands(weights.parameters() as u64),
+        thousands(with.corpus.bytes() as u64),
+        thousands(with.holdout.bytes() as u64),
+        thousands(steps),
+        thousands(each),
+        (steps * each) as f64 / with.corpus.bytes().max(1) as f64,
+        time(pace.time(steps)),
+        each as f64 / pace.step.as_secs_f64().max(1e-9) / 1000.0,
+    ));
+    Ok(recipe)
+}
+
+/// Ctrl-C: the state is saved.
+fn stopped(args: &Args, folder: &Folder, run: &Run<'_>) -> Result<(), CliError> {
+    if let Some(best) = run.trainer.best() {
+        write_checkpoint(folder, &best.weights)?;
+    }
+    let (step, output) = (thousands(run.trainer.steps()), shown(&args.output));
+    let best = run.trainer.best().map(|best| {
+        format!(
+            "; the best weights so far are in it ({:.4} bits per byte), and `mambabyte convert {output} -o model.mbb` makes \
+             a blob of them",
+            best.bits
+        )
+    });
+    say(format_args!(
+        "stopped after step {step} and saved: `mambabyte train --resume -o {output}` goes on{}",
+        best.unwrap_or_default()
+    ));
+    Ok(())
+}
+
+/// What was made, and what to type next.
+fn done(args: &Args, recipe: &Recipe, run: &Run<'_>, parameters: usize, made: &Made) -> Result<(), CliError> {
+    let (f32, int) = (made.measured.f32.bits_per_byte(), made.measured.int.bits_per_byte());
+    if args.json {
+        return print_json(&json!({
+            "steps": run.trainer.steps(), "bytes_read": run.trainer.bytes(), "params": parameters,
+            "best_step": made.best.0, "bpb_holdout_windows": made.best.1, "bpb_f32": f32, "bpb_int": int, "delta_bpb": int - f32,
+            "bytes": made.blob,
+            "name": recipe.name,
+        }));
+    }
+    let output = shown(&args.output);
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{} steps, {} bytes read; best at step {}: {:.4} bits per byte on windows of the hold-out",
+        thousands(run.trainer.steps()),
+        thousands(run.trainer.bytes()),
+        thousands(made.best.0),
+        made.best.1
+    );
+    let _ = writeln!(
+        out,
+        "blob: {} for {} parameters; the hold-out as a stream: f32 {f32:.4}, integer {int:.4} bits per byte\n",
+        bytes(made.blob as u64),
+        thousands(parameters as u64)
+    );
+    let log = recipe.texts.first().map(|source| source.name.as_str()).unwrap_or("my.log");
+    let _ = write!(
+        out,
+        "What next:\n  mambabyte fit {output}/model.mbb                   chips that have room for it\n  \
+         mambabyte stream {output}/model.mbb --color {log}\n  \
+         mambabyte eval {output}/model.mbb OTHER.log --adapt 16K --compare\n\
+         {output}/README.md is the card, {output}/report.html the curves\n"
+    );
+    print(&out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separators_are_read_and_names_are_cut() {
+        assert_eq!(separator("\\n\\n").unwrap(), b"\n\n");
+        assert_eq!(separator("a\\x00\\\\\\0é").unwrap(), b"a\0\\\0\xc3\xa9");
+        for bad in ["", "\\", "\\q", "\\x", "\\x1", "\\xgg"] {
+            assert!(separator(bad).is_err(), "{bad}");
+        }
+        let source = |name: &str| Source { name: name.into(), bytes: 1, documents: 1, crc: 0, share: None };
+        assert_eq!(default_name(&[source("/var/log/linux_syslog.train.txt.xz")]), "linux_syslog");
+        assert_eq!(default_name(&[source("ääääääääääääääääääää")]).len(), 24);
+        assert_eq!(default_name(&[source(".log")]), "log");
+    }
+}

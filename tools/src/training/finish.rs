@@ -1,0 +1,86 @@
+//! The end of a run: the best weights as a checkpoint, the blob made of them and what its integers cost, report and
+//! card.
+
+use mambabyte_core::Blob;
+use mambabyte_host::align::AlignedBytes;
+use mambabyte_host::quantize::{Options, Schedule, quantize};
+use mambabyte_host::train::data::Text;
+use mambabyte_host::{Checkpoint, Model};
+
+use super::card::{Card, card};
+use super::folder::Folder;
+use super::recipe::Recipe;
+use super::report;
+use super::run::Run;
+use crate::calibration_text;
+use crate::error::CliError;
+use crate::formats;
+use crate::measured::Measured;
+use crate::progress::Progress;
+
+/// What a run gave.
+pub struct Made {
+    /// Bits per byte of the hold-out in f32 and in integers.
+    pub measured: Measured,
+    /// Bytes of the blob.
+    pub blob: usize,
+    /// Step of the weights, and their bits per byte on windows of the hold-out.
+    pub best: (u64, f64),
+}
+
+/// Writes the checkpoint.
+///
+/// # Errors
+/// As [`Folder::write`].
+pub fn write_checkpoint(folder: &Folder, weights: &Checkpoint) -> Result<(), CliError> {
+    let files = formats::write(weights).map_err(|e| CliError::Usage(format!("the checkpoint: {e}")))?;
+    folder.write("config.json", &files.config)?;
+    folder.write("model.safetensors", &files.weights)
+}
+
+/// Writes everything and ends the run; `texts` are what was trained on, `holdout` what was not.
+///
+/// # Errors
+/// [`CliError`]; the state is still there then, and the same command with `--resume` tries again.
+pub fn finish(
+    folder: &Folder,
+    recipe: &Recipe,
+    run: &Run<'_>,
+    texts: &[Text],
+    holdout: &[Text],
+) -> Result<Made, CliError> {
+    let best = match run.trainer.best() {
+        Some(best) => (best.weights.clone(), (best.step, best.bits)),
+        None => (run.trainer.averaged()?.checkpoint().clone(), (run.trainer.steps(), f64::NAN)),
+    };
+    let (weights, best) = best;
+    write_checkpoint(folder, &weights)?;
+    let parameters = weights.parameters();
+    let model = Model::new(weights)?;
+    let calibration: Vec<Vec<u8>> = texts.iter().map(|text| calibration_text::sampled(&text.bytes)).collect();
+    let holdout: Vec<Vec<u8>> = holdout.iter().map(|text| calibration_text::sampled(&text.bytes)).collect();
+    let calibration: Vec<&[u8]> = calibration.iter().map(Vec::as_slice).collect();
+    let holdout: Vec<&[u8]> = holdout.iter().map(Vec::as_slice).collect();
+    let refine = match recipe.refine {
+        Some(updates) => Schedule { updates, ..Schedule::default() },
+        None => Schedule::auto(parameters),
+    };
+    let options = Options { name: recipe.name.clone(), refine, ..Options::default() };
+    let total = calibration.iter().chain(&holdout).map(|text| text.len()).sum::<usize>() + options.refine.bytes();
+    let bar = Progress::bytes("converting", total as u64);
+    let quantized = quantize(&model, &calibration, &holdout, &options, &|n| bar.add(n))?;
+    drop(bar);
+    let aligned = AlignedBytes::new(&quantized.blob);
+    let path = folder.path("model.mbb");
+    let blob = Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path, source })?;
+    let measured = Measured::of(&model, blob, &holdout)?;
+    let page = report::page(recipe, &run.log, parameters, &measured);
+    let read = run.trainer.bytes();
+    let about = card(&Card { recipe, parameters, read, best, measured: &measured, blob: &blob });
+    folder.write("log.jsonl", run.log.text().as_bytes())?;
+    folder.write("report.html", page.as_bytes())?;
+    folder.write("README.md", about.as_bytes())?;
+    folder.write("model.mbb", &quantized.blob)?;
+    folder.finish()?;
+    Ok(Made { measured, blob: quantized.blob.len(), best })
+}
