@@ -47,7 +47,7 @@ impl Default for Schedule {
 }
 
 /// Updates for models of up to so many parameters; there is none for larger ones.
-const UPDATES: [(usize, usize); 3] = [(1 << 16, 400), (1 << 18, 250), (1 << 20, 160)];
+const UPDATES: [(usize, usize); 3] = [(1 << 16, 320), (1 << 18, 250), (1 << 20, 160)];
 
 impl Schedule {
     /// What a model of this size gets unless told otherwise: about 10, 30 and 90 seconds of two cores for 32, 131 and
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn the_size_decides_how_long() {
         let updates = |parameters| Schedule::auto(parameters).updates;
-        assert_eq!([0, 65_536, 65_537, 684_928, 1 << 20].map(updates), [400, 400, 250, 160, 160]);
+        assert_eq!([0, 65_536, 65_537, 684_928, 1 << 20].map(updates), [320, 320, 250, 160, 160]);
         assert_eq!([(1 << 20) + 1, usize::MAX].map(updates), [0, 0]);
     }
 
