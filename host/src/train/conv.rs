@@ -52,14 +52,14 @@ impl Conv<'_> {
                 }
             },
         );
-        let first = taps - 1 + starts.last().unwrap_or(0);
+        // Rows before this one belong to a document that has ended.
+        let first = starts.last().map_or(0, |start| taps - 1 + start);
         for k in 0..taps - 1 {
             match (len + k).checked_sub(taps - 1) {
                 Some(row) => history[k * di..][..di].copy_from_slice(&xz[row * 2 * di..][..di]),
                 None => history.copy_within((len + k) * di..(len + k + 1) * di, k * di),
             }
-            // A document starts after it.
-            if starts.last().is_some() && len + k < first {
+            if len + k < first {
                 history[k * di..][..di].fill(0.0);
             }
         }

@@ -61,7 +61,7 @@ pub(super) fn backward(norm: Normed<'_>, dout: &[f32], dx: &mut [f32], dweight: 
                 }
                 add(dbias, dout);
                 let mean = if centred { sum2(dout, weight, |d, w| d * w) / n as f32 } else { 0.0 };
-                // Through lanes of three: the product of the first two, then the third.
+                // A sum over three slices, in lanes.
                 let mut along = [0.0f32; 16];
                 let parts = dout.chunks(16).zip(weight.chunks(16)).zip(normed.chunks(16));
                 for ((dout, weight), normed) in parts {
