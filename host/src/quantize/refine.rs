@@ -50,8 +50,9 @@ impl Default for Schedule {
 const UPDATES: [(usize, usize); 3] = [(1 << 16, 320), (1 << 18, 250), (1 << 20, 160)];
 
 impl Schedule {
-    /// What a model of this size gets unless told otherwise: about 10, 30 and 90 seconds of two cores for 32, 131 and
-    /// 685 thousand parameters. The size decides and no clock, so that the same checkpoint gives the same blob.
+    /// What a model of this size gets unless told otherwise: on two cores about half a minute for 33 thousand
+    /// parameters, one for 131 and two for 685. The size decides and no clock, so that the same checkpoint gives the
+    /// same blob.
     pub fn auto(parameters: usize) -> Self {
         let updates = UPDATES.iter().find(|(most, _)| parameters <= *most).map_or(0, |&(_, updates)| updates);
         Self { updates, ..Self::default() }
