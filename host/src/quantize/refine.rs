@@ -51,8 +51,8 @@ const UPDATES: [(usize, usize); 2] = [(1 << 18, 400), (1 << 20, 300)];
 
 impl Schedule {
     /// What a model of this size gets unless told otherwise: on two cores about half a minute for 33 thousand
-    /// parameters, one and a half for 131, three for 685. The size decides and no clock, so that the same checkpoint gives the
-    /// same blob.
+    /// parameters, one and a half for 131, three for 685. The size decides and no clock, so that the
+    /// same checkpoint gives the same blob.
     pub fn auto(parameters: usize) -> Self {
         let updates = UPDATES.iter().find(|(most, _)| parameters <= *most).map_or(0, |&(_, updates)| updates);
         Self { updates, ..Self::default() }

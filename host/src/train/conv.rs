@@ -84,7 +84,7 @@ impl Conv<'_> {
                 for row in dxz.chunks_exact_mut(2 * di) {
                     row[..di].fill(0.0);
                 }
-                // The next chunk's history are this chunk's last rows, or, where it is shorter, rows of its own history,
+                // The next chunk's history are this chunk's last rows, or, where it is short, of its own history,
                 // which is why the last is moved first.
                 let first = starts.last().map_or(0, |start| taps - 1 + start);
                 for k in (0..taps - 1).rev() {

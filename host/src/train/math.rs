@@ -1,4 +1,4 @@
-//! Float functions as plain arithmetic, which the compiler turns into vectors, and the choice of the processor's vectors.
+//! Float functions as plain arithmetic, which the compiler turns into vectors, and the choice of these.
 //!
 //! Nothing here is fused (no multiply-add), so that these functions have the same bits on every processor; only the
 //! matrix products depend on it. NaN goes through every one of them.

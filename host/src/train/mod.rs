@@ -1,7 +1,7 @@
 //! Gradients of the f32 model, for training and for choosing integers.
 //!
-//! The forward pass computes what the oracle step of `mambabyte-core` does, a layer at a time over a chunk of positions;
-//! the way back walks chunks and layers in reverse. The selective scan is differentiated as a linear recurrence:
+//! The forward pass computes what the oracle step of `mambabyte-core` does, a layer at a time over a chunk of
+//! positions; the way back walks chunks and layers in reverse. The selective scan is differentiated as a linear recurrence:
 //!
 //! ```text
 //! dh[t]       = g[t] C[t] + a[t + 1] dh[t + 1]             a[t] = exp(delta[t] A), g[t] the gradient of y[t]

@@ -2,8 +2,8 @@
 
 use super::math::{add, sum, sum2, vectors};
 
-/// Normalises each row of `x` `[_, d_model]`: `normed = (x - mean) * inverse`, `inverse = 1 / sqrt(var + eps)`; the mean
-/// counts as zero without `centred`, which is RMSNorm.
+/// Normalises each row of `x` `[_, d_model]`: `normed = (x - mean) * inverse`, `inverse = 1 / sqrt(var + eps)`; the
+/// mean counts as zero without `centred`, which is RMSNorm.
 pub(super) fn forward(x: &[f32], centred: bool, eps: f32, normed: &mut [f32], inverse: &mut [f32]) {
     let n = x.len() / inverse.len();
     vectors(
