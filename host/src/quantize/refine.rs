@@ -47,11 +47,12 @@ impl Default for Schedule {
 }
 
 /// Updates for models of up to so many parameters; there is none for larger ones.
-const UPDATES: [(usize, usize); 3] = [(1 << 16, 400), (1 << 18, 250), (1 << 20, 160)];
+const UPDATES: [(usize, usize); 2] = [(1 << 18, 400), (1 << 20, 300)];
 
 impl Schedule {
-    /// What a model of this size gets unless told otherwise: about 10, 30 and 90 seconds of two cores for 32, 131 and
-    /// 685 thousand parameters. The size decides and no clock, so that the same checkpoint gives the same blob.
+    /// What a model of this size gets unless told otherwise: on two cores about half a minute for 33 thousand
+    /// parameters, one and a half for 131, three for 685. The size decides and no clock, so that the
+    /// same checkpoint gives the same blob.
     pub fn auto(parameters: usize) -> Self {
         let updates = UPDATES.iter().find(|(most, _)| parameters <= *most).map_or(0, |&(_, updates)| updates);
         Self { updates, ..Self::default() }
@@ -255,7 +256,7 @@ mod tests {
     #[test]
     fn the_size_decides_how_long() {
         let updates = |parameters| Schedule::auto(parameters).updates;
-        assert_eq!([0, 65_536, 65_537, 684_928, 1 << 20].map(updates), [400, 400, 250, 160, 160]);
+        assert_eq!([0, 262_144, 262_145, 684_928, 1 << 20].map(updates), [400, 400, 300, 300, 300]);
         assert_eq!([(1 << 20) + 1, usize::MAX].map(updates), [0, 0]);
     }
 

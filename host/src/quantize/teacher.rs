@@ -2,7 +2,7 @@
 
 use mambabyte_core::VOCAB;
 
-use crate::train::{Carry, Stream, gradient_towards, log_softmax, logits};
+use crate::train::{Carry, Stream, exp, gradient_towards, log_softmax, logits, vectors};
 use crate::{Checkpoint, Model};
 
 /// Steps of a log-probability in memory for one nat: an error of at most 0.00025, and nothing below `e^-32`.
@@ -65,9 +65,14 @@ impl<'a> Teacher<'a> {
         gradient_towards(student, &mut streams, grad, &|known, range, logits| {
             log_softmax(logits);
             let known = &known[range.start * VOCAB..range.end * VOCAB];
-            for (q, &p) in logits.iter_mut().zip(known) {
-                *q = q.exp() - (f32::from(p) * (-1.0 / STEPS)).exp();
-            }
+            vectors(
+                #[inline(always)]
+                || {
+                    for (q, &p) in logits.iter_mut().zip(known) {
+                        *q = exp(*q) - exp(f32::from(p) * (-1.0 / STEPS));
+                    }
+                },
+            );
             0.0
         });
     }

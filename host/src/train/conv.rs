@@ -52,14 +52,14 @@ impl Conv<'_> {
                 }
             },
         );
-        let first = taps - 1 + starts.last().unwrap_or(0);
+        // Rows before this one belong to a document that has ended.
+        let first = starts.last().map_or(0, |start| taps - 1 + start);
         for k in 0..taps - 1 {
             match (len + k).checked_sub(taps - 1) {
                 Some(row) => history[k * di..][..di].copy_from_slice(&xz[row * 2 * di..][..di]),
                 None => history.copy_within((len + k) * di..(len + k + 1) * di, k * di),
             }
-            // A document starts after it.
-            if starts.last().is_some() && len + k < first {
+            if len + k < first {
                 history[k * di..][..di].fill(0.0);
             }
         }
@@ -84,7 +84,7 @@ impl Conv<'_> {
                 for row in dxz.chunks_exact_mut(2 * di) {
                     row[..di].fill(0.0);
                 }
-                // The next chunk's history are this chunk's last rows, or, where it is shorter, rows of its own history,
+                // The next chunk's history are this chunk's last rows, or, where it is short, of its own history,
                 // which is why the last is moved first.
                 let first = starts.last().map_or(0, |start| taps - 1 + start);
                 for k in (0..taps - 1).rev() {

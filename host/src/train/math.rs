@@ -1,4 +1,4 @@
-//! Float functions as plain arithmetic, which the compiler turns into vectors, and the choice of the processor's vectors.
+//! Float functions as plain arithmetic, which the compiler turns into vectors, and the choice of these.
 //!
 //! Nothing here is fused (no multiply-add), so that these functions have the same bits on every processor; only the
 //! matrix products depend on it. NaN goes through every one of them.
@@ -7,7 +7,7 @@ use pulp::Arch;
 
 /// Runs `work`, compiled a second time for AVX2 where the processor has it. What it calls must be inlined.
 #[inline(always)]
-pub(super) fn vectors<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn vectors<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
 }
 
@@ -15,7 +15,7 @@ pub(super) fn vectors<R>(work: impl FnOnce() -> R) -> R {
 ///
 /// `x = n ln 2 + r`, `|r| <= ln 2 / 2`, `e^r` by its Taylor polynomial of degree 7, whose rest is below 6e-9.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     /// Adding `1.5 * 2^23` rounds to an integer, which is then in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts: the first has nine trailing zero bits, so that its products with `n` are exact.

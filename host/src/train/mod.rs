@@ -40,6 +40,7 @@ mod window;
 pub use row::{Carry, Loss, Row, gradient, losses};
 pub use tensors::zeros_like;
 
+pub(crate) use math::{exp, vectors};
 pub(crate) use row::{gradient_towards, logits};
 pub(crate) use window::{Stream, log_softmax};
 

@@ -2,8 +2,8 @@
 
 use super::math::{add, sum, sum2, vectors};
 
-/// Normalises each row of `x` `[_, d_model]`: `normed = (x - mean) * inverse`, `inverse = 1 / sqrt(var + eps)`; the mean
-/// counts as zero without `centred`, which is RMSNorm.
+/// Normalises each row of `x` `[_, d_model]`: `normed = (x - mean) * inverse`, `inverse = 1 / sqrt(var + eps)`; the
+/// mean counts as zero without `centred`, which is RMSNorm.
 pub(super) fn forward(x: &[f32], centred: bool, eps: f32, normed: &mut [f32], inverse: &mut [f32]) {
     let n = x.len() / inverse.len();
     vectors(
@@ -61,7 +61,7 @@ pub(super) fn backward(norm: Normed<'_>, dout: &[f32], dx: &mut [f32], dweight: 
                 }
                 add(dbias, dout);
                 let mean = if centred { sum2(dout, weight, |d, w| d * w) / n as f32 } else { 0.0 };
-                // Through lanes of three: the product of the first two, then the third.
+                // A sum over three slices, in lanes.
                 let mut along = [0.0f32; 16];
                 let parts = dout.chunks(16).zip(weight.chunks(16)).zip(normed.chunks(16));
                 for ((dout, weight), normed) in parts {

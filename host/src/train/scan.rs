@@ -95,7 +95,7 @@ fn gather(from: &[f32], columns: usize, at: usize, to: &mut Vec<Lane>) {
 fn lane(values: &[f32]) -> Lane {
     match values.first_chunk() {
         Some(lane) => *lane,
-        None => std::array::from_fn(|l| values.get(l).copied().unwrap_or(0.0)),
+        None => lanes(|l| values.get(l).copied().unwrap_or(0.0)),
     }
 }
 
@@ -108,9 +108,19 @@ fn scatter(lane: &Lane, to: &mut [f32]) {
     }
 }
 
+/// A vector of what `f` says of each lane. (`std::array::from_fn` may not be inlined, and then has no wide vectors.)
+#[inline(always)]
+fn lanes(f: impl Fn(usize) -> f32) -> Lane {
+    let mut lanes = ZERO;
+    for (l, lane) in lanes.iter_mut().enumerate() {
+        *lane = f(l);
+    }
+    lanes
+}
+
 #[inline(always)]
 fn map2(a: &Lane, b: &Lane, f: impl Fn(f32, f32) -> f32) -> Lane {
-    std::array::from_fn(|l| f(a[l], b[l]))
+    lanes(|l| f(a[l], b[l]))
 }
 
 impl Scratch {
@@ -124,8 +134,8 @@ impl Scratch {
         self.h.clear();
         for i in 0..n {
             let channel = |from: &[f32], l: usize| from.get((at + l) * n + i).copied().unwrap_or(0.0);
-            self.a.push(std::array::from_fn(|l| channel(decays.a, l)));
-            self.h.push(std::array::from_fn(|l| channel(h, l)));
+            self.a.push(lanes(|l| channel(decays.a, l)));
+            self.h.push(lanes(|l| channel(h, l)));
         }
         self.h.resize((inputs.len() + 1) * n, ZERO);
         self.zero.resize(n, ZERO);
@@ -162,7 +172,7 @@ impl Scratch {
                 if !TIED {
                     keep = self.keep[t * n + i];
                 }
-                let new: Lane = std::array::from_fn(|l| keep[l] * before[l] + dx[l] * b);
+                let new: Lane = lanes(|l| keep[l] * before[l] + dx[l] * b);
                 *after = new;
                 sum = map2(&sum, &new, |sum, h| sum + c * h);
                 if TIED {
@@ -214,7 +224,7 @@ impl Scratch {
             self.dh.clear();
             for i in 0..n {
                 let channel = |l: usize| out.dh.get((at + l) * n + i).copied().unwrap_or(0.0);
-                self.dh.push(std::array::from_fn(channel));
+                self.dh.push(lanes(channel));
             }
             self.da.clear();
             self.da.resize(n, ZERO);
@@ -237,8 +247,8 @@ impl Scratch {
                         keep = self.keep[t * n + i];
                     }
                     let full = map2(&dy, dh, |dy, dh| dy * c + dh);
-                    *dc = std::array::from_fn(|l| dc[l] + dy[l] * after[l]);
-                    *db = std::array::from_fn(|l| db[l] + full[l] * scaled[l]);
+                    *dc = lanes(|l| dc[l] + dy[l] * after[l]);
+                    *db = lanes(|l| db[l] + full[l] * scaled[l]);
                     via_b = map2(&via_b, &full, |sum, full| sum + full * b);
                     *dh = map2(&full, &keep, |full, keep| full * keep);
                     let through = map2(dh, before, |dh, before| dh * before);
@@ -247,20 +257,20 @@ impl Scratch {
                         via_decay = map2(&via_decay, &through, |sum, through| sum + through * power);
                         keep = map2(&keep, &first, |power, first| power * first);
                     } else {
-                        via_decay = std::array::from_fn(|l| via_decay[l] + through[l] * a[l]);
-                        *da = std::array::from_fn(|l| da[l] + through[l] * delta[l]);
+                        via_decay = lanes(|l| via_decay[l] + through[l] * a[l]);
+                        *da = lanes(|l| da[l] + through[l] * delta[l]);
                     }
                 }
                 if TIED {
-                    self.da[0] = std::array::from_fn(|l| self.da[0][l] + via_decay[l] * delta[l]);
+                    self.da[0] = lanes(|l| self.da[0][l] + via_decay[l] * delta[l]);
                     via_decay = map2(&via_decay, &self.a[0], |sum, a| sum * a);
                 }
                 if inputs.starts.at(t) {
                     self.dh.fill(ZERO);
                 }
-                let ddelta: Lane = std::array::from_fn(|l| via_decay[l] + via_b[l] * x[l]);
-                let dx: Lane = std::array::from_fn(|l| via_b[l] * delta[l] + dy[l] * skip[l]);
-                dskip = std::array::from_fn(|l| dskip[l] + dy[l] * x[l]);
+                let ddelta: Lane = lanes(|l| via_decay[l] + via_b[l] * x[l]);
+                let dx: Lane = lanes(|l| via_b[l] * delta[l] + dy[l] * skip[l]);
+                dskip = lanes(|l| dskip[l] + dy[l] * x[l]);
                 scatter(&ddelta, &mut out.ddelta[t * di + at..(t + 1) * di]);
                 scatter(&dx, &mut out.dx[t * di + at..(t + 1) * di]);
             }

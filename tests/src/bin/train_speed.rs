@@ -73,8 +73,24 @@ fn update(c: &mut Checkpoint, grad: &mut Checkpoint, moments: &mut [Checkpoint; 
     c.tie_decays();
 }
 
-/// Bytes per second, and the loss of the last update in bits per byte.
-fn measure(mut c: Checkpoint, rows: usize, window: usize, seconds: f64) -> Result<(f64, f64), String> {
+/// Seconds of processor that this program has had, where `/proc` says it (in hundredths).
+fn processor_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks: Option<f64> = [11, 12].iter().map(|&i| fields.get(i)?.parse::<f64>().ok()).sum();
+    Some(ticks? / 100.0)
+}
+
+/// What was measured.
+struct Speed {
+    /// Bytes per second, and per second of one processor: a busy machine does not disturb that.
+    bytes: f64,
+    per_processor: Option<f64>,
+    /// The loss of the last update, bits per byte.
+    bits: f64,
+}
+
+fn measure(mut c: Checkpoint, rows: usize, window: usize, seconds: f64) -> Result<Speed, String> {
     let mut noise = Noise(7);
     let texts: Vec<Vec<u16>> = (0..rows)
         .map(|_| (0..=window).map(|i| (40 + i % 60) as u16 + u16::from(noise.next() > 0.0)).collect())
@@ -82,7 +98,7 @@ fn measure(mut c: Checkpoint, rows: usize, window: usize, seconds: f64) -> Resul
     let mut carries = vec![Carry::zero(&c); rows];
     let mut grad = zeros_like(&c);
     let mut moments = [zeros_like(&c), zeros_like(&c)];
-    let mut begin = Instant::now();
+    let (mut begin, mut processor) = (Instant::now(), processor_seconds());
     let (mut bytes, mut bits, mut count) = (0, 0.0, 0);
     // The first update warms up: memory is taken, weights come into caches.
     while count < 2 || begin.elapsed().as_secs_f64() < seconds {
@@ -98,10 +114,11 @@ fn measure(mut c: Checkpoint, rows: usize, window: usize, seconds: f64) -> Resul
         bits = loss.nats / loss.symbols as f64 / std::f64::consts::LN_2;
         bytes += loss.symbols;
         if count == 1 {
-            (begin, bytes) = (Instant::now(), 0);
+            (begin, processor, bytes) = (Instant::now(), processor_seconds(), 0);
         }
     }
-    Ok((bytes as f64 / begin.elapsed().as_secs_f64(), bits))
+    let per_processor = processor_seconds().zip(processor).map(|(now, then)| bytes as f64 / (now - then));
+    Ok(Speed { bytes: bytes as f64 / begin.elapsed().as_secs_f64(), per_processor, bits })
 }
 
 fn main() -> Result<(), String> {
@@ -123,9 +140,13 @@ fn main() -> Result<(), String> {
         for tied in [true, false] {
             let c = start(d_model, n_layer, d_state, tied);
             let parameters = c.parameters();
-            let (speed, bits) = pool.install(|| measure(c, rows, window, seconds as f64))?;
+            let Speed { bytes, per_processor, bits } = pool.install(|| measure(c, rows, window, seconds as f64))?;
             let kind = if tied { "tied" } else { "free" };
-            println!("{name:18} {kind}  {parameters:>7} parameters: {:8.2} KB/s   ({bits:.3} bits)", speed / 1e3);
+            let per_processor = per_processor.map_or("-".into(), |speed| format!("{:.2}", speed / 1e3));
+            println!(
+                "{name:16} {kind}  {parameters:>7} parameters  {:8.2} KB/s, {per_processor:>6} per processor ({bits:.3} bits)",
+                bytes / 1e3
+            );
         }
     }
     Ok(())

@@ -41,8 +41,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t, conflicts_with = "calibrate")]
     pub mixture: Mixture,
     /// Updates that choose all integers together, by distillation; 0 rounds each matrix for itself. `auto`: 400 up to
-    /// 65,536 parameters, 250 up to 262,144, 160 up to 1,048,576, 0 above; about 10 s of two cores for pico, 30 s for
-    /// nano, 90 s for micro. The size decides and no clock, so that the same checkpoint gives the same blob.
+    /// 262,144 parameters, 300 up to 1,048,576, 0 above; on two cores about half a minute for pico, one and a half for
+    /// nano, three for micro. The size decides and no clock, so that the same checkpoint gives the same blob.
     #[arg(long, value_name = "auto|UPDATES", default_value = "auto")]
     pub refine: Refine,
     /// Write nothing and fail if the integer model costs more than this many bits per byte over f32.
@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Refine::Updates(updates) => Schedule { updates, ..Schedule::default() },
     };
     if args.refine == Refine::Auto && refine.updates == 0 {
-        notes.push("a large model: rounded without refinement, which --refine 160 would do".to_owned());
+        notes.push("a large model: rounded without refinement, which --refine 300 would do".to_owned());
     }
     let total = texts.iter().map(Text::used).sum::<usize>() + refine.bytes();
     let bar = Progress::bytes("calibrating", total as u64);
