@@ -30,6 +30,7 @@ mod matrix;
 mod norm;
 pub mod optimizer;
 mod row;
+mod saved;
 mod scan;
 pub mod schedule;
 pub mod state_file;
