@@ -16,6 +16,8 @@ pub struct Card<'a> {
     pub parameters: usize,
     /// Bytes read.
     pub read: u64,
+    /// Steps that were made.
+    pub steps: u64,
     /// The step that the weights are of, and its bits per byte on the windows of the hold-out.
     pub best: (u64, f64),
     /// The whole hold-out.
@@ -26,7 +28,7 @@ pub struct Card<'a> {
 
 /// The card, in Markdown.
 pub fn card(card: &Card<'_>) -> String {
-    let Card { recipe, parameters, read, best, measured, blob } = card;
+    let Card { recipe, parameters, read, steps, best, measured, blob } = card;
     let mut out = String::new();
     let decays = if recipe.shape.tied_decays { "tied" } else { "free" };
     let _ = write!(
@@ -67,7 +69,7 @@ pub fn card(card: &Card<'_>) -> String {
          word: whoever has the model may find names, addresses or keys of these texts in it.\n\n## Command\n\n\
          ```sh\n{}\n```\n\nThe same command makes the same files on the same machine; another may round otherwise.\n\n",
         thousands(*read),
-        thousands(recipe.settings.schedule.steps),
+        thousands(*steps),
         thousands(best.0),
         best.1,
         clean(&recipe.command()),

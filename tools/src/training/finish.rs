@@ -75,8 +75,8 @@ pub fn finish(
     let blob = Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path, source })?;
     let measured = Measured::of(&model, blob, &holdout)?;
     let page = report::page(recipe, &run.log, parameters, &measured);
-    let read = run.trainer.bytes();
-    let about = card(&Card { recipe, parameters, read, best, measured: &measured, blob: &blob });
+    let (read, steps) = (run.trainer.bytes(), run.trainer.steps());
+    let about = card(&Card { recipe, parameters, read, steps, best, measured: &measured, blob: &blob });
     folder.write("log.jsonl", run.log.text().as_bytes())?;
     folder.write("report.html", page.as_bytes())?;
     folder.write("README.md", about.as_bytes())?;
