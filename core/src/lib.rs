@@ -243,6 +243,7 @@ mod cannot;
 pub mod conv1d;
 #[cfg(mambabyte_dsp)]
 mod decays;
+pub mod detect;
 pub mod dims;
 mod drive;
 pub mod fixed;
