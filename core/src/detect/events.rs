@@ -9,9 +9,9 @@ use super::{LEARNING, SKIPPED, TWO_LOOKS};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Event {
-    /// The learning period is over; [`Detector::learned`](super::Detector::learned) names its odd lines.
+    /// The learning period is over; [`Verdict::learned`](super::Verdict::learned) names its odd lines.
     Learned = 0,
-    /// More lines are odd than before: [`Detector::odd_share`](super::Detector::odd_share).
+    /// More lines are odd than before: [`Verdict::odd_share`](super::Verdict::odd_share).
     MoreOdd = 1,
     /// That has lasted for 1,024 lines: what is usual is learned anew, from the lines to come.
     NewNormal = 2,
@@ -71,18 +71,15 @@ pub const JUDGED: usize = 6;
 /// The oddest lines of the learning period, to be judged at its end.
 #[derive(Clone, Debug)]
 pub(super) struct Learning {
-    /// Number from 1 and both scores; number 0 is none. After the period those stay that are odd.
+    /// Number from 1 and both scores; number 0 is none.
     pub(super) lines: [(u8, [i32; 2]); JUDGED],
 }
 
 impl Learning {
     pub(super) const NEW: Self = Self { lines: [(0, [0; 2]); JUDGED] };
 
-    pub(super) fn odd(&self) -> impl Iterator<Item = u8> {
-        self.lines.iter().filter_map(|line| line.0.checked_sub(1))
-    }
-
-    /// Takes line number `number`, counted from 1 to [`LEARNING`]; after the last one it judges.
+    /// Takes line number `number`, counted from 1 to [`LEARNING`]; after the last one it judges, and returns the numbers
+    /// of the odd ones.
     pub(super) fn take(
         &mut self,
         number: u32,
@@ -90,7 +87,7 @@ impl Learning {
         tails: &Pair,
         budget: &Budget,
         events: &mut Events,
-    ) {
+    ) -> [u8; JUDGED] {
         if number > SKIPPED {
             let least = |(number, scores): &(u8, [i32; 2])| if *number == 0 { i32::MIN } else { scores[0] };
             if let Some(line) = self.lines.iter_mut().min_by_key(|line| least(line)) {
@@ -100,16 +97,16 @@ impl Learning {
             }
         }
         if number < LEARNING {
-            return;
+            return [0; JUDGED];
         }
-        for line in &mut self.lines {
-            let [byte, stretch] = tails.rarities(line.1);
-            if !budget.is_odd((byte - TWO_LOOKS[0]).max(stretch - TWO_LOOKS[1])) {
-                *line = (0, [0; 2]);
-            }
-        }
-        crate::sort::sort(&mut self.lines, |a, b| a.0 < b.0);
+        let mut odd = self.lines.map(|(number, scores)| {
+            let [byte, stretch] = tails.rarities(scores);
+            let rarity = (byte - TWO_LOOKS[0]).max(stretch - TWO_LOOKS[1]);
+            if budget.is_odd(rarity) { number } else { 0 }
+        });
+        crate::sort::sort(&mut odd, |a, b| a.wrapping_sub(1) < b.wrapping_sub(1));
         events.add(Event::Learned);
+        odd
     }
 }
 

@@ -20,7 +20,7 @@ mod tests {
         let mut last = 0;
         for v in (1..70_000).chain((1..1000).map(|i| u32::MAX / i).rev()) {
             let exact = f64::from(v).log2() * 256.0;
-            assert!((f64::from(log2(v)) - exact).abs() < 4.0, "{v}");
+            assert!((f64::from(log2(v)) - exact).abs() < 5.0, "{v}");
             assert!(log2(v) >= last || v < 70_000, "{v}");
             last = log2(v);
         }

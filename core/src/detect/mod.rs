@@ -127,6 +127,11 @@ pub struct Verdict {
     pub worst: Worst,
     /// What is said of the stream at this line.
     pub events: Events,
+    /// The share of the last some 64 lines that are rarer than 5 bits, of which a quiet stream has a 32nd: Q16.
+    pub odd_share: u16,
+    /// With [`Event::Learned`]: the numbers, counted from 1, of lines of the learning period that look odd by what was
+    /// learned since, in ascending order; the oddest, if there are more. Zeros are none.
+    pub learned: [u8; JUDGED],
 }
 
 /// Watches a stream of (byte, surprise). At most 1 KB.
@@ -183,17 +188,6 @@ impl Detector {
         self.lines
     }
 
-    /// The share of the last some 64 lines that are rarer than 5 bits, of which a quiet stream has a 32nd: Q16.
-    pub const fn odd_share(&self) -> u16 {
-        self.exclusion.share()
-    }
-
-    /// With [`Event::Learned`]: the numbers, counted from 0, of lines of the learning period that look odd by what was
-    /// learned since, in ascending order; at most [`JUDGED`].
-    pub fn learned(&self) -> impl Iterator<Item = u8> {
-        self.learning.odd()
-    }
-
     /// Takes one byte and its surprise (Q16 bits): mixed, of a net and an adapter, or of whichever there is. `net` is the
     /// net's own, where there is one and it should be said that it does not know the text. Returns the verdict of the
     /// line that the byte ends, if it ends one: a newline does, and the 4,096th byte.
@@ -225,11 +219,12 @@ impl Detector {
         }
         // Counting on from the middle: the lines of a stream never become its first ones again.
         self.lines = self.lines.checked_add(1).unwrap_or(1 << 31);
-        if self.lines <= LEARNING {
-            self.learning.take(self.lines, scores.of, &self.tails, &self.budget, &mut events);
-        }
-        let reason = reason.filter(|_| odd);
-        Some(Verdict { rarity: rarity as u16, odd, alarm, reason, worst: scores.worst, events })
+        let learned = match self.lines <= LEARNING {
+            true => self.learning.take(self.lines, scores.of, &self.tails, &self.budget, &mut events),
+            false => [0; JUDGED],
+        };
+        let (rarity, reason, odd_share) = (rarity as u16, reason.filter(|_| odd), self.exclusion.share());
+        Some(Verdict { rarity, odd, alarm, reason, worst: scores.worst, events, odd_share, learned })
     }
 
     /// The rarity of a line, which score made it, and whether it counts as a line of a known kind; all tails learn.

@@ -53,13 +53,37 @@ fn in_any_lines_there_are_at_most_four_alpha_of_them_and_19_alarms() {
                 1 => 1.0 / uniform(&mut rng),
                 2 => f64::from(n % 2) * 20.0,
                 // Whoever wants alarms: quiet until the bar is low again, then as odd as can be.
-                3 => if (n / 97) % 3 == 0 { 255.0 } else { uniform(&mut rng) },
-                4 => if detector.budget.raise == 0 { 255.0 } else { 0.5 },
+                3 => {
+                    if (n / 97) % 3 == 0 {
+                        255.0
+                    } else {
+                        uniform(&mut rng)
+                    }
+                }
+                4 => {
+                    if detector.budget.raise == 0 {
+                        255.0
+                    } else {
+                        0.5
+                    }
+                }
                 // Just above the bar as it is, each time.
-                5 => if last < rate.bar() + 64 { 8.0 + f64::from(n % 40) } else { 1.0 },
+                5 => {
+                    if last < rate.bar() + 64 {
+                        8.0 + f64::from(n % 40)
+                    } else {
+                        1.0
+                    }
+                }
                 // Always more than before.
                 6 => f64::from(n) / 16.0,
-                _ => if n < 300 { 1.0 + uniform(&mut rng) } else { 200.0 * uniform(&mut rng) },
+                _ => {
+                    if n < 300 {
+                        1.0 + uniform(&mut rng)
+                    } else {
+                        200.0 * uniform(&mut rng)
+                    }
+                }
             };
             let verdict = line(&mut detector, bits);
             last = i32::from(verdict.rarity);
@@ -122,7 +146,10 @@ fn laws(lines: u32, rates: &[(Rate, f64, f64)]) {
     for (name, law) in &all {
         for &(rate, least, most) in rates {
             let [odd, alarms] = calibration(rate, lines, law);
-            let line = format!("{name}, 1 in {:.0}: odd {odd:.2}, alarms {alarms:.2}", 2f64.powi(32) / f64::from(rate.share()));
+            let line = format!(
+                "{name}, 1 in {:.0}: odd {odd:.2}, alarms {alarms:.2}",
+                2f64.powi(32) / f64::from(rate.share())
+            );
             std::println!("{line}");
             if !(least..=most).contains(&alarms) {
                 wrong.push(line);
