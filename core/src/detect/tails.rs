@@ -20,6 +20,10 @@ const FLAT: i64 = 64;
 /// 9 bits: of rarer scores only one in [`KEPT`] is learned.
 const EXCLUDED: i32 = 2300;
 const KEPT: u8 = 8;
+const BENT: i32 = 1957;
+const BSTEP: i32 = 64;
+const BMIN: i32 = 20000;
+const BMAX: i32 = 49152;
 /// Scores that are all learned, whatever their rarity.
 const ALL_LEARNED: u16 = 96;
 /// The least mean excess, Q16: 1/16 bit.
@@ -42,10 +46,11 @@ pub(super) struct Tail {
     pub(super) learned: u8,
     /// Rare scores seen, modulo 256.
     pub(super) rare: u8,
+    pub(super) bend: u16,
 }
 
 impl Tail {
-    const NEW: Self = Self { quantile: 0, excess: LEAST_EXCESS, seen: 0, learned: 0, rare: 0 };
+    const NEW: Self = Self { quantile: 0, excess: LEAST_EXCESS, seen: 0, learned: 0, rare: 0, bend: 1 << 15 };
 
     /// The tail of a kind that is new: as this one, quick to learn.
     pub(super) fn young(self) -> Self {
@@ -59,14 +64,19 @@ impl Tail {
     /// Of a score in Q8 bits: Q8 bits, 0 to [`RAREST`].
     pub(super) fn rarity(&self, score: i32) -> i32 {
         let above = self.above(score);
-        let bits = above * if above > 0 { STEEP } else { FLAT } / self.excess.max(LEAST_EXCESS) as i64;
+        let steep = if above > 0 { (STEEP * self.bend as i64) >> 15 } else { FLAT };
+        let bits = above * steep / self.excess.max(LEAST_EXCESS) as i64;
         (AT_QUANTILE as i64 + bits).clamp(0, RAREST as i64) as i32
     }
 
     /// Learns a score, `2^slow` times slower than usual.
     fn learn(&mut self, score: i32, slow: u32) {
         let rarity = self.rarity(score);
-        self.seen = (self.seen + 1).min(60_000);
+        if slow == 0 && self.seen > 256 {
+            let bend = self.bend as i32 + if rarity > BENT { -BSTEP } else { (self.seen % 3 == 0) as i32 };
+            self.bend = bend.clamp(BMIN, BMAX) as u16;
+        }
+        self.seen = if self.seen < 60_000 { self.seen + 1 } else { 59_998 };
         if rarity > EXCLUDED && self.seen > ALL_LEARNED {
             self.rare = self.rare.wrapping_add(1);
             if self.rare % KEPT != 0 {
