@@ -15,7 +15,7 @@ use crate::lines::{MAX_LINE, PEAK};
 /// Version of the saved form.
 const VERSION: u8 = 1;
 /// Bytes of two tails.
-const PAIR: usize = 2 * (4 + 4 + 2 + 1 + 1);
+const PAIR: usize = 2 * (4 + 4 + 2 + 1 + 1 + 2);
 /// Bytes of a [`Worst`].
 const WORST: usize = 2 + 1 + 2;
 /// Bytes of a saved [`Detector`].
@@ -138,7 +138,7 @@ impl Field for Worst {
 impl Field for Pair {
     fn field(&mut self, bytes: &mut impl Bytes) {
         for tail in &mut self.0 {
-            pass!(bytes, tail.quantile, tail.excess, tail.seen, tail.learned, tail.rare);
+            pass!(bytes, tail.quantile, tail.excess, tail.seen, tail.learned, tail.rare, tail.steepness);
         }
     }
 }

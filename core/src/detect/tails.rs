@@ -1,7 +1,9 @@
 //! Exponential tails: from a score to a rarity.
 //!
 //! Above the 0.9 quantile `u` of what was learned, scores are taken to fall off as `exp(-(s - u) / m)`; `u` and the mean
-//! excess `m` follow the stream. So a score `s` above `u` has the rarity `log2(1 / 0.1) + log2(e) * (s - u) / m` bits.
+//! excess `m` follow the stream. So a score `s` above `u` has the rarity `log2(1 / 0.1) + log2(e) * k * (s - u) / m`
+//! bits. `k` is 1 at first; over thousands of lines it learns how much shorter or longer than exponential the tail is,
+//! from how many scores are far out.
 
 use super::RAREST;
 use crate::cannot::never;
@@ -20,10 +22,16 @@ const FLAT: i64 = 64;
 /// 9 bits: of rarer scores only one in [`KEPT`] is learned.
 const EXCLUDED: i32 = 2300;
 const KEPT: u8 = 8;
-const BENT: i32 = 1957;
-const BSTEP: i32 = 64;
-const BMIN: i32 = 20000;
-const BMAX: i32 = 49152;
+/// 7.64 bits: one quiet score in 200 is rarer. If more are, the tail is longer than an exponential one.
+const FAR: i32 = 1957;
+/// What such a score takes off the steepness; every third score adds 1.
+const LONGER: i32 = 64;
+/// The steepness: 1 is an exponential tail, Q15.
+const STEEPNESS: core::ops::RangeInclusive<i32> = 20_000..=49_152;
+/// Scores before the steepness is learned.
+const SHAPED: u16 = 256;
+/// Scores are counted to here, then these last three again and again.
+const COUNTED: u16 = 60_000;
 /// Scores that are all learned, whatever their rarity.
 const ALL_LEARNED: u16 = 96;
 /// The least mean excess, Q16: 1/16 bit.
@@ -40,17 +48,18 @@ pub(super) struct Tail {
     pub(super) quantile: i32,
     /// Mean excess above it.
     pub(super) excess: i32,
-    /// Scores seen, to 60,000.
+    /// Scores seen, to [`COUNTED`].
     pub(super) seen: u16,
     /// Excesses learned, to 255.
     pub(super) learned: u8,
     /// Rare scores seen, modulo 256.
     pub(super) rare: u8,
-    pub(super) bend: u16,
+    /// Bits of rarity for each mean excess, against an exponential tail's: Q15.
+    pub(super) steepness: u16,
 }
 
 impl Tail {
-    const NEW: Self = Self { quantile: 0, excess: LEAST_EXCESS, seen: 0, learned: 0, rare: 0, bend: 1 << 15 };
+    const NEW: Self = Self { quantile: 0, excess: LEAST_EXCESS, seen: 0, learned: 0, rare: 0, steepness: 1 << 15 };
 
     /// The tail of a kind that is new: as this one, quick to learn.
     pub(super) fn young(self) -> Self {
@@ -64,7 +73,7 @@ impl Tail {
     /// Of a score in Q8 bits: Q8 bits, 0 to [`RAREST`].
     pub(super) fn rarity(&self, score: i32) -> i32 {
         let above = self.above(score);
-        let steep = if above > 0 { (STEEP * self.bend as i64) >> 15 } else { FLAT };
+        let steep = if above > 0 { (STEEP * self.steepness as i64) >> 15 } else { FLAT };
         let bits = above * steep / self.excess.max(LEAST_EXCESS) as i64;
         (AT_QUANTILE as i64 + bits).clamp(0, RAREST as i64) as i32
     }
@@ -72,11 +81,11 @@ impl Tail {
     /// Learns a score, `2^slow` times slower than usual.
     fn learn(&mut self, score: i32, slow: u32) {
         let rarity = self.rarity(score);
-        if slow == 0 && self.seen > 256 {
-            let bend = self.bend as i32 + if rarity > BENT { -BSTEP } else { (self.seen % 3 == 0) as i32 };
-            self.bend = bend.clamp(BMIN, BMAX) as u16;
+        if slow == 0 && self.seen > SHAPED {
+            let moved = if rarity > FAR { -LONGER } else { (self.seen % 3 == 0) as i32 };
+            self.steepness = (self.steepness as i32 + moved).clamp(*STEEPNESS.start(), *STEEPNESS.end()) as u16;
         }
-        self.seen = if self.seen < 60_000 { self.seen + 1 } else { 59_998 };
+        self.seen = if self.seen < COUNTED { self.seen + 1 } else { COUNTED - 2 };
         if rarity > EXCLUDED && self.seen > ALL_LEARNED {
             self.rare = self.rare.wrapping_add(1);
             if self.rare % KEPT != 0 {
