@@ -5,7 +5,6 @@
 //! its first lines are judged as any line is, then it is silent: a new kind is reported once, not line by line. Lines
 //! that come too rarely to be a kind, as pasted ones do, stay judged as any line is.
 
-use super::SETTLED;
 use super::tails::Pair;
 use crate::cannot::never;
 
@@ -34,6 +33,16 @@ pub(super) struct Class {
 #[derive(Clone, Debug)]
 pub(super) struct Classes(pub(super) [Class; CLASSES]);
 
+/// A line, as its class sees it.
+pub(super) struct Counted {
+    /// Its first byte.
+    pub(super) first: u8,
+    /// Its number.
+    pub(super) number: u32,
+    /// What is usual is only being learned: no class is new.
+    pub(super) early: bool,
+}
+
 /// How a line is judged.
 pub(super) struct Judged {
     /// Of both scores, Q8 bits.
@@ -47,12 +56,12 @@ pub(super) struct Judged {
 impl Classes {
     pub(super) const NEW: Self = Self([Class { key: 0, count: 0, used: 0, tails: Pair::NEW }; CLASSES]);
 
-    /// Judges line number `line`, which begins with `first`, and lets its class learn; `all` are the tails of all lines.
-    pub(super) fn judge(&mut self, first: u8, scores: [i32; 2], line: u32, all: &Pair, slow: u32) -> Judged {
-        let (key, now) = (key(first), (line >> 2) as u16);
+    /// Judges a line and lets its class learn; `all` are the tails of all lines.
+    pub(super) fn judge(&mut self, line: Counted, scores: [i32; 2], all: &Pair, slow: u32) -> Judged {
+        let (key, now) = (key(line.first), (line.number >> 2) as u16);
         let place = match self.0.iter().position(|class| class.count > 0 && class.key == key) {
             Some(place) => place,
-            None => self.begin(key, line, now, all),
+            None => self.begin(key, line.early, now, all),
         };
         let Some(class) = self.0.get_mut(place) else {
             return never("a class that was found", Judged { rarities: [0; 2], young: true, third: false });
@@ -73,11 +82,11 @@ impl Classes {
     }
 
     /// Makes room for a class; its place. What is there when a stream settles needs no youth.
-    fn begin(&mut self, key: u8, line: u32, now: u16, all: &Pair) -> usize {
+    fn begin(&mut self, key: u8, early: bool, now: u16, all: &Pair) -> usize {
         let age = |class: &Class| if class.count == 0 { u32::MAX } else { now.wrapping_sub(class.used) as u32 };
         let oldest = self.0.iter().enumerate().max_by_key(|(_, class)| age(class)).map_or(0, |(place, _)| place);
         if let Some(class) = self.0.get_mut(oldest) {
-            *class = match line < SETTLED {
+            *class = match early {
                 true => Class { key, count: GROWN, used: now, tails: *all },
                 false => Class { key, count: 0, used: now, tails: all.young() },
             };

@@ -134,7 +134,7 @@ impl Frozen {
         if let Some(slot) = self.last.get_mut(self.next as usize & 7) {
             *slot = hash;
         }
-        self.next = (self.next + 1) & 7;
+        self.next = self.next.wrapping_add(1) & 7;
         if !repeats {
             (self.longest, self.run, self.said) = (self.longest.max(self.run), 0, false);
             return;

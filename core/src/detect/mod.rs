@@ -73,7 +73,7 @@ pub use save::{DetectorError, SAVED};
 pub use score::Worst;
 
 use budget::Budget;
-use classes::Classes;
+use classes::{Classes, Counted};
 use events::{Frozen, Learning, NewKind, Unknown};
 use exclusion::Exclusion;
 use score::{Columns, Line, Scores};
@@ -146,6 +146,8 @@ pub struct Detector {
     exclusion: Exclusion,
     /// Lines so far; does not return to 0.
     lines: u32,
+    /// Lines since tails were started, to [`SETTLED`].
+    age: u8,
     learning: Learning,
     frozen: Frozen,
     unknown: Unknown,
@@ -166,6 +168,7 @@ impl Detector {
             classes: Classes::NEW,
             exclusion: Exclusion::NEW,
             lines: 0,
+            age: 0,
             learning: Learning::NEW,
             frozen: Frozen::NEW,
             unknown: Unknown::NEW,
@@ -210,13 +213,14 @@ impl Detector {
                 self.exclusion.count(rarity);
             }
             if self.exclusion.verdict(&mut events) {
-                (self.start, self.tails, self.classes) = (Start::NEW, Pair::NEW, Classes::NEW);
+                (self.start, self.tails, self.classes, self.age) = (Start::NEW, Pair::NEW, Classes::NEW, 0);
             }
         }
         self.frozen.take(scores.hash, settled, &mut events);
         if let Some(mean) = scores.net_mean {
             self.unknown.take(mean, self.lines, &mut events);
         }
+        self.age = (self.age + 1).min(SETTLED as u8);
         // Counting on from the middle: the lines of a stream never become its first ones again.
         self.lines = self.lines.checked_add(1).unwrap_or(1 << 31);
         let learned = match self.lines <= LEARNING {
@@ -237,7 +241,9 @@ impl Detector {
             return (0, None, true);
         }
         let slow = if settled { self.exclusion.slowness() } else { 0 };
-        let known = self.classes.judge(scores.first, scores.of, self.lines, &self.tails, slow);
+        let early = (self.age as u32) < SETTLED;
+        let line = Counted { first: scores.first, number: self.lines, early };
+        let known = self.classes.judge(line, scores.of, &self.tails, slow);
         self.kinds.take(known.third, settled, events);
         self.tails.learn(scores.of, slow);
         let [byte, stretch] = [known.rarities[0] - TWO_LOOKS[0], known.rarities[1] - TWO_LOOKS[1]];

@@ -9,7 +9,7 @@ use super::events::{JUDGED, NewKind};
 use super::exclusion::{HELD, MOST};
 use super::score::{COLUMNS, Columns, Worst};
 use super::tails::{FIRST, LEAST_EXCESS, Pair};
-use super::{Detector, LEARNING, Rate};
+use super::{Detector, LEARNING, Rate, SETTLED};
 use crate::lines::{MAX_LINE, PEAK};
 
 /// Version of the saved form.
@@ -27,7 +27,7 @@ pub const SAVED: usize = 4
     + PAIR
     + CLASSES * (4 + PAIR)
     + (4 + 2 + 2)
-    + 4
+    + (4 + 1)
     + JUDGED * (1 + 8)
     + (16 + 1 + 2 + 2 + 1)
     + (4 + 1)
@@ -145,7 +145,7 @@ impl Field for Pair {
 
 /// Every field behind the version and the share.
 fn fields(detector: &mut Detector, bytes: &mut impl Bytes) {
-    let Detector { budget, columns, line, start, tails, classes, exclusion, lines, .. } = detector;
+    let Detector { budget, columns, line, start, tails, classes, exclusion, lines, age, .. } = detector;
     pass!(bytes, budget.raise, columns.levels, columns.quantile, columns.excess, columns.position);
     pass!(bytes, line.bytes, line.bits, line.net, line.has_net, line.recent, line.sum, line.peak, line.first);
     pass!(bytes, line.hash, line.kind, line.field, line.open, line.number, line.largest, line.best, line.worst);
@@ -153,7 +153,7 @@ fn fields(detector: &mut Detector, bytes: &mut impl Bytes) {
     for class in &mut classes.0 {
         pass!(bytes, class.key, class.count, class.used, class.tails);
     }
-    pass!(bytes, exclusion.sum, exclusion.held, exclusion.share, lines);
+    pass!(bytes, exclusion.sum, exclusion.held, exclusion.share, lines, age);
     let Detector { learning, frozen, unknown, kinds, .. } = detector;
     for (number, scores) in &mut learning.lines {
         pass!(bytes, number, scores);
@@ -214,6 +214,7 @@ impl Detector {
             right("an excess", (LEAST_EXCESS..=1 << 25).contains(&tail.excess))?;
         }
         right("the start of a tail", self.tails.0[0].seen == self.tails.0[1].seen || self.tails.started())?;
+        right("the age of tails", self.age as u32 <= SETTLED)?;
         right("the sum of odd lines", (0..=MOST).contains(&exclusion.sum) && exclusion.held < HELD)?;
         right("a line of the learning period", learning.lines.iter().all(|line| line.0 as u32 <= LEARNING))?;
         let scores = learning.lines.iter().flat_map(|line| &line.1);
