@@ -49,8 +49,8 @@ pub(super) struct Judged {
     pub(super) rarities: [i32; 2],
     /// Its class has no tails of its own yet.
     pub(super) young: bool,
-    /// It is the third line of a young class in a row of close ones.
-    pub(super) third: bool,
+    /// The key of its class, if it is the third line of a young one in a row of close ones.
+    pub(super) third: Option<u8>,
 }
 
 impl Classes {
@@ -64,7 +64,7 @@ impl Classes {
             None => self.begin(key, line.early, now, all),
         };
         let Some(class) = self.0.get_mut(place) else {
-            return never("a class that was found", Judged { rarities: [0; 2], young: true, third: false });
+            return never("a class that was found", Judged { rarities: [0; 2], young: true, third: None });
         };
         if class.count < GROWN && now.wrapping_sub(class.used) as u32 > GAP / 4 {
             class.count = 0;
@@ -78,7 +78,7 @@ impl Classes {
             true => [0; 2],
         };
         class.tails.learn(scores, if young { 0 } else { slow });
-        Judged { rarities, young, third: young && class.count == 3 }
+        Judged { rarities, young, third: (young && class.count == 3).then_some(key) }
     }
 
     /// Makes room for a class; its place. What is there when a stream settles needs no youth.

@@ -15,7 +15,7 @@ pub enum Event {
     MoreOdd = 1,
     /// That has lasted for 1,024 lines: what is usual is learned anew, from the lines to come.
     NewNormal = 2,
-    /// Lines of a kind that was not there come regularly; they get a class of their own.
+    /// Lines of a kind that was not there come regularly; they get a class of their own. Said once of each first byte.
     NewKind = 3,
     /// The last 32 lines, at least, were each one of the eight before it.
     Frozen = 4,
@@ -188,18 +188,25 @@ impl Unknown {
 pub(super) struct NewKind {
     /// Lines until it may be said again.
     pub(super) wait: u16,
+    /// The kinds of which it was said, a bit for each first byte.
+    pub(super) said: [u8; 32],
 }
 
 impl NewKind {
-    pub(super) const NEW: Self = Self { wait: 0 };
-    /// It is said once in so many lines.
+    pub(super) const NEW: Self = Self { wait: 0, said: [0; 32] };
+    /// It is said once in so many lines, and of each kind once.
     pub(super) const ONCE_IN: u16 = 256;
 
-    pub(super) fn take(&mut self, third: bool, settled: bool, events: &mut Events) {
+    /// Takes a line; `third` is what its class begins with, if it is the third line of a young one.
+    pub(super) fn take(&mut self, third: Option<u8>, settled: bool, events: &mut Events) {
         self.wait = self.wait.saturating_sub(1);
-        if third && settled && self.wait == 0 {
-            self.wait = Self::ONCE_IN;
-            events.add(Event::NewKind);
+        let Some(key) = third.filter(|_| settled && self.wait == 0) else { return };
+        if let Some(said) = self.said.get_mut(key as usize / 8) {
+            if *said >> (key % 8) & 1 == 0 {
+                *said |= 1 << (key % 8);
+                self.wait = Self::ONCE_IN;
+                events.add(Event::NewKind);
+            }
         }
     }
 }

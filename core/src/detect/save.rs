@@ -31,7 +31,8 @@ pub const SAVED: usize = 4
     + JUDGED * (1 + 8)
     + (16 + 1 + 2 + 2 + 1)
     + (4 + 1)
-    + 2;
+    + 2
+    + 32;
 
 /// Why a saved detector was refused. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +160,7 @@ fn fields(detector: &mut Detector, bytes: &mut impl Bytes) {
         pass!(bytes, number, scores);
     }
     pass!(bytes, frozen.last, frozen.next, frozen.run, frozen.longest, frozen.said);
-    pass!(bytes, unknown.median, unknown.said, kinds.wait);
+    pass!(bytes, unknown.median, unknown.said, kinds.wait, kinds.said);
 }
 
 impl Detector {

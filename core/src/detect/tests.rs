@@ -237,7 +237,7 @@ fn saved_and_loaded_anywhere_it_goes_on_as_if_never_stopped() {
     broken.save(&mut a);
     unbroken.save(&mut b);
     assert_eq!(a, b);
-    assert_eq!((SAVED, broken.rate()), (788, Rate::ONE_IN_A_THOUSAND));
+    assert_eq!((SAVED, broken.rate()), (820, Rate::ONE_IN_A_THOUSAND));
 }
 
 #[test]
