@@ -13,7 +13,7 @@ pub enum Event {
     Learned = 0,
     /// More lines are odd than before: [`Verdict::odd_share`](super::Verdict::odd_share).
     MoreOdd = 1,
-    /// That has lasted for 1,024 lines: what is usual is learned anew, from the lines to come.
+    /// That has lasted for 1,024 lines, or for 4,096 with at most 40 % of them odd: what is usual is learned anew, from the lines to come.
     NewNormal = 2,
     /// Lines of a kind that was not there come regularly; they get a class of their own. Said once of each first byte.
     NewKind = 3,

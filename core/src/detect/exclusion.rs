@@ -2,7 +2,8 @@
 //!
 //! A CUSUM of the log-likelihood of "8 % of lines are rarer than 5 bits" against the quiet stream's 3.1 %. While it is
 //! suspicious, tails learn 32 times slower: damage must not become usual. When it is sure it says so; when that lasts, it
-//! gives in, so that no stream locks it up.
+//! gives in, so that no stream locks it up: after 1,024 lines if most of them are odd, as where another device speaks,
+//! after 4,096 if some are, as on a dying cable.
 
 use super::events::{Event, Events};
 
@@ -20,7 +21,11 @@ const SURE: i32 = 20 * 256;
 /// The largest sum.
 pub(super) const MOST: i32 = SURE + 4 * 256;
 /// Lines after which the new way is the normal one.
-pub(super) const HELD: u16 = 1024;
+const HELD: u16 = 1024;
+/// The same while fewer lines than [`MANY`] are odd: a damaged line is not to become normal because there are many.
+pub(super) const HELD_LONG: u16 = 4096;
+/// A share above this is no damage but another stream: 40 %, Q16.
+const MANY: u16 = 26_214;
 
 /// The sum, and for how long it has been sure.
 #[derive(Clone, Debug)]
@@ -63,7 +68,7 @@ impl Exclusion {
             events.add(Event::MoreOdd);
         }
         self.held += 1;
-        if self.held < HELD {
+        if self.held < if self.share > MANY { HELD } else { HELD_LONG } {
             return false;
         }
         events.add(Event::NewNormal);

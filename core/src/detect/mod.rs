@@ -41,7 +41,7 @@
 //! The surprise of one damaged byte hides in the mean of a line and, in a column of digits, among digits that always
 //! are surprising: the largest byte less its column's own level finds most. A tail that learns from everything is
 //! masked by the very faults that it should find, one that learns from nothing odd locks up when the stream changes: so
-//! it learns little, and a change that lasts 1,024 lines is accepted with an event that says so.
+//! it learns little, and a change that lasts is accepted, with an event that says so.
 //!
 //! # What is promised
 //!

@@ -6,7 +6,7 @@
 use super::budget::Budget;
 use super::classes::CLASSES;
 use super::events::{JUDGED, NewKind};
-use super::exclusion::{HELD, MOST};
+use super::exclusion::{HELD_LONG, MOST};
 use super::score::{COLUMNS, Columns, Worst};
 use super::tails::{FIRST, LEAST_EXCESS, Pair};
 use super::{Detector, LEARNING, Rate, SETTLED};
@@ -216,7 +216,7 @@ impl Detector {
         }
         right("the start of a tail", self.tails.0[0].seen == self.tails.0[1].seen || self.tails.started())?;
         right("the age of tails", self.age as u32 <= SETTLED)?;
-        right("the sum of odd lines", (0..=MOST).contains(&exclusion.sum) && exclusion.held < HELD)?;
+        right("the sum of odd lines", (0..=MOST).contains(&exclusion.sum) && exclusion.held < HELD_LONG)?;
         right("a line of the learning period", learning.lines.iter().all(|line| line.0 as u32 <= LEARNING))?;
         let scores = learning.lines.iter().flat_map(|line| &line.1);
         right("a score of the learning period", scores.into_iter().all(|s| (-(1 << 20)..1 << 20).contains(s)))?;
