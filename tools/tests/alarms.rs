@@ -44,7 +44,7 @@ fn a_damaged_line_is_an_alarm_that_says_why() {
     assert_eq!(lines.len(), 420);
     let alarmed = lines[399];
     assert_eq!((&alarmed["alarm"], &alarmed["odd"], &alarmed["flagged"]), (&true.into(), &true.into(), &true.into()));
-    assert!(alarmed["rarity"].as_f64().unwrap() > 6.6 && alarmed["reason"] == "byte", "{alarmed}");
+    assert!(alarmed["rarity"].as_f64().unwrap() > 6.6 && alarmed["reason"] == "stretch", "{alarmed}");
     assert_eq!((&alarmed["worst"]["offset"], &alarmed["worst"]["byte"]), (&7.into(), &126.into()));
     assert!(lines[..64].iter().all(|line| line["odd"] == false && line["reason"].is_null()));
     assert!(lines.iter().filter(|line| line["alarm"] == true).count() < 8);
@@ -52,7 +52,7 @@ fn a_damaged_line_is_an_alarm_that_says_why() {
     let output = run_with(&WATCH, &damaged);
     assert_eq!(output.stdout, damaged);
     for part in
-        ["no alarm in the next 64 lines", "line 64: learned:", "line 400  ! alarm: rarity ", "byte 7 (0x7e) cost"]
+        ["no alarm in the next 64 lines", "line 64: learned:", "line 400  ! alarm: rarity ", "eight bytes in a row"]
     {
         expect(&output, 0, part);
     }
