@@ -90,10 +90,10 @@ impl Learning {
     ) -> [u8; JUDGED] {
         if number > SKIPPED {
             let least = |(number, scores): &(u8, [i32; 2])| if *number == 0 { i32::MIN } else { scores[0] };
-            if let Some(line) = self.lines.iter_mut().min_by_key(|line| least(line)) {
-                if least(line) < scores[0] {
-                    *line = (number as u8, scores);
-                }
+            if let Some(line) = self.lines.iter_mut().min_by_key(|line| least(line))
+                && least(line) < scores[0]
+            {
+                *line = (number as u8, scores);
             }
         }
         if number < LEARNING {
@@ -201,12 +201,12 @@ impl NewKind {
     pub(super) fn take(&mut self, third: Option<u8>, settled: bool, events: &mut Events) {
         self.wait = self.wait.saturating_sub(1);
         let Some(key) = third.filter(|_| settled && self.wait == 0) else { return };
-        if let Some(said) = self.said.get_mut(key as usize / 8) {
-            if *said >> (key % 8) & 1 == 0 {
-                *said |= 1 << (key % 8);
-                self.wait = Self::ONCE_IN;
-                events.add(Event::NewKind);
-            }
+        if let Some(said) = self.said.get_mut(key as usize / 8)
+            && *said >> (key % 8) & 1 == 0
+        {
+            *said |= 1 << (key % 8);
+            self.wait = Self::ONCE_IN;
+            events.add(Event::NewKind);
         }
     }
 }

@@ -83,7 +83,7 @@ impl Columns {
             quantile += if largest > quantile { (step * (256 - ABOVE)) >> 8 } else { -((step * ABOVE) >> 8).max(1) };
             quantile = quantile.clamp(0, MOST);
             let die = self.position.wrapping_mul(2_654_435_761) >> 8;
-            if PATIENCE.get(stage as usize).is_some_and(|patience| die % patience == 0) {
+            if PATIENCE.get(stage as usize).is_some_and(|&patience| die.is_multiple_of(patience)) {
                 stage += 1;
             }
         }

@@ -82,13 +82,13 @@ impl Tail {
     fn learn(&mut self, score: i32, slow: u32) {
         let rarity = self.rarity(score);
         if slow == 0 && self.seen > SHAPED {
-            let moved = if rarity > FAR { -LONGER } else { (self.seen % 3 == 0) as i32 };
+            let moved = if rarity > FAR { -LONGER } else { self.seen.is_multiple_of(3) as i32 };
             self.steepness = (self.steepness as i32 + moved).clamp(*STEEPNESS.start(), *STEEPNESS.end()) as u16;
         }
         self.seen = if self.seen < COUNTED { self.seen + 1 } else { COUNTED - 2 };
         if rarity > EXCLUDED && self.seen > ALL_LEARNED {
             self.rare = self.rare.wrapping_add(1);
-            if self.rare % KEPT != 0 {
+            if !self.rare.is_multiple_of(KEPT) {
                 return;
             }
         }

@@ -136,7 +136,8 @@ fn laws(lines: u32, rates: &[(Rate, f64, f64)]) {
     };
     let pareto = |rng: &mut Rng| 2.0 * uniform(rng).powf(-0.25);
     let discrete = |rng: &mut Rng| 1.0 + (-2.0 * uniform(rng).log2()).floor();
-    let all: [(&str, Box<dyn Fn(&mut Rng) -> f64>); 4] = [
+    type Law = Box<dyn Fn(&mut Rng) -> f64>;
+    let all: [(&str, Law); 4] = [
         ("exponential", Box::new(exponential)),
         ("Gaussian", Box::new(gaussian)),
         ("Pareto, shape 4", Box::new(pareto)),
@@ -331,10 +332,10 @@ fn a_frozen_stream_is_said_after_32_lines_once() {
 
 #[test]
 fn a_new_kind_of_line_is_said_at_its_third_line() {
-    let line = |n: u32| if n >= 500 && n % 8 == 0 { format!("{{{n}}}\n") } else { format!("a {n}\n") };
+    let line = |n: u32| if n >= 500 && n.is_multiple_of(8) { format!("{{{n}}}\n") } else { format!("a {n}\n") };
     assert_eq!(events((0..1500).map(line), None), [(520, Event::NewKind)]);
     // A pasted line now and then is none.
-    let line = |n: u32| if n % 300 == 0 { format!("{{{n}}}\n") } else { format!("a {n}\n") };
+    let line = |n: u32| if n.is_multiple_of(300) { format!("{{{n}}}\n") } else { format!("a {n}\n") };
     assert_eq!(events((1..2000).map(line), None), []);
 }
 
