@@ -189,6 +189,7 @@
 //! | [`score`] | probability and surprise |
 //! | [`sample`](mod@sample) | choosing the next byte |
 //! | [`lines`] | line scores with a learned threshold |
+//! | [`detect`] | which lines are odd: a rarity for each, and a promised share of false alarms |
 //! | `simd` | the inner loops, one trait of them (`Kernels`); those for particular processors have the same bits |
 //! | `weights` | what a projection kernel gets of a matrix |
 //! | `tiles` | the order of weights that wide vectors read, feature `std` |
@@ -243,6 +244,7 @@ mod cannot;
 pub mod conv1d;
 #[cfg(mambabyte_dsp)]
 mod decays;
+pub mod detect;
 pub mod dims;
 mod drive;
 pub mod fixed;

@@ -110,7 +110,15 @@ fn the_bytes_are_those_of_the_format() {
     assert_eq!(blob.dims().snapshot_bytes(), HEADER + bytes);
     assert_eq!(
         SectionKind::ALL.map(SectionKind::name),
-        ["state", "pending byte", "line scorer", "adapter", "records of a device", "line scorer of the net alone"]
+        [
+            "state",
+            "pending byte",
+            "line scorer",
+            "adapter",
+            "records of a device",
+            "line scorer of the net alone",
+            "detector"
+        ]
     );
     let mut short = vec![0; Sections::STREAM.snapshot_bytes(blob.dims()) - 1];
     let scorer = scorer();

@@ -94,7 +94,8 @@ pub enum CliError {
     /// A snapshot that does not fit.
     #[error("{}", shown(path))]
     #[diagnostic(help(
-        "a saved state belongs to the model and the preset of --adapt that made it; leave --load-state out to start anew"
+        "a saved state belongs to the model and the preset of --adapt that made it, and has a detector if it was made with \
+         --false-alarms; leave --load-state out to start anew"
     ))]
     State {
         /// The file.

@@ -2,6 +2,7 @@
 
 use crate::adapt::AdapterError;
 use crate::blob::Fingerprint;
+use crate::detect::DetectorError;
 
 /// Version of the format.
 pub const VERSION: u16 = 2;
@@ -15,6 +16,7 @@ pub(crate) const fn section_name(kind: u16) -> &'static str {
         4 => "adapter",
         5 => "records of a device",
         6 => "line scorer of the net alone",
+        7 => "detector",
         _ => "unknown to this build",
     }
 }
@@ -99,6 +101,8 @@ pub enum StateError {
     },
     /// An adapter of another preset or version.
     Adapter(AdapterError),
+    /// A detector of another version, or one that cannot be.
+    Detector(DetectorError),
     /// Bytes after the last section that are too few for another one.
     TrailingBytes {
         /// How many.
@@ -143,6 +147,7 @@ impl core::fmt::Display for StateError {
                 write!(f, "section {kind} of the snapshot ({name}) has {found} bytes, there have to be {expected}")
             }
             Self::Adapter(error) => write!(f, "section 4 of the snapshot (adapter): {error}"),
+            Self::Detector(error) => write!(f, "section 7 of the snapshot (detector): {error}"),
             Self::TrailingBytes { bytes } => write!(f, "{bytes} bytes after the last section of the snapshot"),
         }
     }

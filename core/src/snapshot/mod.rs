@@ -151,6 +151,14 @@ impl<'a> Snapshot<'a> {
     pub fn net_lines(&self) -> Result<&'a [u8; crate::lines::SAVED], StateError> {
         self.found.net_lines()
     }
+
+    /// What [`Detector::save`](crate::detect::Detector::save) wrote.
+    ///
+    /// # Errors
+    /// [`StateError::MissingSection`] if it was not asked for.
+    pub fn detector(&self) -> Result<&'a [u8; crate::detect::SAVED], StateError> {
+        self.found.detector()
+    }
 }
 
 /// Writes a snapshot of the state `elements` with the sections `beside` it; returns its length.

@@ -3,6 +3,7 @@
 use super::error::{StateError, section_name};
 use crate::adapt::{self, Design, Savable};
 use crate::cannot::never;
+use crate::detect::{self, Detector};
 use crate::dims::Dims;
 use crate::lines::{LineScorer, SAVED};
 
@@ -30,11 +31,14 @@ pub enum SectionKind {
     Records = 5,
     /// The line scorer of the net's own surprises, where an adapter's are scored: as [`SectionKind::Lines`].
     NetLines = 6,
+    /// The detector of odd lines, as [`Detector::save`] writes it: [`detect::SAVED`] bytes.
+    Detector = 7,
 }
 
 impl SectionKind {
     /// All of them, in ascending order.
-    pub const ALL: [Self; 6] = [Self::State, Self::Pending, Self::Lines, Self::Adapter, Self::Records, Self::NetLines];
+    pub const ALL: [Self; 7] =
+        [Self::State, Self::Pending, Self::Lines, Self::Adapter, Self::Records, Self::NetLines, Self::Detector];
 
     /// Its name in messages.
     pub const fn name(self) -> &'static str {
@@ -53,6 +57,7 @@ impl SectionKind {
             Self::Pending => Some(1),
             Self::Lines | Self::NetLines => Some(SAVED),
             Self::Records => Some(4),
+            Self::Detector => Some(detect::SAVED),
         }
     }
 }
@@ -89,6 +94,11 @@ impl Sections {
     /// These and a line scorer of the net's own surprises.
     pub const fn with_net_lines(self) -> Self {
         self.with(SectionKind::NetLines)
+    }
+
+    /// These and a detector of odd lines.
+    pub const fn with_detector(self) -> Self {
+        self.with(SectionKind::Detector)
     }
 
     /// Whether a section is among them.
@@ -166,6 +176,8 @@ pub enum Section<'a> {
     Records(u32),
     /// [`SectionKind::NetLines`].
     NetLines(&'a LineScorer),
+    /// [`SectionKind::Detector`].
+    Detector(&'a mut Detector),
 }
 
 impl Section<'_> {
@@ -178,6 +190,7 @@ impl Section<'_> {
             Self::Adapter(_) => SectionKind::Adapter,
             Self::Records(_) => SectionKind::Records,
             Self::NetLines(_) => SectionKind::NetLines,
+            Self::Detector(_) => SectionKind::Detector,
         }
     }
 
@@ -213,6 +226,7 @@ impl Section<'_> {
             Self::Pending(byte) => *data.first_chunk_mut()? = [*byte],
             Self::Lines(scorer) | Self::NetLines(scorer) => scorer.save(data.first_chunk_mut()?),
             Self::Adapter(adapter) => adapter.save(data).ok()?,
+            Self::Detector(detector) => detector.save(data.first_chunk_mut()?),
             Self::Records(records) => *data.first_chunk_mut()? = records.to_le_bytes(),
         }
         Some(rest)
@@ -259,6 +273,7 @@ pub(crate) struct Found<'a> {
     adapter: Option<&'a [u8]>,
     records: Option<u32>,
     net_lines: Option<&'a [u8; SAVED]>,
+    detector: Option<&'a [u8; detect::SAVED]>,
 }
 
 /// What was found, or that it was not asked for.
@@ -293,6 +308,10 @@ impl<'a> Found<'a> {
     pub(crate) const fn net_lines(&self) -> Result<&'a [u8; SAVED], StateError> {
         there(self.net_lines, SectionKind::NetLines)
     }
+
+    pub(crate) const fn detector(&self) -> Result<&'a [u8; detect::SAVED], StateError> {
+        there(self.detector, SectionKind::Detector)
+    }
 }
 
 /// Data of a length that its kind fixes.
@@ -325,6 +344,7 @@ pub(crate) fn parse(bytes: &[u8], takes: Sections) -> Result<Found<'_>, StateErr
             SectionKind::Adapter => found.adapter = Some(data),
             SectionKind::Records => found.records = Some(u32::from_le_bytes(*fixed(kind, data)?)),
             SectionKind::NetLines => found.net_lines = Some(fixed(kind, data)?),
+            SectionKind::Detector => found.detector = Some(fixed(kind, data)?),
         }
         kinds |= 1 << kind;
         rest = after;

@@ -3,7 +3,7 @@
 //! * [`Passage`]: what the engine predicted before each byte, with a way back within the last block.
 //! * [`Mixture`]: the stream itself: a passage, an adapter, or both together. Every job takes its surprises from here.
 //! * [`read_ahead()`]: a text that is known whole: the engine reads the next block while a second thread works on this one.
-//! * [`Reader`]: the job that scores lines.
+//! * [`Reader`]: the job that scores lines, and finds odd ones.
 
 mod ahead;
 mod mixture;

@@ -1,5 +1,6 @@
 //! A stream that is scored line by line: [`Reader`].
 
+use mambabyte_core::detect::{Detector, Rate, Verdict};
 use mambabyte_core::snapshot::{Section, Sections, Snapshot};
 use mambabyte_core::{LineScore, LineScorer, State, StateError, Threshold};
 
@@ -14,6 +15,8 @@ pub struct LineScores {
     pub line: LineScore,
     /// Of the net alone, where an adapter hears it.
     pub net: Option<LineScore>,
+    /// What the detector says, if there is one. Then `line.flagged` is its alarm.
+    pub verdict: Option<Verdict>,
 }
 
 /// A net, an adapter or both that read a stream and score its lines.
@@ -22,6 +25,8 @@ pub struct Reader<'e, E: Engine> {
     scorer: LineScorer,
     /// Beside it, where net and adapter are heard; it flags nothing.
     net: Option<LineScorer>,
+    /// It decides which lines alarm, if it is there.
+    detector: Option<Detector>,
 }
 
 impl<'e, E: Engine> Reader<'e, E> {
@@ -39,7 +44,28 @@ impl<'e, E: Engine> Reader<'e, E> {
     /// Those of [`Engine::rows`].
     pub fn of(engine: Option<&'e E>, adapter: Option<AnyAdapter>, threshold: Threshold) -> Result<Self, EngineError> {
         let net = (engine.is_some() && adapter.is_some()).then(|| LineScorer::new(SILENT, 0));
-        Ok(Self { mixture: Mixture::new(engine, adapter)?, scorer: LineScorer::new(threshold, 0), net })
+        let scorer = LineScorer::new(threshold, 0);
+        Ok(Self { mixture: Mixture::new(engine, adapter)?, scorer, net, detector: None })
+    }
+
+    /// Like [`Reader::of`], with a [`Detector`] instead of a threshold: about a share `rate` of quiet lines alarms.
+    ///
+    /// # Errors
+    /// Those of [`Engine::rows`].
+    pub fn detecting(engine: Option<&'e E>, adapter: Option<AnyAdapter>, rate: Rate) -> Result<Self, EngineError> {
+        Ok(Self { detector: Some(Detector::new(rate)), ..Self::of(engine, adapter, SILENT)? })
+    }
+
+    /// The detector, if there is one.
+    pub const fn detector(&self) -> Option<&Detector> {
+        self.detector.as_ref()
+    }
+
+    /// Changes the share of false alarms for the lines to come, of a reader that has a detector.
+    pub const fn set_rate(&mut self, rate: Rate) {
+        if let Some(detector) = &mut self.detector {
+            detector.set_rate(rate);
+        }
     }
 
     /// What reads.
@@ -70,28 +96,31 @@ impl<'e, E: Engine> Reader<'e, E> {
         bytes: &[u8],
         mut see: impl FnMut(u8, Cost, Option<LineScores>) -> Result<(), F>,
     ) -> Result<(), F> {
-        let Self { mixture, scorer, net } = self;
+        let Self { mixture, scorer, net, detector } = self;
         mixture.read(bytes, |byte, cost| {
             let line = scorer.push(byte, cost.asked());
             let net = net.as_mut().and_then(|net| net.push(byte, cost.net.unwrap_or(0)));
-            see(byte, cost, line.map(|line| LineScores { line, net }))
+            let verdict = detector.as_mut().and_then(|detector| detector.push(byte, cost.asked(), cost.net));
+            see(byte, cost, line.map(|line| scores(line, net, verdict)))
         })
     }
 
     /// Ends the line that is open at the end of the stream.
     pub fn finish(&mut self) -> Option<LineScores> {
         let net = self.net.as_mut().and_then(LineScorer::finish);
-        self.scorer.finish().map(|line| LineScores { line, net })
+        let verdict = self.detector.as_mut().and_then(Detector::finish);
+        self.scorer.finish().map(|line| scores(line, net, verdict))
     }
 
     /// What its snapshots hold: state, pending byte and line scorer, and with an adapter that too, and the net's own line
-    /// scorer.
+    /// scorer, and the detector if there is one.
     fn sections(&self) -> Sections {
         let sections = match self.mixture.adapter() {
             Some(adapter) => Sections::STREAM.with_adapter(&adapter.preset().design()),
             None => Sections::STREAM,
         };
-        if self.net.is_some() { sections.with_net_lines() } else { sections }
+        let sections = if self.net.is_some() { sections.with_net_lines() } else { sections };
+        if self.detector.is_some() { sections.with_detector() } else { sections }
     }
 
     /// A snapshot of the stream.
@@ -104,6 +133,7 @@ impl<'e, E: Engine> Reader<'e, E> {
         let mut beside = vec![Section::Pending(pending), Section::Lines(&self.scorer)];
         beside.extend(adapter.map(|adapter| Section::Adapter(adapter)));
         beside.extend(self.net.as_ref().map(Section::NetLines));
+        beside.extend(self.detector.as_mut().map(Section::Detector));
         let mut out = match &net {
             Some(net) => vec![0; sections.snapshot_bytes(net.engine().dims())],
             None => vec![0; sections.bytes_without_model()],
@@ -115,7 +145,7 @@ impl<'e, E: Engine> Reader<'e, E> {
         Ok(out)
     }
 
-    /// Continues where [`Reader::save`] stopped.
+    /// Continues where [`Reader::save`] stopped; a detector with the share of false alarms that it had.
     ///
     /// # Errors
     /// [`EngineError::State`] for anything but a whole, undamaged save of the same model and the same preset,
@@ -125,6 +155,10 @@ impl<'e, E: Engine> Reader<'e, E> {
         let (pending, scorer) = (saved.pending()?, LineScorer::load(threshold, saved.lines()?));
         let net_scorer = match &self.net {
             Some(_) => Some(LineScorer::load(SILENT, saved.net_lines()?)),
+            None => None,
+        };
+        let detector = match &self.detector {
+            Some(_) => Some(Detector::load(saved.detector()?).map_err(StateError::Detector)?),
             None => None,
         };
         let (mut net, adapter) = self.mixture.parts();
@@ -147,9 +181,15 @@ impl<'e, E: Engine> Reader<'e, E> {
             adapter.load(saved.adapter()?).map_err(StateError::Adapter)?;
         }
         self.mixture.set_pending(pending);
-        (self.scorer, self.net) = (scorer, net_scorer);
+        (self.scorer, self.net, self.detector) = (scorer, net_scorer, detector);
         Ok(())
     }
+}
+
+/// The scores of a line; the verdict of a detector decides whether it is flagged.
+fn scores(line: LineScore, net: Option<LineScore>, verdict: Option<Verdict>) -> LineScores {
+    let flagged = verdict.map_or(line.flagged, |verdict| verdict.alarm);
+    LineScores { line: LineScore { flagged, ..line }, net, verdict }
 }
 
 /// Of a scorer that flags nothing.

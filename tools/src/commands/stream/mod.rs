@@ -1,19 +1,21 @@
 //! `mambabyte stream`: bytes pass through, every line gets its surprise, odd lines a flag.
 
+mod alarms;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mambabyte_core::Threshold;
 use mambabyte_core::lines::MAX_LINE;
 use mambabyte_host::adapt::AnyAdapter;
 use mambabyte_host::engine::{AnyEngine, Engine, EngineError, Precision};
 use mambabyte_host::stream::{LineScores, Reader};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::adapting::{self, Adapt, DEFAULT, chosen, net_engine, open_net, presets};
 use crate::computing::{Computing, Running};
@@ -22,11 +24,13 @@ use crate::model::{AnyModel, Loading};
 use crate::net::{PrimedFile, model_name};
 use crate::output::{Door, clean, say};
 use crate::paint::{bits, painted};
+use alarms::{Clock, FalseAlarms};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples! {
     "stream sensor-nano --color some.log"
+    "stream sensor-nano --false-alarms 1% some.log"
     "stream sensor-nano --json < /dev/ttyUSB0"
     "stream sensor-nano part.log --load-state log.state --save-state log.state"
     "stream none some.log --adapt 1M"
@@ -52,6 +56,12 @@ pub struct Args {
     /// lines.
     #[arg(long, default_value = "auto", value_name = "BITS|auto")]
     pub threshold: String,
+    /// Flag lines that alarm: about this share of quiet lines, or so many a day by the clock, which is for live streams.
+    /// `1%`: about one quiet line in a hundred, never more than four in a hundred plus 19. The first 64 lines are
+    /// learned from and judged afterwards. Each line gets a rarity: 2^-rarity of quiet lines are as odd. Beside alarms
+    /// it is said what happens to the stream: more-odd, new-normal, new-kind, frozen, unknown-text.
+    #[arg(long, value_name = "SHARE%|N/day", conflicts_with = "threshold")]
+    pub false_alarms: Option<String>,
     /// Write the model's state here at the end (also at Ctrl-C). This may be the file of --load-state, which is
     /// replaced. `-` is standard output, which then gets nothing else: the stream is not passed on, and what --json and
     /// --color say goes to standard error.
@@ -63,7 +73,8 @@ pub struct Args {
     /// Print one JSON object per line of the stream instead of the stream itself. A line of more than 4,096 bytes is
     /// scored in pieces of so many: each is an object with the number of the line, and `piece` counts them from 1.
     /// `bits_per_byte`, `peak` and `flagged` are of model and adapter together, `bits_per_byte_net` and `peak_net` of the
-    /// model alone (null without one).
+    /// model alone (null without one). With --false-alarms also `rarity`, `odd`, `alarm`, `reason` and `worst`, and
+    /// objects with an `event`.
     #[arg(long, conflicts_with = "color")]
     pub json: bool,
     /// How the model is loaded.
@@ -156,13 +167,26 @@ impl Count {
 }
 
 impl Show {
+    /// A line, and what happens to the stream at it.
     fn line(&mut self, scores: &LineScores, scored: &Scored, adapt: &str, out: &mut impl Write) -> io::Result<()> {
+        self.scores(scores, scored, adapt, out)?;
+        let Some(verdict) = &scores.verdict else { return Ok(()) };
+        verdict.events.iter().try_for_each(|event| {
+            let record = alarms::record(event, scored.line, scores.line.start, verdict);
+            self.event(&record, &alarms::sentence(event, scored.line, verdict), out)
+        })
+    }
+
+    fn scores(&mut self, scores: &LineScores, scored: &Scored, adapt: &str, out: &mut impl Write) -> io::Result<()> {
         let Scored { line: number, piece, goes_on } = *scored;
-        let LineScores { line: score, net } = scores;
+        let LineScores { line: score, net, verdict } = scores;
         match self {
             Self::Plain => {
                 out.flush()?;
-                let flag = if score.flagged { "  ! surprising" } else { "" };
+                let flag = match verdict {
+                    Some(verdict) => alarms::words(verdict),
+                    None => if score.flagged { "  ! surprising" } else { "" }.to_owned(),
+                };
                 let piece = piece.map_or_else(String::new, |piece| format!(", piece {piece}"));
                 let net = net.map_or_else(String::new, |net| format!("  net {:7.3}", bits(net.mean())));
                 // The scores are a side show: if standard error is closed, the stream still passes.
@@ -184,15 +208,28 @@ impl Show {
             }
             Self::Json => {
                 let threshold = (score.mean_threshold != u32::MAX).then(|| bits(score.mean_threshold));
-                let value = json!({
+                let mut value = json!({
                     "line": number, "piece": piece, "start": score.start, "bytes": score.bytes, "bits_per_byte": bits(score.mean()),
                     "peak": bits(score.peak), "threshold": threshold, "flagged": score.flagged, "adapt": adapt,
                     "bits_per_byte_net": net.map(|net| bits(net.mean())), "peak_net": net.map(|net| bits(net.peak)),
                 });
+                if let (Some(verdict), Some(record)) = (verdict, value.as_object_mut()) {
+                    alarms::fields(verdict, record);
+                }
                 writeln!(out, "{value}")?;
                 out.flush()
             }
         }
+    }
+
+    /// Something about the stream: a record of its own, else words on standard error.
+    fn event(&self, record: &Value, words: &str, out: &mut impl Write) -> io::Result<()> {
+        if let Self::Json = self {
+            writeln!(out, "{record}")?;
+        } else {
+            say(words);
+        }
+        out.flush()
     }
 }
 
@@ -202,6 +239,12 @@ impl Show {
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
     let threshold = threshold(&args.threshold)?;
+    let false_alarms = args.false_alarms.as_deref().map(FalseAlarms::parse).transpose()?;
+    let is_file = |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file());
+    if let (Some(FalseAlarms::PerDay(_)), true) = (false_alarms, args.file.as_ref().is_some_and(is_file)) {
+        let why = "--false-alarms N/day is for a live stream: a file has no days; a share, such as 1%, is for both";
+        return Err(CliError::Usage(why.into()));
+    }
     let cpu = args.running.cpu()?;
     let mut door = Door::default();
     door.reads_model(&args.model);
@@ -218,10 +261,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         // Better now than at the end of the stream.
         return Err(EngineError::NotIntegers { precision }.into());
     }
-    let mut reader = Reader::of(engine.as_ref(), adapter, threshold)?;
+    let mut reader = match false_alarms {
+        Some(wanted) => Reader::detecting(engine.as_ref(), adapter, wanted.rate())?,
+        None => Reader::of(engine.as_ref(), adapter, threshold)?,
+    };
     if let Some(path) = &args.load_state {
         let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
         reader.load(&saved, threshold).map_err(|error| of_state(path, error))?;
+        if let Some(FalseAlarms::Share(rate)) = false_alarms {
+            reader.set_rate(rate);
+        }
     }
     let input = match args.file.as_deref().filter(|p| *p != Path::new("-")) {
         Some(path) => chunks(File::open(path).map_err(|e| CliError::io(path, e))?),
@@ -247,7 +296,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         (true, Show::Plain) => Box::new(io::sink()),
         (true, _) => Box::new(io::stderr()),
     };
-    let outcome = pass(&mut reader, &input, &stop, &mut show, args, out, PIECE * cpu.threads);
+    let clock = false_alarms.and_then(Clock::new);
+    let way = Way { out: io::BufWriter::new(out), piece: PIECE * cpu.threads, clock };
+    let outcome = pass(&mut reader, &input, &stop, &mut show, args, way);
     if let Some(path) = &args.save_state {
         let saved = reader.save().map_err(|error| of_state(path, error))?;
         outputs.write(&[("--save-state", &saved)])?;
@@ -277,6 +328,15 @@ fn adapter(args: &Args, model: Option<&AnyModel>) -> Result<Option<AnyAdapter>, 
     }
 }
 
+/// How the loop works.
+struct Way {
+    out: io::BufWriter<Box<dyn Write>>,
+    /// Bytes that are read as one block.
+    piece: usize,
+    /// For alarms that are counted by the day.
+    clock: Option<Clock>,
+}
+
 /// The loop: until the input ends, the output closes or Ctrl-C comes.
 fn pass(
     reader: &mut Reader<'_, AnyEngine<'_>>,
@@ -284,11 +344,13 @@ fn pass(
     stop: &AtomicBool,
     show: &mut Show,
     args: &Args,
-    out: Box<dyn Write>,
-    piece: usize,
+    way: Way,
 ) -> Result<(), CliError> {
-    let mut out = io::BufWriter::new(out);
+    let Way { mut out, piece, mut clock } = way;
     let mut count = Count::new();
+    if let Some((record, words)) = reader.detector().and_then(alarms::announcement) {
+        show.event(&record, &words, &mut out).map_err(CliError::stdout)?;
+    }
     let adapt = adapting::name(reader.mixture().adapter().map(AnyAdapter::preset));
     while !stop.load(Ordering::SeqCst) {
         let chunk = match input.recv_timeout(Duration::from_millis(50)) {
@@ -303,6 +365,7 @@ fn pass(
                 break;
             }
             // A byte counts as read when it is passed on: a closed output loses none from the state.
+            let mut lines = 0;
             reader.read_all(piece, |byte, cost, scores| {
                 match show {
                     Show::Plain => out.write_all(&[byte]).map_err(CliError::stdout)?,
@@ -312,11 +375,14 @@ fn pass(
                 match scores {
                     Some(scores) => {
                         let scored = count.take(&scores, Some(byte));
+                        lines += 1;
                         show.line(&scores, &scored, adapt, &mut out).map_err(CliError::stdout)
                     }
                     None => Ok(()),
                 }
             })?;
+            let rate = clock.as_mut().and_then(|clock| (0..lines).filter_map(|_| clock.line(Instant::now())).last());
+            rate.into_iter().for_each(|rate| reader.set_rate(rate));
         }
         out.flush().map_err(CliError::stdout)?;
     }
