@@ -3,7 +3,7 @@
 use crate::adapt::Path;
 use crate::dims::Logits;
 use crate::dims::VOCAB;
-use crate::score::weight;
+use crate::score::{largest, weight};
 
 /// Least and largest probability of a node, those of an adapter.
 const NODES: (u64, u64) = (3, 65_533);
@@ -36,7 +36,7 @@ impl<'l> Shares<'l> {
     /// # Cost
     /// 256 exponentials.
     pub fn new(logits: &'l Logits) -> Self {
-        let largest = logits.iter().fold(i32::MIN, |m, &l| if l > m { l } else { m });
+        let largest = largest(logits);
         let mut shares = Self { logits, largest, high: [0; 16], low: [0; 16], nibble: None };
         for (sum, bytes) in shares.high.iter_mut().zip(logits.as_chunks::<16>().0) {
             *sum = bytes.iter().map(|&logit| weight(largest.abs_diff(logit) as u64)).sum();

@@ -144,7 +144,7 @@ impl<'m> Prepared<'m> {
         self.c.dims.norm == Norm::Layer
     }
 
-    /// Memory, and the state before the window: zero if a document starts with it.
+    /// Memory for a row.
     fn begin(&self, stream: &mut Stream<'_>) -> Scratch {
         assert_eq!(stream.carry.len(), self.c.dims.state_len(), "a state of the model's shape");
         Scratch::take(&self.c.dims, self.c.vocabulary())

@@ -72,7 +72,7 @@ mod tests {
     fn weights_are_those_of_the_scalar_code() {
         let Some(avx2) = Avx2::detect() else { return };
         let mut logits = [0; VOCAB];
-        // Every fraction and number of octaves, then the widest distances.
+        // Every number of octaves and, over all of them, every fraction; then the widest distances.
         let near = (0..34 << 16).step_by(7).collect::<std::vec::Vec<u32>>();
         let far = [u32::MAX, u32::MAX - 1, 1 << 31, (33 << 16) + 1, (32 << 16) - 1, 0];
         for (largest, distances) in

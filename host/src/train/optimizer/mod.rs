@@ -60,8 +60,8 @@ impl Optimizer {
         Self { matrices, decay, steps: 0, moments: moments.collect() }
     }
 
-    /// One step at `rate`, against `grad`. Tied decays stay tied: their gradients are summed over the channel, as their
-    /// first logarithm moves all.
+    /// One step at `rate`, against `grad`. Tied decays stay tied: the first of a channel, which has the gradient of all
+    /// ([`gradient`](crate::train::gradient)), moves the others.
     pub fn step(&mut self, weights: &mut Checkpoint, grad: &mut Checkpoint, rate: f64) {
         self.steps += 1;
         let (dims, steps) = (weights.dims, self.steps);
@@ -70,12 +70,6 @@ impl Optimizer {
         // Each tensor by itself: the result does not depend on threads.
         tensors.for_each(|(((_, tensor, w), (.., grad)), moments)| {
             let decay = if decays(tensor) { all_decay } else { 0.0 };
-            if tensor == "a_log" && dims.tied_decays {
-                for channel in grad.chunks_exact_mut(dims.d_state.max(1)) {
-                    let sum: f32 = channel.iter().sum();
-                    channel.fill(sum);
-                }
-            }
             if matrices == Matrices::Muon && is_projection(tensor) {
                 let columns = match tensor {
                     "in_proj" => dims.d_model,

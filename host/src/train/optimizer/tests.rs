@@ -60,10 +60,7 @@ fn steps_are_those_of_a_reference_in_f64() {
             let mut grad = zeros_like(&weights);
             grad.tensors_mut().into_iter().for_each(|(.., g)| g.iter_mut().for_each(|g| *g = noise(&mut seed) as f32));
             for ((_, tensor, g), [w, m, v]) in grad.tensors_mut().into_iter().zip(&mut reference) {
-                let mut g: Vec<f64> = g.iter().map(|&g| f64::from(g)).collect();
-                if tensor == "a_log" && tied {
-                    g = g.chunks_exact(3).flat_map(|c| [c.iter().sum::<f64>(); 3]).collect();
-                }
+                let g: Vec<f64> = g.iter().map(|&g| f64::from(g)).collect();
                 let decay = if decays(tensor) { 0.1 } else { 0.0 };
                 if matrices == Matrices::Muon && is_projection(tensor) {
                     m.iter_mut().zip(&g).for_each(|(m, g)| *m = 0.95 * *m + g);
@@ -83,6 +80,11 @@ fn steps_are_those_of_a_reference_in_f64() {
                     *v = 0.95 * *v + 0.05 * g * g;
                     let (m, v) = (*m / (1.0 - 0.9f64.powi(step)), *v / (1.0 - 0.95f64.powi(step)));
                     *w -= rate * (decay * *w + m / (v.sqrt() + 1e-8));
+                }
+                // The first of a channel moves the others.
+                for channel in w.chunks_exact_mut(3).filter(|_| tensor == "a_log" && tied) {
+                    let first = channel[0];
+                    channel.iter_mut().enumerate().for_each(|(n, w)| *w = first + ((n + 1) as f64).ln());
                 }
             }
             optimizer.step(&mut weights, &mut grad, rate);
