@@ -7,7 +7,7 @@ use cudarc::driver::sys::{CUdevice_attribute, CUevent_flags};
 use mambabyte_core::{Dims, Norm, Rng, SampleOptions, VOCAB};
 
 use super::float::buffer::{Buffer, Element, to_bf16};
-use super::float::gemm::{Blas, Product};
+use super::float::gemm::{Blas, Form, Many, Product};
 use super::float::scan::{Scan, ScanArgs, ScanShape};
 use super::{CudaError, Device, GpuModel};
 use crate::engine::Want;
@@ -123,7 +123,19 @@ pub fn product_rate(device: &Arc<Device>) -> Result<f64, CudaError> {
     };
     let (w, x, y) = (values(0)?, values(777)?, device.zeros::<u16>("measuring", N * N)?);
     let e = Element::Bf16;
-    let product = Product { m: N, n: N, k: N, ld_x: N, ld_w: N, ld_y: N, input: e, output: e, add: false };
+    let product = Product {
+        m: N,
+        n: N,
+        k: N,
+        ld_x: N,
+        ld_w: N,
+        ld_y: N,
+        input: e,
+        output: e,
+        add: false,
+        form: Form::Nt,
+        many: Many::ONE,
+    };
     let blas = Blas::new(device)?;
     let (w, x, y) = (device.address(&w), device.address(&x), device.address(&y));
     // SAFETY: three matrices of N x N, made above.

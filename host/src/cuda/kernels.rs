@@ -43,9 +43,21 @@ pub(crate) static NORM: KernelFile = kernel_file!("norm");
 /// Its embedding and log-probabilities.
 pub(crate) static HEAD: KernelFile = kernel_file!("head");
 
+/// The selective scan of training, forward and back.
+pub(crate) static TRAIN_SCAN: KernelFile = kernel_file!("train_scan");
+/// Its convolution.
+pub(crate) static TRAIN_CONV: KernelFile = kernel_file!("train_conv");
+/// The gradient of its norms.
+pub(crate) static TRAIN_NORM: KernelFile = kernel_file!("train_norm");
+/// Its loss, and sums.
+pub(crate) static TRAIN_SUMS: KernelFile = kernel_file!("train_sums");
+/// Its optimisers.
+pub(crate) static OPTIMIZER: KernelFile = kernel_file!("optimizer");
+
 /// All files, for tests.
 #[cfg(test)]
-pub(crate) static ALL: &[&KernelFile] = &[&EXACT, &DECODE, &SCAN, &CONV, &NORM, &HEAD];
+pub(crate) static ALL: &[&KernelFile] =
+    &[&EXACT, &DECODE, &SCAN, &CONV, &NORM, &HEAD, &TRAIN_SCAN, &TRAIN_CONV, &TRAIN_NORM, &TRAIN_SUMS, &OPTIMIZER];
 
 impl KernelFile {
     /// What the driver loads on a GPU of this compute capability.

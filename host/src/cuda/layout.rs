@@ -51,6 +51,8 @@ mod tests {
         I32,
         U32,
         F32,
+        F64,
+        I64,
         /// Also an address.
         U64,
     }
@@ -62,6 +64,8 @@ mod tests {
                 "i32" => Self::I32,
                 "u32" => Self::U32,
                 "f32" => Self::F32,
+                "f64" => Self::F64,
+                "i64" => Self::I64,
                 "u64" | "Address" => Self::U64,
                 other => panic!("a kernel's struct has a field of type {other}"),
             }
@@ -74,13 +78,18 @@ mod tests {
                 "int" | "i32" => Self::I32,
                 "uint32_t" | "u32" => Self::U32,
                 "float" => Self::F32,
+                "double" => Self::F64,
+                "long long" => Self::I64,
                 "uint64_t" | "u64" | "unsigned long long" => Self::U64,
                 other => panic!("a kernel's struct has a field of type {other}"),
             }
         }
 
         const fn bytes(self) -> usize {
-            if matches!(self, Self::U64) { 8 } else { 4 }
+            match self {
+                Self::U64 | Self::I64 | Self::F64 => 8,
+                Self::I32 | Self::U32 | Self::F32 => 4,
+            }
         }
     }
 
@@ -138,6 +147,7 @@ mod tests {
 
     #[test]
     fn structs_are_those_of_the_kernels() {
+        use crate::cuda::train::args;
         use crate::cuda::{exact, float};
         compare::<float::persistent::Params>();
         compare::<exact::launch::Embed>();
@@ -155,6 +165,20 @@ mod tests {
         compare::<float::small::NormArgs>();
         compare::<float::small::EmbedArgs>();
         compare::<float::small::LogProbArgs>();
+        compare::<args::TrainScanArgs>();
+        compare::<args::TrainConvArgs>();
+        compare::<args::TrainNormArgs>();
+        compare::<args::CrossEntropyArgs>();
+        compare::<args::EmbedBackArgs>();
+        compare::<args::SumRowsArgs>();
+        compare::<args::SumPlanesArgs>();
+        compare::<args::TotalArgs>();
+        compare::<args::JudgeArgs>();
+        compare::<args::AdamwArgs>();
+        compare::<args::MuonBeginArgs>();
+        compare::<args::MuonScaleArgs>();
+        compare::<args::MuonEndArgs>();
+        compare::<args::DecaysArgs>();
     }
 
     #[test]

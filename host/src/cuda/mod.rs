@@ -31,6 +31,7 @@ mod layout;
 mod model;
 mod probe;
 mod state;
+pub mod train;
 
 use batch::Batch;
 pub use device::Device;

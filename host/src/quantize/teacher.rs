@@ -23,7 +23,7 @@ impl<'a> Teacher<'a> {
     pub(super) fn new(model: &'a Model, windows: Vec<&'a [u8]>) -> Self {
         let symbols = windows.iter().map(|w| w.iter().map(|&b| b.into()).collect()).collect();
         let known = vec![None; windows.len()];
-        Self { model, windows, symbols, known, zero: Carry::zero(model.checkpoint()) }
+        Self { model, windows, symbols, known, zero: Carry::zero(model.dims()) }
     }
 
     /// `ln p` after each byte of each window, `[bytes, 256]`, unrounded.

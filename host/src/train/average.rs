@@ -6,10 +6,10 @@ use crate::Checkpoint;
 /// The average.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Average {
-    pub(super) weights: Checkpoint,
+    pub(crate) weights: Checkpoint,
     /// What stays of it at a step.
     pub(super) keep: f64,
-    pub(super) steps: u64,
+    pub(crate) steps: u64,
 }
 
 impl Average {
@@ -22,11 +22,16 @@ impl Average {
     /// Takes the weights of a step in: `average += (1 - keep) (weights - average)`. Early on it looks back over as many
     /// steps as there were.
     pub fn add(&mut self, weights: &mut Checkpoint) {
-        self.steps += 1;
-        let share = (1.0 - self.keep).max(1.0 / self.steps as f64) as f32;
+        let share = self.count();
         for ((.., average), (.., now)) in self.weights.tensors_mut().into_iter().zip(weights.tensors_mut()) {
             average.iter_mut().zip(now).for_each(|(average, now)| *average += share * (*now - *average));
         }
+    }
+
+    /// Counts a step; what the average takes of its weights.
+    pub(crate) fn count(&mut self) -> f32 {
+        self.steps += 1;
+        (1.0 - self.keep).max(1.0 / self.steps as f64) as f32
     }
 
     /// The average.

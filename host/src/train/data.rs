@@ -7,11 +7,10 @@
 
 use std::ops::Range;
 
-use mambabyte_core::Rng;
+use mambabyte_core::{Dims, Rng};
 
 use super::augment::{Augment, below, unit};
 use super::{Carry, Row};
-use crate::Checkpoint;
 
 /// A text and the ends of its documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,8 +170,8 @@ pub struct Stream {
 
 impl Stream {
     /// Before the first passage.
-    pub fn new(like: &Checkpoint) -> Self {
-        Self::at(Passage::default(), Vec::new(), 0, Carry::zero(like))
+    pub fn new(dims: &Dims) -> Self {
+        Self::at(Passage::default(), Vec::new(), 0, Carry::zero(dims))
     }
 
     pub(super) const fn at(passage: Passage, bytes: Vec<u8>, at: usize, carry: Carry) -> Self {
@@ -265,7 +264,7 @@ mod tests {
         }
         let corpus = Corpus::new(vec![text("", b"", &[0]), text("a", &bytes, &ends)], None);
         let mut rng = Rng::new(1);
-        let mut stream = Stream::new(like.checkpoint());
+        let mut stream = Stream::new(like.dims());
         let (mut seen, mut letter) = ([false; 256], 0);
         for _ in 0..2000 {
             stream.fill(&corpus, &Augment::default(), &mut rng, 16, 100);

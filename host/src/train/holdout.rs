@@ -1,6 +1,10 @@
 //! Bits per byte of texts that are not trained on, as `eval --window` measures them.
 
-use super::{Carry, Row, losses};
+use std::convert::Infallible;
+
+use mambabyte_core::Dims;
+
+use super::{Carry, Loss, Row, losses};
 use crate::Model;
 
 /// Bytes of a window, each from the zero state.
@@ -40,17 +44,31 @@ impl Holdout {
         self.bytes
     }
 
-    /// Bits per byte.
+    /// Bits per byte, on rayon's current pool.
     pub fn bits(&self, model: &Model) -> f64 {
-        let mut carries = vec![Carry::zero(model.checkpoint()); self.windows.len()];
+        match self.bits_by(model.dims(), |rows| Ok::<_, Infallible>(losses(model, rows))) {
+            Ok(bits) => bits,
+        }
+    }
+
+    /// Bits per byte of a model with these dimensions, by the loss of each row.
+    ///
+    /// # Errors
+    /// Those of `losses`.
+    pub fn bits_by<E>(
+        &self,
+        dims: &Dims,
+        losses: impl FnOnce(&mut [Row<'_>]) -> Result<Vec<Loss>, E>,
+    ) -> Result<f64, E> {
+        let mut carries = vec![Carry::zero(dims); self.windows.len()];
         let mut rows: Vec<Row<'_>> = self
             .windows
             .iter()
             .zip(&mut carries)
             .map(|([symbols, next], carry)| Row { symbols, next, starts: &[0], carry })
             .collect();
-        let nats: f64 = losses(model, &mut rows).iter().map(|loss| loss.nats).sum();
-        nats / std::f64::consts::LN_2 / self.bytes.max(1) as f64
+        let nats: f64 = losses(&mut rows)?.iter().map(|loss| loss.nats).sum();
+        Ok(nats / std::f64::consts::LN_2 / self.bytes.max(1) as f64)
     }
 }
 

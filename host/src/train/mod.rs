@@ -12,6 +12,7 @@
 //! * `row`: what a batch is made of; `window`: one row, forward and back; `layer`: one layer over a chunk;
 //!   `norm`, `conv`, `scan`, `matrix`, `math`: its parts.
 //! * `tensors`: a checkpoint as a list of tensors.
+//! * `machine`: the processor that computes a run's steps.
 //! * `trainer`: a run, with its `data`, `augment`, `optimizer`, `schedule`, `average`, `initial` weights and `holdout`;
 //!   `state_file`: what it goes on from.
 //!
@@ -25,12 +26,13 @@ pub mod data;
 pub mod holdout;
 pub mod initial;
 mod layer;
+pub mod machine;
 mod math;
 mod matrix;
 mod norm;
 pub mod optimizer;
 mod row;
-mod saved;
+pub mod saved;
 mod scan;
 pub mod schedule;
 pub mod state_file;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use mambabyte_core::Dims;
 use rayon::prelude::*;
 
 use super::tensors::zeros_like;
@@ -16,9 +17,9 @@ pub struct Carry {
 }
 
 impl Carry {
-    /// The zero state of a model of `like`'s shape: the beginning of a document.
-    pub fn zero(like: &Checkpoint) -> Self {
-        Self { values: vec![0.0; like.dims.state_len()] }
+    /// The zero state of a model of this shape: the beginning of a document.
+    pub fn zero(dims: &Dims) -> Self {
+        Self { values: vec![0.0; dims.state_len()] }
     }
 
     /// All values, in the order above.
@@ -144,7 +145,7 @@ pub(crate) fn logits<T: Send>(model: &Model, texts: &[&[u8]], map: impl Fn(usize
     let prepared = Prepared::new(model);
     let one = |(index, text): (usize, &&[u8])| {
         let symbols: Vec<u16> = text.iter().map(|&b| b.into()).collect();
-        let mut carry = Carry::zero(model.checkpoint());
+        let mut carry = Carry::zero(model.dims());
         let mut all = Vec::new();
         let mut stream = Stream { symbols: &symbols, starts: &[], carry: &mut carry.values };
         prepared.forward(&mut stream, &mut |_, logits| {

@@ -5,10 +5,34 @@ use mambabyte_core::{Dims, Norm, Rng};
 use super::Carry;
 use super::average::Average;
 use super::data::{Corpus, Passage, Stream};
+use super::machine::{Machine, Parts};
 use super::optimizer::Optimizer;
 use super::state_file::{Reader, StateFault, Writer};
-use super::trainer::{Best, Good, HALVED, Settings, Trainer};
-use crate::{Checkpoint, Model};
+use super::trainer::{Best, Good, HALVED, Settings, TrainError, Trainer};
+use crate::Checkpoint;
+
+/// Why a run does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResumeError {
+    /// The file.
+    #[error(transparent)]
+    State(#[from] StateFault),
+    /// The processor.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+}
+
+fn write_parts(writer: &mut Writer, parts: &Parts) {
+    write_checkpoint(writer, &parts.weights);
+    write_optimizer(writer, &parts.optimizer);
+    write_average(writer, &parts.average);
+}
+
+fn read_parts(reader: &mut Reader<'_>, parts: &mut Parts) -> Result<(), StateFault> {
+    read_checkpoint(reader, &mut parts.weights)?;
+    read_optimizer(reader, &mut parts.optimizer)?;
+    read_average(reader, &mut parts.average)
+}
 
 fn write_checkpoint(writer: &mut Writer, weights: &Checkpoint) {
     weights.clone().tensors_mut().into_iter().for_each(|(.., values)| writer.floats(values));
@@ -55,22 +79,21 @@ fn shape(dims: &Dims) -> [u64; 9] {
 
 impl Trainer {
     /// All that decides how the run goes on, as a file; `note` is the caller's.
-    pub fn save(&self, note: &[u8]) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// Those of the processor.
+    pub fn save(&self, note: &[u8]) -> Result<Vec<u8>, TrainError> {
         let mut writer = Writer::new(note);
-        let weights = self.model.checkpoint();
-        shape(&weights.dims).into_iter().for_each(|n| writer.number(n));
-        writer.floats(&[weights.norm_eps]);
+        let parts = self.machine.parts()?;
+        shape(&parts.weights.dims).into_iter().for_each(|n| writer.number(n));
+        writer.floats(&[parts.weights.norm_eps]);
         let halved = u64::from(self.halved);
         [self.step, self.bytes, halved, self.worse, self.rng.state()].into_iter().for_each(|n| writer.number(n));
-        write_checkpoint(&mut writer, weights);
-        write_optimizer(&mut writer, &self.optimizer);
-        write_average(&mut writer, &self.average);
+        write_parts(&mut writer, &parts);
         writer.number(u64::from(self.good.is_some()));
         if let Some(good) = &self.good {
             writer.number(good.step);
-            write_checkpoint(&mut writer, &good.weights);
-            write_optimizer(&mut writer, &good.optimizer);
-            write_average(&mut writer, &good.average);
+            write_parts(&mut writer, &good.parts);
         }
         writer.number(u64::from(self.best.is_some()));
         if let Some(best) = &self.best {
@@ -83,72 +106,68 @@ impl Trainer {
             [text as u64, from as u64, to as u64, seed, stream.at as u64].into_iter().for_each(|n| writer.number(n));
             writer.floats(stream.carry.as_slice());
         }
-        writer.finish()
+        Ok(writer.finish())
     }
 
-    /// The run that [`Trainer::save`] wrote: `reader` as [`state_file::open`](super::state_file::open) gives it,
-    /// `weights` of the run's shape, `settings` and `corpus` as they were.
+    /// The run that [`Trainer::save`] wrote, on whichever processor `machine` makes of its parts: `reader` as
+    /// [`state_file::open`](super::state_file::open) gives it, `weights` of the run's shape, `settings` and `corpus` as they
+    /// were.
     ///
     /// # Errors
-    /// [`StateFault::Content`] if it is of another run.
+    /// [`ResumeError::State`] if it is of another run, [`ResumeError::Train`] of `machine`.
     pub fn load(
         mut reader: Reader<'_>,
         weights: Checkpoint,
         settings: Settings,
         corpus: &Corpus,
-    ) -> Result<Self, StateFault> {
-        let of_other = |_| StateFault::Content("it has other sizes than its note says");
-        for expected in shape(&weights.dims) {
+        machine: impl FnOnce(Parts) -> Result<Box<dyn Machine>, TrainError>,
+    ) -> Result<Self, ResumeError> {
+        let dims = weights.dims;
+        for expected in shape(&dims) {
             if reader.number()? != expected {
-                return Err(StateFault::Content("it is of a model of another shape"));
+                return Err(StateFault::Content("it is of a model of another shape").into());
             }
         }
-        let mut this = Self::new(weights, settings).map_err(of_other)?;
-        let mut weights = this.model.checkpoint().clone();
+        let mut parts = Self::begin(weights, &settings);
         let mut eps = [0.0];
         reader.floats(&mut eps)?;
-        weights.norm_eps = eps[0];
-        this.average.weights.norm_eps = eps[0];
-        this.step = reader.number()?;
-        this.bytes = reader.number()?;
-        this.halved = u32::try_from(reader.number()?).unwrap_or(HALVED);
-        this.worse = reader.number()?;
-        this.rng = Rng::new(reader.number()?);
-        read_checkpoint(&mut reader, &mut weights)?;
-        read_optimizer(&mut reader, &mut this.optimizer)?;
-        read_average(&mut reader, &mut this.average)?;
+        parts.weights.norm_eps = eps[0];
+        parts.average.weights.norm_eps = eps[0];
+        let [step, bytes] = [reader.number()?, reader.number()?];
+        let halved = u32::try_from(reader.number()?).unwrap_or(HALVED);
+        let worse = reader.number()?;
+        let rng = Rng::new(reader.number()?);
+        read_parts(&mut reader, &mut parts)?;
+        let mut good = None;
         if reader.number()? != 0 {
-            let mut good = Good {
-                step: reader.number()?,
-                weights: weights.clone(),
-                optimizer: this.optimizer.clone(),
-                average: this.average.clone(),
-            };
-            read_checkpoint(&mut reader, &mut good.weights)?;
-            read_optimizer(&mut reader, &mut good.optimizer)?;
-            read_average(&mut reader, &mut good.average)?;
-            this.good = Some(good);
+            let step = reader.number()?;
+            let mut parts = parts.clone();
+            read_parts(&mut reader, &mut parts)?;
+            good = Some(Good { step, parts });
         }
+        let mut best = None;
         if reader.number()? != 0 {
             let (step, bits) = (reader.number()?, f64::from_bits(reader.number()?));
-            let mut best = Best { step, bits, weights: weights.clone() };
-            read_checkpoint(&mut reader, &mut best.weights)?;
-            this.best = Some(best);
+            let mut weights = parts.weights.clone();
+            read_checkpoint(&mut reader, &mut weights)?;
+            best = Some(Best { step, bits, weights });
         }
-        for stream in &mut this.streams {
+        let mut streams = Vec::with_capacity(settings.batch);
+        for _ in 0..settings.batch {
             let passage =
                 Passage { text: reader.size()?, from: reader.size()?, to: reader.size()?, seed: reader.number()? };
             let at = reader.size()?;
-            let mut carry = Carry::zero(&weights);
+            let mut carry = Carry::zero(&dims);
             reader.floats(carry.as_mut_slice())?;
             let bytes = passage.bytes(corpus, &settings.augment).filter(|bytes| at <= bytes.len());
             let bytes = bytes.ok_or(StateFault::Content("its place in the texts is not in these texts"))?;
-            *stream = Stream::at(passage, bytes, at, carry);
+            streams.push(Stream::at(passage, bytes, at, carry));
         }
         if reader.left() != 0 {
-            return Err(StateFault::Content("it goes on after its end"));
+            return Err(StateFault::Content("it goes on after its end").into());
         }
-        this.model = Model::new(weights).map_err(of_other)?;
-        Ok(this)
+        let like = parts.weights.clone();
+        let this = Self::on(machine(parts)?, &like, settings);
+        Ok(Self { streams, rng, step, bytes, halved, good, best, worse, ..this })
     }
 }

@@ -102,7 +102,7 @@ impl Batch {
         let lengths = [135, 140, 259];
         let texts = lengths.map(|n| noise.symbols(n + 1, model.checkpoint().vocabulary())).into();
         let before = starts.iter().map(|_| {
-            let mut carry = Carry::zero(model.checkpoint());
+            let mut carry = Carry::zero(model.dims());
             carry.as_mut_slice().iter_mut().for_each(|c| *c = 0.5 * noise.next());
             carry
         });
@@ -140,7 +140,7 @@ fn forward_is_the_oracle_step() {
         }
         // The state too.
         let symbols: Vec<u16> = text.iter().map(|&b| b.into()).collect();
-        let mut carry = Carry::zero(model.checkpoint());
+        let mut carry = Carry::zero(model.dims());
         losses(&model, &mut [Row { symbols: &symbols, next: &symbols, starts: &[], carry: &mut carry }]);
         for (a, b) in session.state().iter().zip(carry.as_slice()) {
             assert!((a - b).abs() < 2e-5 * (1.0 + a.abs()), "state: {a} and {b}");
@@ -188,7 +188,7 @@ fn threads_do_not_change_a_bit() {
     // More rows than groups of them.
     let texts: Vec<Vec<u16>> = (0..37).map(|i| noise.symbols(20 + i, 41)).collect();
     let run = |threads: usize| {
-        let mut carries = vec![Carry::zero(model.checkpoint()); texts.len()];
+        let mut carries = vec![Carry::zero(model.dims()); texts.len()];
         let mut grad = zeros_like(model.checkpoint());
         let mut rows: Vec<Row<'_>> = texts
             .iter()
@@ -243,7 +243,7 @@ fn nothing_leaks_over_a_start() {
         // The loss is that of the documents, and so is the gradient.
         let text = &batch.texts[1];
         let mut parts = zeros_like(model.checkpoint());
-        let mut carries = [batch.before[1].clone(), Carry::zero(model.checkpoint())];
+        let mut carries = [batch.before[1].clone(), Carry::zero(model.dims())];
         let [first, second] = &mut carries;
         let mut rows = [
             Row { symbols: &text[..77], next: &text[1..78], starts: &[77], carry: first },
@@ -260,7 +260,7 @@ fn nothing_leaks_over_a_start() {
             let error = a.iter().zip(&*b).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
             assert!(error <= 2e-5 * size, "layer {layer}, {name}: {error} of {size}");
         }
-        assert!(carries[0] == Carry::zero(model.checkpoint()), "a start after the last symbol clears the state");
+        assert!(carries[0] == Carry::zero(model.dims()), "a start after the last symbol clears the state");
     }
 }
 

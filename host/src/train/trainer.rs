@@ -1,15 +1,15 @@
 //! A run: windows are drawn, the gradient is taken, clipped and applied. All that decides how it goes on can be saved
 //! and loaded, to the bit.
 
-use mambabyte_core::Rng;
+use mambabyte_core::{Dims, Rng};
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augment;
-use super::average::Average;
 use super::data::{Corpus, Stream};
-use super::optimizer::{Matrices, Optimizer, clip};
+use super::holdout::Holdout;
+use super::machine::{Change, Cpu, Machine, Parts};
+use super::optimizer::Matrices;
 use super::schedule::Schedule;
-use super::{gradient, zeros_like};
 use crate::model::ModelError;
 use crate::{Checkpoint, Model};
 
@@ -81,15 +81,16 @@ pub enum TrainError {
     /// Weights that are no model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The processor failed; what it says.
+    #[error("{0}")]
+    Machine(String),
 }
 
-/// Weights that were good: a finite gradient was taken of them.
+/// A run's parts when they were good: a finite gradient was taken of the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Good {
     pub(super) step: u64,
-    pub(super) weights: Checkpoint,
-    pub(super) optimizer: Optimizer,
-    pub(super) average: Average,
+    pub(super) parts: Parts,
 }
 
 /// The best average so far.
@@ -104,13 +105,12 @@ pub struct Best {
 }
 
 /// A run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Trainer {
     pub(super) settings: Settings,
-    pub(super) model: Model,
-    pub(super) grad: Checkpoint,
-    pub(super) optimizer: Optimizer,
-    pub(super) average: Average,
+    pub(super) dims: Dims,
+    pub(super) machine: Box<dyn Machine>,
+    pub(super) good_every: u64,
     pub(super) streams: Vec<Stream>,
     pub(super) rng: Rng,
     pub(super) step: u64,
@@ -124,23 +124,37 @@ pub struct Trainer {
 
 /// Steps between two states to go back to.
 const GOOD: u64 = 50;
+/// Those of a model of more than [`LARGE`] parameters, of which a copy takes long.
+const GOOD_LARGE: u64 = 500;
+/// Parameters.
+const LARGE: usize = 1 << 24;
 /// The rate is halved at most so often.
 pub(super) const HALVED: u32 = 8;
 
 impl Trainer {
-    /// Before the first step.
+    /// Before the first step, on this processor.
     ///
     /// # Errors
     /// [`ModelError`] names the dimension or tensor that is wrong.
     pub fn new(weights: Checkpoint, settings: Settings) -> Result<Self, ModelError> {
-        let streams = vec![Stream::new(&weights); settings.batch];
-        let optimizer = Optimizer::new(&weights, settings.matrices, settings.decay);
-        let average = Average::new(&weights, settings.schedule.steps);
-        let (grad, rng) = (zeros_like(&weights), Rng::new(settings.seed));
-        let model = Model::new(weights)?;
+        let parts = Self::begin(weights, &settings);
+        let like = parts.weights.clone();
+        Ok(Self::on(Box::new(Cpu::new(parts)?), &like, settings))
+    }
+
+    /// What a machine begins a run with.
+    pub fn begin(weights: Checkpoint, settings: &Settings) -> Parts {
+        Parts::new(weights, settings.matrices, settings.decay, settings.schedule.steps)
+    }
+
+    /// Before the first step, on a machine that has the run's first parts, with weights of `like`'s shape.
+    pub fn on(machine: Box<dyn Machine>, like: &Checkpoint, settings: Settings) -> Self {
+        let (dims, rng) = (like.dims, Rng::new(settings.seed));
+        let streams = vec![Stream::new(&dims); settings.batch];
+        let good_every = if like.parameters() > LARGE { GOOD_LARGE } else { GOOD };
         let (step, bytes, halved, worse) = (0, 0, 0, 0);
         let (good, best) = (None, None);
-        Ok(Self { settings, model, grad, optimizer, average, streams, rng, step, bytes, halved, good, best, worse })
+        Self { settings, dims, machine, good_every, streams, rng, step, bytes, halved, good, best, worse }
     }
 
     /// What it was made with.
@@ -166,9 +180,9 @@ impl Trainer {
     /// The average of the weights, as a model.
     ///
     /// # Errors
-    /// None after [`Trainer::new`].
-    pub fn averaged(&self) -> Result<Model, ModelError> {
-        Model::new(self.average.weights().clone())
+    /// Those of the processor.
+    pub fn averaged(&self) -> Result<Model, TrainError> {
+        Ok(Model::new(self.machine.parts()?.average.weights)?)
     }
 
     /// The best average so far.
@@ -176,15 +190,24 @@ impl Trainer {
         self.best.as_ref()
     }
 
+    /// Looks at the hold-out with the average: its bits per byte, and how many looks ago the best one was.
+    ///
+    /// # Errors
+    /// Those of the processor.
+    pub fn look(&mut self, holdout: &Holdout) -> Result<(f64, u64), TrainError> {
+        let bits = holdout.bits_by(&self.dims, |rows| self.machine.losses(rows))?;
+        Ok((bits, self.judge(bits)?))
+    }
+
     /// Takes note that the average has `bits` per byte on the hold-out; how many judgements ago the best one was.
-    pub fn judge(&mut self, bits: f64) -> u64 {
+    fn judge(&mut self, bits: f64) -> Result<u64, TrainError> {
         if bits.is_finite() && self.best.as_ref().is_none_or(|best| bits < best.bits) {
-            self.best = Some(Best { step: self.step, bits, weights: self.average.weights().clone() });
+            self.best = Some(Best { step: self.step, bits, weights: self.machine.parts()?.average.weights });
             self.worse = 0;
         } else {
             self.worse += 1;
         }
-        self.worse
+        Ok(self.worse)
     }
 
     /// One step: a window of every row. A loss or gradient that is no number takes the run back to the last good
@@ -199,69 +222,55 @@ impl Trainer {
         for stream in &mut self.streams {
             stream.fill(corpus, &augment, &mut self.rng, window, passage);
         }
-        self.grad.tensors_mut().into_iter().for_each(|(.., values)| values.fill(0.0));
+        let due = self.step.is_multiple_of(self.good_every);
+        let copy = due.then(|| self.machine.parts()).transpose()?;
+        let rate = self.settings.rate * self.settings.schedule.share(self.step) * 0.5f64.powi(self.halved as i32);
         let mut rows: Vec<_> = self.streams.iter_mut().map(Stream::row).collect();
-        let loss = gradient(&self.model, &mut rows, &mut self.grad);
-        let mean = (1.0 / loss.symbols.max(1) as f64) as f32;
-        self.grad.tensors_mut().into_iter().for_each(|(.., values)| values.iter_mut().for_each(|g| *g *= mean));
-        let norm = clip(&mut self.grad, self.settings.clip);
-        if !(loss.nats.is_finite() && norm.is_finite()) {
+        let outcome = self.machine.step(&mut rows, Change { rate, clip: self.settings.clip })?;
+        if !outcome.is_finite() {
             return self.go_back().map(Err);
         }
-        if self.step.is_multiple_of(GOOD) {
-            self.good = Some(Good {
-                step: self.step,
-                weights: self.model.checkpoint().clone(),
-                optimizer: self.optimizer.clone(),
-                average: self.average.clone(),
-            });
+        if let Some(parts) = copy {
+            self.good = Some(Good { step: self.step, parts });
         }
-        let rate = self.settings.rate * self.settings.schedule.share(self.step) * 0.5f64.powi(self.halved as i32);
-        let Self { model, grad, optimizer, average, .. } = self;
-        model.update(|weights| {
-            optimizer.step(weights, grad, rate);
-            average.add(weights);
-        })?;
+        let loss = outcome.loss;
         self.step += 1;
         self.bytes += loss.symbols as u64;
         let bits_per_byte = loss.nats / std::f64::consts::LN_2 / loss.symbols.max(1) as f64;
-        Ok(Ok(Step { bits_per_byte, norm, rate, bytes: loss.symbols }))
+        Ok(Ok(Step { bits_per_byte, norm: outcome.norm, rate, bytes: loss.symbols }))
     }
 
     fn go_back(&mut self) -> Result<Fault, TrainError> {
-        let (step, place) = (self.step, self.place());
+        let (step, place) = (self.step, self.place()?);
         let Some(good) = self.good.as_ref().filter(|_| self.halved < HALVED) else {
             return Err(TrainError::Diverged { step, place, halved: self.halved });
         };
-        self.model = Model::new(good.weights.clone())?;
-        self.optimizer = good.optimizer.clone();
-        self.average = good.average.clone();
+        self.machine.set(good.parts.clone())?;
         self.step = good.step;
         self.halved += 1;
-        let like = self.model.checkpoint();
-        self.streams = vec![Stream::new(like); self.settings.batch];
+        self.streams = vec![Stream::new(&self.dims); self.settings.batch];
         Ok(Fault { step, place, back_to: self.step, halved: self.halved })
     }
 
     /// Where the first number that is none comes from.
-    fn place(&mut self) -> String {
+    fn place(&self) -> Result<String, TrainError> {
+        let model = Model::new(self.machine.parts()?.weights)?;
         for stream in &self.streams {
-            let mut session = self.model.session();
+            let mut session = model.session();
             for &symbol in stream.symbols() {
                 if let Err(fault) = session.step(symbol as u8) {
-                    return fault.to_string();
+                    return Ok(fault.to_string());
                 }
             }
         }
         // The forward pass is finite: of the gradient, the first tensor on the way back.
-        let top = self.model.dims().n_layer;
-        let tensors = self.grad.tensors_mut();
-        let bad = tensors.into_iter().rfind(|(.., values)| values.iter().any(|v| !v.is_finite()));
-        match bad {
+        let (top, mut grad) = (self.dims.n_layer, self.machine.last_gradient()?);
+        let bad = grad.tensors_mut().into_iter().rfind(|(.., values)| values.iter().any(|v| !v.is_finite()));
+        Ok(match bad {
             Some((layer, tensor, _)) if layer < top => format!("layer {layer}: the gradient of {tensor} is not finite"),
             Some((_, tensor, _)) => format!("the gradient of {tensor} is not finite"),
             None => "the loss or the state is not finite".to_owned(),
-        }
+        })
     }
 }
 
@@ -333,7 +342,8 @@ mod tests {
         let after = holdout.bits(&trainer.averaged().unwrap());
         assert!(before > 7.5 && after < 3.0, "{before} and {after}");
         assert_eq!(trainer.bytes(), 150 * 4 * 32);
-        assert_eq!((trainer.judge(after), trainer.judge(after), trainer.judge(f64::NAN)), (0, 1, 2));
+        let mut judge = |bits| trainer.judge(bits).unwrap();
+        assert_eq!((judge(after), judge(after), judge(f64::NAN)), (0, 1, 2));
     }
 
     /// The state of a run, saved at every few steps, goes on as the run itself, with any number of threads.
@@ -345,28 +355,28 @@ mod tests {
         };
         let mut whole = begin(60);
         let mut expected = steps(&mut whole, 55, 1);
-        whole.judge(3.0);
+        whole.judge(3.0).unwrap();
         expected.extend(steps(&mut whole, 5, 2));
         let mut parts = begin(60);
         let mut found = Vec::new();
         for (number, n) in [1, 2, 30, 22, 5].into_iter().enumerate() {
             if number == 4 {
-                parts.judge(3.0);
+                parts.judge(3.0).unwrap();
             }
-            let file = parts.save(b"mine");
+            let file = parts.save(b"mine").unwrap();
             let (note, reader) = state_file::open(&file).unwrap();
             assert_eq!(note, b"mine");
-            parts = Trainer::load(reader, initial::checkpoint(&dims(), 9), settings(60), &corpus).unwrap();
-            assert_eq!(parts.save(b"mine"), file);
+            parts = Trainer::load(reader, initial::checkpoint(&dims(), 9), settings(60), &corpus, Cpu::boxed).unwrap();
+            assert_eq!(parts.save(b"mine").unwrap(), file);
             found.extend(steps(&mut parts, n, number % 2 + 1));
         }
         assert_eq!(found, expected);
-        assert_eq!(parts.save(b""), whole.save(b""));
+        assert_eq!(parts.save(b"").unwrap(), whole.save(b"").unwrap());
         // Of another run.
-        let file = parts.save(b"");
+        let file = parts.save(b"").unwrap();
         let load = |dims: Dims, settings: Settings, corpus: &Corpus| {
             let (_, reader) = state_file::open(&file).unwrap();
-            Trainer::load(reader, initial::checkpoint(&dims, 1), settings, corpus).err()
+            Trainer::load(reader, initial::checkpoint(&dims, 1), settings, corpus, Cpu::boxed).err()
         };
         let other = Corpus::new(vec![Text::of("short".into(), b"x".to_vec())], None);
         assert!(load(dims(), settings(60), &other).is_some());
@@ -382,9 +392,9 @@ mod tests {
         for _ in 0..53 {
             trainer.step(&corpus).unwrap().unwrap();
         }
-        let mut weights = trainer.model.checkpoint().clone();
-        weights.layers[1].out_proj[5] = f32::NAN;
-        trainer.model = Model::new(weights).unwrap();
+        let mut parts = trainer.machine.parts().unwrap();
+        parts.weights.layers[1].out_proj[5] = f32::NAN;
+        trainer.machine.set(parts).unwrap();
         let fault = trainer.step(&corpus).unwrap().unwrap_err();
         assert_eq!((fault.step, fault.back_to, fault.halved), (53, 50, 1));
         assert!(fault.place.starts_with("layer 1: "), "{}", fault.place);

@@ -95,7 +95,7 @@ fn measure(mut c: Checkpoint, rows: usize, window: usize, seconds: f64) -> Resul
     let texts: Vec<Vec<u16>> = (0..rows)
         .map(|_| (0..=window).map(|i| (40 + i % 60) as u16 + u16::from(noise.next() > 0.0)).collect())
         .collect();
-    let mut carries = vec![Carry::zero(&c); rows];
+    let mut carries = vec![Carry::zero(&c.dims); rows];
     let mut grad = zeros_like(&c);
     let mut moments = [zeros_like(&c), zeros_like(&c)];
     let (mut begin, mut processor) = (Instant::now(), processor_seconds());

@@ -11,6 +11,7 @@ use mambabyte_host::Checkpoint;
 use mambabyte_host::dequantize::dequantize;
 use mambabyte_host::train::data::{Corpus, Text};
 use mambabyte_host::train::holdout::Holdout;
+use mambabyte_host::train::saved::ResumeError;
 use mambabyte_host::train::schedule::Schedule;
 use mambabyte_host::train::trainer::Trainer;
 use mambabyte_host::train::{initial, state_file};
@@ -23,7 +24,8 @@ use crate::shipped::{self, Found};
 use crate::training::finish::{Made, finish, write_checkpoint};
 use crate::training::folder::{Folder, STATE};
 use crate::training::log::Log;
-use crate::training::pace::{Pace, time};
+use crate::training::pace::{Pace, begin, time};
+use crate::training::place::Place;
 use crate::training::recipe::{Length, Recipe, Sizes, Source};
 use crate::training::run::{End, Note, Run, Surroundings};
 use crate::training::shape::{self, Shape};
@@ -115,7 +117,7 @@ fn default_name(texts: &[Source]) -> String {
     stem[..end].to_owned()
 }
 
-fn recipe(args: &Args, reading: &Reading, start: &Start) -> Recipe {
+fn recipe(args: &Args, reading: &Reading, start: &Start, place: &Place) -> Recipe {
     let length = match (args.run.steps, args.run.bytes, args.run.minutes) {
         (Some(steps), ..) => Length::Steps(steps),
         (_, Some(bytes), _) => Length::Bytes(bytes),
@@ -130,7 +132,8 @@ fn recipe(args: &Args, reading: &Reading, start: &Start) -> Recipe {
         name: args.model.name.clone().unwrap_or_else(|| default_name(&reading.texts)),
         refine: args.model.refine,
         length,
-        settings: settings(args, &start.weights.dims),
+        arithmetic: place.arithmetic,
+        settings: settings(args, &start.weights.dims, place.is_gpu()),
     }
 }
 
@@ -192,7 +195,11 @@ fn train(args: &Args) -> Result<(), CliError> {
         }
         None => None,
     };
-    let (recipe, reading, weights) = prepare(args, asked, note.as_ref())?;
+    let place = match (&note, args.run.device) {
+        (Some(note), None) => Place::of(note.recipe.arithmetic)?,
+        (_, device) => Place::open(device.unwrap_or_default(), args.run.precision)?,
+    };
+    let (recipe, reading, weights) = prepare(args, asked, note.as_ref(), &place)?;
     folder.make()?;
     let texts: Vec<&[u8]> = reading.holdout.iter().flat_map(Text::documents).collect();
     let holdout = Holdout::new(&texts, LOOKED_AT);
@@ -201,18 +208,23 @@ fn train(args: &Args) -> Result<(), CliError> {
     let with = Surroundings { corpus: &reading.corpus, holdout: &holdout, folder: &folder, stop: &stop, save_every };
     let recipe = match &note {
         Some(_) => recipe,
-        None => paced(recipe, &weights, &with)?,
+        None => paced(recipe, &weights, &with, &place)?,
     };
     let mut run = match (&note, opened) {
         (Some(note), Some((_, reader))) => {
-            let trainer = Trainer::load(reader, weights, recipe.settings, &reading.corpus).map_err(of_state)?;
+            let machine = |parts| place.machine(parts, &recipe.settings);
+            let trainer = Trainer::load(reader, weights, recipe.settings, &reading.corpus, machine);
+            let trainer = trainer.map_err(|error| match error {
+                ResumeError::Train(error) => error.into(),
+                ResumeError::State(fault) => of_state(fault),
+            })?;
             say(format_args!("going on at step {}", thousands(trainer.steps())));
             Run::of(trainer, note, &recipe)
         }
         _ => {
             let mut log = Log::default();
             log.begin(&recipe, parameters, holdout.bytes());
-            Run::new(Trainer::new(weights, recipe.settings)?, log, &recipe)
+            Run::new(begin(&weights, recipe.settings, &place)?, log, &recipe)
         }
     };
     if run.go(&with)? == End::Stopped {
@@ -223,7 +235,12 @@ fn train(args: &Args) -> Result<(), CliError> {
 }
 
 /// Recipe, texts and first weights: of the arguments, or of the run that is gone on with.
-fn prepare(args: &Args, asked: Vec<Asked>, note: Option<&Note>) -> Result<(Recipe, Reading, Checkpoint), CliError> {
+fn prepare(
+    args: &Args,
+    asked: Vec<Asked>,
+    note: Option<&Note>,
+    place: &Place,
+) -> Result<(Recipe, Reading, Checkpoint), CliError> {
     let given = !asked.is_empty();
     let (asked, valid, ends) = match note {
         Some(note) if !given => {
@@ -242,13 +259,14 @@ fn prepare(args: &Args, asked: Vec<Asked>, note: Option<&Note>) -> Result<(Recip
     match note {
         None => {
             let start = start(args)?;
-            Ok((recipe(args, &reading, &start), reading, start.weights))
+            Ok((recipe(args, &reading, &start, place), reading, start.weights))
         }
         Some(note) => {
             let mine = if given {
-                recipe(args, &reading, &start(args)?)
+                recipe(args, &reading, &start(args)?, place)
             } else {
-                Recipe { texts: reading.texts.clone(), valid: reading.valid.clone(), ..note.recipe.clone() }
+                let (texts, valid) = (reading.texts.clone(), reading.valid.clone());
+                Recipe { texts, valid, arithmetic: place.arithmetic, ..note.recipe.clone() }
             };
             if let Some(difference) = note.recipe.difference(&mine) {
                 return Err(of_other(difference));
@@ -260,12 +278,12 @@ fn prepare(args: &Args, asked: Vec<Asked>, note: Option<&Note>) -> Result<(Recip
 }
 
 /// Measures how fast the machine is, makes steps of minutes, and says how long it will take.
-fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>) -> Result<Recipe, CliError> {
+fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>, place: &Place) -> Result<Recipe, CliError> {
     let budget = match recipe.length {
         Length::Minutes(minutes) => Duration::from_secs_f64((minutes * 60.0 * 0.02).min(10.0)),
         Length::Bytes(_) | Length::Steps(_) => Duration::ZERO,
     };
-    let pace = Pace::measure(weights, recipe.settings, with.corpus, with.holdout, budget)?;
+    let pace = Pace::measure(weights, recipe.settings, place, with.corpus, with.holdout, budget)?;
     if let Length::Minutes(minutes) = recipe.length {
         let steps = pace.steps(minutes);
         recipe.settings.schedule = Schedule::new(steps, recipe.settings.schedule.fall);

@@ -6,6 +6,7 @@ pub mod finish;
 pub mod folder;
 pub mod log;
 pub mod pace;
+pub mod place;
 pub mod recipe;
 pub mod report;
 pub mod run;

@@ -7,6 +7,7 @@ use mambabyte_host::train::data::Corpus;
 use mambabyte_host::train::holdout::Holdout;
 use mambabyte_host::train::trainer::{Settings, Trainer};
 
+use super::place::Place;
 use super::run::looks;
 use crate::error::CliError;
 
@@ -32,11 +33,12 @@ impl Pace {
     pub fn measure(
         weights: &Checkpoint,
         settings: Settings,
+        place: &Place,
         corpus: &Corpus,
         holdout: &Holdout,
         budget: Duration,
     ) -> Result<Self, CliError> {
-        let mut trainer = Trainer::new(weights.clone(), settings)?;
+        let mut trainer = begin(weights, settings, place)?;
         drop(trainer.step(corpus)?);
         let start = Instant::now();
         let mut steps = 0;
@@ -46,7 +48,7 @@ impl Pace {
         }
         let step = start.elapsed() / steps;
         let start = Instant::now();
-        let _ = holdout.bits(&trainer.averaged()?);
+        let _ = trainer.look(holdout)?;
         Ok(Self { step, look: start.elapsed(), memory: most_memory() })
     }
 
@@ -70,6 +72,15 @@ impl Pace {
     pub fn time(&self, steps: u64) -> Duration {
         self.step.mul_f64(steps as f64) + self.look.mul_f64(looks(steps) as f64)
     }
+}
+
+/// A run before its first step.
+///
+/// # Errors
+/// As [`Place::machine`].
+pub fn begin(weights: &Checkpoint, settings: Settings, place: &Place) -> Result<Trainer, CliError> {
+    let machine = place.machine(Trainer::begin(weights.clone(), &settings), &settings)?;
+    Ok(Trainer::on(machine, weights, settings))
 }
 
 /// `VmHWM` of this process.

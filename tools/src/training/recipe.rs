@@ -8,6 +8,7 @@ use mambabyte_host::train::trainer::Settings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::place::Arithmetic;
 use crate::output::thousands;
 
 /// A text that is read.
@@ -103,6 +104,9 @@ pub struct Recipe {
     pub refine: Option<usize>,
     /// How long.
     pub length: Length,
+    /// What it is computed by.
+    #[serde(default)]
+    pub arithmetic: Arithmetic,
     /// All of the trainer.
     pub settings: Settings,
 }
@@ -176,6 +180,10 @@ impl Recipe {
         }
         if let Some(updates) = self.refine {
             option("refine", updates.to_string());
+        }
+        if self.arithmetic != Arithmetic::Cpu {
+            option("device", "cuda".into());
+            option("precision", if self.arithmetic == Arithmetic::CudaF32 { "f32" } else { "bf16" }.into());
         }
         if self.from.is_none() {
             words.extend((!self.shape.tied_decays).then(|| "--free-decays".to_owned()));

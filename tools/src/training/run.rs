@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
         let (recipe, log) = (self.recipe.clone(), self.log.text().to_owned());
         let note = Note { recipe, log, since: self.since, ended: self.ended };
         let note = serde_json::to_vec(&note).map_err(|e| CliError::Usage(format!("the state: {e}")))?;
-        folder.write(STATE, &self.trainer.save(&note))?;
+        folder.write(STATE, &self.trainer.save(&note)?)?;
         folder.write("log.jsonl", self.log.text().as_bytes())
     }
 
@@ -167,9 +167,8 @@ impl<'a> Run<'a> {
 
     /// A look at the hold-out, and a sample.
     fn look(&mut self, with: &Surroundings<'_>, bar: &Progress) -> Result<(), CliError> {
+        let (bits, worse) = self.trainer.look(with.holdout)?;
         let model = self.trainer.averaged()?;
-        let bits = with.holdout.bits(&model);
-        let worse = self.trainer.judge(bits);
         let step = self.trainer.steps();
         let written = sample(&model, step);
         self.log.push(&json!({ "step": step, "holdout": bits, "best": worse == 0, "sample": written }));

@@ -5,7 +5,7 @@ use mambabyte_core::VOCAB;
 
 use super::FloatModel;
 use super::buffer::Element;
-use super::gemm::Product;
+use super::gemm::{Form, Many, Product};
 use super::scan::{ScanArgs, ScanShape};
 use super::small::{ConvArgs, EmbedArgs, NormArgs};
 use super::state::Memory;
@@ -63,7 +63,7 @@ impl FloatModel {
     /// A product of the layers, of `m` rows.
     const fn product(&self, m: usize, n: usize, k: usize, ld_x: usize, ld_y: usize) -> Product {
         let e = self.weights.element;
-        Product { m, n, k, ld_x, ld_w: k, ld_y, input: e, output: e, add: false }
+        Product { m, n, k, ld_x, ld_w: k, ld_y, input: e, output: e, add: false, form: Form::Nt, many: Many::ONE }
     }
 
     /// Launches embedding and all layers; the states of `pass.memory` move.

@@ -1,7 +1,7 @@
 //! AdamW (arXiv 1711.05101): Adam with decay that is no part of the gradient.
 
 /// Decay of the moments, as for the paper's models.
-pub(super) const BETA: [f64; 2] = [0.9, 0.95];
+pub(crate) const BETA: [f64; 2] = [0.9, 0.95];
 /// Added to the root of the second moment.
 pub(super) const EPS: f32 = 1e-8;
 

@@ -9,6 +9,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Checkpoint;
+#[cfg(feature = "cuda")]
+pub(crate) use adamw::BETA;
+#[cfg(feature = "cuda")]
+pub(crate) use muon::{COEFFICIENTS as MUON_COEFFICIENTS, ITERATIONS as MUON_ITERATIONS};
 
 /// Which one for the matrices of the layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,19 +28,19 @@ pub enum Matrices {
 /// The moments of every tensor, in the order of [`Checkpoint::tensors_mut`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimizer {
-    pub(super) matrices: Matrices,
+    pub(crate) matrices: Matrices,
     /// Of matrices, per unit of rate.
-    pub(super) decay: f64,
+    pub(crate) decay: f64,
     /// Steps made.
-    pub(super) steps: u64,
-    pub(super) moments: Vec<Moments>,
+    pub(crate) steps: u64,
+    pub(crate) moments: Vec<Moments>,
 }
 
 /// Of one tensor; under Muon the second is empty.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Moments {
-    pub(super) first: Vec<f32>,
-    pub(super) second: Vec<f32>,
+pub(crate) struct Moments {
+    pub(crate) first: Vec<f32>,
+    pub(crate) second: Vec<f32>,
 }
 
 /// The projections of the layers.

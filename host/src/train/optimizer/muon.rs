@@ -11,9 +11,9 @@ use ndarray::{Array2, ArrayView2};
 /// Momentum, Nesterov's.
 pub(super) const MOMENTUM: f64 = 0.95;
 /// `a X + b (X X') X + c (X X')^2 X`.
-pub(super) const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
+pub(crate) const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
 /// Iterations.
-pub(super) const ITERATIONS: usize = 5;
+pub(crate) const ITERATIONS: usize = 5;
 /// Least norm that is divided by.
 pub(super) const EPS: f64 = 1e-7;
 

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::computing::DeviceKind;
 use crate::numbers::seconds;
+use crate::training::place::PrecisionArg;
+use crate::training::shape::Shape;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -46,6 +49,40 @@ pub struct Args {
 pub enum Other {
     /// Times on the first NVIDIA GPU, beside what they must be, the peer's, and what the GPU could do.
     Gpu(GpuArgs),
+    /// How fast training is: forward, back and update over random text.
+    Train(TrainArgs),
+}
+
+/// The arguments of `bench train`.
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// Shapes of `train`.
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Shape::Nano, Shape::Micro])]
+    pub shape: Vec<Shape>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceKind,
+    /// What products and activations are in. Default: f32 on a CPU, bf16 on a GPU.
+    #[arg(long, value_enum)]
+    pub precision: Option<PrecisionArg>,
+    /// Bytes of a row. Default: 1024, on a GPU 8192.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
+    pub window: Option<u32>,
+    /// Rows. Default: 8, on a GPU 64.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
+    /// Steps that are timed, after two that are not; the median counts.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub steps: u16,
+    /// Threads of the CPU. Default: all.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Also where the time of a step goes, on a GPU.
+    #[arg(long)]
+    pub stages: bool,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `bench gpu`.

@@ -10,6 +10,7 @@ mod gpu;
 mod json;
 mod measure;
 mod plot;
+mod train;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use mambabyte_core::{Backend, Dims, Norm};
 use mambabyte_host::random_blob::{BlobSpec, Contents, random_blob};
 use serde_json::{Value, json};
 
-pub use args::{Args, GpuArgs, OneArgs, Other, Size};
+pub use args::{Args, GpuArgs, OneArgs, Other, Size, TrainArgs};
 
 use crate::builtin::MODEL;
 use crate::computing::Running;
@@ -71,6 +72,7 @@ impl Size {
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         None => {}
+        Some(Other::Train(args)) => return train::run(args),
         #[cfg(feature = "cuda")]
         Some(Other::Gpu(args)) => return gpu::run(args),
         #[cfg(not(feature = "cuda"))]

@@ -8,15 +8,20 @@ use mambabyte_host::train::optimizer::Matrices;
 use mambabyte_host::train::schedule::{Fall, Schedule};
 use mambabyte_host::train::trainer::Settings;
 
+use crate::computing::DeviceKind;
 use crate::error::CliError;
 use crate::model::Loading;
 use crate::numbers::{finite, share, share_or_none};
 use crate::output::shown;
+use crate::training::place::PrecisionArg;
 use crate::training::shape::Shape;
 
 /// Defaults.
 const WINDOW: u32 = 1024;
 const BATCH: u16 = 8;
+/// On a GPU.
+const GPU_WINDOW: u32 = 4096;
+const GPU_BATCH: u16 = 64;
 const PASSAGE: u32 = 8192;
 const SEED: u64 = 1;
 const DECAY: f64 = 0.1;
@@ -120,12 +125,19 @@ pub struct RunArgs {
     /// Threads. Default: all of the machine. The result has the same bits with any number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Bytes of a row in a step: how far the gradient goes back.
-    #[arg(long, value_name = "N", default_value_t = WINDOW, value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
-    pub window: u32,
-    /// Rows in a step.
-    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub batch: u16,
+    /// Where to compute. Runs of a CPU and of a GPU differ in their last bits. Default: cpu; with --resume, that of the
+    /// run.
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceKind>,
+    /// What products and activations are in. Default: f32 on a CPU, bf16 on a GPU.
+    #[arg(long, value_enum)]
+    pub precision: Option<PrecisionArg>,
+    /// Bytes of a row in a step: how far the gradient goes back. Default: 1024, on a GPU 4096.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
+    pub window: Option<u32>,
+    /// Rows in a step. Default: 8, on a GPU 64.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
     /// Most bytes that are read in one piece from the zero state: how far the state goes back.
     #[arg(long, value_name = "N", default_value_t = PASSAGE, value_parser = clap::value_parser!(u32).range(8..=1 << 30))]
     pub passage: u32,
@@ -240,9 +252,10 @@ pub(super) fn separator(text: &str) -> Result<Vec<u8>, CliError> {
 }
 
 /// The trainer's settings as the arguments have them; the steps of `--minutes` are not known yet.
-pub(super) fn settings(args: &Args, dims: &Dims) -> Settings {
+pub(super) fn settings(args: &Args, dims: &Dims, gpu: bool) -> Settings {
     let run = &args.run;
-    let (window, batch) = (run.window as usize, usize::from(run.batch));
+    let (window, batch) = if gpu { (GPU_WINDOW, GPU_BATCH) } else { (WINDOW, BATCH) };
+    let (window, batch) = (run.window.unwrap_or(window) as usize, usize::from(run.batch.unwrap_or(batch)));
     let steps = match (run.steps, run.bytes) {
         (Some(steps), _) => steps,
         (None, Some(bytes)) => bytes.div_ceil((window * batch) as u64),
@@ -288,8 +301,8 @@ pub(super) fn beside_resume(args: &Args) -> Option<&'static str> {
         ("minutes", run.minutes.is_some()),
         ("bytes", run.bytes.is_some()),
         ("steps", run.steps.is_some()),
-        ("window", run.window != WINDOW),
-        ("batch", run.batch != BATCH),
+        ("window", run.window.is_some()),
+        ("batch", run.batch.is_some()),
         ("passage", run.passage != PASSAGE),
         ("seed", run.seed != SEED),
         ("rate", run.rate.is_some()),

@@ -1,0 +1,192 @@
+//! What a step works with on the GPU: activations, gradients, room for sums.
+
+use cudarc::driver::CudaSlice;
+
+use super::params::Params;
+use super::scan::Sizes;
+use crate::cuda::device::Device;
+use crate::cuda::error::CudaError;
+use crate::cuda::float::buffer::{Buffer, Element};
+
+/// Rows of the head's products at a time, so that no [bytes, 256] of a long batch is in memory at once.
+pub(super) const HEAD_ROWS: usize = 65_536;
+/// Blocks of the norm's gradient: each has a row of sums.
+pub(super) const NORM_BLOCKS: usize = 1024;
+/// Steps of a thread of the convolution.
+pub(super) const CONV_STEPS: usize = 64;
+/// Rows of sums that are added up by one group of [`SUMS`].
+pub(super) const GROUP: usize = 64;
+/// More rows than these are added up in two goes.
+pub(super) const SUMS: usize = 256;
+
+/// Activations of a layer that the way back needs; rows are positions, all `[rows, width]`.
+pub(super) struct Kept {
+    /// `[_, d_model]` f32: the residual stream before the layer.
+    pub(super) res: CudaSlice<f32>,
+    /// `[_, 2 * d_inner]`.
+    pub(super) xz: Buffer,
+    /// `[_, d_inner]`: after convolution and SiLU.
+    pub(super) u: Buffer,
+    /// `[_, x_proj_rows]`.
+    pub(super) dtbc: Buffer,
+    /// `[_, d_inner]`: before bias and softplus.
+    pub(super) delta: Buffer,
+    /// `[_, d_inner]`: of the scan, before and after the gate.
+    pub(super) y: Buffer,
+    pub(super) out: Buffer,
+    /// States before the scan's tiles.
+    pub(super) checkpoints: CudaSlice<f32>,
+}
+
+/// All of it.
+pub(super) struct Memory {
+    pub(super) kept: Vec<Kept>,
+    /// After the last layer.
+    pub(super) res: CudaSlice<f32>,
+    /// `[_, d_model]`: a norm's output, and the gradient there.
+    pub(super) normed: Buffer,
+    pub(super) dnormed: Buffer,
+    /// `[_, d_model]`: the gradient of the residual stream, and rounded.
+    pub(super) dres: CudaSlice<f32>,
+    pub(super) dres_rounded: Buffer,
+    /// `[_, d_inner]`, `[_, 2 * d_inner]`, `[_, x_proj_rows]`: gradients.
+    pub(super) dout: Buffer,
+    pub(super) dxz: Buffer,
+    pub(super) du: Buffer,
+    pub(super) ddelta: Buffer,
+    pub(super) ddtbc: Buffer,
+    /// `[planes, _, 2 * padded states]`.
+    pub(super) dbc: CudaSlice<f32>,
+    /// `[batch, d_inner * d_state]`, `[batch, d_inner]` twice.
+    pub(super) da_log: CudaSlice<f32>,
+    pub(super) dd_skip: CudaSlice<f32>,
+    pub(super) ddelta_bias: CudaSlice<f32>,
+    /// `[HEAD_ROWS, 256]`.
+    pub(super) logits: CudaSlice<f32>,
+    pub(super) dlogits: Buffer,
+    /// `[_]`: the loss of every position.
+    pub(super) nats: CudaSlice<f32>,
+    /// Rows of sums, and of sums of these.
+    pub(super) partial: CudaSlice<f32>,
+    pub(super) groups: CudaSlice<f32>,
+    /// `[_]`: what is read, what comes next, and how far back the document goes.
+    pub(super) bytes: CudaSlice<u8>,
+    pub(super) next: CudaSlice<u8>,
+    pub(super) age: CudaSlice<u8>,
+    /// `[batch, state_len]`.
+    pub(super) before: CudaSlice<f32>,
+    pub(super) after: CudaSlice<f32>,
+}
+
+/// Parts that the rows of a product over rows are divided into, so that all of the GPU has work: the rows of each, and
+/// how many. `tiles` is how much of the result one part keeps busy.
+pub(super) const fn parts(rows: usize, m: usize, n: usize) -> (usize, usize) {
+    let tiles = m.div_ceil(128) * n.div_ceil(128);
+    let wanted = 256 / tiles;
+    let most = rows.div_ceil(1024);
+    let count = if wanted < 1 {
+        1
+    } else if wanted > most {
+        most
+    } else {
+        wanted
+    };
+    let each = rows.div_ceil(count).next_multiple_of(8);
+    (each, rows.div_ceil(each))
+}
+
+/// Rows of a segment of the embedding's gradient: 1,024, more if their sums would take over 128 MiB.
+pub(super) const fn embed_segment(rows: usize, d_model: usize) -> usize {
+    let most = (128 << 20) / (256 * 4 * d_model);
+    let each = rows.div_ceil(if most < 1 { 1 } else { most });
+    if each < 1024 { 1024 } else { each }
+}
+
+impl Memory {
+    pub(super) fn new(
+        device: &Device,
+        params: &Params,
+        element: Element,
+        (batch, seq_len): (usize, usize),
+        scan: Sizes,
+    ) -> Result<Self, CudaError> {
+        let dims = &params.dims;
+        let (rows, d, di, width) = (batch * seq_len, dims.d_model, dims.d_inner, params.x_proj_rows());
+        let layer = "activations of a layer";
+        let typed = |what, len| Buffer::zeros(device, what, len, element);
+        let kept = (0..dims.n_layer).map(|_| {
+            Ok(Kept {
+                res: device.zeros(layer, rows * d)?,
+                xz: typed(layer, rows * 2 * di)?,
+                u: typed(layer, rows * di)?,
+                dtbc: typed(layer, rows * width)?,
+                delta: typed(layer, rows * di)?,
+                y: typed(layer, rows * di)?,
+                out: typed(layer, rows * di)?,
+                checkpoints: device.zeros("states of a scan", scan.checkpoints)?,
+            })
+        });
+        let kept = kept.collect::<Result<Vec<_>, CudaError>>()?;
+        // The largest of all rows of sums.
+        let weight = |m: usize, n: usize| parts(rows, m, n).1 * m * n;
+        let sums = [
+            weight(2 * di, d),
+            weight(width, di),
+            weight(di, params.rank()),
+            weight(d, di),
+            parts(HEAD_ROWS.min(rows), 256, d).1 * 256 * d,
+            batch * seq_len.div_ceil(CONV_STEPS) * (dims.d_conv + 1) * di,
+            NORM_BLOCKS * 2 * d,
+            rows.div_ceil(embed_segment(rows, d)) * 256 * d,
+        ];
+        let sums = sums.into_iter().max().unwrap_or(0);
+        let head = HEAD_ROWS.min(rows);
+        let gradients = "gradients of activations";
+        Ok(Self {
+            kept,
+            res: device.zeros(layer, rows * d)?,
+            normed: typed(layer, rows * d)?,
+            dnormed: typed(gradients, rows * d)?,
+            dres: device.zeros(gradients, rows * d)?,
+            dres_rounded: typed(gradients, rows * d)?,
+            dout: typed(gradients, rows * di)?,
+            dxz: typed(gradients, rows * 2 * di)?,
+            du: typed(gradients, rows * di)?,
+            ddelta: typed(gradients, rows * di)?,
+            ddtbc: typed(gradients, rows * width)?,
+            dbc: device.zeros("gradients of B and C", scan.planes * rows * 2 * scan.padded)?,
+            da_log: device.zeros(gradients, batch * di * if dims.tied_decays { 1 } else { dims.d_state })?,
+            dd_skip: device.zeros(gradients, batch * di)?,
+            ddelta_bias: device.zeros(gradients, batch * di)?,
+            logits: device.zeros("logits", head * 256)?,
+            dlogits: typed("logits", head * 256)?,
+            nats: device.zeros("losses", rows)?,
+            partial: device.zeros("sums", sums)?,
+            groups: device.zeros("sums", sums.div_ceil(GROUP) + (256 * d).max((dims.d_conv + 1) * di))?,
+            bytes: device.zeros("text", rows)?,
+            next: device.zeros("text", rows)?,
+            age: device.zeros("text", rows)?,
+            before: device.zeros("states", batch * dims.state_len())?,
+            after: device.zeros("states", batch * dims.state_len())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_all_rows() {
+        for rows in [1, 8, 100, 1024, 5000, 16_384, 524_288] {
+            for (m, n) in [(256, 64), (24, 128), (128, 8), (4096, 1024)] {
+                let (each, count) = parts(rows, m, n);
+                assert!(each * count >= rows && each * (count - 1) < rows && each % 8 == 0, "{rows} {m} {n}");
+                assert!(count <= 256);
+            }
+        }
+        assert_eq!(parts(524_288, 256, 64).1, 128);
+        assert_eq!(parts(16_384, 4096, 1024).1, 1);
+        assert!(embed_segment(524_288, 64) == 1024 && embed_segment(524_288, 1024) > 1024);
+    }
+}

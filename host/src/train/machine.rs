@@ -1,0 +1,150 @@
+//! Where a run computes: what a trainer asks of a processor, and the CPU.
+
+use super::average::Average;
+use super::optimizer::{Matrices, Optimizer, clip};
+use super::trainer::TrainError;
+use super::{Loss, Row, gradient, losses, zeros_like};
+use crate::model::ModelError;
+use crate::{Checkpoint, Model};
+
+/// All that a step changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// The weights.
+    pub weights: Checkpoint,
+    /// Their moments.
+    pub optimizer: Optimizer,
+    /// Their average.
+    pub average: Average,
+}
+
+impl Parts {
+    /// Before the first of `steps` steps; `decay` is that of matrices.
+    pub fn new(weights: Checkpoint, matrices: Matrices, decay: f64, steps: u64) -> Self {
+        let optimizer = Optimizer::new(&weights, matrices, decay);
+        let average = Average::new(&weights, steps);
+        Self { weights, optimizer, average }
+    }
+}
+
+/// How a step changes the weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// Of this step.
+    pub rate: f64,
+    /// Largest norm of the gradient of the mean loss in nats.
+    pub clip: f64,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Of the weights before it.
+    pub loss: Loss,
+    /// Of the gradient of the mean loss, before clipping.
+    pub norm: f64,
+}
+
+impl Outcome {
+    /// Whether weights were changed: loss and norm are numbers.
+    pub fn is_finite(&self) -> bool {
+        self.loss.nats.is_finite() && self.norm.is_finite()
+    }
+}
+
+/// A processor with the parts of one run.
+pub trait Machine: std::fmt::Debug + Send {
+    /// The gradient of the mean loss of `rows`, clipped and applied; the average takes the new weights in. If loss or
+    /// norm is no number, nothing is changed but the rows' states.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the processor fails.
+    fn step(&mut self, rows: &mut [Row<'_>], change: Change) -> Result<Outcome, TrainError>;
+
+    /// The loss of every row with the average of the weights.
+    ///
+    /// # Errors
+    /// As [`Machine::step`].
+    fn losses(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, TrainError>;
+
+    /// A copy of the parts.
+    ///
+    /// # Errors
+    /// As [`Machine::step`].
+    fn parts(&self) -> Result<Parts, TrainError>;
+
+    /// Takes other parts, of the same shape.
+    ///
+    /// # Errors
+    /// As [`Machine::step`].
+    fn set(&mut self, parts: Parts) -> Result<(), TrainError>;
+
+    /// The gradient that the last step found, of the mean or the summed loss: to say where it is no number.
+    ///
+    /// # Errors
+    /// As [`Machine::step`].
+    fn last_gradient(&self) -> Result<Checkpoint, TrainError>;
+}
+
+/// Rayon's current pool. Results do not depend on its threads.
+#[derive(Debug)]
+pub struct Cpu {
+    model: Model,
+    optimizer: Optimizer,
+    average: Average,
+    grad: Checkpoint,
+}
+
+impl Cpu {
+    /// # Errors
+    /// [`ModelError`] names the dimension or tensor that is wrong.
+    pub fn new(parts: Parts) -> Result<Self, ModelError> {
+        let grad = zeros_like(&parts.weights);
+        let Parts { weights, optimizer, average } = parts;
+        Ok(Self { model: Model::new(weights)?, optimizer, average, grad })
+    }
+
+    /// The same, as a run has it.
+    ///
+    /// # Errors
+    /// As [`Cpu::new`].
+    pub fn boxed(parts: Parts) -> Result<Box<dyn Machine>, TrainError> {
+        Ok(Box::new(Self::new(parts)?))
+    }
+}
+
+impl Machine for Cpu {
+    fn step(&mut self, rows: &mut [Row<'_>], change: Change) -> Result<Outcome, TrainError> {
+        let Self { model, optimizer, average, grad } = self;
+        grad.tensors_mut().into_iter().for_each(|(.., values)| values.fill(0.0));
+        let loss = gradient(model, rows, grad);
+        let mean = (1.0 / loss.symbols.max(1) as f64) as f32;
+        grad.tensors_mut().into_iter().for_each(|(.., values)| values.iter_mut().for_each(|g| *g *= mean));
+        let outcome = Outcome { loss, norm: clip(grad, change.clip) };
+        if outcome.is_finite() {
+            model.update(|weights| {
+                optimizer.step(weights, grad, change.rate);
+                average.add(weights);
+            })?;
+        }
+        Ok(outcome)
+    }
+
+    fn losses(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, TrainError> {
+        Ok(losses(&Model::new(self.average.weights().clone())?, rows))
+    }
+
+    fn parts(&self) -> Result<Parts, TrainError> {
+        let weights = self.model.checkpoint().clone();
+        Ok(Parts { weights, optimizer: self.optimizer.clone(), average: self.average.clone() })
+    }
+
+    fn set(&mut self, parts: Parts) -> Result<(), TrainError> {
+        *self = Self::new(parts)?;
+        Ok(())
+    }
+
+    fn last_gradient(&self) -> Result<Checkpoint, TrainError> {
+        Ok(self.grad.clone())
+    }
+}

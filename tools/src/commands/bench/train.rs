@@ -1,0 +1,129 @@
+//! `mambabyte bench train`: how many bytes a second a training step reads.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use mambabyte_core::Rng;
+use mambabyte_host::Checkpoint;
+use mambabyte_host::train::machine::{Change, Machine};
+use mambabyte_host::train::optimizer::Matrices;
+use mambabyte_host::train::schedule::{Fall, Schedule};
+use mambabyte_host::train::trainer::{Settings, Trainer};
+use mambabyte_host::train::{Carry, Row, initial};
+use serde_json::{Value, json};
+
+use super::TrainArgs;
+use crate::error::CliError;
+use crate::output::{print, print_json, say, thousands};
+use crate::training::place::Place;
+use crate::training::shape::Shape;
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn run(args: &TrainArgs) -> Result<(), CliError> {
+    let threads = args.threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| CliError::Usage(format!("--threads: {e}")))?;
+    let place = Place::open(args.device, args.precision)?;
+    let (window, batch) = if place.is_gpu() { (8192, 64) } else { (1024, 8) };
+    let (window, batch) = (args.window.unwrap_or(window) as usize, usize::from(args.batch.unwrap_or(batch)));
+    let measure = |&shape| pool.install(|| measure(shape, &place, (batch, window), args));
+    let shapes = args.shape.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+    let report = json!({
+        "version": env!("CARGO_PKG_VERSION"), "arithmetic": place.arithmetic, "threads": pool.current_num_threads(),
+        "batch": batch, "window": window, "steps": args.steps, "shapes": shapes,
+    });
+    if args.json { print_json(&report) } else { print(&table(&report)) }
+}
+
+fn settings(batch: usize, window: usize) -> Settings {
+    Settings {
+        window,
+        batch,
+        passage: window,
+        schedule: Schedule::new(1000, Fall::Cosine),
+        rate: 1e-4,
+        decay: 0.1,
+        clip: 1.0,
+        matrices: Matrices::Muon,
+        augment: mambabyte_host::train::augment::Augment::default(),
+        seed: 1,
+    }
+}
+
+/// Rows of random text, and what they carry.
+struct Text {
+    rows: Vec<Vec<u16>>,
+    carries: Vec<Carry>,
+}
+
+impl Text {
+    fn new(weights: &Checkpoint, batch: usize, window: usize) -> Self {
+        let mut rng = Rng::new(1);
+        let rows = (0..batch).map(|_| (0..=window).map(|_| 32 + (rng.next_u64() % 64) as u16).collect());
+        Self { rows: rows.collect(), carries: vec![Carry::zero(&weights.dims); batch] }
+    }
+
+    fn rows(&mut self) -> Vec<Row<'_>> {
+        let row = |(text, carry)| {
+            let text: &Vec<u16> = text;
+            Row { symbols: &text[..text.len() - 1], next: &text[1..], starts: &[0], carry }
+        };
+        self.rows.iter().zip(&mut self.carries).map(row).collect()
+    }
+}
+
+fn measure(shape: Shape, place: &Place, (batch, window): (usize, usize), args: &TrainArgs) -> Result<Value, CliError> {
+    let name = shape.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    say(format_args!("measuring {name}"));
+    let weights = initial::checkpoint(&shape.dims(), 1);
+    let settings = settings(batch, window);
+    let mut text = Text::new(&weights, batch, window);
+    let mut machine: Box<dyn Machine> = place.machine(Trainer::begin(weights.clone(), &settings), &settings)?;
+    let change = Change { rate: settings.rate, clip: settings.clip };
+    let mut times = Vec::new();
+    for number in 0..args.steps + 2 {
+        let begin = Instant::now();
+        machine.step(&mut text.rows(), change)?;
+        if number >= 2 {
+            times.push(begin.elapsed().as_secs_f64());
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    drop(machine);
+    let stages = if args.stages { place.stages(&weights, &settings, &mut text.rows(), change)? } else { Vec::new() };
+    let stages: Vec<_> = stages.iter().map(|(name, ms, n)| json!({"name": name, "ms": ms, "launches": n})).collect();
+    let seconds = times[times.len() / 2];
+    Ok(json!({
+        "shape": name, "parameters": weights.parameters(), "seconds": seconds,
+        "bytes_per_second": (batch * window) as f64 / seconds, "stages": stages,
+    }))
+}
+
+fn table(report: &Value) -> String {
+    let mut out = format!(
+        "training steps with update, {} rows of {} bytes, {}\n\n| shape | parameters | ms a step | bytes/s |\n|---|---|---|---|\n",
+        report["batch"],
+        report["window"],
+        report["arithmetic"].as_str().unwrap_or_default(),
+    );
+    for shape in report["shapes"].as_array().into_iter().flatten() {
+        let number = |name: &str| shape[name].as_f64().unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "| {} | {} | {:.2} | {} |",
+            shape["shape"].as_str().unwrap_or_default(),
+            thousands(number("parameters") as u64),
+            1e3 * number("seconds"),
+            thousands(number("bytes_per_second") as u64)
+        );
+        for stage in shape["stages"].as_array().into_iter().flatten() {
+            let (name, ms) = (stage["name"].as_str().unwrap_or_default(), stage["ms"].as_f64().unwrap_or_default());
+            let _ = writeln!(out, "|   {name}, {} launches | | {ms:.3} | |", stage["launches"]);
+        }
+    }
+    out
+}
