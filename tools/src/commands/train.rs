@@ -20,7 +20,7 @@ use crate::error::CliError;
 use crate::model::{AnyModel, read_text};
 use crate::output::{bytes, print, print_json, say, shown, thousands};
 use crate::shipped::{self, Found};
-use crate::training::finish::{Made, finish, write_checkpoint};
+use crate::training::finish::{Made, finish, memory, write_checkpoint};
 use crate::training::folder::{Folder, STATE};
 use crate::training::log::Log;
 use crate::training::pace::{Pace, time};
@@ -291,7 +291,8 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>) -> R
     }
     let settings = &recipe.settings;
     let (steps, each) = (settings.schedule.steps, (settings.batch * settings.window) as u64);
-    let memory = pace.memory.map(|memory| format!(", {} of memory", bytes(memory))).unwrap_or_default();
+    let converting = memory(&recipe, weights.parameters(), with.corpus.texts());
+    let memory = pace.memory.map(|memory| format!(", {} of memory", bytes(memory + converting))).unwrap_or_default();
     say(format_args!(
         "{} parameters, {} bytes of text, {} bytes of hold-out; {} steps of {} bytes read the text {:.1} times: about {} \
          and converting, at {:.1} KB/s{memory}",
