@@ -1,7 +1,7 @@
 //! The f32 model against logits that the training code computed in PyTorch, for every model in `models/`.
 //!
 //! `golden_input.bin`: 512 bytes, read from the zero state. `data/golden/<model>.npy`: `[512, 256]`, row `t` predicts
-//! byte `t + 1`.
+//! byte `t + 1`. And a small model that `mambabyte train` made, against transformers: `data/interchange`.
 
 use mambabyte_core::VOCAB;
 use mambabyte_host::Model;
@@ -11,6 +11,8 @@ use mambabyte_tests::{MODELS, data_file, model_file, npy};
 
 /// Largest difference of a logit: f32 sums in another order, through at most eight layers.
 const LOGIT_TOLERANCE: f32 = 1e-3;
+/// The same for two narrow layers; found were 8e-6.
+const SMALL_TOLERANCE: f32 = 1e-4;
 
 /// Bits per byte of the golden input, mean over rows 0..=510, as the training code reports them.
 const GOLDEN_BPB: [f64; 4] = [0.70573, 0.66302, 0.64449, 1.54458];
@@ -42,6 +44,26 @@ fn logits_and_bits_per_byte_are_the_golden_ones() {
         assert!(worst <= LOGIT_TOLERANCE, "{name}: {worst}");
         assert!((bpb - golden_bpb).abs() <= BPB_TOLERANCE, "{name}: {bpb} != {golden_bpb}");
     }
+}
+
+/// What transformers' `MambaForCausalLM` makes of a folder of `mambabyte train`: `tests/peers/interchange.py` wrote the
+/// logits, and `data/interchange/README.md` says how the folder was made.
+#[test]
+fn a_checkpoint_of_train_has_the_logits_of_transformers() {
+    let folder = data_file("interchange");
+    let loaded = mambabyte::formats::load(&folder, &Default::default()).expect("loads");
+    let model = Model::new(loaded.checkpoint).expect("shapes fit");
+    let text = std::fs::read(folder.join("text")).expect("text");
+    let (shape, golden) = npy::read_f32(&folder.join("logits.npy"));
+    assert_eq!(shape, [text.len(), VOCAB]);
+    let mut session = model.session();
+    let mut worst = 0.0f32;
+    for (&byte, golden) in text.iter().zip(golden.chunks_exact(VOCAB)) {
+        let logits = session.step(byte).unwrap();
+        worst = logits.iter().zip(golden).map(|(a, b)| (a - b).abs()).fold(worst, f32::max);
+    }
+    println!("worst logit difference {worst:.2e}, {:?}", model.dims());
+    assert!(worst <= SMALL_TOLERANCE, "{worst}");
 }
 
 #[test]

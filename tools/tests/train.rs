@@ -83,6 +83,8 @@ fn a_log_becomes_a_model_and_equal_runs_are_equal_files() {
     assert!(f32 < 4.0 && (int - f32).abs() < 0.05, "{made}");
     let printed = run(&words(&[&file], &two, &["--steps", "60", "--threads", "2"]));
     expect(&printed, 0, "60 steps of 512 bytes read the text");
+    // Twice, that is.
+    assert!(said(&printed).contains("in 40 % of the passages the digits are permuted"), "{}", said(&printed));
     assert!(String::from_utf8_lossy(&printed.stdout).contains("mambabyte fit"), "{printed:?}");
     same(one.as_ref(), two.as_ref());
     let names: Vec<PathBuf> = files(one.as_ref()).into_keys().collect();
@@ -106,7 +108,7 @@ fn a_log_becomes_a_model_and_equal_runs_are_equal_files() {
 
     // Another seed is another run; and a run goes on from a model, its blob too.
     let [three, four] = ["three", "four"].map(|name| text(dir.path().join(name)));
-    expect(&run(&words(&[&file], &three, &["--steps", "2", "--seed", "5"])), 0, "");
+    expect(&run(&words(&[&file], &three, &["--steps", "2", "--seed", "5"])), 0, "digits stay as they are");
     assert_ne!(
         files(one.as_ref())["model.safetensors".as_ref() as &Path],
         files(three.as_ref())["model.safetensors".as_ref() as &Path]
@@ -152,6 +154,12 @@ fn a_run_that_was_killed_goes_on_as_if_it_never_was() {
     let other = run(&[&words(&[&file], &killed, &more)[..], &["--resume", "--seed", "2"]].concat());
     expect(&other, 2, "settings.seed was 1, now it is 2");
     expect(&run(&["train", "--resume", "-o", &killed, "--batch", "4"]), 2, "--batch: --resume without texts");
+    // A default that is said is an option, too: the run might have another value.
+    expect(
+        &run(&["train", "--resume", "-o", &killed, "--schedule", "cosine"]),
+        2,
+        "--schedule: --resume without texts",
+    );
     let fresh = run(&words(&[&file], &killed, &more));
     expect(&fresh, 2, "a run is in it: --resume goes on with it");
     let good = fs::read(&state).unwrap();
@@ -165,7 +173,14 @@ fn a_run_that_was_killed_goes_on_as_if_it_never_was() {
     fs::write(&file, log(601)).unwrap();
     expect(&run(&["train", "--resume", "-o", &killed]), 2, "texts.1.bytes was");
     fs::write(&file, log(600)).unwrap();
-    expect(&run(&["train", "--resume", "-o", &killed, "--threads", "2"]), 0, "going on at step");
+    // What a kill leaves that comes while a file is replaced; a name that is somebody else's stays.
+    let [left, other] = [".mambabyte-aB3dEf", ".mambabyte-notes"].map(|name| Path::new(&killed).join(name));
+    [&left, &other].into_iter().for_each(|path| fs::write(path, b"half").unwrap());
+    let resumed = run(&["train", "--resume", "-o", &killed, "--threads", "2"]);
+    expect(&resumed, 0, "going on at step");
+    assert!(said(&resumed).contains(".mambabyte-aB3dEf: left by a run that was killed"), "{}", said(&resumed));
+    assert!(!left.exists() && other.exists());
+    fs::remove_file(other).unwrap();
     same(whole.as_ref(), killed.as_ref());
     expect(&run(&["train", "--resume", "-o", &killed]), 2, "the run in it is finished");
 }
@@ -175,10 +190,12 @@ fn a_run_that_was_killed_goes_on_as_if_it_never_was() {
 fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
     let (dir, file) = folder(600);
     let out = text(dir.path().join("out"));
-    let words = words(&[&file], &out, &["--steps", "1000000", "--save-every", "0"]);
-    let child = command().args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Steps that are measured: the next start of the program would measure others.
+    let words = words(&[&file], &out, &["--minutes", "1", "--save-every", "0"]);
+    let mut child = command().args(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
-    while !Path::new(&out).join("train.state").exists() && begun.elapsed() < Duration::from_secs(20) {
+    while !Path::new(&out).join("train.state").exists() && begun.elapsed() < Duration::from_secs(120) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(Duration::from_millis(5));
     }
     let id = rustix::process::Pid::from_child(&child);
@@ -186,7 +203,18 @@ fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains("stopped after step") && said(&output).contains("mambabyte train --resume -o"));
+    assert!(said(&output).contains("the digits are permuted"), "{}", said(&output));
     assert!(Path::new(&out).join("train.state").exists());
+    // All that was said counts, but for what was measured.
+    let others = [
+        (["--schedule", "trapezoid"], "settings.schedule.fall was"),
+        (["--digits", "0.4"], "digits was"),
+        (["--letters", "0.1"], "settings.augment.letters was"),
+        (["--passage", "100"], "settings.passage was"),
+    ];
+    for (option, reason) in others {
+        expect(&run(&[&words[..], &["--resume"], &option].concat()), 2, reason);
+    }
 }
 
 #[test]

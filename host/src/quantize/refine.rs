@@ -6,6 +6,8 @@
 //! grid that its row's scale has fixed; the forward pass uses the rounded values and the gradient goes to the shadow
 //! (straight-through estimator, arXiv 1308.3432). Norms, biases and `D` are trained too; decays stay as stored.
 
+use mambabyte_core::VOCAB;
+
 use super::teacher::{Teacher, mean_divergence};
 use crate::model::ModelError;
 use crate::train::zeros_like;
@@ -23,7 +25,7 @@ pub(super) struct Grid {
 }
 
 /// How long to refine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     /// Updates; with none the integers stay as rounded.
     pub updates: usize,
@@ -31,6 +33,8 @@ pub struct Schedule {
     pub batch: usize,
     /// Bytes per window, each from the zero state.
     pub window: usize,
+    /// First learning rate, in steps of the grid; it falls to zero as a cosine.
+    pub rate: f64,
 }
 
 impl Schedule {
@@ -38,30 +42,46 @@ impl Schedule {
     pub const fn bytes(&self) -> usize {
         self.updates * self.batch * self.window
     }
+
+    /// Bytes of memory, about, where the calibration texts have `text` bytes: the f32 model's predictions, kept in 16 bits
+    /// a byte value, those on the windows of the hold-out in 32, and those of one update.
+    pub const fn memory(&self, text: u64) -> u64 {
+        if self.updates == 0 {
+            return 0;
+        }
+        VOCAB as u64 * (2 * text + 4 * (self.window * (CHECK_WINDOWS + self.batch)) as u64)
+    }
 }
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { updates: 400, batch: 16, window: 512 }
+        Self { updates: 400, batch: 16, window: 512, rate: 0.001 }
     }
 }
 
-/// Updates for models of up to so many parameters; there is none for larger ones.
-const UPDATES: [(usize, usize); 2] = [(1 << 18, 400), (1 << 20, 300)];
+/// For models of up to so many parameters: updates, windows of each, rate. There are none for larger ones.
+const BY_SIZE: [(usize, usize, usize, f64); 3] =
+    [(1 << 16, 400, 8, 0.002), (1 << 18, 400, 16, 0.001), (1 << 20, 300, 16, 0.001)];
 
 impl Schedule {
-    /// What a model of this size gets unless told otherwise: on two cores about half a minute for 33 thousand
+    /// What a model of this size gets unless told otherwise: on two cores less than half a minute for 33 thousand
     /// parameters, one and a half for 131, three for 685. The size decides and no clock, so that the
     /// same checkpoint gives the same blob.
     pub fn auto(parameters: usize) -> Self {
-        let updates = UPDATES.iter().find(|(most, _)| parameters <= *most).map_or(0, |&(_, updates)| updates);
-        Self { updates, ..Self::default() }
+        let all = Self::default();
+        match BY_SIZE.iter().find(|(most, ..)| parameters <= *most) {
+            Some(&(_, updates, batch, rate)) => Self { updates, batch, rate, ..all },
+            None => Self { updates: 0, ..all },
+        }
+    }
+
+    /// The same with another number of updates.
+    pub fn of(parameters: usize, updates: usize) -> Self {
+        Self { updates, ..Self::auto(parameters) }
     }
 }
 
-/// First learning rate of the shadows, in grid steps; it falls to zero as a cosine.
-const RATE: f64 = 0.001;
-/// The same for vectors, relative to their root mean square.
+/// First learning rate of vectors, relative to their root mean square.
 const VECTOR_RATE: f64 = 1e-4;
 /// Decay of Adam's moments (arXiv 1412.6980).
 const BETA: [f64; 2] = [0.9, 0.99];
@@ -80,11 +100,11 @@ struct Shadow {
 }
 
 impl Shadow {
-    fn matrix(values: &[f32], steps: &[f64]) -> Self {
+    fn matrix(values: &[f32], steps: &[f64], rate: f64) -> Self {
         let columns = values.len() / steps.len().max(1);
         let scaled = values.iter().enumerate().map(|(i, &v)| (f64::from(v) / steps[i / columns]).clamp(-127.0, 127.0));
         let moments = [vec![0.0; values.len()], vec![0.0; values.len()]];
-        Self { values: scaled.collect(), steps: steps.to_vec(), moments, rate: RATE, matrix: true }
+        Self { values: scaled.collect(), steps: steps.to_vec(), moments, rate, matrix: true }
     }
 
     fn vector(values: &[f32]) -> Self {
@@ -155,7 +175,7 @@ pub(super) fn refine(
     for (layer, tensor, values) in hard.tensors_mut() {
         shadows.push(match grids.iter().find(|g| g.layer == layer && g.tensor == tensor) {
             Some(grid) => {
-                let shadow = Shadow::matrix(values, &grid.steps);
+                let shadow = Shadow::matrix(values, &grid.steps, schedule.rate);
                 let columns = shadow.columns();
                 for (i, (value, &w)) in values.iter_mut().zip(&grid.weights).enumerate() {
                     *value = (f64::from(w) * grid.steps[i / columns]) as f32;
@@ -242,7 +262,8 @@ mod tests {
             loud.norm_f.iter_mut().for_each(|gain| *gain *= 8.0);
             let model = Model::new(loud).unwrap();
             let (text, holdout) = (text(16384), text(20480));
-            let options = Options { refine: Schedule { updates: 300, batch: 4, window: 128 }, ..Options::default() };
+            let options =
+                Options { refine: Schedule { updates: 300, batch: 4, window: 128, rate: 0.001 }, ..Options::default() };
             let made = quantize(&model, &[&text], &[&holdout[16384..]], &options, &|_| {}).unwrap();
             let note = made.notes.iter().find(|n| n.contains("refinement")).unwrap();
             assert!(!note.contains("not used"), "{note}");
@@ -255,9 +276,10 @@ mod tests {
 
     #[test]
     fn the_size_decides_how_long() {
-        let updates = |parameters| Schedule::auto(parameters).updates;
-        assert_eq!([0, 262_144, 262_145, 684_928, 1 << 20].map(updates), [400, 400, 300, 300, 300]);
-        assert_eq!([(1 << 20) + 1, usize::MAX].map(updates), [0, 0]);
+        let of = |parameters| (Schedule::auto(parameters).updates, Schedule::auto(parameters).batch);
+        assert_eq!([0, 1 << 16, (1 << 16) + 1, 1 << 18].map(of), [(400, 8), (400, 8), (400, 16), (400, 16)]);
+        assert_eq!([(1 << 18) + 1, 684_928, 1 << 20].map(of), [(300, 16); 3]);
+        assert_eq!([(1 << 20) + 1, usize::MAX].map(|n| of(n).0), [0, 0]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t, conflicts_with = "calibrate")]
     pub mixture: Mixture,
     /// Updates that choose all integers together, by distillation; 0 rounds each matrix for itself. `auto`: 400 up to
-    /// 262,144 parameters, 300 up to 1,048,576, 0 above; on two cores about half a minute for pico, one and a half for
+    /// 262,144 parameters, 300 up to 1,048,576, 0 above; on two cores less than half a minute for pico, one and a half for
     /// nano, three for micro. The size decides and no clock, so that the same checkpoint gives the same blob.
     #[arg(long, value_name = "auto|UPDATES", default_value = "auto")]
     pub refine: Refine,
@@ -101,9 +101,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let names: Vec<String> = texts.iter().map(Text::description).collect();
     let calibration: Vec<&[u8]> = texts.iter().map(|t| t.calibration.as_slice()).collect();
     let holdout: Vec<&[u8]> = texts.iter().map(|t| t.holdout.as_slice()).collect();
+    let parameters = model.checkpoint().parameters();
     let refine = match args.refine {
-        Refine::Auto => Schedule::auto(model.checkpoint().parameters()),
-        Refine::Updates(updates) => Schedule { updates, ..Schedule::default() },
+        Refine::Auto => Schedule::auto(parameters),
+        Refine::Updates(updates) => Schedule::of(parameters, updates),
     };
     if args.refine == Refine::Auto && refine.updates == 0 {
         notes.push("a large model: rounded without refinement, which --refine 300 would do".to_owned());
@@ -135,7 +136,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         })
     });
     outputs.write(&[("--output", &quantized.blob), ("--report", page.unwrap_or_default().as_bytes())])?;
-    let parameters = model.checkpoint().parameters();
     if args.json {
         return outputs.print_json(&json!({
             "bpb_f32": measured.f32.bits_per_byte(), "bpb_int": measured.int.bits_per_byte(),

@@ -13,7 +13,7 @@ use mambabyte_host::train::data::{Corpus, Text};
 use mambabyte_host::train::holdout::Holdout;
 use mambabyte_host::train::saved::ResumeError;
 use mambabyte_host::train::schedule::Schedule;
-use mambabyte_host::train::trainer::Trainer;
+use mambabyte_host::train::trainer::{Settings, Trainer};
 use mambabyte_host::train::{initial, state_file};
 use serde_json::json;
 
@@ -21,19 +21,19 @@ use crate::error::CliError;
 use crate::model::{AnyModel, read_text};
 use crate::output::{bytes, print, print_json, say, shown, thousands};
 use crate::shipped::{self, Found};
-use crate::training::finish::{Made, finish, write_checkpoint};
+use crate::training::finish::{Made, finish, memory, write_checkpoint};
 use crate::training::folder::{Folder, STATE};
 use crate::training::log::Log;
 use crate::training::pace::{Pace, begin, time};
 use crate::training::place::Place;
-use crate::training::recipe::{Length, Recipe, Sizes, Source};
+use crate::training::recipe::{Length, Recipe, Sizes, Source, digits};
 use crate::training::run::{End, Note, Run, Surroundings};
 use crate::training::shape::{self, Shape};
 use crate::training::texts::{Asked, read_all};
 
 mod options;
 pub use options::{Args, FallArg, MatricesArg, ModelArgs, ReadingArgs, RunArgs};
-use options::{beside_resume, separator, settings};
+use options::{beside_resume, seed, separator, settings};
 
 /// What a run is begun with: weights, and where they came from.
 struct Start {
@@ -79,7 +79,7 @@ fn start(args: &Args) -> Result<Start, CliError> {
     if let Some((name, found, low, high)) = dims.out_of_bounds() {
         return Err(CliError::Usage(format!("--{}: {found} is outside {low}..={high}", name.replace('_', "-"))));
     }
-    Ok(Start { weights: initial::checkpoint(&dims, args.run.seed), from: None })
+    Ok(Start { weights: initial::checkpoint(&dims, seed(&args.run)), from: None })
 }
 
 /// The texts, divided.
@@ -131,6 +131,7 @@ fn recipe(args: &Args, reading: &Reading, start: &Start, place: &Place) -> Recip
         from: start.from.clone(),
         name: args.model.name.clone().unwrap_or_else(|| default_name(&reading.texts)),
         refine: args.model.refine,
+        digits: args.reading.digits,
         length,
         arithmetic: place.arithmetic,
         settings: settings(args, &start.weights.dims, place.is_gpu()),
@@ -184,7 +185,12 @@ fn train(args: &Args) -> Result<(), CliError> {
     let folder = Folder::open(&args.output, inputs(args, &asked)?, args.resume)?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
+    // The first Ctrl-C lets the step end and saves; another does not wait.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    });
     let saved = if args.resume { Some(read_text(&folder.path(STATE))?) } else { None };
     let of_state = |source| CliError::TrainState { path: folder.path(STATE), source };
     let opened = saved.as_deref().map(state_file::open).transpose().map_err(of_state)?;
@@ -223,13 +229,15 @@ fn train(args: &Args) -> Result<(), CliError> {
         }
         _ => {
             let mut log = Log::default();
-            log.begin(&recipe, parameters, holdout.bytes());
+            log.begin(&recipe, passes(&recipe, &reading.corpus), parameters, holdout.bytes());
             Run::new(begin(&weights, recipe.settings, &place)?, log, &recipe)
         }
     };
     if run.go(&with)? == End::Stopped {
         return stopped(args, &folder, &run);
     }
+    // All is saved, so that from here on the first Ctrl-C ends it: --resume converts again.
+    stop.store(true, Ordering::SeqCst);
     let made = finish(&folder, &recipe, &run, reading.corpus.texts(), &reading.holdout)?;
     done(args, &recipe, &run, parameters, &made)
 }
@@ -277,7 +285,14 @@ fn prepare(
     }
 }
 
-/// Measures how fast the machine is, makes steps of minutes, and says how long it will take.
+/// How often the steps of a run read its texts.
+fn passes(recipe: &Recipe, corpus: &Corpus) -> f64 {
+    let Settings { schedule, batch, window, .. } = recipe.settings;
+    schedule.steps as f64 * (batch * window) as f64 / corpus.bytes().max(1) as f64
+}
+
+/// Measures how fast the machine is, makes steps of minutes, chooses what follows from them, and says how long it will
+/// take.
 fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>, place: &Place) -> Result<Recipe, CliError> {
     let budget = match recipe.length {
         Length::Minutes(minutes) => Duration::from_secs_f64((minutes * 60.0 * 0.02).min(10.0)),
@@ -288,9 +303,14 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>, plac
         let steps = pace.steps(minutes);
         recipe.settings.schedule = Schedule::new(steps, recipe.settings.schedule.fall);
     }
+    let passes = passes(&recipe, with.corpus);
+    if recipe.digits.is_none() {
+        recipe.settings.augment.digits = digits(passes);
+    }
     let settings = &recipe.settings;
     let (steps, each) = (settings.schedule.steps, (settings.batch * settings.window) as u64);
-    let memory = pace.memory.map(|memory| format!(", {} of memory", bytes(memory))).unwrap_or_default();
+    let converting = memory(&recipe, weights.parameters(), with.corpus.texts());
+    let memory = pace.memory.map(|memory| format!(", {} of memory", bytes(memory + converting))).unwrap_or_default();
     say(format_args!(
         "{} parameters, {} bytes of text, {} bytes of hold-out; {} steps of {} bytes read the text {:.1} times: about {} \
          and converting, at {:.1} KB/s{memory}",
@@ -299,10 +319,17 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>, plac
         thousands(with.holdout.bytes() as u64),
         thousands(steps),
         thousands(each),
-        (steps * each) as f64 / with.corpus.bytes().max(1) as f64,
+        passes,
         time(pace.time(steps)),
         each as f64 / pace.step.as_secs_f64().max(1e-9) / 1000.0,
     ));
+    match (recipe.digits, settings.augment.digits) {
+        (Some(_), _) => {}
+        (None, 0.0) => {
+            say(format_args!("digits stay as they are: text that is read so seldom is not learned by heart"))
+        }
+        (None, share) => say(format_args!("in {:.0} % of the passages the digits are permuted", 100.0 * share)),
+    }
     Ok(recipe)
 }
 

@@ -6,6 +6,24 @@ use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile};
 
+/// What the names of files begin with that are in no place yet.
+const PREFIX: &str = ".mambabyte-";
+/// Characters after it.
+const RANDOM: usize = 6;
+
+/// Gives such names.
+pub(super) fn builder() -> Builder<'static, 'static> {
+    let mut builder = Builder::new();
+    builder.prefix(PREFIX).rand_bytes(RANDOM);
+    builder
+}
+
+/// Whether a file of this name is one that a program left when it was killed, or that another one is just writing.
+pub(crate) fn is_left(name: &str) -> bool {
+    let rest = name.strip_prefix(PREFIX);
+    rest.is_some_and(|rest| rest.len() == RANDOM && rest.bytes().all(|c| c.is_ascii_alphanumeric()))
+}
+
 /// A file that is in no place yet, and gone if it comes into none.
 #[derive(Debug)]
 pub(super) enum Beside {
@@ -27,7 +45,7 @@ impl Beside {
         if let Some(file) = nameless(folder) {
             return Ok(Self::Nameless(file));
         }
-        let mut builder = Builder::new();
+        let mut builder = builder();
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         builder.tempfile_in(folder).map(Self::Named)
@@ -68,7 +86,7 @@ impl Beside {
             #[cfg(target_os = "linux")]
             Self::Nameless(file) => {
                 let folder = super::place::folder(target);
-                Builder::new().make_in(folder, |name| link(&file, name))?.into_temp_path()
+                builder().make_in(folder, |name| link(&file, name))?.into_temp_path()
             }
             Self::Named(named) => named.into_temp_path(),
         };
@@ -106,10 +124,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_left_is_known_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = builder().tempfile_in(dir.path()).unwrap();
+        assert!(is_left(&left.path().file_name().unwrap().to_string_lossy()), "{left:?}");
+        for other in
+            [".mambabyte-", ".mambabyte-abc", ".mambabyte-abcdefg", ".mambabyte-ab.def", ".tmpabcdef", "abcdef"]
+        {
+            assert!(!is_left(other), "{other}");
+        }
+    }
+
+    #[test]
     fn files_come_into_their_place_with_a_name_before_or_without() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("target");
-        let named = || Beside::Named(Builder::new().tempfile_in(dir.path()).unwrap());
+        let named = || Beside::Named(builder().tempfile_in(dir.path()).unwrap());
         let new = || Beside::new(dir.path()).unwrap();
         for make in [&named as &dyn Fn() -> Beside, &new] {
             let written = |bytes: &[u8]| {

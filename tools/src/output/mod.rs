@@ -14,6 +14,7 @@ mod text;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+pub(crate) use beside::is_left;
 pub use door::{Door, Outputs};
 pub use fault::OutputFault;
 pub use note::{note, say};

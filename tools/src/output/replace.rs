@@ -4,9 +4,9 @@ use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile};
+use tempfile::NamedTempFile;
 
-use super::beside::Beside;
+use super::beside::{Beside, builder};
 use super::place::folder;
 
 /// All bytes of a file, on the disk beside its place.
@@ -64,7 +64,7 @@ impl Replacement {
     pub(super) fn put(self, undoable: bool) -> io::Result<Put> {
         let Self { new, target, existed } = self;
         let link = |path: &Path| std::fs::hard_link(&target, path);
-        let old = if undoable && existed { Builder::new().make_in(folder(&target), link).ok() } else { None };
+        let old = if undoable && existed { builder().make_in(folder(&target), link).ok() } else { None };
         if existed { new.replace(&target) } else { new.put(&target) }?;
         Ok(Put { target, existed, old })
     }

@@ -38,6 +38,22 @@ pub fn write_checkpoint(folder: &Folder, weights: &Checkpoint) -> Result<(), Cli
     folder.write("model.safetensors", &files.weights)
 }
 
+/// How the blob's integers are chosen.
+fn refinement(recipe: &Recipe, parameters: usize) -> Schedule {
+    match recipe.refine {
+        Some(updates) => Schedule::of(parameters, updates),
+        None => Schedule::auto(parameters),
+    }
+}
+
+/// Bytes of memory that [`finish`] takes beside the run, about: what a conversion keeps of its texts.
+pub fn memory(recipe: &Recipe, parameters: usize, texts: &[Text]) -> u64 {
+    let sampled: u64 = texts.iter().map(|text| (text.bytes.len() as u64).min(calibration_text::BYTES)).sum();
+    // The best weights, the model that is converted and the one that is compared with it.
+    let weights = 3 * 4 * parameters as u64;
+    weights + refinement(recipe, parameters).memory(sampled)
+}
+
 /// Writes everything and ends the run; `texts` are what was trained on, `holdout` what was not.
 ///
 /// # Errors
@@ -61,11 +77,7 @@ pub fn finish(
     let holdout: Vec<Vec<u8>> = holdout.iter().map(|text| calibration_text::sampled(&text.bytes)).collect();
     let calibration: Vec<&[u8]> = calibration.iter().map(Vec::as_slice).collect();
     let holdout: Vec<&[u8]> = holdout.iter().map(Vec::as_slice).collect();
-    let refine = match recipe.refine {
-        Some(updates) => Schedule { updates, ..Schedule::default() },
-        None => Schedule::auto(parameters),
-    };
-    let options = Options { name: recipe.name.clone(), refine, ..Options::default() };
+    let options = Options { name: recipe.name.clone(), refine: refinement(recipe, parameters), ..Options::default() };
     let total = calibration.iter().chain(&holdout).map(|text| text.len()).sum::<usize>() + options.refine.bytes();
     let bar = Progress::bytes("converting", total as u64);
     let quantized = quantize(&model, &calibration, &holdout, &options, &|n| bar.add(n))?;

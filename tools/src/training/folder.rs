@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::CliError;
-use crate::output::{Door, shown};
+use crate::output::{Door, is_left, say, shown};
 
 /// What a run goes on from.
 pub const STATE: &str = "train.state";
@@ -51,12 +51,17 @@ impl Folder {
         Ok(this)
     }
 
-    /// Makes the folder if it is not there, and checks that all files of a run can be written.
+    /// Makes the folder if it is not there, removes what a run that was killed while it wrote has left in it (two runs
+    /// at a time in one folder are none), and checks that all files of a run can be written.
     ///
     /// # Errors
     /// [`CliError::Io`], or `CliError::Output` if a file of the run would replace an input.
     pub fn make(&self) -> Result<(), CliError> {
         fs::create_dir_all(&self.path).map_err(|e| CliError::io(&self.path, e))?;
+        for path in self.left()? {
+            say(format_args!("{}: left by a run that was killed, removed", shown(&path)));
+            fs::remove_file(&path).map_err(|e| CliError::io(&path, e))?;
+        }
         let mut door = self.door();
         for name in FILES.into_iter().chain([STATE]) {
             door.writes("--output", self.path(name).as_path());
@@ -85,22 +90,19 @@ impl Folder {
         door.open()?.write(&[("--output", bytes)])
     }
 
-    /// Removes the state of a run that is finished, and what runs that were killed while they wrote have left beside it:
-    /// files under the names that `output` gives for a moment.
+    /// Files under the names that `output` gives for a moment.
+    fn left(&self) -> Result<Vec<PathBuf>, CliError> {
+        let failed = |e| CliError::io(&self.path, e);
+        let entries = fs::read_dir(&self.path).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let left = entries.iter().filter(|entry| is_left(&entry.file_name().to_string_lossy()));
+        Ok(left.map(fs::DirEntry::path).filter(|path| path.is_file()).collect())
+    }
+
+    /// Removes the state of a run that is finished.
     ///
     /// # Errors
     /// [`CliError::Io`].
     pub fn finish(&self) -> Result<(), CliError> {
-        let failed = |e| CliError::io(&self.path, e);
-        for entry in fs::read_dir(&self.path).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let rest = name.strip_prefix(".tmp");
-            let left = rest.is_some_and(|rest| rest.len() == 6 && rest.chars().all(|c| c.is_ascii_alphanumeric()));
-            if left && path.is_file() {
-                fs::remove_file(&path).map_err(|e| CliError::io(&path, e))?;
-            }
-        }
         fs::remove_file(self.path(STATE)).map_err(|e| CliError::io(self.path(STATE), e))
     }
 }

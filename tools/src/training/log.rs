@@ -23,9 +23,11 @@ impl Log {
         &self.0
     }
 
-    /// The first line.
-    pub fn begin(&mut self, recipe: &Recipe, parameters: usize, holdout: usize) {
-        self.push(&json!({ "recipe": recipe, "parameters": parameters, "holdout_bytes": holdout }));
+    /// The first line. `passes`: how often the steps read the text.
+    pub fn begin(&mut self, recipe: &Recipe, passes: f64, parameters: usize, holdout: usize) {
+        self.push(&json!({
+            "recipe": recipe, "passes": passes, "parameters": parameters, "holdout_bytes": holdout,
+        }));
     }
 
     /// A line.

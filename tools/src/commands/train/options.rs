@@ -16,7 +16,7 @@ use crate::output::shown;
 use crate::training::place::PrecisionArg;
 use crate::training::shape::Shape;
 
-/// Defaults.
+/// Defaults. They are no `default_value_t`: beside `--resume` without texts it counts whether an option was given.
 const WINDOW: u32 = 1024;
 const BATCH: u16 = 8;
 /// On a GPU.
@@ -26,7 +26,6 @@ const PASSAGE: u32 = 8192;
 const SEED: u64 = 1;
 const DECAY: f64 = 0.1;
 const CLIP: f64 = 1.0;
-const DIGITS: f64 = 0.4;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -139,26 +138,27 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: Option<u16>,
     /// Most bytes that are read in one piece from the zero state: how far the state goes back.
-    #[arg(long, value_name = "N", default_value_t = PASSAGE, value_parser = clap::value_parser!(u32).range(8..=1 << 30))]
-    pub passage: u32,
-    /// Names one run; equal ones with equal --steps are equal to the bit.
-    #[arg(long, value_name = "N", default_value_t = SEED)]
-    pub seed: u64,
+    /// Default: 8192.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1 << 30))]
+    pub passage: Option<u32>,
+    /// Names one run; equal ones with equal --steps are equal to the bit. Default: 1.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// Peak of the rate. Default: 0.004 for a width of 64, less for wider models, with --from a quarter of that.
     #[arg(long, value_name = "RATE", value_parser = share)]
     pub rate: Option<f64>,
-    /// How the rate falls after its rise.
-    #[arg(long, value_enum, default_value_t)]
-    pub schedule: FallArg,
-    /// Who updates the projections.
-    #[arg(long, value_enum, default_value_t)]
-    pub matrices: MatricesArg,
-    /// Decay of matrices, per unit of rate.
-    #[arg(long, value_name = "N", default_value_t = DECAY, value_parser = share_or_none)]
-    pub decay: f64,
-    /// Largest norm of the gradient.
-    #[arg(long, value_name = "N", default_value_t = CLIP, value_parser = clip)]
-    pub clip: f64,
+    /// How the rate falls after its rise. Default: cosine.
+    #[arg(long, value_enum)]
+    pub schedule: Option<FallArg>,
+    /// Who updates the projections. Default: muon.
+    #[arg(long, value_enum)]
+    pub matrices: Option<MatricesArg>,
+    /// Decay of matrices, per unit of rate. Default: 0.1.
+    #[arg(long, value_name = "N", value_parser = share_or_none)]
+    pub decay: Option<f64>,
+    /// Largest norm of the gradient. Default: 1.
+    #[arg(long, value_name = "N", value_parser = clip)]
+    pub clip: Option<f64>,
     /// Seconds between two states to resume from.
     #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = finite)]
     pub save_every: f64,
@@ -175,14 +175,15 @@ pub struct ReadingArgs {
     #[arg(long, value_name = "TEXT")]
     pub valid: Vec<PathBuf>,
     /// Share of the passages whose digits are permuted, so that the model learns to look back instead of by heart.
-    #[arg(long, value_name = "SHARE", default_value_t = DIGITS, value_parser = share_or_none)]
-    pub digits: f64,
-    /// The same for letters.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share_or_none)]
-    pub letters: f64,
-    /// Share of the passages that lose one line of eight.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share_or_none)]
-    pub drop_lines: f64,
+    /// Default: 0.4 where the steps read the text twice or more, otherwise 0: what is read once is not learned by heart.
+    #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
+    pub digits: Option<f64>,
+    /// The same for letters. Default: 0.
+    #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
+    pub letters: Option<f64>,
+    /// Share of the passages that lose one line of eight. Default: 0.
+    #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
+    pub drop_lines: Option<f64>,
 }
 
 /// `--schedule`.
@@ -251,7 +252,13 @@ pub(super) fn separator(text: &str) -> Result<Vec<u8>, CliError> {
     if out.is_empty() { Err(CliError::Usage("--separator: it is empty".into())) } else { Ok(out) }
 }
 
-/// The trainer's settings as the arguments have them; the steps of `--minutes` are not known yet.
+/// `--seed`.
+pub(super) fn seed(run: &RunArgs) -> u64 {
+    run.seed.unwrap_or(SEED)
+}
+
+/// The trainer's settings as the arguments have them; the steps of `--minutes` are not known yet, and with them the
+/// default of `--digits`.
 pub(super) fn settings(args: &Args, dims: &Dims, gpu: bool) -> Settings {
     let run = &args.run;
     let (window, batch) = if gpu { (GPU_WINDOW, GPU_BATCH) } else { (WINDOW, BATCH) };
@@ -263,7 +270,7 @@ pub(super) fn settings(args: &Args, dims: &Dims, gpu: bool) -> Settings {
     };
     let usual =
         0.004 * (64.0 / dims.d_model as f64).sqrt().min(1.0) * if args.model.from.is_some() { 0.25 } else { 1.0 };
-    let fall = match run.schedule {
+    let fall = match run.schedule.unwrap_or_default() {
         FallArg::Cosine => Fall::Cosine,
         FallArg::Trapezoid => Fall::Trapezoid,
     };
@@ -271,17 +278,21 @@ pub(super) fn settings(args: &Args, dims: &Dims, gpu: bool) -> Settings {
     Settings {
         window,
         batch,
-        passage: (run.passage as usize).max(8),
+        passage: (run.passage.unwrap_or(PASSAGE) as usize).max(8),
         schedule: Schedule::new(steps, fall),
         rate: run.rate.unwrap_or(usual),
-        decay: run.decay,
-        clip: run.clip,
-        matrices: match run.matrices {
+        decay: run.decay.unwrap_or(DECAY),
+        clip: run.clip.unwrap_or(CLIP),
+        matrices: match run.matrices.unwrap_or_default() {
             MatricesArg::Muon => Matrices::Muon,
             MatricesArg::Adamw => Matrices::Adamw,
         },
-        augment: Augment { digits: reading.digits, letters: reading.letters, lines: reading.drop_lines },
-        seed: run.seed,
+        augment: Augment {
+            digits: reading.digits.unwrap_or_default(),
+            letters: reading.letters.unwrap_or_default(),
+            lines: reading.drop_lines.unwrap_or_default(),
+        },
+        seed: seed(run),
     }
 }
 
@@ -303,18 +314,19 @@ pub(super) fn beside_resume(args: &Args) -> Option<&'static str> {
         ("steps", run.steps.is_some()),
         ("window", run.window.is_some()),
         ("batch", run.batch.is_some()),
-        ("passage", run.passage != PASSAGE),
-        ("seed", run.seed != SEED),
+        ("precision", run.precision.is_some()),
+        ("passage", run.passage.is_some()),
+        ("seed", run.seed.is_some()),
         ("rate", run.rate.is_some()),
-        ("schedule", run.schedule != FallArg::default()),
-        ("matrices", run.matrices != MatricesArg::default()),
-        ("decay", run.decay != DECAY),
-        ("clip", run.clip != CLIP),
+        ("schedule", run.schedule.is_some()),
+        ("matrices", run.matrices.is_some()),
+        ("decay", run.decay.is_some()),
+        ("clip", run.clip.is_some()),
         ("separator", reading.separator.is_some()),
         ("valid", !reading.valid.is_empty()),
-        ("digits", reading.digits != DIGITS),
-        ("letters", reading.letters != 0.0),
-        ("drop-lines", reading.drop_lines != 0.0),
+        ("digits", reading.digits.is_some()),
+        ("letters", reading.letters.is_some()),
+        ("drop-lines", reading.drop_lines.is_some()),
     ];
     given.into_iter().find_map(|(option, given)| given.then_some(option))
 }
