@@ -46,6 +46,14 @@ pub fn share(text: &str) -> Result<f64, String> {
     number(text, Excluded(0.0), Included(1.0), "it must be above 0 and at most 1")
 }
 
+/// Bits per byte that a model may need, to 1/256.
+///
+/// # Errors
+/// What they must be, for people.
+pub fn byte_bits(text: &str) -> Result<f64, String> {
+    number(text, Included(1.0 / 256.0), Included(8.0), "it must be above 0 and at most 8")
+}
+
 /// A share, which may be nothing.
 ///
 /// # Errors
