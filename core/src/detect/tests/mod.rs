@@ -22,22 +22,6 @@ fn line(detector: &mut Detector, bits: f64) -> Verdict {
     detector.push(b'\n', 0, None).expect("a line ends")
 }
 
-#[test]
-fn any_bytes_and_surprises_are_taken() {
-    for round in 0..40 {
-        let (mut rng, mut detector) = (Rng::new(round), Detector::new(Rate::ONE_PERCENT));
-        for _ in 0..20_000 {
-            let random = rng.next_u64();
-            let byte = if random % 16 < round % 16 { b'\n' } else { (random >> 8) as u8 };
-            let bits = (random >> 32) as u32 >> (rng.next_u64() % 33).min(31);
-            let net = (round % 3 != 0).then_some(bits.rotate_left(7));
-            if let Some(verdict) = detector.push(byte, bits, net) {
-                assert!(i32::from(verdict.rarity) <= RAREST);
-            }
-        }
-    }
-}
-
 /// A stream of readings with the surprise that a small adapter has of each byte, some lines damaged.
 fn readings(lines: u32, damaged: impl Fn(u32) -> bool) -> Vec<(u8, u32)> {
     let mut rng = Rng::new(5);
