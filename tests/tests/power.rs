@@ -488,6 +488,39 @@ fn other_sections_are_refused_by_name() {
     assert_eq!(now[0], 5, "unchanged");
 }
 
+/// A detector goes on where it was, with the share and the bound of the program that loads it.
+#[test]
+fn a_detector_is_saved_beside_the_records() {
+    use mambabyte_core::detect::{Detector, Rate};
+
+    const SECTIONS: Sections = Sections::DEVICE.with_detector();
+    let (mut adapter, mut scorer) = (Adapter::new(Box::new(Adapter4K::ZERO), false), LineScorer::new(Threshold::Learned, 0));
+    let (mut unbroken, mut broken) = (Detector::new(Rate::ONE_PERCENT), Detector::new(Rate::ONE_PERCENT));
+    let mut saved = [0; SECTIONS.beside_state()];
+    for (n, &byte) in text().iter().take(6000).enumerate() {
+        let bits = adapter.read(None, byte).surprise();
+        scorer.push(byte, bits);
+        if n % 700 == 650 {
+            save_stream(&mut saved, byte, n as u32, &scorer, None, Some(&mut broken));
+            broken = Detector::new(Rate::ONE_PERCENT);
+            assert_eq!(load_stream(&saved, &mut scorer, None, Some(&mut broken)), Ok((byte, n as u32)));
+        }
+        assert_eq!(broken.push(byte, bits, None), unbroken.push(byte, bits, None), "byte {n}");
+    }
+    let mut other = Detector::new(Rate::LEAST);
+    load_stream(&saved, &mut scorer, None, Some(&mut other)).unwrap();
+    assert_eq!(other.rate(), Rate::LEAST);
+    // One that no detector wrote is refused, and nothing is taken.
+    let at = STREAM + 8;
+    saved[at] = 9;
+    let (mut before, mut after) = ([0; mambabyte_core::detect::SAVED], [0; mambabyte_core::detect::SAVED]);
+    other.save(&mut before);
+    let error = load_stream(&saved, &mut scorer, None, Some(&mut other)).unwrap_err();
+    assert!(matches!(error, StateError::Detector(_)), "{error}");
+    other.save(&mut after);
+    assert_eq!(before, after);
+}
+
 #[test]
 fn worn_flash_is_noticed_and_damage_costs_one_snapshot() {
     let model = pico();
