@@ -494,7 +494,8 @@ fn a_detector_is_saved_beside_the_records() {
     use mambabyte_core::detect::{Detector, Rate};
 
     const SECTIONS: Sections = Sections::DEVICE.with_detector();
-    let (mut adapter, mut scorer) = (Adapter::new(Box::new(Adapter4K::ZERO), false), LineScorer::new(Threshold::Learned, 0));
+    let (mut adapter, mut scorer) =
+        (Adapter::new(Box::new(Adapter4K::ZERO), false), LineScorer::new(Threshold::Learned, 0));
     let (mut unbroken, mut broken) = (Detector::new(Rate::ONE_PERCENT), Detector::new(Rate::ONE_PERCENT));
     let mut saved = [0; SECTIONS.beside_state()];
     for (n, &byte) in text().iter().take(6000).enumerate() {

@@ -18,7 +18,7 @@ const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// The title of a page that has done nothing yet.
 const UNTOUCHED: &str = "MambaByte: surprise, byte by byte";
 /// How often such a page is opened.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 12;
 /// What the page is given to compute, and to print itself after.
 const CHECKSUM: (&str, [&str; 2]) = ("?checksum=golden.txt", ["--virtual-time-budget=120000", "--dump-dom"]);
 
