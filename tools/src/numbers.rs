@@ -80,4 +80,12 @@ mod tests {
         assert_eq!(parsers.map(|parse| parse("3601").is_ok()), [true, false, false, false]);
         assert_eq!(parsers.map(|parse| parse("1.01").is_ok()), [true, true, true, false]);
     }
+
+    #[test]
+    fn bits_of_a_byte() {
+        assert_eq!((byte_bits("4.4"), byte_bits("8")), (Ok(4.4), Ok(8.0)));
+        for wrong in ["0", "-1", "8.1", "nan", ""] {
+            assert!(byte_bits(wrong).is_err(), "{wrong}");
+        }
+    }
 }

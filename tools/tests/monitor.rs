@@ -246,7 +246,12 @@ fn text_for_people_and_another_version() {
     let output = run(vec![&port], frame(&Message::Start(other)));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(&port) && said.contains("version 3") && said.contains("1 to 2"), "{said}");
+    assert!(
+        said.contains(&port)
+            && said.contains(&format!("version {}", VERSION + 1))
+            && said.contains(&format!("1 to {VERSION}")),
+        "{said}"
+    );
 }
 
 /// The exit of a process that must come by itself.
