@@ -46,16 +46,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::lines::LineScore;
 
+use frame::framed;
+pub use frame::{FRAME, FrameTooSmall, TEXT};
 pub use verdict::{LineVerdict, encode_detector, encode_verdict};
 
 /// Version of the messages, in [`Start`]. A receiver reads this one and all before: [`Frames`] turns their records into
 /// [`Record`]. Version 2 has [`Record::net`] and [`Message::Adapter`], version 3 [`Message::Detector`] and
 /// [`Message::Verdict`].
 pub const VERSION: u8 = 3;
-/// The longest frame in bytes, its zero included.
-pub const FRAME: usize = 96;
-/// The most bytes in a [`Message::Text`].
-pub const TEXT: usize = 64;
 /// "Send": follows [`XOFF`] in the text mode.
 pub const XON: u8 = 0x11;
 /// "Do not send".
@@ -199,19 +197,6 @@ impl fmt::Display for Record {
     }
 }
 
-/// The memory for a frame is too small; [`FRAME`] bytes are enough for every message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct FrameTooSmall;
-
-impl fmt::Display for FrameTooSmall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a message does not fit its memory; {FRAME} bytes are enough, with at most {TEXT} bytes of text")
-    }
-}
-
-impl core::error::Error for FrameTooSmall {}
-
 /// Writes a message as a frame, its zero included.
 ///
 /// On a chip what a detector says is written by [`encode_detector`] and [`encode_verdict`] alone: a program without a
@@ -227,10 +212,6 @@ pub fn encode<'o>(message: &Message<'_>, out: &'o mut [u8]) -> Result<&'o [u8], 
         Message::Verdict(verdict) => encode_verdict(verdict, out),
         message => framed(message, out),
     }
-}
-
-fn framed<'o>(message: &impl Serialize, out: &'o mut [u8]) -> Result<&'o [u8], FrameTooSmall> {
-    postcard::serialize_with_flavor(message, frame::Framed::new(out)).map_err(|_| FrameTooSmall)
 }
 
 /// Finds the messages in what arrives, byte by byte.

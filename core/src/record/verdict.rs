@@ -4,7 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FrameTooSmall, framed};
+use super::frame::{FrameTooSmall, framed};
 use crate::detect::Verdict;
 
 /// Numbers of the variants of [`Message`](super::Message) that are written here, as postcard writes them.
