@@ -10,7 +10,7 @@ use crate::blob::{CRC32, Crc32Digest};
 
 /// The longest frame in bytes, its zero included.
 pub const FRAME: usize = 96;
-/// The most bytes in a [`Message::Text`].
+/// The most bytes in a [`Message::Text`](super::Message::Text).
 pub const TEXT: usize = 64;
 
 /// The memory for a frame is too small; [`FRAME`] bytes are enough for every message.
