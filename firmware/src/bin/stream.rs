@@ -112,16 +112,6 @@ impl Sender {
         }
     }
 
-    /// What the detector says of the line whose record comes next.
-    #[cfg(alarms)]
-    fn verdict(&mut self, verdict: &LineVerdict) {
-        if !cfg!(feature = "text")
-            && let Ok(frame) = encode_verdict(verdict, &mut [0; FRAME])
-        {
-            self.port.write(frame);
-        }
-    }
-
     fn record(&mut self, record: &Record, #[cfg(alarms)] verdict: &LineVerdict) {
         if cfg!(feature = "text") {
             #[cfg(not(alarms))]
@@ -129,8 +119,11 @@ impl Sender {
             #[cfg(alarms)]
             let _ = core::fmt::Write::write_fmt(&mut self.port, format_args!("{record}{verdict}\r\n"));
         } else {
+            // Whoever gets the record then has its verdict.
             #[cfg(alarms)]
-            self.verdict(verdict);
+            if let Ok(frame) = encode_verdict(verdict, &mut [0; FRAME]) {
+                self.port.write(frame);
+            }
             self.message(&Message::Line(*record));
         }
         self.records += 1;
