@@ -130,6 +130,7 @@ lane_chips() {
     step "the kernels of every core against the scalar code" xtask firmware kernels ${all:+--all}
     [ -z "$all" ] || step "hostile blobs on a Cortex-M4 and on RISC-V" xtask firmware forge
     step "the golden checksums of adapters on emulated boards" xtask firmware adapt
+    step "what the detector says on emulated boards" xtask firmware alarms
     if [ -n "$all" ]; then
         step "the golden checksums of every model on every emulated board" xtask firmware test --all
         step "every program for boards that are not emulated" xtask firmware real --all

@@ -2,7 +2,8 @@
 //!
 //! `FW_BOARD` is a name in `boards.toml`; `FW_MODEL` a blob, or `none` (default: sensor-pico); `FW_ADAPT` the preset of
 //! the adapter, or `off` (default: the board's in the list, else 8K); `FW_PRIME` a file of `mambabyte prime` that the
-//! adapter begins with (default: none); `FW_EVERY` the bytes between snapshots of `stream`
+//! adapter begins with (default: none); `FW_FALSE_ALARMS` the share of quiet lines that `stream` may flag, such as `1%`, or
+//! `off` (default: off, lines are flagged by what the last 64 had); `FW_EVERY` the bytes between snapshots of `stream`
 //! (default: 4096).
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::{env, fs};
 
 use toml::{Table, Value};
 
+mod false_alarms;
 mod lengths;
 mod prime;
 
@@ -17,7 +19,7 @@ mod prime;
 const BOARDS: &str = "boards.toml";
 /// The model of a program that has none.
 const NONE: &str = "none";
-/// No adapter.
+/// No adapter, or no detector.
 const OFF: &str = "off";
 /// The presets of `mambabyte_core::adapt`.
 pub(crate) const PRESETS: [&str; 6] = ["4K", "8K", "16K", "32K", "64K", "1M"];
@@ -58,6 +60,13 @@ fn main() {
         fs::write(out.join("prime.bin"), adapter).expect("OUT_DIR can be written");
         println!("cargo:rustc-cfg=prime");
         println!("cargo:rerun-if-changed={file}");
+    }
+
+    println!("cargo:rustc-check-cfg=cfg(alarms)");
+    if let Some(text) = env::var("FW_FALSE_ALARMS").ok().filter(|text| text != OFF) {
+        let share = false_alarms::share(&text).unwrap_or_else(|e| panic!("FW_FALSE_ALARMS: {text}: {e}"));
+        println!("cargo:rustc-cfg=alarms");
+        println!("cargo:rustc-env=FW_SHARE={share}");
     }
 
     if model != NONE && env::var_os("CARGO_FEATURE_SELFTEST").is_some() {
@@ -103,6 +112,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=FW_MODEL");
     println!("cargo:rerun-if-env-changed=FW_ADAPT");
     println!("cargo:rerun-if-env-changed=FW_PRIME");
+    println!("cargo:rerun-if-env-changed=FW_FALSE_ALARMS");
     println!("cargo:rerun-if-env-changed=FW_ARGUMENTS");
     println!("cargo:rerun-if-env-changed=FW_EVERY");
 }

@@ -66,6 +66,42 @@
 // Probabilities of a byte: one for each bit, the most significant first.
 #define MAMBABYTE_NODES 8
 
+// Bytes of memory of a detector.
+#define MAMBABYTE_DETECTOR_BYTES 1088
+
+// Bytes that mambabyte_detector_save writes.
+#define MAMBABYTE_DETECTOR_SAVED 820
+
+// A share of lines of 1 %: 32 fractional bits.
+#define MAMBABYTE_ONE_PERCENT 42949672
+
+// Lines of the learning period that a verdict can name.
+#define MAMBABYTE_LEARNED 6
+
+// Reason of an odd line: one byte is far more surprising than its place in the line usually is.
+#define MAMBABYTE_REASON_BYTE 1
+
+// Reason of an odd line: eight bytes in a row are more surprising than any usually are.
+#define MAMBABYTE_REASON_STRETCH 2
+
+// The learning period is over; the verdict names its odd lines.
+#define MAMBABYTE_EVENT_LEARNED 1
+
+// More lines are odd than before.
+#define MAMBABYTE_EVENT_MORE_ODD 2
+
+// That has lasted: what is usual is learned anew.
+#define MAMBABYTE_EVENT_NEW_NORMAL 4
+
+// Lines of a kind that was not there come regularly.
+#define MAMBABYTE_EVENT_NEW_KIND 8
+
+// The last 32 lines, at least, were each one of the eight before it.
+#define MAMBABYTE_EVENT_FROZEN 16
+
+// The model does not know this text.
+#define MAMBABYTE_EVENT_UNKNOWN_TEXT 32
+
 // Result of a function. Numbers are part of the interface and do not change.
 enum mambabyte_status
 #ifdef __cplusplus
@@ -82,18 +118,20 @@ enum mambabyte_status
     MAMBABYTE_STATUS_RANGE_WRAPS = 3,
     // Memory that is written overlaps other memory of the call or of the decoder.
     MAMBABYTE_STATUS_OVERLAP = 4,
-    // No decoder or adapter was initialised at this address, or it was moved.
+    // No decoder, adapter or detector was initialised at this address, or it was moved.
     MAMBABYTE_STATUS_NOT_INITIALISED = 5,
     // The state memory is smaller than the model needs.
     MAMBABYTE_STATUS_STATE_TOO_SMALL = 6,
     // The scratch memory is smaller than the model needs.
     MAMBABYTE_STATUS_SCRATCH_TOO_SMALL = 7,
-    // The buffer is smaller than a snapshot, or than a saved adapter.
+    // The buffer is smaller than a snapshot, or than a saved adapter or detector.
     MAMBABYTE_STATUS_BUFFER_TOO_SMALL = 8,
     // There are no bytes.
     MAMBABYTE_STATUS_EMPTY = 9,
     // The memory is smaller than the adapter.
     MAMBABYTE_STATUS_ADAPTER_TOO_SMALL = 10,
+    // The memory is smaller than the detector.
+    MAMBABYTE_STATUS_DETECTOR_TOO_SMALL = 11,
     // The blob does not start with the magic of a blob.
     MAMBABYTE_STATUS_BLOB_MAGIC = 20,
     // A blob version that this library does not read.
@@ -158,6 +196,12 @@ enum mambabyte_status
     MAMBABYTE_STATUS_PRIMED_FOREIGN_MODEL = 64,
     // The primed adapter was refused for another reason.
     MAMBABYTE_STATUS_PRIMED_OTHER = 69,
+    // A version of a saved detector that this library does not read.
+    MAMBABYTE_STATUS_DETECTOR_VERSION = 70,
+    // The saved detector is cut off, or something follows it.
+    MAMBABYTE_STATUS_DETECTOR_LENGTH = 71,
+    // The saved detector has a value that no detector has, or was refused for another reason.
+    MAMBABYTE_STATUS_DETECTOR_OTHER = 79,
 };
 #ifndef __cplusplus
 typedef int32_t mambabyte_status;
@@ -191,6 +235,30 @@ typedef struct {
     // Only the top_k most probable bytes; 0 for all.
     uint16_t top_k;
 } mambabyte_sampling;
+
+// What is said of a finished line.
+typedef struct {
+    // 2^-rarity of the quiet lines are at least as odd: bits with 8 fractional bits, at most 24 bits.
+    uint16_t rarity;
+    // Place in the line, from 0, of the byte that stands out most.
+    uint16_t worst_at;
+    // Its surprise: bits with 8 fractional bits.
+    uint16_t worst_bits;
+    // The share of the last some 64 lines that are rarer than 5 bits, 16 fractional bits; usual is a 32nd.
+    uint16_t odd_share;
+    // 1 if the line is rarer than the share of lines that may be false alarms, else 0.
+    uint8_t odd;
+    // 1 if it is odd and the budget allows to say so, else 0.
+    uint8_t alarm;
+    // MAMBABYTE_REASON_BYTE or MAMBABYTE_REASON_STRETCH if it is odd, else 0.
+    uint8_t reason;
+    // The byte that stands out most.
+    uint8_t worst_byte;
+    // What is said of the stream at this line: a sum of MAMBABYTE_EVENT_LEARNED and its like.
+    uint8_t events;
+    // With MAMBABYTE_EVENT_LEARNED: numbers, from 1, of lines of the learning period that look odd now. Zeros are none.
+    uint8_t learned[MAMBABYTE_LEARNED];
+} mambabyte_verdict;
 
 #ifdef __cplusplus
 extern "C" {
@@ -478,6 +546,73 @@ mambabyte_status mambabyte_adapter_load(void *memory, const uint8_t *saved, size
 // The caller's part:
 // As mambabyte_adapter_read; decoder is null or as for mambabyte_step; primed points to len readable bytes.
 mambabyte_status mambabyte_adapter_prime(void *memory, mambabyte_decoder *decoder, const uint8_t *primed, size_t len);
+
+// Starts a detector at the beginning of a stream.
+//
+// * memory: at a multiple of MAMBABYTE_ALIGN, at least MAMBABYTE_DETECTOR_BYTES. Any contents.
+// * share: of quiet lines that may be false alarms, 32 fractional bits: MAMBABYTE_ONE_PERCENT. Below a millionth and
+//   above a tenth it is the nearest of these.
+// * decoder: the model that reads the stream, which says what texts it does not know; null without a model.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; then nothing was written.
+//
+// The caller's part:
+// memory points to bytes that may be written. It stays where it is, and nobody else writes it, until the detector is
+// used no more. decoder is null or as for mambabyte_step.
+mambabyte_status mambabyte_detector_init(void *memory, size_t bytes, uint32_t share, mambabyte_decoder *decoder);
+
+// Changes the share of quiet lines that may be false alarms, for the lines to come.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// memory as mambabyte_detector_init left it; no other thread uses it.
+mambabyte_status mambabyte_detector_set_share(void *memory, uint32_t share);
+
+// Takes a byte of the stream. A newline ends a line, and so does the 4096th byte.
+//
+// * bits: surprise of the byte, 16 fractional bits: of mambabyte_adapter_read or, without an adapter, of
+//   mambabyte_surprise.
+// * net: surprise of the byte under the model alone; null without a model.
+// * ended: receives 1 if the byte ends a line, else 0.
+// * verdict: receives what is said of that line; only written if one ends.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; then the byte was not taken.
+//
+// The caller's part:
+// As mambabyte_detector_set_share; net is null or can be read; ended and verdict may be written.
+mambabyte_status mambabyte_detector_push(void *memory,
+                                         uint8_t byte,
+                                         uint32_t bits,
+                                         const uint32_t *net,
+                                         uint8_t *ended,
+                                         mambabyte_verdict *verdict);
+
+// Ends the line that is open, as at the end of the stream: as mambabyte_detector_push.
+//
+// The caller's part:
+// As mambabyte_detector_push.
+mambabyte_status mambabyte_detector_finish(void *memory, uint8_t *ended, mambabyte_verdict *verdict);
+
+// Writes all of it, the share included: the same bytes on every machine. There is no checksum.
+//
+// * out, len: at least MAMBABYTE_DETECTOR_SAVED bytes, of which so many are written.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused.
+//
+// The caller's part:
+// As mambabyte_detector_set_share; out points to len bytes that may be written.
+mambabyte_status mambabyte_detector_save(void *memory, uint8_t *out, size_t len);
+
+// Goes on where mambabyte_detector_save stopped, with the share of now.
+//
+// * saved, len: exactly what mambabyte_detector_save wrote, at any address.
+//
+// Returns MAMBABYTE_STATUS_OK, or what was refused; the detector is then as it was before.
+//
+// The caller's part:
+// As mambabyte_detector_set_share; saved points to len readable bytes.
+mambabyte_status mambabyte_detector_load(void *memory, const uint8_t *saved, size_t len);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -27,6 +27,8 @@ pub use tiled::matrices;
 
 /// Bytes up to the end of the section table.
 const TABLE_END: usize = HEADER + SECTIONS * TABLE_ROW;
+/// What a byte costs at most where nothing is known, Q8 bits.
+const MOST_BITS: u16 = 8 * 256;
 /// i8 weights, i16 activations, i16 state.
 pub const QUANT_W8A16H16: u32 = 1;
 
@@ -246,7 +248,10 @@ impl<'a> Blob<'a> {
         if self.head.norm_eps > 1 << 56 {
             return Err(BlobError::BadHeader { field: "norm_eps", found: self.head.norm_eps });
         }
-        let reserved = [("reserved", u64_at(self.bytes, 72) >> 16), ("reserved2", u32_at(self.bytes, 120) as u64)];
+        if self.unknown_text() > MOST_BITS {
+            return Err(BlobError::BadHeader { field: "unknown_text", found: self.unknown_text() as u64 });
+        }
+        let reserved = [("reserved", u64_at(self.bytes, 72) >> 16), ("reserved2", u16_at(self.bytes, 122) as u64)];
         match reserved.into_iter().find(|&(_, found)| found != 0) {
             Some((field, found)) => Err(BlobError::BadHeader { field, found }),
             None => Ok(()),
@@ -273,6 +278,12 @@ impl<'a> Blob<'a> {
         let field = self.bytes.get(96..120).unwrap_or_else(|| never("a whole header", &[]));
         let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
         core::str::from_utf8(field.get(..end).unwrap_or(&[])).unwrap_or("")
+    }
+
+    /// Bits per byte above which a text is none that this model knows, Q8; 0 if the model does not say. See
+    /// [`Detector::set_unknown_text`](crate::detect::Detector::set_unknown_text).
+    pub fn unknown_text(&self) -> u16 {
+        u16_at(self.bytes, 120)
     }
 
     /// Raw bytes of a section.

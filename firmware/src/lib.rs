@@ -20,6 +20,8 @@ use riscv as _;
 pub mod adapt;
 mod boot;
 pub mod clock;
+#[cfg(alarms)]
+pub mod detect;
 #[cfg(feature = "snapshots")]
 pub mod flash;
 #[cfg(net)]
@@ -53,8 +55,8 @@ pub const RAM: usize = match usize::from_str_radix(env!("FW_RAM"), 10) {
     Ok(bytes) => bytes,
     Err(_) => panic!("FW_RAM is no number"),
 };
-/// RAM kept for the stack and for statics that are not the model's.
-pub const RAM_RESERVE: usize = 4 * 1024;
+/// RAM kept for the stack and for statics that are not the model's; a detector is beside them.
+pub const RAM_RESERVE: usize = 4 * 1024 + if cfg!(alarms) { size_of::<mambabyte_core::detect::Detector>() } else { 0 };
 /// Bytes of a program's command line, where there is one.
 pub const COMMAND_LINE: usize = 1200;
 // A model that does not fit the board is a compile error, with the numbers.

@@ -80,6 +80,17 @@ impl Net {
         self.decoder.blob().name()
     }
 
+    /// Bits per byte above which a text is none that it knows, as `Detector::set_unknown_text` takes it.
+    pub fn unknown_text(&self) -> u16 {
+        self.decoder.blob().unknown_text()
+    }
+
+    /// Back to the beginning of a stream.
+    #[cfg(feature = "snapshots")]
+    pub fn reset(&mut self) {
+        self.decoder.state_mut().reset();
+    }
+
     /// Its fingerprint.
     pub fn fingerprint(&self) -> [u8; 16] {
         self.decoder.blob().fingerprint()
@@ -109,6 +120,17 @@ impl Net {
     /// A position.
     pub fn state(&self) -> &State<&'static mut [i16]> {
         &self.state
+    }
+
+    /// No model knows no text.
+    pub fn unknown_text(&self) -> u16 {
+        0
+    }
+
+    /// Back to the beginning of a stream.
+    #[cfg(feature = "snapshots")]
+    pub fn reset(&mut self) {
+        self.state.reset();
     }
 
     /// Goes on at a position.

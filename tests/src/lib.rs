@@ -3,6 +3,7 @@
 pub mod adapter_golden;
 pub mod adapter_start;
 pub mod archive_forge;
+pub mod detector_golden;
 pub mod forge;
 pub mod fuzz_seeds;
 pub mod fuzz_targets;

@@ -22,3 +22,11 @@ fn golden_checksums() {
         "if that is meant: `cargo run --release -p mambabyte-tests --bin adapter_golden`"
     );
 }
+
+#[test]
+fn the_verdicts_on_a_damaged_text_are_those_that_are_committed() {
+    use mambabyte_tests::detector_golden::{committed, computed, text};
+
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    assert_eq!(computed(&text(&root)), committed(&root));
+}

@@ -47,7 +47,7 @@ impl<'b, F: NorFlash<Error = NorError>, const N: usize> Device<'b, F, N> {
         let found = slots.restore(&mut decoder, &mut saved)?;
         let mut scorer = LineScorer::new(Threshold::Learned, 0);
         let (pending, records) = match found {
-            Some(_) => load_stream(&saved, &mut scorer, savable(&mut adapter)).map_err(FlashError::State)?,
+            Some(_) => load_stream(&saved, &mut scorer, savable(&mut adapter), None).map_err(FlashError::State)?,
             None => (0, 0),
         };
         assert_eq!(found.unwrap_or(0), decoder.state().position());
@@ -68,7 +68,7 @@ impl<'b, F: NorFlash<Error = NorError>, const N: usize> Device<'b, F, N> {
         self.pending = byte;
         self.records += self.scorer.push(byte, bits).is_some() as u32;
         let Self { decoder, scorer, pending, records, adapter, slots } = self;
-        let save = |out: &mut [u8; N]| save_stream(out, *pending, *records, scorer, savable(adapter));
+        let save = |out: &mut [u8; N]| save_stream(out, *pending, *records, scorer, savable(adapter), None);
         slots.after_step(decoder.state(), fed, true, &mut [0; N], save)
     }
 
@@ -80,7 +80,7 @@ impl<'b, F: NorFlash<Error = NorError>, const N: usize> Device<'b, F, N> {
 
     fn moment(&mut self) -> Moment {
         let mut saved = [0; N];
-        save_stream(&mut saved, self.pending, self.records, &self.scorer, savable(&mut self.adapter));
+        save_stream(&mut saved, self.pending, self.records, &self.scorer, savable(&mut self.adapter), None);
         (self.decoder.state().as_slice().to_vec(), saved.to_vec())
     }
 }
@@ -259,7 +259,7 @@ fn a_stream_without_a_model_comes_back() {
         let (mut state, mut adapter, mut saved) = (State::without_model(), start(), [0; WITH_ADAPTER]);
         let mut scorer = LineScorer::new(Threshold::Learned, 0);
         if let Some(position) = slots.restore_without_model(&mut saved).unwrap() {
-            load_stream(&saved, &mut scorer, Some(&mut adapter)).unwrap();
+            load_stream(&saved, &mut scorer, Some(&mut adapter), None).unwrap();
             state.count(position);
             found += 1;
         }
@@ -274,7 +274,7 @@ fn a_stream_without_a_model_comes_back() {
         for &byte in &text[at..1990] {
             adapter.read(None, byte);
             state.count(1);
-            let save = |out: &mut [u8; WITH_ADAPTER]| save_stream(out, byte, 0, &scorer, Some(&mut adapter));
+            let save = |out: &mut [u8; WITH_ADAPTER]| save_stream(out, byte, 0, &scorer, Some(&mut adapter), None);
             if slots.after_step(&state, byte, true, &mut [0; WITH_ADAPTER], save).is_err() {
                 break;
             }
@@ -474,18 +474,52 @@ fn other_sections_are_refused_by_name() {
 
     // Inside the record: a section of a later version is named too, and the scorer stays what it was.
     let mut saved = [0; STREAM];
-    save_stream(&mut saved, 7, 9, &LineScorer::new(Threshold::Learned, 5), None);
+    save_stream(&mut saved, 7, 9, &LineScorer::new(Threshold::Learned, 5), None, None);
     let mut scorer = LineScorer::new(Threshold::Learned, 0);
-    assert_eq!(load_stream(&saved, &mut scorer, None), Ok((7, 9)));
+    assert_eq!(load_stream(&saved, &mut scorer, None, None), Ok((7, 9)));
     let mut now = [0; SAVED];
     scorer.save(&mut now);
     assert_eq!(now[0], 5, "the start of its line");
     saved[9 + 2] = 2;
     saved[9 + 8] = 6;
     let error = StateError::UnsupportedSection { kind: 3, version: 2 };
-    assert_eq!(load_stream(&saved, &mut scorer, None), Err(error));
+    assert_eq!(load_stream(&saved, &mut scorer, None, None), Err(error));
     scorer.save(&mut now);
     assert_eq!(now[0], 5, "unchanged");
+}
+
+/// A detector goes on where it was, with the share and the bound of the program that loads it.
+#[test]
+fn a_detector_is_saved_beside_the_records() {
+    use mambabyte_core::detect::{Detector, Rate};
+
+    const SECTIONS: Sections = Sections::DEVICE.with_detector();
+    let (mut adapter, mut scorer) =
+        (Adapter::new(Box::new(Adapter4K::ZERO), false), LineScorer::new(Threshold::Learned, 0));
+    let (mut unbroken, mut broken) = (Detector::new(Rate::ONE_PERCENT), Detector::new(Rate::ONE_PERCENT));
+    let mut saved = [0; SECTIONS.beside_state()];
+    for (n, &byte) in text().iter().take(6000).enumerate() {
+        let bits = adapter.read(None, byte).surprise();
+        scorer.push(byte, bits);
+        if n % 700 == 650 {
+            save_stream(&mut saved, byte, n as u32, &scorer, None, Some(&mut broken));
+            broken = Detector::new(Rate::ONE_PERCENT);
+            assert_eq!(load_stream(&saved, &mut scorer, None, Some(&mut broken)), Ok((byte, n as u32)));
+        }
+        assert_eq!(broken.push(byte, bits, None), unbroken.push(byte, bits, None), "byte {n}");
+    }
+    let mut other = Detector::new(Rate::LEAST);
+    load_stream(&saved, &mut scorer, None, Some(&mut other)).unwrap();
+    assert_eq!(other.rate(), Rate::LEAST);
+    // One that no detector wrote is refused, and nothing is taken.
+    let at = STREAM + 8;
+    saved[at] = 9;
+    let (mut before, mut after) = ([0; mambabyte_core::detect::SAVED], [0; mambabyte_core::detect::SAVED]);
+    other.save(&mut before);
+    let error = load_stream(&saved, &mut scorer, None, Some(&mut other)).unwrap_err();
+    assert!(matches!(error, StateError::Detector(_)), "{error}");
+    other.save(&mut after);
+    assert_eq!(before, after);
 }
 
 #[test]

@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 
 const [folder, kernels, forged] = process.argv.slice(2);
 const root = join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../..");
-const { adapterChecksum, checksum, load, MambabyteError, PRESETS, primedPreset } = await import(pathToFileURL(join(folder, "mambabyte.js")));
+const { adapterChecksum, checksum, EVENTS, load, MambabyteError, PRESETS, primedPreset } = await import(pathToFileURL(join(folder, "mambabyte.js")));
 const wasm = readFileSync(join(folder, "mambabyte.wasm"));
 assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(wasm)), [], "nothing is imported, no panic is reachable");
 const library = await load(wasm);
@@ -18,6 +18,14 @@ const check = (name, f) => {
   f();
   passed++;
   console.log(`ok  ${name}`);
+};
+const crc32Of = (bytes) => {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let k = 0; k < 8; k++) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1;
+  }
+  return ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, "0");
 };
 const model = (name) => readFileSync(join(root, "models", name, "model.mbb"));
 
@@ -66,6 +74,41 @@ for (const preset of Object.keys(PRESETS)) {
     }
   });
 }
+check("a detector says what it says on every machine, saved and loaded", () => {
+  const damaged = new Uint8Array(readFileSync(join(root, "models/text/request-latency.csv")));
+  for (let at = Math.floor(damaged.length / 2); at < damaged.length; at += 977) if (damaged[at] !== 10) damaged[at] ^= 4;
+  const adapter = library.adapter("8K");
+  let detector = library.detector(0.01);
+  const said = [];
+  damaged.forEach((byte, i) => {
+    said.push(detector.push(byte, adapter.read(byte).bits));
+    if (i === 9000) {
+      const other = library.detector(0.01);
+      other.load(detector.save());
+      detector.free();
+      detector = other;
+    }
+  });
+  said.push(detector.finish());
+  const verdicts = said.filter((verdict) => verdict !== null);
+  const bytes = verdicts.flatMap(({ rarity, odd, alarm, events, worst }) => {
+    const bits = events.reduce((sum, event) => sum | (1 << EVENTS.indexOf(event)), 0);
+    return [(rarity * 256) & 255, rarity, Number(odd), Number(alarm), bits, worst.offset & 255];
+  });
+  const alarms = verdicts.filter((verdict) => verdict.alarm);
+  const golden = readFileSync(join(root, "models/text/detector.crc32"), "utf8").trim();
+  assert.equal(`${verdicts.length} ${alarms.length} ${crc32Of(Uint8Array.from(bytes))}`, golden);
+  assert.ok(alarms.every((verdict) => verdict.odd && verdict.reason));
+  const refused = (f, pattern) => assert.throws(f, (e) => e instanceof MambabyteError && pattern.test(e.message));
+  refused(() => library.detector(0.2), /0\.2 is no share/);
+  refused(() => detector.setShare(NaN), /NaN is no share/);
+  refused(() => detector.load(new Uint8Array(3)), /3 bytes/);
+  refused(() => detector.load(new Uint8Array(820)), /version/);
+  detector.setShare(0.001);
+  detector.free();
+  refused(() => detector.push(1, 1), /freed/);
+  adapter.free();
+});
 check("a primed adapter begins where it was primed, with its model", () => {
   const file = new Uint8Array(readFileSync(`${root}/tests/data/golden/sensor-pico-8K.mbp`));
   assert.equal(primedPreset(file), "8K");

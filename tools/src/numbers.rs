@@ -46,6 +46,14 @@ pub fn share(text: &str) -> Result<f64, String> {
     number(text, Excluded(0.0), Included(1.0), "it must be above 0 and at most 1")
 }
 
+/// Bits per byte that a model may need, to 1/256.
+///
+/// # Errors
+/// What they must be, for people.
+pub fn byte_bits(text: &str) -> Result<f64, String> {
+    number(text, Included(1.0 / 256.0), Included(8.0), "it must be above 0 and at most 8")
+}
+
 /// A share, which may be nothing.
 ///
 /// # Errors
@@ -71,5 +79,13 @@ mod tests {
         assert_eq!(parsers.map(|parse| parse("0").is_ok()), [true, false, true, false]);
         assert_eq!(parsers.map(|parse| parse("3601").is_ok()), [true, false, false, false]);
         assert_eq!(parsers.map(|parse| parse("1.01").is_ok()), [true, true, true, false]);
+    }
+
+    #[test]
+    fn bits_of_a_byte() {
+        assert_eq!((byte_bits("4.4"), byte_bits("8")), (Ok(4.4), Ok(8.0)));
+        for wrong in ["0", "-1", "8.1", "nan", ""] {
+            assert!(byte_bits(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -36,7 +36,21 @@ fn a_head_that_differs_from_the_rest_does_not_choose_the_scales() {
     fs::write(&mixed, &text).unwrap();
     let pico = path("../models/sensor-pico");
     let (pico, rest) = (pico.to_str().unwrap(), rest.to_str().unwrap());
-    let made = json(&["convert", pico, "-o", &blob, "--refine", "0", "--calibrate", &mixed, "--json"]);
+    let made = json(&[
+        "convert",
+        pico,
+        "-o",
+        &blob,
+        "--refine",
+        "0",
+        "--calibrate",
+        &mixed,
+        "--json",
+        "--unknown-text",
+        "4.4",
+    ]);
+    assert_eq!(json(&["inspect", &blob, "--json"])["unknown_text"], 1126.0 / 256.0);
+    assert_eq!(json(&["inspect", "sensor-pico", "--json"])["unknown_text"], 1126.0 / 256.0);
     let used = &made["calibration"][0];
     assert_eq!((&used["text"], &used["bytes_used"]), (&Value::from(mixed), &Value::from(65_536)));
     assert_eq!((&used["bytes"], &used["whole"]), (&Value::from(text.len()), &Value::from(true)));

@@ -193,6 +193,39 @@ fn input_is_sent_again_from_where_a_device_goes_on() {
     assert!(monitor.process.wait().unwrap().success());
 }
 
+/// What a device's detector says of a line comes before the line, its share after the start.
+#[test]
+fn verdicts_of_a_device_with_a_detector() {
+    use mambabyte_core::detect::{Detector, Rate};
+    use mambabyte_core::record::LineVerdict;
+
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = format!("tcp:{}", listener.local_addr().unwrap());
+    let monitor = Monitor::start(&[&port]);
+    let (mut device, _) = listener.accept().unwrap();
+    monitor.next("connected");
+    device.write_all(&[start(), frame(&Message::Detector(Rate::ONE_PERCENT.share()))].concat()).unwrap();
+    monitor.next("start");
+    assert!((monitor.next("detector")["false_alarms"].as_f64().unwrap() - 0.01).abs() < 1e-6);
+    let mut detector = Detector::new(Rate::ONE_PERCENT);
+    for sequence in 0..70 {
+        let odd = sequence == 66;
+        detector.push(b'a', if odd { 90 << 16 } else { (sequence % 3) << 14 }, None);
+        let verdict = detector.push(b'\n', 0, None).unwrap();
+        assert_eq!(verdict.alarm, odd, "{sequence}");
+        let said = frame(&Message::Verdict(LineVerdict { sequence, verdict }));
+        device.write_all(&[said, line(sequence)].concat()).unwrap();
+        let said = monitor.next("verdict");
+        assert_eq!((&said["sequence"], &said["alarm"], &said["odd"]), (&sequence.into(), &odd.into(), &odd.into()));
+        assert_eq!(said["events"].as_array().unwrap().len(), usize::from(sequence == 63), "{said}");
+        if odd {
+            assert_eq!((&said["reason"], &said["worst"]["byte"]), (&"byte".into(), &97.into()));
+            assert_eq!(said["worst"]["bits"], 90.0);
+        }
+        assert_eq!(monitor.next("line")["sequence"], sequence);
+    }
+}
+
 #[test]
 fn text_for_people_and_another_version() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -213,7 +246,12 @@ fn text_for_people_and_another_version() {
     let output = run(vec![&port], frame(&Message::Start(other)));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(&port) && said.contains("version 3") && said.contains("1 to 2"), "{said}");
+    assert!(
+        said.contains(&port)
+            && said.contains(&format!("version {}", VERSION + 1))
+            && said.contains(&format!("1 to {VERSION}")),
+        "{said}"
+    );
 }
 
 /// The exit of a process that must come by itself.

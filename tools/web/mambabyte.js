@@ -8,6 +8,8 @@
 //   const adapter = library.adapter("16K", decoder);    // learns the stream; without a decoder it reads alone
 //   adapter.read(0x47).bits / 65536;  // the same with what it has learned; then decoder.read(0x47)
 //   adapter.prime(file);              // begins with what `mambabyte prime` wrote
+//   const detector = library.detector(0.01, decoder);   // about one quiet line in a hundred alarms
+//   detector.push(0x47, bits, net)?.alarm;              // what is said of a line, at its end
 //
 // The module has no imports and allocates nothing. Each decoder lies in pages of its own: decoder, blob, state,
 // scratch, then a buffer for what is passed in and out. `free` keeps its pages for the next decoder that fits.
@@ -18,6 +20,11 @@ const HEADER = 128; // of a blob
 const VOCAB = 256;
 const INPUT = 4096; // bytes given to the library at once
 const NODES = 8; // bits of a byte
+const DETECTOR_BYTES = 1088; // MAMBABYTE_DETECTOR_BYTES
+const DETECTOR_SAVED = 820; // MAMBABYTE_DETECTOR_SAVED
+const REASONS = [null, "byte", "stretch"];
+/** What a detector says of a stream, in the order of its bits. */
+export const EVENTS = ["learned", "more-odd", "new-normal", "new-kind", "frozen", "unknown-text"];
 
 /** The presets of the adapter: bytes of memory, MAMBABYTE_ADAPTER_4K_BYTES and the like. */
 export const PRESETS = { "4K": 5120, "8K": 9216, "16K": 17408, "32K": 33792, "64K": 66560, "1M": 1050112 };
@@ -58,6 +65,14 @@ class Library {
   /** An adapter of a preset that has learned nothing, beside `decoder`, or alone. */
   adapter(preset, decoder = null) {
     return new Adapter(this, preset, decoder);
+  }
+
+  /**
+   * A detector at the beginning of a stream, of whose quiet lines about the share `share` may alarm: from a millionth to
+   * a tenth. It says what `decoder` does not know.
+   */
+  detector(share, decoder = null) {
+    return new Detector(this, share, decoder);
   }
 
   /**
@@ -388,6 +403,106 @@ class Adapter {
   }
 
   /** Gives the memory back; the adapter cannot be used any more. */
+  free() {
+    if (this.#block) this.#library.give(this.#block);
+    this.#block = null;
+  }
+}
+
+/** A share of lines, 32 fractional bits. */
+function fraction(share) {
+  if (!(share >= 1e-6 && share <= 0.1)) throw new MambabyteError(`${share} is no share of false alarms: from 0.000001 to 0.1`);
+  return Math.floor(share * 2 ** 32);
+}
+
+class Detector {
+  #library;
+  #block;
+  #at; // address of the detector
+  #io; // address of a verdict, of the byte that says that a line has ended, of the net's surprise, of a buffer
+
+  constructor(library, share, decoder) {
+    const wanted = fraction(share);
+    const block = library.take(DETECTOR_BYTES + 64 + DETECTOR_SAVED);
+    try {
+      const status = library.exports.mambabyte_detector_init(block[0], DETECTOR_BYTES, wanted, decoder ? decoder.at : 0);
+      library.check(status, "the detector");
+    } catch (error) {
+      library.give(block);
+      throw error;
+    }
+    this.#library = library;
+    this.#block = block;
+    this.#at = block[0];
+    this.#io = block[0] + DETECTOR_BYTES;
+  }
+
+  #verdict() {
+    if (!this.#block) throw new MambabyteError("this detector was freed");
+    return this.#io;
+  }
+
+  /** What is said of the line that has ended; null if none has. */
+  #said(verdict) {
+    const view = new DataView(this.#library.exports.memory.buffer, verdict);
+    if (view.getUint8(32) === 0) return null;
+    const events = view.getUint8(12);
+    return {
+      rarity: view.getUint16(0, true) / 256,
+      odd: view.getUint8(8) === 1,
+      alarm: view.getUint8(9) === 1,
+      reason: REASONS[view.getUint8(10)],
+      worst: { offset: view.getUint16(2, true), byte: view.getUint8(11), bits: view.getUint16(4, true) / 256 },
+      events: EVENTS.filter((_, i) => (events >> i) & 1),
+      oddShare: view.getUint16(6, true) / 65536,
+      oddLines: Array.from({ length: 6 }, (_, i) => view.getUint8(13 + i)).filter((line) => line > 0),
+    };
+  }
+
+  /**
+   * Takes a byte with its surprise (16 fractional bits) and, with a model, the model's own. At the end of a line it
+   * returns what is said of it: `rarity` in bits, `odd`, `alarm`, `reason`, the `worst` byte, `events` of the stream;
+   * else null.
+   */
+  push(byte, bits, net = null) {
+    const wasm = this.#library.exports;
+    const verdict = this.#verdict();
+    if (net !== null) new DataView(wasm.memory.buffer).setUint32(verdict + 40, net, true);
+    const status = wasm.mambabyte_detector_push(this.#at, byte, bits, net === null ? 0 : verdict + 40, verdict + 32, verdict);
+    this.#library.check(status, "push");
+    return this.#said(verdict);
+  }
+
+  /** Ends the line that is open: as `push`. */
+  finish() {
+    const verdict = this.#verdict();
+    this.#library.check(this.#library.exports.mambabyte_detector_finish(this.#at, verdict + 32, verdict), "finish");
+    return this.#said(verdict);
+  }
+
+  /** Another share of false alarms, for the lines to come. */
+  setShare(share) {
+    this.#verdict();
+    this.#library.check(this.#library.exports.mambabyte_detector_set_share(this.#at, fraction(share)), "setShare");
+  }
+
+  /** All of it: the same bytes on every machine. */
+  save() {
+    const buffer = this.#verdict() + 64;
+    this.#library.check(this.#library.exports.mambabyte_detector_save(this.#at, buffer, DETECTOR_SAVED), "save");
+    return new Uint8Array(this.#library.exports.memory.buffer).slice(buffer, buffer + DETECTOR_SAVED);
+  }
+
+  /** Goes on where `save` stopped, with the share of now. What is no detector is refused and changes nothing. */
+  load(saved) {
+    const buffer = this.#verdict() + 64;
+    if (saved.length !== DETECTOR_SAVED)
+      throw new MambabyteError(`the saved detector has ${saved.length} bytes, one has ${DETECTOR_SAVED}`);
+    new Uint8Array(this.#library.exports.memory.buffer).set(saved, buffer);
+    this.#library.check(this.#library.exports.mambabyte_detector_load(this.#at, buffer, saved.length), "load");
+  }
+
+  /** Gives the memory back; the detector cannot be used any more. */
   free() {
     if (this.#block) this.#library.give(this.#block);
     this.#block = null;

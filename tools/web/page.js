@@ -13,6 +13,8 @@ const shade = (bits) => SHADES.findLast(([from]) => bits >= from)?.[1];
 const library = await load(fetch("mambabyte.wasm"));
 let decoder = null;
 let adapter = null; // if it is switched on
+let detector = null;
+let lines = { all: 0, odd: 0, alarms: 0 };
 let primed = null; // what it begins with, a file of `mambabyte prime`
 let curve = []; // [bytes, bits of the net, bits of both] of equal stretches of the text
 let stretch = 64; // bytes of each
@@ -58,6 +60,9 @@ function restart() {
   adapter?.free();
   adapter = element("adapt").checked ? library.adapter(primed ? primedPreset(primed) : ADAPTER, decoder) : null;
   if (primed) adapter?.prime(primed);
+  detector?.free();
+  detector = library.detector(Number(element("share").value), decoder);
+  lines = { all: 0, odd: 0, alarms: 0 };
   [curve, stretch] = [[], 64];
   draw();
 }
@@ -111,17 +116,18 @@ function slice() {
   while (queue.length > 0 && performance.now() - start < SLICE) {
     const part = queue[0].subarray(0, 32);
     const spent = performance.now();
-    const bits = Array.from(part, (byte) => {
-      const net = decoder.surprise(byte) / 65536;
-      const both = adapter ? adapter.read(byte).bits / 65536 : net;
+    const read = Array.from(part, (byte) => {
+      const net = decoder.surprise(byte);
+      const both = adapter ? adapter.read(byte).bits : net;
+      const verdict = detector.push(byte, both, net);
       decoder.read(byte);
-      learn(net, both);
-      total.net += net;
-      return both;
+      learn(net / 65536, both / 65536);
+      total.net += net / 65536;
+      return [both / 65536, verdict];
     });
     total.time += performance.now() - spent;
     total.bytes += part.length;
-    part.forEach((byte, i) => paint(byte, bits[i]));
+    part.forEach((byte, i) => paint(byte, ...read[i]));
     queue[0] = queue[0].subarray(part.length);
     if (queue[0].length === 0) queue.shift();
   }
@@ -130,12 +136,51 @@ function slice() {
   element("speed").textContent =
     `${bytes} bytes, ${(bits / bytes).toFixed(3)} bits per byte` +
     (adapter ? ` (the model alone ${(net / bytes).toFixed(3)})` : "") +
+    `, ${lines.all} lines, ${lines.odd} odd, ${lines.alarms} alarms` +
     (time > 0 ? `, ${Math.round(bytes / time * 1000).toLocaleString("en")} bytes/s` : "");
   document.body.dataset.done = queue.length === 0 ? "yes" : "no";
   schedule();
 }
 
-function paint(byte, bits) {
+/** An event of the stream, in words. */
+function sentence(event, { oddShare, oddLines }) {
+  switch (event) {
+    case "learned":
+      return `the first ${lines.all} lines are learned; ${oddLines.length ? `odd among them: ${oddLines.join(", ")}` : "none of them is odd"}`;
+    case "more-odd":
+      return `more odd lines than before: ${Math.round(100 * oddShare)} % of the last 64, usual are 3 %`;
+    case "new-normal":
+      return "so many odd lines are the new normal; what is usual is learned anew";
+    case "new-kind":
+      return "a new kind of line; it is learned for itself";
+    case "frozen":
+      return "each of the last 32 lines was one of the eight before it: is the sender frozen?";
+    default:
+      return "the model does not know this text; what is found, an adapter finds";
+  }
+}
+
+/** Marks the line that has ended, and says after it what has become of the stream. */
+function judge(verdict) {
+  lines.all++;
+  lines.odd += verdict.odd;
+  lines.alarms += verdict.alarm;
+  if (verdict.odd) {
+    const { offset, byte, bits } = verdict.worst;
+    line.classList.add("odd");
+    line.title = `rarity ${verdict.rarity.toFixed(1)} bits: ` +
+      (verdict.reason === "byte" ? `byte ${offset} (0x${byte.toString(16).padStart(2, "0")}) cost ${bits.toFixed(1)} bits` : "eight bytes in a row are unusual");
+  }
+  if (verdict.alarm) line.classList.add("alarm");
+  for (const event of verdict.events) {
+    const said = document.createElement("span");
+    said.className = "event";
+    said.textContent = `line ${lines.all}: ${event}: ${sentence(event, verdict)}`;
+    element("output").append(said);
+  }
+}
+
+function paint(byte, bits, verdict) {
   total.bits += bits;
   if (line === null) {
     line = document.createElement("span");
@@ -144,14 +189,13 @@ function paint(byte, bits) {
     mean.className = "bits";
     line.append(mean);
     element("output").append(line);
-    if (element("output").childElementCount > KEEP) element("output").firstElementChild.remove();
+    while (element("output").childElementCount > KEEP) element("output").firstElementChild.remove();
     lineBits = [];
   }
   lineBits.push(bits);
   const mean = lineBits.reduce((a, b) => a + b) / lineBits.length;
   line.firstChild.textContent = `${mean.toFixed(2).padStart(5)}  `;
-  // Many times the mean of the text so far: worth a look.
-  line.classList.toggle("odd", total.bytes > 500 && lineBits.length > 8 && mean > 3 * total.bits / total.bytes);
+  if (verdict) judge(verdict);
   if (byte === 10) {
     line = null;
     return;
@@ -211,14 +255,16 @@ const guarded = (f) => async (event) => {
 
 element("model").addEventListener("change", guarded((e) => e.target.files[0] && open(e.target.files[0])));
 element("file").addEventListener("change", guarded((e) => e.target.files[0] && open(e.target.files[0])));
-element("adapt").addEventListener("change", guarded(() => {
+element("share").addEventListener("change", guarded(again));
+element("adapt").addEventListener("change", guarded(again));
+function again() {
   // The text that was read is read again, the other way.
-  const again = text;
+  const all = text;
   const typed = seen;
   restart();
   seen = typed;
-  if (again.length > 0) push(again);
-}));
+  if (all.length > 0) push(all);
+}
 element("clear").addEventListener("click", guarded(() => {
   element("input").value = "";
   restart();

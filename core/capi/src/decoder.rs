@@ -100,6 +100,17 @@ pub(crate) unsafe fn fingerprint(decoder: *mut MambabyteDecoder) -> Result<Finge
     Ok(unsafe { inner(decoder) }?.decoder.blob().fingerprint())
 }
 
+/// What a decoder's model says of texts that it does not know.
+///
+/// # Errors
+/// As [`inner`].
+/// # Safety
+/// As [`inner`].
+pub(crate) unsafe fn unknown_text(decoder: *mut MambabyteDecoder) -> Result<u16, Status> {
+    // SAFETY: the caller's promise.
+    Ok(unsafe { inner(decoder) }?.decoder.blob().unknown_text())
+}
+
 /// Reads the header of a blob and says what memory the model needs. Checks the header only, not the checksums;
 /// mambabyte_init checks everything.
 ///

@@ -40,6 +40,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`adapter`] | learns the stream: `mambabyte_adapter_init_8k`, `mambabyte_adapter_read`, to save and to load it |
+//! | [`detector`] | finds odd lines and keeps a promise: `mambabyte_detector_init`, `mambabyte_detector_push` |
 //! | [`decoder`] | `mambabyte_init`, `mambabyte_step`, snapshots |
 //! | [`logits`] | most probable byte, surprise, probability, sampling |
 //! | [`status`] | what went wrong, and the words for it |
@@ -48,6 +49,7 @@
 
 pub mod adapter;
 pub mod decoder;
+pub mod detector;
 #[cfg(feature = "kernel-check")]
 mod kernels;
 pub mod logits;

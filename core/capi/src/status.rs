@@ -5,6 +5,7 @@ use core::ffi::{CStr, c_char};
 
 use mambabyte_core::adapt::AdapterError;
 use mambabyte_core::archive::ArchiveError;
+use mambabyte_core::detect::DetectorError;
 use mambabyte_core::{BlobError, StateError};
 
 /// Result of a function. Numbers are part of the interface and do not change.
@@ -21,18 +22,20 @@ pub enum Status {
     RangeWraps = 3,
     /// Memory that is written overlaps other memory of the call or of the decoder.
     Overlap = 4,
-    /// No decoder or adapter was initialised at this address, or it was moved.
+    /// No decoder, adapter or detector was initialised at this address, or it was moved.
     NotInitialised = 5,
     /// The state memory is smaller than the model needs.
     StateTooSmall = 6,
     /// The scratch memory is smaller than the model needs.
     ScratchTooSmall = 7,
-    /// The buffer is smaller than a snapshot, or than a saved adapter.
+    /// The buffer is smaller than a snapshot, or than a saved adapter or detector.
     BufferTooSmall = 8,
     /// There are no bytes.
     Empty = 9,
     /// The memory is smaller than the adapter.
     AdapterTooSmall = 10,
+    /// The memory is smaller than the detector.
+    DetectorTooSmall = 11,
     /// The blob does not start with the magic of a blob.
     BlobMagic = 20,
     /// A blob version that this library does not read.
@@ -97,11 +100,17 @@ pub enum Status {
     PrimedForeignModel = 64,
     /// The primed adapter was refused for another reason.
     PrimedOther = 69,
+    /// A version of a saved detector that this library does not read.
+    DetectorVersion = 70,
+    /// The saved detector is cut off, or something follows it.
+    DetectorLength = 71,
+    /// The saved detector has a value that no detector has, or was refused for another reason.
+    DetectorOther = 79,
 }
 
 impl Status {
     /// Every status, for tests and for [`mambabyte_status_message`].
-    pub const ALL: [Status; 43] = {
+    pub const ALL: [Status; 47] = {
         use Status::*;
         [
             Ok,
@@ -115,6 +124,7 @@ impl Status {
             BufferTooSmall,
             Empty,
             AdapterTooSmall,
+            DetectorTooSmall,
             BlobMagic,
             BlobVersion,
             BlobHeader,
@@ -147,6 +157,9 @@ impl Status {
             PrimedChecksum,
             PrimedForeignModel,
             PrimedOther,
+            DetectorVersion,
+            DetectorLength,
+            DetectorOther,
         ]
     };
 
@@ -158,12 +171,13 @@ impl Status {
             Status::Misaligned => c"a pointer is misaligned",
             Status::RangeWraps => c"a range passes the end of the address space",
             Status::Overlap => c"memory that is written overlaps other memory in use",
-            Status::NotInitialised => c"no decoder or adapter was initialised at this address",
+            Status::NotInitialised => c"no decoder, adapter or detector was initialised at this address",
             Status::StateTooSmall => c"the state memory is too small for the model",
             Status::ScratchTooSmall => c"the scratch memory is too small for the model",
-            Status::BufferTooSmall => c"the buffer is too small for a snapshot or a saved adapter",
+            Status::BufferTooSmall => c"the buffer is too small for a snapshot, a saved adapter or a saved detector",
             Status::Empty => c"there are no bytes",
             Status::AdapterTooSmall => c"the memory is too small for the adapter",
+            Status::DetectorTooSmall => c"the memory is too small for the detector",
             Status::BlobMagic => c"not a MambaByte blob: wrong first bytes",
             Status::BlobVersion => c"blob version that this library does not read",
             Status::BlobHeader => c"header field of the blob with an unexpected value",
@@ -196,6 +210,9 @@ impl Status {
             Status::PrimedChecksum => c"wrong checksum of the primed adapter",
             Status::PrimedForeignModel => c"the adapter was primed with another model",
             Status::PrimedOther => c"the primed adapter was refused",
+            Status::DetectorVersion => c"version of a saved detector that this library does not read",
+            Status::DetectorLength => c"the saved detector is cut off or followed by something",
+            Status::DetectorOther => c"saved detector with a value that no detector has",
         }
     }
 }
@@ -249,6 +266,15 @@ impl From<AdapterError> for Status {
             AdapterError::Length { .. } => Status::AdapterLength,
             AdapterError::Reserved => Status::AdapterReserved,
             _ => Status::AdapterOther,
+        }
+    }
+}
+
+impl From<DetectorError> for Status {
+    fn from(error: DetectorError) -> Self {
+        match error {
+            DetectorError::Version { .. } => Status::DetectorVersion,
+            _ => Status::DetectorOther,
         }
     }
 }

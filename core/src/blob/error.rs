@@ -14,7 +14,7 @@ pub enum BlobError {
         /// Version in the file.
         found: u16,
     },
-    /// A header field has a value that it may not have; `reserved` (bytes 74..80) and `reserved2` (120..124) must be
+    /// A header field has a value that it may not have; `reserved` (bytes 74..80) and `reserved2` (122..124) must be
     /// zero.
     BadHeader {
         /// Name of the field.

@@ -19,7 +19,8 @@ pub enum Event {
     NewKind = 3,
     /// The last 32 lines, at least, were each one of the eight before it.
     Frozen = 4,
-    /// The net does not know this text: the median of its lines' means is above 4 bits a byte.
+    /// The net does not know this text: the median of its lines' means is above what is usual for texts that it knows,
+    /// [`Detector::set_unknown_text`](super::Detector::set_unknown_text).
     UnknownText = 5,
 }
 
@@ -44,6 +45,7 @@ impl Event {
 /// The events of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Events(u8);
 
 impl Events {
@@ -154,15 +156,20 @@ pub(super) struct Unknown {
     /// The median of the net's mean bits per byte over lines, Q8.
     pub(super) median: i32,
     pub(super) said: bool,
+    /// A text above this is unknown, Q8 bits. It belongs to the net, so it is not saved with the stream.
+    pub(super) above: u16,
 }
 
 impl Unknown {
-    pub(super) const NEW: Self = Self { median: 0, said: false };
-    /// A text above this is unknown, below that known again. Q8 bits.
-    const ABOVE: i32 = 4 * 256;
-    const BELOW: i32 = 3 * 256;
+    pub(super) const NEW: Self = Self { median: 0, said: false, above: Self::ABOVE };
+    /// Of a net that does not say: 4 bits.
+    pub(super) const ABOVE: u16 = 4 * 256;
     /// Lines before anything is said.
     const LEAST: u32 = 32;
+    /// Lines before a text is unknown that is less than [`CLEARLY`](Self::CLEARLY) above: many begin with some lines of
+    /// another kind, a heading or comments.
+    const SURE: u32 = 128;
+    const CLEARLY: i32 = 256;
 
     /// Takes a line's mean, and how many lines there were before it.
     pub(super) fn take(&mut self, mean: i32, lines: u32, events: &mut Events) {
@@ -175,11 +182,14 @@ impl Unknown {
         if lines < Self::LEAST {
             return;
         }
-        if self.median > Self::ABOVE && !self.said {
+        let above = self.above as i32;
+        let bar = if lines < Self::SURE { above + Self::CLEARLY } else { above };
+        if self.median > bar && !self.said {
             self.said = true;
             events.add(Event::UnknownText);
         }
-        self.said &= self.median >= Self::BELOW;
+        // A quarter below, it is known again.
+        self.said &= self.median >= above - above / 4;
     }
 }
 

@@ -93,6 +93,7 @@ const TWO_LOOKS: [i32; 2] = [106, 512];
 /// Which of the two scores made a line odd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reason {
     /// One byte is far more surprising than its place in the line usually is: [`Verdict::worst`].
     Byte,
@@ -113,6 +114,7 @@ impl Reason {
 /// What is said of a finished line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Verdict {
     /// `2^-rarity` of the quiet lines are at least as odd: Q8 bits, 0 to [`RAREST`]. 0 while nothing is known yet, of
     /// the first 40 lines.
@@ -184,6 +186,21 @@ impl Detector {
     /// Changes that share, for the lines to come. What was learned does not depend on it.
     pub const fn set_rate(&mut self, rate: Rate) {
         self.budget.set_rate(rate);
+    }
+
+    /// Says from how many bits per byte on, Q8, the net does not know a text: what
+    /// [`Blob::unknown_text`](crate::Blob::unknown_text) of the net says, where 0 is 4 bits. To be said again after
+    /// [`Detector::load`].
+    pub const fn set_unknown_text(&mut self, above: u16) {
+        self.unknown.above = if above == 0 { Unknown::ABOVE } else { above };
+    }
+
+    /// Goes on where `saved` was, with the share of false alarms and the bound of unknown texts that this one has.
+    pub fn resume(&mut self, saved: Self) {
+        let (rate, above) = (self.rate(), self.unknown.above);
+        *self = saved;
+        self.set_rate(rate);
+        self.set_unknown_text(above);
     }
 
     /// Lines that are finished.

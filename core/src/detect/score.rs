@@ -26,6 +26,7 @@ const NONE: i32 = -100_000;
 /// The byte of a line that stands out most against its column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Worst {
     /// Its place in the line, from 0.
     pub at: u16,

@@ -1,9 +1,30 @@
 //! A message's bytes as a frame: postcard's, a CRC-32 after them, stuffed by COBS as they come, and a zero.
 
+use core::fmt;
+
 use postcard::ser_flavors::Flavor;
 use postcard::{Error, Result};
+use serde::Serialize;
 
 use crate::blob::{CRC32, Crc32Digest};
+
+/// The longest frame in bytes, its zero included.
+pub const FRAME: usize = 96;
+/// The most bytes in a [`Message::Text`](super::Message::Text).
+pub const TEXT: usize = 64;
+
+/// The memory for a frame is too small; [`FRAME`] bytes are enough for every message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct FrameTooSmall;
+
+impl fmt::Display for FrameTooSmall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a message does not fit its memory; {FRAME} bytes are enough, with at most {TEXT} bytes of text")
+    }
+}
+
+impl core::error::Error for FrameTooSmall {}
 
 /// Stuffs what it is given into `out`: each zero becomes the distance to the next one.
 pub(super) struct Framed<'o> {
@@ -74,4 +95,9 @@ impl<'o> Flavor for Framed<'o> {
         debug_assert!(frame.is_ok(), "its last byte has just been written");
         frame
     }
+}
+
+/// Writes whatever postcard writes as a frame.
+pub(super) fn framed<'o>(message: &impl Serialize, out: &'o mut [u8]) -> core::result::Result<&'o [u8], FrameTooSmall> {
+    postcard::serialize_with_flavor(message, Framed::new(out)).map_err(|_| FrameTooSmall)
 }

@@ -147,10 +147,10 @@ fn use_flash(decoder: &mut Decoder<'_, &mut [i16], &mut [i32]>, scorer: &mut Lin
     };
     let mut saved = [0; STREAM];
     if let Ok(Some(position)) = slots.restore(decoder, &mut saved) {
-        black_box((position, load_stream(black_box(&saved), scorer, None).is_ok()));
+        black_box((position, load_stream(black_box(&saved), scorer, None, None).is_ok()));
     }
     let (fed, quiet) = (black_box(1), black_box(true));
-    let save = |out: &mut _| save_stream(out, black_box(2), black_box(3), scorer, None);
+    let save = |out: &mut _| save_stream(out, black_box(2), black_box(3), scorer, None, None);
     let _ = black_box(slots.after_step(decoder.state(), fed, quiet, &mut saved, save).is_ok());
     let _ = black_box(slots.clear().is_ok());
 }

@@ -1,7 +1,8 @@
 //! Scores a stream from the serial line and sends a record for every line of it.
 //!
 //! A model reads it (`FW_MODEL`), an adapter learns from it (`FW_ADAPT`), or one of the two alone. Lines are flagged by the
-//! surprise of both together; a record also has that of the net alone.
+//! surprise of both together; a record also has that of the net alone. With `FW_FALSE_ALARMS` a detector flags them, which
+//! says with every line how rare it is and, now and then, what has become of the stream.
 //!
 //! Messages by default, with flow control by credit; the feature `text` sends text for people and XON/XOFF. Both are
 //! described in `mambabyte_core::record`.
@@ -17,12 +18,18 @@
 use mambabyte_core::adapt::Memory;
 #[cfg(feature = "snapshots")]
 use mambabyte_core::adapt::Savable;
+#[cfg(any(alarms, feature = "snapshots"))]
+use mambabyte_core::detect::Detector;
 use mambabyte_core::record::{FRAME, Message, Record, Start, Status, TEXT, VERSION, encode};
+#[cfg(alarms)]
+use mambabyte_core::record::{LineVerdict, encode_detector, encode_verdict};
 #[cfg(not(adapt))]
 use mambabyte_core::surprise;
 use mambabyte_core::{LineScorer, Threshold};
 #[cfg(adapt)]
 use mambabyte_firmware::adapt;
+#[cfg(alarms)]
+use mambabyte_firmware::detect;
 use mambabyte_firmware::net::Net;
 use mambabyte_firmware::port::{self, Losses, Port, RECEIVE};
 use mambabyte_firmware::{log, on_interrupt, stack, start};
@@ -99,12 +106,24 @@ impl Sender {
         self.message(&Message::Start(Start { version: VERSION, fingerprint, position, credit: self.credit }));
         #[cfg(adapt)]
         self.message(&Message::Adapter(adapt::Preset::DESIGN.id));
+        #[cfg(alarms)]
+        if let Ok(frame) = encode_detector(detect::RATE.share(), &mut [0; FRAME]) {
+            self.port.write(frame);
+        }
     }
 
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &Record, #[cfg(alarms)] verdict: &LineVerdict) {
         if cfg!(feature = "text") {
+            #[cfg(not(alarms))]
             let _ = core::fmt::Write::write_fmt(&mut self.port, format_args!("{record}\r\n"));
+            #[cfg(alarms)]
+            let _ = core::fmt::Write::write_fmt(&mut self.port, format_args!("{record}{verdict}\r\n"));
         } else {
+            // Whoever gets the record then has its verdict.
+            #[cfg(alarms)]
+            if let Ok(frame) = encode_verdict(verdict, &mut [0; FRAME]) {
+                self.port.write(frame);
+            }
             self.message(&Message::Line(*record));
         }
         self.records += 1;
@@ -160,12 +179,26 @@ struct Readers {
     adapter: adapt::Adapter,
     /// Sum of the net's own surprises over the line, Q16, where an adapter stands beside it and all of the line was read.
     of_net: Option<u64>,
+    #[cfg(alarms)]
+    detector: &'static mut Detector,
+}
+
+/// What a byte was worth in bits, Q16.
+struct Worth {
+    /// Under what reads: both together, or whichever there is.
+    asked: u32,
+    /// Under the net alone.
+    #[cfg(alarms)]
+    net: Option<u32>,
 }
 
 impl Readers {
     fn take() -> Self {
+        let net = Net::take();
         Self {
-            net: Net::take(),
+            #[cfg(alarms)]
+            detector: detect::take(&net),
+            net,
             #[cfg(adapt)]
             adapter: adapt::take(Net::THERE),
             of_net: Self::BOTH,
@@ -175,27 +208,48 @@ impl Readers {
     /// The sum at the beginning of a line.
     const BOTH: Option<u64> = if Net::THERE && cfg!(adapt) { Some(0) } else { None };
 
-    /// The adapter, to save and to load it.
+    /// Adapter and detector, to load them.
     #[cfg(feature = "snapshots")]
-    fn savable(&mut self) -> Option<&mut dyn Savable> {
+    fn learned(&mut self) -> (Option<&mut dyn Savable>, Option<&mut Detector>) {
         #[cfg(adapt)]
-        return Some(&mut self.adapter);
+        let adapter: Option<&mut dyn Savable> = Some(&mut self.adapter);
         #[cfg(not(adapt))]
-        None
+        let adapter = None;
+        #[cfg(alarms)]
+        return (adapter, Some(self.detector));
+        #[cfg(not(alarms))]
+        (adapter, None)
     }
 
-    /// Reads the byte that was pending: what the next one, `byte`, was worth in bits, Q16. The adapter learns it.
-    fn read(&mut self, pending: u8, byte: u8) -> u32 {
+    /// Reads the byte that was pending: what the next one, `byte`, was worth. The adapter learns it.
+    fn read(&mut self, pending: u8, byte: u8) -> Worth {
         let logits = self.net.step(pending);
         #[cfg(adapt)]
         {
-            let Some(logits) = logits else { return self.adapter.read(None, byte).surprise() };
+            let Some(logits) = logits else {
+                return Worth {
+                    asked: self.adapter.read(None, byte).surprise(),
+                    #[cfg(alarms)]
+                    net: None,
+                };
+            };
             let (alone, path) = self.adapter.read_beside(logits, byte);
             self.of_net = self.of_net.map(|sum| sum + u64::from(alone));
-            path.surprise()
+            Worth {
+                asked: path.surprise(),
+                #[cfg(alarms)]
+                net: Some(alone),
+            }
         }
         #[cfg(not(adapt))]
-        logits.map_or(0, |logits| surprise(logits, byte))
+        {
+            let alone = logits.map(|logits| surprise(logits, byte));
+            Worth {
+                asked: alone.unwrap_or(0),
+                #[cfg(alarms)]
+                net: alone,
+            }
+        }
     }
 }
 
@@ -213,13 +267,22 @@ fn restore(slots: &mut Snapshots, readers: &mut Readers, scorer: &mut LineScorer
             readers.net.resume(position);
             // What the net alone had of this line is not saved.
             readers.of_net = None;
-            load_stream(beside, scorer, readers.savable()).map_err(FlashError::State)
+            let (adapter, detector) = readers.learned();
+            load_stream(beside, scorer, adapter, detector).map_err(FlashError::State)
         }
         None => Ok((0, 0)),
     });
     match loaded {
         Ok(loaded) => loaded,
-        Err(FlashError::State(_)) => panic!("the flash has snapshots of another model, adapter or format: erase them"),
+        // Nobody who waits for records is helped by a device that stands still.
+        Err(FlashError::State(_)) => {
+            log!("the flash has snapshots of another model, adapter, detector or format: the stream begins anew");
+            // If they cannot be erased now, they are written over in time.
+            let _ = slots.clear();
+            readers.net.reset();
+            readers.of_net = Readers::BOTH;
+            (0, 0)
+        }
         Err(_) => panic!("the flash cannot be read"),
     }
 }
@@ -236,7 +299,11 @@ fn save(slots: &mut Snapshots, readers: &mut Readers, fed: u8, pending: u8, scor
     let adapter: Option<&mut dyn Savable> = Some(&mut readers.adapter);
     #[cfg(not(adapt))]
     let adapter = None;
-    let save = |out: &mut _| save_stream(out, pending, records, scorer, adapter);
+    #[cfg(alarms)]
+    let detector = Some(&mut *readers.detector);
+    #[cfg(not(alarms))]
+    let detector = None;
+    let save = |out: &mut _| save_stream(out, pending, records, scorer, adapter, detector);
     let Snapshots { slots, beside } = slots;
     let done = slots.after_step(readers.net.state(), fed, quiet, beside, save);
     let held = core::mem::replace(&mut sender.hold, done == Ok(Progress::WouldErase));
@@ -253,10 +320,14 @@ fn save(slots: &mut Snapshots, readers: &mut Readers, fed: u8, pending: u8, scor
 }
 
 /// What a snapshot holds, and the bytes of it beside the state.
-#[cfg(all(feature = "snapshots", adapt))]
-const SECTIONS: Sections = Sections::DEVICE.with_adapter(&adapt::Preset::DESIGN);
-#[cfg(all(feature = "snapshots", not(adapt)))]
-const SECTIONS: Sections = Sections::DEVICE;
+#[cfg(feature = "snapshots")]
+const SECTIONS: Sections = {
+    #[cfg(adapt)]
+    let sections = Sections::DEVICE.with_adapter(&adapt::Preset::DESIGN);
+    #[cfg(not(adapt))]
+    let sections = Sections::DEVICE;
+    if cfg!(alarms) { sections.with_detector() } else { sections }
+};
 #[cfg(feature = "snapshots")]
 const BESIDE: usize = SECTIONS.beside_state();
 // Those bytes too must fit, beside the reserve for the rest of the stack.
@@ -309,13 +380,23 @@ fn main() -> ! {
     loop {
         let byte = sender.port.read();
         let fed = pending;
-        let bits = readers.read(fed, byte);
+        let worth = readers.read(fed, byte);
         pending = byte;
         sender.read(byte);
-        if let Some(score) = scorer.push(byte, bits) {
+        #[cfg(alarms)]
+        let verdict = readers.detector.push(byte, worth.asked, worth.net);
+        if let Some(score) = scorer.push(byte, worth.asked) {
             let Losses { lost, overruns } = sender.port.losses();
             let of_net = core::mem::replace(&mut readers.of_net, Readers::BOTH);
-            sender.record(&Record::new(&score, sender.records, lost, overruns, of_net));
+            let record = Record::new(&score, sender.records, lost, overruns, of_net);
+            #[cfg(not(alarms))]
+            sender.record(&record);
+            // Both end lines at the same bytes.
+            #[cfg(alarms)]
+            if let Some(verdict) = verdict {
+                let said = LineVerdict { sequence: sender.records, verdict };
+                sender.record(&Record { flagged: verdict.alarm, ..record }, &said);
+            }
         }
         #[cfg(feature = "snapshots")]
         save(&mut slots, &mut readers, fed, pending, scorer, &mut sender);

@@ -193,6 +193,10 @@ impl<'w> Engine for IntEngine<'w> {
         Precision::Exact
     }
 
+    fn unknown_text(&self) -> u16 {
+        self.blob.unknown_text()
+    }
+
     fn full_load(&self) -> Load {
         Load { rows: self.cpu.threads, bytes: self.cpu.threads * BLOCKS * block_positions(self.blob.dims()) }
     }

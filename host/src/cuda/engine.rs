@@ -33,6 +33,10 @@ impl Engine for GpuModel {
         self.precision()
     }
 
+    fn unknown_text(&self) -> u16 {
+        self.unknown_text()
+    }
+
     fn full_load(&self) -> Load {
         FULL
     }

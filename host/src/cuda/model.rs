@@ -42,6 +42,7 @@ pub struct GpuModel {
     dims: Dims,
     precision: Precision,
     id: u64,
+    unknown_text: u16,
     weights: Weights,
 }
 
@@ -78,7 +79,9 @@ impl GpuModel {
         let float = |values: &Values<'_>| -> Result<Weights, CudaError> {
             Ok(Weights::Float(Box::new(FloatModel::load(device, values, precision)?)))
         };
-        let (dims, weights) = match (source.into(), precision) {
+        let source = source.into();
+        let unknown_text = if let Source::Blob(blob) = &source { blob.unknown_text() } else { 0 };
+        let (dims, weights) = match (source, precision) {
             (Source::Blob(blob), Precision::Exact) => {
                 (*blob.dims(), Weights::Exact(Box::new(ExactWeights::load(device, &blob)?)))
             }
@@ -90,7 +93,8 @@ impl GpuModel {
         };
         // Waits for the copies.
         device.synchronize()?;
-        Ok(Self { device: device.clone(), dims, precision, id: NEXT.fetch_add(1, Ordering::Relaxed), weights })
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { device: device.clone(), dims, precision, id, unknown_text, weights })
     }
 
     /// The GPU.
@@ -101,6 +105,11 @@ impl GpuModel {
     /// The shape.
     pub const fn dims(&self) -> &Dims {
         &self.dims
+    }
+
+    /// What [`Blob::unknown_text`](mambabyte_core::Blob::unknown_text) says, 0 of a checkpoint.
+    pub const fn unknown_text(&self) -> u16 {
+        self.unknown_text
     }
 
     /// What the model computes in.

@@ -84,6 +84,10 @@ impl<'m> Engine for AnyEngine<'m> {
         each!(self, engine => engine.precision())
     }
 
+    fn unknown_text(&self) -> u16 {
+        each!(self, engine => engine.unknown_text())
+    }
+
     fn full_load(&self) -> Load {
         each!(self, engine => engine.full_load())
     }

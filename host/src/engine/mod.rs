@@ -83,6 +83,11 @@ pub trait Engine {
     /// What it computes in.
     fn precision(&self) -> Precision;
 
+    /// Bits per byte above which a text is none that the model knows, Q8; 0 if it does not say, as checkpoints do not.
+    fn unknown_text(&self) -> u16 {
+        0
+    }
+
     /// How callers with many bytes to read should cut them into rows and calls. The results do not depend on it.
     fn full_load(&self) -> Load;
 

@@ -108,6 +108,8 @@ pub struct Quantized {
 pub struct Options {
     /// Name stored in the blob.
     pub name: String,
+    /// Bits per byte above which a text is none that the model knows, Q8, at most 2048; 0: it does not say.
+    pub unknown_text: u16,
     /// Compensate rounding errors (off: plain rounding, for comparison).
     pub compensate: bool,
     /// Then refine all integers together; with zero updates they stay as rounded.
@@ -116,7 +118,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: String::new(), compensate: true, refine: Schedule::default() }
+        Self { name: String::new(), unknown_text: 0, compensate: true, refine: Schedule::default() }
     }
 }
 
@@ -241,7 +243,7 @@ impl<'a> Quantizer<'a> {
         let dims: Dims = *model.dims();
         let checkpoint = model.checkpoint();
         let top = dims.n_layer;
-        let parts = BlobParts::new(dims, &options.name);
+        let parts = BlobParts { unknown_text: options.unknown_text, ..BlobParts::new(dims, &options.name) };
         let mut this = Self {
             model,
             stats,

@@ -26,6 +26,8 @@ pub struct BlobParts {
     pub norm_eps: u64,
     /// log2 of the scale of the head's input, Q8.
     pub head_in_scale_log2: i16,
+    /// Bits per byte above which a text is none that the model knows, Q8, at most 2048; 0: it does not say.
+    pub unknown_text: u16,
     /// One per layer.
     pub layers: Vec<LayerParams>,
     /// Bytes of each section by `Section as usize`; `LayerParams` is taken from `layers`.
@@ -44,6 +46,7 @@ impl BlobParts {
             head_shift: 1,
             norm_eps: 0,
             head_in_scale_log2: 0,
+            unknown_text: 0,
             layers: Vec::new(),
             sections: vec![Vec::new(); SECTIONS],
         }
@@ -114,6 +117,7 @@ impl BlobParts {
             cut -= 1;
         }
         out[96..96 + cut].copy_from_slice(&self.name.as_bytes()[..cut]);
+        out[120..122].copy_from_slice(&self.unknown_text.to_le_bytes());
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&out[..HEADER - 4]);
         hasher.update(&out[HEADER..HEADER + SECTIONS * TABLE_ROW]);

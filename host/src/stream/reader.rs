@@ -53,7 +53,9 @@ impl<'e, E: Engine> Reader<'e, E> {
     /// # Errors
     /// Those of [`Engine::rows`].
     pub fn detecting(engine: Option<&'e E>, adapter: Option<AnyAdapter>, rate: Rate) -> Result<Self, EngineError> {
-        Ok(Self { detector: Some(Detector::new(rate)), ..Self::of(engine, adapter, SILENT)? })
+        let mut detector = Detector::new(rate);
+        detector.set_unknown_text(engine.map_or(0, Engine::unknown_text));
+        Ok(Self { detector: Some(detector), ..Self::of(engine, adapter, SILENT)? })
     }
 
     /// The detector, if there is one.
@@ -157,10 +159,14 @@ impl<'e, E: Engine> Reader<'e, E> {
             Some(_) => Some(LineScorer::load(SILENT, saved.net_lines()?)),
             None => None,
         };
-        let detector = match &self.detector {
+        let mut detector = match &self.detector {
             Some(_) => Some(Detector::load(saved.detector()?).map_err(StateError::Detector)?),
             None => None,
         };
+        if let Some(detector) = &mut detector {
+            // It belongs to the net, and is not in the snapshot.
+            detector.set_unknown_text(self.mixture.net().map_or(0, |net| net.engine().unknown_text()));
+        }
         let (mut net, adapter) = self.mixture.parts();
         let state = match &mut net {
             Some(net) => {

@@ -13,7 +13,7 @@ use crate::calibration_text::{Mixture, Text, texts};
 use crate::error::CliError;
 use crate::formats;
 use crate::measured::Measured;
-use crate::numbers::finite;
+use crate::numbers::{byte_bits, finite};
 use crate::output::{Door, bytes, clean, hex, shown, thousands};
 use crate::progress::Progress;
 use crate::report;
@@ -54,6 +54,11 @@ pub struct Args {
     /// Name stored in the blob, at most 24 bytes. Default: the name of the checkpoint's folder or file, cut to that.
     #[arg(long, value_parser = blob_name)]
     pub name: Option<String>,
+    /// Bits per byte above which a text is none that the model knows, stored in the blob: `stream --false-alarms` says
+    /// unknown-text of such. Between what texts of the kinds that it has learned cost and what others do. Default: nothing is stored,
+    /// which stands for 4.
+    #[arg(long, value_name = "BITS", allow_negative_numbers = true, value_parser = byte_bits)]
+    pub unknown_text: Option<f64>,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -112,7 +117,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let total = texts.iter().map(Text::used).sum::<usize>() + refine.bytes();
     let bar = Progress::bytes("calibrating", total as u64);
     let name = args.name.clone().unwrap_or_else(|| default_name(&checkpoint));
-    let options = Options { name, refine, ..Options::default() };
+    let unknown_text = args.unknown_text.map_or(0, |bits| (bits * 256.0).round() as u16);
+    let options = Options { name, unknown_text, refine, ..Options::default() };
     let quantized = quantize(&model, &calibration, &holdout, &options, &|n| bar.add(n))?;
     drop(bar);
     notes.extend(quantized.notes.iter().cloned());

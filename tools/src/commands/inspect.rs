@@ -71,6 +71,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let file = BlobFile::unverified(&args.model)?;
     let blob = file.blob();
     let (dims, need) = (*blob.dims(), Need::of(blob.dims()));
+    let unknown_text = Some(f64::from(blob.unknown_text()) / 256.0).filter(|&bits| bits > 0.0);
     let stored = hex(&blob.fingerprint());
     let matches = fingerprint(&blob) == blob.fingerprint();
     let norm = if dims.norm == Norm::Rms { "RMSNorm" } else { "LayerNorm" };
@@ -95,7 +96,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             "d_conv": dims.d_conv, "dt_rank": dims.dt_rank, "norm": norm, "tied_head": dims.tied_head,
             "tied_decays": dims.tied_decays, "params": parameters(&blob), "flash": need.flash, "state": need.state,
             "scratch": need.scratch, "stack_bound": STEP_STACK, "snapshot": dims.snapshot_bytes(),
-            "residual_frac": blob.residual_frac(), "adapters": adapters(), "sections": sections, "layers": layers,
+            "residual_frac": blob.residual_frac(), "unknown_text": unknown_text, "adapters": adapters(), "sections": sections, "layers": layers,
         }));
     }
     let mut out = String::new();
@@ -117,6 +118,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         if dims.tied_decays { "tied" } else { "free" }
     );
     let _ = writeln!(out, "parameters   {} ({:.4} bytes each)", thousands(params), need.flash as f64 / params as f64);
+    let _ = writeln!(
+        out,
+        "knows        texts of at most {:.2} bits per byte{}",
+        unknown_text.unwrap_or(4.0),
+        if unknown_text.is_some() { "" } else { ", as it says nothing else" }
+    );
     let _ = writeln!(
         out,
         "memory       flash {}, state {}, scratch {}, stack below {}, snapshot {}\n",

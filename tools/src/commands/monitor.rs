@@ -13,6 +13,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use mambabyte_core::detect::{Event as Said, Reason};
+use mambabyte_core::record::LineVerdict;
 use serde_json::{Value, json};
 
 use crate::error::CliError;
@@ -152,6 +154,17 @@ fn as_json(event: &Event, port: &str) -> Value {
             "overruns": r.overruns,
         }),
         Event::Adapter(preset) => json!({ "event": "adapter", "port": port, "preset": seen::preset_name(*preset) }),
+        Event::Detector(share) => {
+            json!({ "event": "detector", "port": port, "false_alarms": seen::percent(*share) / 100.0 })
+        }
+        Event::Verdict(LineVerdict { sequence, verdict: v }) => json!({
+            "event": "verdict", "sequence": sequence, "rarity": q8(v.rarity), "odd": v.odd, "alarm": v.alarm,
+            "reason": v.reason.map(Reason::name),
+            "worst": { "offset": v.worst.at, "byte": v.worst.byte, "bits": q8(v.worst.bits) },
+            "events": v.events.iter().map(Said::name).collect::<Vec<_>>(),
+            "odd_lines": v.learned.into_iter().filter(|&line| line > 0).collect::<Vec<_>>(),
+            "odd_share": f64::from(v.odd_share) / 65_536.0,
+        }),
         Event::Status(s) => json!({
             "event": "status", "stack_used": s.stack_used, "stack_watched": s.stack_watched, "waiting": s.waiting,
             "capacity": s.capacity,
@@ -159,4 +172,9 @@ fn as_json(event: &Event, port: &str) -> Value {
         Event::Damaged(frames) => json!({ "event": "damaged", "frames": frames }),
         Event::Finished => json!({ "event": "finished" }),
     }
+}
+
+/// Q8 bits as a number.
+fn q8(bits: u16) -> f64 {
+    f64::from(bits) / 256.0
 }

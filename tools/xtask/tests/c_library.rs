@@ -118,6 +118,18 @@ fn adapters_from_c() {
 }
 
 #[test]
+fn a_detector_from_c() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = compile(dir.path(), &["tests/c/detector.c", "tests/c/platform_host.c"]);
+    let output = run(&program, &[model_file("sensor-pico", "model.mbb"), model_file("text", "request-latency.csv")]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+    let said =
+        ["lines ", "alarms ", "verdicts "].map(|word| printed.lines().find_map(|l| l.strip_prefix(word)).unwrap());
+    assert_eq!(said.join(" "), mambabyte_tests::detector_golden::committed(&root()));
+}
+
+#[test]
 fn misuse_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let program = compile(dir.path(), &["tests/c/misuse.c", "tests/c/platform_host.c"]);

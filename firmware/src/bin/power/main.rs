@@ -27,7 +27,7 @@ type Model = Decoder<'static, &'static mut [i16], &'static mut [i32]>;
 /// One number for everything that a stream carries.
 fn checksum(decoder: &Model, pending: u8, records: u32, scorer: &LineScorer) -> u32 {
     let mut saved = [0; STREAM];
-    save_stream(&mut saved, pending, records, scorer, None);
+    save_stream(&mut saved, pending, records, scorer, None, None);
     let mut digest = CRC.digest();
     decoder.state().as_slice().iter().for_each(|element| digest.update(&element.to_le_bytes()));
     digest.update(&saved);
@@ -53,7 +53,7 @@ fn main() -> ! {
     let found = slots.restore(&mut decoder, &mut saved).expect("flash of this model");
     let mut scorer = LineScorer::new(Threshold::Learned, 0);
     let (mut pending, mut records) = match found {
-        Some(_) => load_stream(&saved, &mut scorer, None).expect("sections of this program"),
+        Some(_) => load_stream(&saved, &mut scorer, None, None).expect("sections of this program"),
         None => (0, 0),
     };
     println!("restored {} {:08x}", decoder.state().position(), checksum(&decoder, pending, records, &scorer));
@@ -65,7 +65,7 @@ fn main() -> ! {
         surprises.update(&bits.to_le_bytes());
         pending = byte;
         records += scorer.push(byte, bits).is_some() as u32;
-        let save = |out: &mut _| save_stream(out, pending, records, &scorer, None);
+        let save = |out: &mut _| save_stream(out, pending, records, &scorer, None, None);
         let done = slots.after_step(decoder.state(), fed, true, &mut saved, save);
         if done.expect("flash that works") == Progress::Complete {
             let position = decoder.state().position() as u32;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mambabyte_core::record::{Message, Record, Start, Status, VERSION};
+use mambabyte_core::record::{LineVerdict, Message, Record, Start, Status, VERSION};
 
 use crate::device::Device;
 use crate::error::CliError;
@@ -36,6 +36,10 @@ pub(super) enum Event {
     Start(Start),
     /// The preset of the device's adapter, by its number.
     Adapter(u8),
+    /// The share of quiet lines that the device's detector may flag, Q32.
+    Detector(u32),
+    /// What the detector says of the line that comes next.
+    Verdict(LineVerdict),
     /// A line was scored.
     Line(Record),
     /// The device's own state.
@@ -188,6 +192,8 @@ fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &SyncSender<Event>, s
                 scored = record.start.saturating_add(u64::from(record.bytes));
                 events.push(Event::Line(record));
             }
+            Message::Detector(share) => events.push(Event::Detector(share)),
+            Message::Verdict(verdict) => events.push(Event::Verdict(verdict)),
             Message::Adapter(preset) => events.push(Event::Adapter(preset)),
             Message::Status(status) => events.push(Event::Status(status)),
             // Records of version 1 come as those of today.

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use mambabyte_core::record::{Record, Start, Status};
+use mambabyte_core::detect::Event as Said;
+use mambabyte_core::record::{LineVerdict, Record, Start, Status};
 use mambabyte_host::adapt::Preset;
 
 use super::connection::Event;
@@ -23,6 +24,8 @@ pub(super) struct Seen {
     pub(super) start: Option<Start>,
     /// The preset of its adapter.
     pub(super) adapter: Option<String>,
+    /// What was said last of its stream: the detector's events, and of which record.
+    pub(super) said: Option<String>,
     /// The device's last report of itself.
     pub(super) status: Option<Status>,
     /// The last records, oldest first.
@@ -47,6 +50,7 @@ impl Seen {
             open: false,
             start: None,
             adapter: None,
+            said: None,
             status: None,
             records: VecDeque::new(),
             lines: 0,
@@ -74,7 +78,7 @@ impl Seen {
             }
             Event::Failed(error) => (self.connection, self.open) = (error.to_string(), false),
             Event::Start(start) => {
-                (self.start, self.adapter) = (Some(*start), None);
+                (self.start, self.adapter, self.said) = (Some(*start), None, None);
                 self.records.clear();
             }
             Event::Line(record) => {
@@ -91,6 +95,8 @@ impl Seen {
                 self.records.push_back(*record);
             }
             Event::Adapter(preset) => self.adapter = Some(preset_name(*preset)),
+            Event::Verdict(verdict) => self.said = events(verdict).or(self.said.take()),
+            Event::Detector(_) => {}
             Event::Status(status) => self.status = Some(*status),
             Event::Damaged(frames) => self.damaged.1 = *frames,
             Event::Finished => self.finished = true,
@@ -108,6 +114,17 @@ pub(super) fn preset_name(id: u8) -> String {
     Preset::of_id(id).map_or_else(|| format!("preset number {id}"), |preset| preset.name().to_owned())
 }
 
+/// What a verdict says of the stream, if it says anything.
+pub(super) fn events(verdict: &LineVerdict) -> Option<String> {
+    let names: Vec<&str> = verdict.verdict.events.iter().map(Said::name).collect();
+    (!names.is_empty()).then(|| format!("record {}: {}", verdict.sequence, names.join(", ")))
+}
+
+/// A share of lines in percent.
+pub(super) fn percent(q32: u32) -> f64 {
+    100.0 * f64::from(q32) / 4_294_967_296.0
+}
+
 /// What standard error says of an event.
 pub(super) fn news(event: &Event, port: &str) -> Option<String> {
     match event {
@@ -115,6 +132,8 @@ pub(super) fn news(event: &Event, port: &str) -> Option<String> {
         Event::Disconnected(error) => Some(format!("{port}: {error}; trying again")),
         Event::Start(start) => Some(format!("{port}: the device has started, {}", model(start))),
         Event::Adapter(preset) => Some(format!("{port}: with an adapter of {}", preset_name(*preset))),
+        Event::Detector(share) => Some(format!("{port}: about {:.2} % of quiet lines alarm", percent(*share))),
+        Event::Verdict(verdict) => events(verdict).map(|said| format!("{port}: {said}")),
         Event::Damaged(frames) => Some(format!("{port}: {frames} damaged frames")),
         Event::Failed(_) | Event::Line(_) | Event::Status(_) | Event::Finished => None,
     }
@@ -150,6 +169,27 @@ mod tests {
         assert_eq!(news(&Event::Start(start), "p").unwrap(), "p: the device has started, no model");
         assert_eq!(news(&Event::Adapter(2), "p").unwrap(), "p: with an adapter of 8K");
         assert_eq!(news(&Event::Adapter(99), "p").unwrap(), "p: with an adapter of preset number 99");
+    }
+
+    #[test]
+    fn what_a_detector_says_is_told() {
+        use mambabyte_core::detect::{Detector, Rate};
+
+        assert_eq!(
+            news(&Event::Detector(Rate::ONE_PERCENT.share()), "p").unwrap(),
+            "p: about 1.00 % of quiet lines alarm"
+        );
+        let (mut detector, mut seen) = (Detector::new(Rate::ONE_PERCENT), Seen::new("p"));
+        let mut said = Vec::new();
+        for sequence in 0..100 {
+            detector.push(b'a', 1 << 16, None);
+            let verdict = detector.push(b'\n', 1 << 16, None).unwrap();
+            let event = Event::Verdict(LineVerdict { sequence, verdict });
+            seen.take(&event);
+            said.extend(news(&event, "p"));
+        }
+        assert_eq!(said, ["p: record 63: learned"]);
+        assert_eq!(seen.said.as_deref(), Some("record 63: learned"));
     }
 
     #[test]

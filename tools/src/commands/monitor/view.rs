@@ -133,7 +133,10 @@ fn summary(seen: &Seen) -> Vec<Line<'static>> {
             ),
             Style::new().fg(if troubles { Color::Yellow } else { Color::Reset }),
         ),
-        Line::raw(device),
+        Line::raw(match &seen.said {
+            Some(said) => format!("{said}  {device}"),
+            None => device,
+        }),
     ]
 }
 

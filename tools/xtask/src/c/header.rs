@@ -8,7 +8,7 @@ use cbindgen::{Builder, Config, DocumentationStyle, EnumConfig, Language, Rename
 /// Where it is, from the root of the repository.
 const PATH: &str = "core/include/mambabyte.h";
 /// In the order of the header.
-const SOURCES: [&str; 4] = ["status", "decoder", "logits", "adapter"];
+const SOURCES: [&str; 5] = ["status", "decoder", "logits", "adapter", "detector"];
 
 /// What stands before the declarations.
 const INTRODUCTION: &str = "\
@@ -54,6 +54,7 @@ pub(crate) fn generate(root: &Path) -> Result<String> {
         ("MambabyteDecoder", "mambabyte_decoder"),
         ("MambabyteSizes", "mambabyte_sizes_t"),
         ("MambabyteSampling", "mambabyte_sampling"),
+        ("MambabyteVerdict", "mambabyte_verdict"),
     ] {
         config.export.rename.insert(rust.to_owned(), c.to_owned());
     }

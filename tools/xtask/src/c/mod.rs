@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
 use mambabyte_tests::adapter_golden::committed;
+use mambabyte_tests::detector_golden;
 
 use crate::chips::boards::{self, Board};
 use crate::chips::qemu;
@@ -104,6 +105,14 @@ fn test(root: &Path) -> Result<()> {
         }
         println!("{:16} {:11} {net:13} 8K {found} equal, from C", board.name, board.core);
     }
+    let printed = qemu::run(board, &compile(root, board, "detector", "sensor-pico", &library)?)?;
+    let said = ["lines ", "alarms ", "verdicts "]
+        .map(|word| printed.lines().find_map(|line| line.strip_prefix(word)).unwrap_or("none").trim());
+    let (said, golden) = (said.join(" "), detector_golden::committed(root));
+    if said != golden {
+        bail!("the C program's detector says {said}, not {golden}:\n{printed}");
+    }
+    println!("{:16} {:11} {:13} detector {said} equal, from C", board.name, board.core, "none");
     let printed = qemu::run(board, &compile(root, board, "misuse", "sensor-pico", &library)?)?;
     let Some(passed) = printed.lines().find_map(|l| l.strip_prefix("passed ")) else {
         bail!("the program misuse does not say how many checks passed:\n{printed}");
@@ -115,15 +124,15 @@ fn test(root: &Path) -> Result<()> {
 /// Compiles one of the programs for the board.
 fn compile(root: &Path, board: &Board, program: &str, model: &str, library: &Path) -> Result<PathBuf> {
     let source = root.join("tests/c");
+    let text = if program == "detector" { "request-latency.csv" } else { "golden-4096.txt" };
     let elf = library.with_file_name(format!("{program}-{model}.elf"));
     let mut gcc = Command::new(GCC);
     gcc.args(CORE).args(["-std=c99", "-Os", "-ffreestanding", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion"]);
     gcc.args(["-Werror", "-nostdlib", "-Wl,--gc-sections", "-Wl,--fatal-warnings,-z,noexecstack"]);
     gcc.arg("-I").arg(root.join("core/include"));
-    for (name, path) in [
-        ("MODEL_PATH", models::file(root, model, "model.mbb")),
-        ("TEXT_PATH", root.join("models/text/golden-4096.txt")),
-    ] {
+    for (name, path) in
+        [("MODEL_PATH", models::file(root, model, "model.mbb")), ("TEXT_PATH", root.join("models/text").join(text))]
+    {
         gcc.arg(format!("-D{name}=\"{}\"", path.display()));
     }
     gcc.arg("-T").arg(source.join(&board.name).with_extension("ld"));

@@ -9,7 +9,7 @@ use super::boards::Adapt;
 use super::figures::{FILE, rows};
 use super::program::Program;
 use super::sizes::sizes;
-use super::{adapt, boards, counting, instructions};
+use super::{adapt, alarms, boards, counting, instructions};
 use crate::models;
 
 /// A figure may grow by this share before the check fails.
@@ -94,6 +94,13 @@ fn measure(root: &Path) -> Result<String> {
         let ideas: Vec<_> = counts.files.iter().map(|(file, n)| format!("{file} {n:.0}")).collect();
         let (beyond, weights) = (counts.beyond(), counts.weights);
         writeln!(text, "| {} | {} | 8K | {beyond:.0} | {weights:.0} | {} |", board.name, board.core, ideas.join(", "))?;
+    }
+    text.push_str(
+        "\n## Instructions of the detector\n\nPer byte and per line of measurements that an adapter reads; lines of some 31 bytes.\n\n\
+         | board | core | model | per byte | per line |\n|---|---|---|---|---|\n",
+    );
+    for (board, counts) in alarms::counted(root)? {
+        writeln!(text, "| {} | {} | none | {:.0} | {:.0} |", board.name, board.core, counts.byte, counts.line)?;
     }
     text.push_str(
         "\n## Memory of the adapter\n\nBytes that `stream` takes more with the board's adapter than without one: RAM in statics \

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use mambabyte::device::Device;
-use mambabyte_core::record::{Message, Record, Status};
+use mambabyte_core::detect::{Detector, Rate};
+use mambabyte_core::record::{LineVerdict, Message, Record, Status};
 use mambabyte_core::{Blob, Decoder, LineScorer, Rng, Threshold, surprise};
 use mambabyte_host::adapt::AnyAdapter;
 
@@ -79,6 +80,20 @@ pub(crate) fn text(root: &Path, bytes: usize) -> Result<Vec<u8>> {
 
 /// The records that this machine makes of `text`.
 pub(crate) fn expected(blob: Option<Blob<'_>>, adapt: Adapt, text: &[u8]) -> Vec<Record> {
+    expected_with(blob, adapt, None, text).0
+}
+
+/// The same with a detector, if there is one, and what that says of each line.
+fn expected_with(
+    blob: Option<Blob<'_>>,
+    adapt: Adapt,
+    mut detector: Option<Detector>,
+    text: &[u8],
+) -> (Vec<Record>, Vec<LineVerdict>) {
+    if let (Some(detector), Some(blob)) = (&mut detector, &blob) {
+        detector.set_unknown_text(blob.unknown_text());
+    }
+    let mut verdicts = Vec::new();
     let mut decoder = blob.map(Decoder::owned);
     let mut adapter = adapt.0.map(|preset| AnyAdapter::new(preset, blob.is_some()));
     let mut scorer = LineScorer::new(Threshold::Learned, 0);
@@ -88,20 +103,25 @@ pub(crate) fn expected(blob: Option<Blob<'_>>, adapt: Adapt, text: &[u8]) -> Vec
         let net = logits.map_or(0, |logits| surprise(logits, byte));
         of_net += u64::from(net);
         let bits = adapter.as_mut().map_or(net, |adapter| adapter.read(logits, byte).surprise());
+        let verdict = detector.as_mut().and_then(|detector| detector.push(byte, bits, blob.map(|_| net)));
         if let Some(score) = scorer.push(byte, bits) {
             let both = (blob.is_some() && adapt.0.is_some()).then_some(of_net);
-            records.push(Record::new(&score, records.len() as u32, 0, 0, both));
+            let (sequence, flagged) = (records.len() as u32, verdict.map_or(score.flagged, |verdict| verdict.alarm));
+            records.push(Record { flagged, ..Record::new(&score, sequence, 0, 0, both) });
+            verdicts.extend(verdict.map(|verdict| LineVerdict { sequence, verdict }));
             of_net = 0;
         }
         pending = byte;
     }
-    records
+    (records, verdicts)
 }
 
 /// What a board has said.
 #[derive(Default)]
 pub(crate) struct Heard {
     pub(crate) records: Vec<Record>,
+    verdicts: Vec<LineVerdict>,
+    share: Option<u32>,
     text: Vec<u8>,
     status: Option<Status>,
     adapter: Option<u8>,
@@ -115,6 +135,8 @@ impl Heard {
             Message::Start(_) => self.starts += 1,
             Message::Line(record) => self.records.push(record),
             Message::Adapter(preset) => self.adapter = Some(preset),
+            Message::Detector(share) => self.share = Some(share),
+            Message::Verdict(verdict) => self.verdicts.push(verdict),
             Message::FirstLine(_) | Message::Credit(_) => {}
             Message::Status(status) => self.status = Some(status),
             Message::Text(at, bytes) => {
@@ -145,10 +167,21 @@ pub(crate) fn listen<L: Read + Write>(
     Ok(())
 }
 
+/// What a board has said in a test that it passed.
+pub(crate) struct Said {
+    /// Of itself, last.
+    pub(crate) status: Status,
+    /// Lines that alarm, or are surprising.
+    pub(crate) alarms: usize,
+    /// Events of its detector.
+    pub(crate) events: usize,
+}
+
 /// The long text, with flow control.
-fn each_way(program: &Program<'_>, elf: &Path, blob: Option<Blob<'_>>, text: &[u8]) -> Result<Status> {
-    let Program { board, model, adapt, .. } = *program;
-    let expected = expected(blob, adapt, text);
+fn each_way(program: &Program<'_>, elf: &Path, blob: Option<Blob<'_>>, text: &[u8]) -> Result<Said> {
+    let Program { board, model, adapt, false_alarms, .. } = *program;
+    let rate = false_alarms.map(rate).transpose()?;
+    let (expected, verdicts) = expected_with(blob, adapt, rate.map(Detector::new), text);
     let (_emulator, mut device) = start(board, elf, None)?;
     let (mut heard, mut sent, begin) = (Heard::default(), 0, Instant::now());
     let mut last = begin;
@@ -170,16 +203,34 @@ fn each_way(program: &Program<'_>, elf: &Path, blob: Option<Blob<'_>>, text: &[u
         bail!("{name}: record {got:?}, this machine has {want:?}");
     }
     ensure!(heard.records.len() == expected.len(), "{name}: {} records too many", heard.records.len() - expected.len());
+    if let Some((got, want)) = heard.verdicts.iter().zip(&verdicts).find(|(got, want)| got != want) {
+        bail!("{name}: {got:?}, this machine has {want:?}");
+    }
+    let (got, want) = (heard.verdicts.len(), verdicts.len());
+    ensure!(got == want, "{name}: {got} verdicts, not {want}");
+    ensure!(heard.share == rate.map(Rate::share), "{name}: a share of {:?} false alarms, not {rate:?}", heard.share);
     let flagged = expected.iter().filter(|r| r.flagged).count();
+    let events = verdicts.iter().map(|line| line.verdict.events.iter().count()).sum();
+    let judged = match rate {
+        Some(_) => format!(", {want} verdicts equal with {events} events"),
+        None => String::new(),
+    };
     let status = heard.status.unwrap_or_default();
     let Status { stack_used, stack_watched, waiting, capacity } = status;
     println!(
-        "{name:14} {model}, adapter {adapt}: {} bytes each way in {seconds:.0} s, 0 lost; {} records equal, {flagged} flagged; \
+        "{name:14} {model}, adapter {adapt}: {} bytes each way in {seconds:.0} s, 0 lost; {} records equal, {flagged} flagged{judged}; \
          stack {stack_used} of {stack_watched} bytes, at most {waiting} of {capacity} bytes waited",
         text.len(),
         expected.len()
     );
-    Ok(status)
+    Ok(Said { status, alarms: flagged, events })
+}
+
+/// A share such as `1%`.
+fn rate(text: &str) -> Result<Rate> {
+    let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+    let percent = percent.with_context(|| format!("--false-alarms {text}: a share, such as 1%"))?;
+    Ok(Rate::of_share((percent / 100.0 * 4_294_967_296.0) as u32))
 }
 
 /// Sends `bytes` of text through `elf`, which echoes; returns what the board last said of itself.
@@ -187,9 +238,16 @@ fn each_way(program: &Program<'_>, elf: &Path, blob: Option<Blob<'_>>, text: &[u
 /// # Errors
 /// If a byte is lost, or a record differs from this machine's.
 pub(crate) fn echo(root: &Path, program: &Program<'_>, elf: &Path, bytes: usize) -> Result<Status> {
-    let text = text(root, bytes)?;
+    Ok(both_ways(root, program, elf, &text(root, bytes)?)?.status)
+}
+
+/// As [`echo`], with a text of the caller's, whose last byte is a newline.
+///
+/// # Errors
+/// If a byte is lost, or a record or a verdict differs from this machine's.
+pub(crate) fn both_ways(root: &Path, program: &Program<'_>, elf: &Path, text: &[u8]) -> Result<Said> {
     if program.model == NONE {
-        return each_way(program, elf, None, &text);
+        return each_way(program, elf, None, text);
     }
-    each_way(program, elf, Some(Model::read(root, program.model)?.blob()?), &text)
+    each_way(program, elf, Some(Model::read(root, program.model)?.blob()?), text)
 }

@@ -17,6 +17,7 @@ mod sizes;
 mod snapshots;
 // The jobs.
 mod adapt;
+mod alarms;
 mod bench;
 mod core;
 mod faults;
@@ -53,6 +54,8 @@ pub(crate) enum Firmware {
     Test(golden::Golden),
     /// Check that every board computes the golden checksum of an adapter that fits it, without a model and with one
     Adapt(adapt::Options),
+    /// Check that the detector of `stream` says on emulated boards what it says here, line by line
+    Alarms(alarms::Options),
     /// Compare the kernels of every core with the scalar code, on the core
     Kernels(golden::Kernels),
     /// Run the hostile blobs of the tests on emulated chips, and compare with the scalar code
@@ -117,6 +120,7 @@ pub(crate) fn run(root: &Path, job: Firmware) -> Result<()> {
         Firmware::Generate(what) => generate::run(root, what),
         Firmware::Test(options) => golden::run(root, options),
         Firmware::Adapt(options) => adapt::run(root, options),
+        Firmware::Alarms(options) => alarms::run(root, options),
         Firmware::Kernels(what) => golden::kernels(root, what),
         Firmware::Forge(what) => forge::run(root, what),
         Firmware::Core(options) => core::run(root, options),

@@ -27,6 +27,8 @@ pub(crate) struct Program<'p> {
     pub(crate) adapt: Adapt,
     /// A file of `mambabyte prime` that the adapter begins with.
     pub(crate) prime: Option<&'p Path>,
+    /// The share of quiet lines that the detector of `stream` may flag, if it has one.
+    pub(crate) false_alarms: Option<&'p str>,
     /// Features of the firmware beside the board's.
     pub(crate) features: &'p [&'p str],
     /// A command line that is built in, for a board that gives a program none.
@@ -36,7 +38,8 @@ pub(crate) struct Program<'p> {
 impl<'p> Program<'p> {
     /// `bin` with the features that it always has.
     pub(crate) fn new(board: &'p Board, model: &'p str, bin: &'p str) -> Self {
-        Self { board, model, bin, adapt: board.adapt, prime: None, features: features(board, bin), words: &[] }
+        let (adapt, features) = (board.adapt, features(board, bin));
+        Self { board, model, bin, adapt, prime: None, false_alarms: None, features, words: &[] }
     }
 
     /// The same with exactly these features.
@@ -47,6 +50,11 @@ impl<'p> Program<'p> {
     /// The same with another adapter, if one was asked for.
     pub(crate) fn with_adapter(self, adapt: Option<Adapt>) -> Self {
         Self { adapt: adapt.unwrap_or(self.adapt), ..self }
+    }
+
+    /// The same with a detector, if a share of lines is given that it may flag.
+    pub(crate) fn with_false_alarms(self, share: Option<&'p str>) -> Self {
+        Self { false_alarms: share, ..self }
     }
 
     /// Builds it and returns the file.
@@ -92,6 +100,7 @@ impl<'p> Program<'p> {
         cargo.env("FW_BOARD", &board.name).env("FW_MODEL", blob).env_remove("FW_ARGUMENTS");
         cargo.env("FW_ADAPT", self.adapt.to_string()).env_remove("FW_PRIME");
         cargo.envs(self.prime.map(|file| ("FW_PRIME", file)));
+        cargo.env("FW_FALSE_ALARMS", self.false_alarms.unwrap_or("off"));
         if !self.words.is_empty() {
             cargo.env("FW_ARGUMENTS", self.words.join(OsStr::new(" ")));
         }

@@ -25,6 +25,9 @@ pub(crate) struct Run {
     /// What that adapter begins with: a file of `mambabyte prime`
     #[arg(long, value_name = "FILE")]
     prime: Option<PathBuf>,
+    /// A detector for `stream`, which flags about this share of quiet lines: 1%, 0.1%. Default: none
+    #[arg(long, value_name = "SHARE%")]
+    false_alarms: Option<String>,
     /// Features of the firmware beside those that the program needs, with commas: text, log-rtt, log-semihosting
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
@@ -43,7 +46,8 @@ pub(crate) struct Run {
 ///
 /// # Errors
 /// If it cannot be built, or ends with another status than 0.
-pub(crate) fn run(root: &Path, Run { what, bin, adapt, prime, features, serial, flash, arguments }: Run) -> Result<()> {
+pub(crate) fn run(root: &Path, options: Run) -> Result<()> {
+    let Run { what, bin, adapt, prime, false_alarms, features, serial, flash, arguments } = options;
     let prime = prime.map(std::path::absolute).transpose()?;
     let words = match (bin.as_str(), arguments.is_empty()) {
         ("generate", _) => arguments::words(&arguments)?,
@@ -51,7 +55,8 @@ pub(crate) fn run(root: &Path, Run { what, bin, adapt, prime, features, serial, 
         (_, false) => std::iter::once(&bin).chain(&arguments).map(OsString::from).collect(),
     };
     for (board, model) in what.of_job("run", &["sensor-pico"])? {
-        let program = Program { prime: prime.as_deref(), ..Program::new(board, &model, &bin).with_adapter(adapt) };
+        let program = Program::new(board, &model, &bin).with_adapter(adapt).with_false_alarms(false_alarms.as_deref());
+        let program = Program { prime: prime.as_deref(), ..program };
         let mut all = program.features.to_vec();
         all.extend(features.iter().map(String::as_str));
         if let Some(file) = &flash {

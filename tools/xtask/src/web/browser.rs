@@ -18,7 +18,7 @@ const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// The title of a page that has done nothing yet.
 const UNTOUCHED: &str = "MambaByte: surprise, byte by byte";
 /// How often such a page is opened.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 12;
 /// What the page is given to compute, and to print itself after.
 const CHECKSUM: (&str, [&str; 2]) = ("?checksum=golden.txt", ["--virtual-time-budget=120000", "--dump-dom"]);
 
@@ -54,6 +54,9 @@ pub(super) fn test(root: &Path, folder: &Path, page: &Page) -> Result<()> {
     let (net, both) = (points("net"), points("both"));
     ensure!(net > 100 && net == both, "the curves of the page have {net} and {both} points");
     ensure!(dom.contains("(the model alone "), "the page does not say what the model alone has");
+    // The damaged line alarms, and it is said when the detector has learned.
+    ensure!(dom.contains("class=\"line odd alarm\""), "no line of the page alarms");
+    ensure!(dom.contains("line 64: learned: the first 64 lines are learned"), "the page says nothing of the stream");
 
     // The header of a model of 1024 layers, and nothing else.
     let huge = |body: &mut Vec<u8>| {

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod chains;
+mod detector;
 mod marks;
 mod stages;
 
@@ -22,6 +23,7 @@ use super::{plugin, qemu};
 use crate::models::Model;
 pub(crate) use adapter::{Adapter, adapter};
 use chains::Chains;
+pub(crate) use detector::{Detector, detector};
 use marks::Marks;
 pub(crate) use stages::COLUMNS;
 
@@ -63,6 +65,11 @@ impl Counts {
 /// Builds and runs a program that says how many bytes it read between its markers: its file, the bytes, and what the
 /// plugin wrote.
 fn run(root: &Path, program: &Program<'_>) -> Result<(PathBuf, f64, String)> {
+    run_and_hear(root, program).map(|(elf, bytes, _, text)| (elf, bytes, text))
+}
+
+/// As [`run`], with what the program printed before what the plugin wrote.
+fn run_and_hear(root: &Path, program: &Program<'_>) -> Result<(PathBuf, f64, String, String)> {
     let Program { board, bin, .. } = *program;
     let elf = program.build(root)?;
     let file = elf.with_extension("counts");
@@ -77,7 +84,7 @@ fn run(root: &Path, program: &Program<'_>) -> Result<(PathBuf, f64, String)> {
     let bytes = printed.lines().find_map(|l| l.strip_prefix("bytes ")).and_then(|n| n.trim().parse::<f64>().ok());
     let bytes = bytes.with_context(|| format!("{bin} did not say how many bytes it read"))?;
     let text = std::fs::read_to_string(&file).with_context(|| format!("the plugin left no {}", file.display()))?;
-    Ok((elf, bytes, text))
+    Ok((elf, bytes, printed, text))
 }
 
 /// Builds and runs `bench` and counts.

@@ -17,7 +17,7 @@ impl Truth {
         let mut truth = Self { carried: Vec::new(), surprises: Vec::new() };
         for &byte in text.iter().cycle().take(bytes as usize + 1) {
             let mut saved = [0; STREAM];
-            save_stream(&mut saved, pending, records, &scorer, None);
+            save_stream(&mut saved, pending, records, &scorer, None, None);
             let state = decoder.state().as_slice().iter().flat_map(|e| e.to_le_bytes());
             truth.carried.push(crc32(state.chain(saved)));
             let bits = surprise(decoder.step(pending), byte);
