@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn colours_are_of_the_streams_own_quantiles() {
-        for unit in [1000, 20_000, 60_000] {
+        for unit in [20_000, 60_000] {
             let mut scale = Scale::default();
             // Surprises of 0 to 999 units, all equally often.
             let line: Vec<(u8, u32)> = (0..100_000u32).map(|n| (b'x', (n * 617 % 1000) * unit / 100)).collect();

@@ -145,16 +145,17 @@ impl<'e, E: Engine> Mixture<'e, E> {
     }
 
     /// The distribution of the byte after `text`, as logits, when `text` is read from the mark on. The stream stays where
-    /// it is. The mark is used up.
+    /// it is.
     ///
     /// # Errors
     /// Those of [`Engine::read_into`].
     /// # Cost
-    /// That of reading `text`, and of [`AnyAdapter::distribution`].
+    /// That of a copy of the adapter, of reading `text`, and of [`AnyAdapter::distribution`].
     pub fn replay(&mut self, text: &[u8]) -> Result<Box<Logits>, EngineError> {
         let mut found = Box::new([0; VOCAB]);
         let Self { net, marked, .. } = self;
-        let mut see = |at: usize, logits: Option<&Logits>| match (marked.as_mut(), text.get(at)) {
+        let mut adapter = marked.as_ref().map(AnyAdapter::copy);
+        let mut see = |at: usize, logits: Option<&Logits>| match (adapter.as_mut(), text.get(at)) {
             (Some(adapter), Some(&byte)) => _ = adapter.read(logits, byte),
             (Some(adapter), None) => adapter.distribution(logits, &mut found),
             (None, Some(_)) => {}

@@ -80,7 +80,7 @@ impl<'e, E: Engine> Reader<'e, E> {
         }
     }
 
-    /// Remembers this place, the beginning of a line, for [`Reader::likeliest`].
+    /// Remembers this place for [`Reader::likeliest`].
     ///
     /// # Errors
     /// As [`Mixture::mark`].
@@ -89,7 +89,7 @@ impl<'e, E: Engine> Reader<'e, E> {
     }
 
     /// The three bytes other than `came` that were likeliest after `text`, which begins at the mark, and what each would
-    /// have cost, Q16 bits, likeliest first. None where nothing was marked. The mark is used up.
+    /// have cost, Q16 bits, likeliest first. None with an adapter that is not marked.
     ///
     /// # Errors
     /// As [`Mixture::replay`].

@@ -287,7 +287,7 @@ mod tests {
     fn reads(how: &How, input: &[u8], view: &[u8], text: &[u8]) {
         for size in [1, 2, 3, 7, input.len().max(1)] {
             let (mut decoder, mut all) = (Decoder::new(how), Decoded::default());
-            let mut raw = Vec::new();
+            let mut raw = Vec::<u8>::new();
             let mut out = Decoded::default();
             let mut take = |out: &mut Decoded| {
                 let mut from = 0;

@@ -4,6 +4,7 @@
 //! them, judges lines by a rule (`rule`), shows them (`show`) and does what follows (`react`, `totals`, `keep`).
 
 mod decode;
+mod desk;
 mod input;
 mod keep;
 mod out;
@@ -35,13 +36,14 @@ use crate::model::{AnyModel, Loading, Residence};
 use crate::net::{PrimedFile, model_name};
 use crate::output::{Door, Outputs, clean, shown};
 use crate::shipped::is_none;
+use desk::Way;
 use input::{Input, InputArgs};
 use keep::KeepArgs;
 use out::{Out, Which};
 use rate::FalseAlarms;
 use react::{Exec, ReactArgs};
 use rule::{Judge, Rule, RuleArgs};
-use service::{Service, Way};
+use service::Service;
 use show::{Show, ShowArgs};
 
 /// The arguments.

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -12,12 +11,13 @@ use mambabyte_host::engine::{AnyEngine, EngineError};
 use mambabyte_host::stream::Reader;
 use serde_json::json;
 
-use super::decode::{Decoded, How};
+use super::decode::Decoded;
+use super::desk::{Desk, Way};
 use super::input::{News, shown_label};
 use super::keep::{self, Saving};
 use super::rate::{Clock, FalseAlarms};
 use super::react::Exec;
-use super::rule::{Judge, Rule};
+use super::rule::Judge;
 use super::show::Show;
 use super::silence::Silent;
 use super::totals::{Totals, metrics};
@@ -35,40 +35,17 @@ const RECORD: Duration = Duration::from_secs(1);
 const METRICS: Duration = Duration::from_secs(5);
 /// How long a block that came before the program should end may still be read.
 pub(super) const LAST: Duration = Duration::from_millis(400);
-/// How the loop works.
-pub(super) struct Way {
-    pub(super) how: How,
-    pub(super) rule: Rule,
-    pub(super) adapt: &'static str,
-    /// What a new stream's adapter begins with.
-    pub(super) adapter: Option<AnyAdapter>,
-    /// Bytes that are read as one block.
-    pub(super) piece: usize,
-    pub(super) multiplex: bool,
-    pub(super) silent: Silent,
-    /// Inputs from which bytes come as they happen.
-    pub(super) live: bool,
-    /// Names of inputs, for errors.
-    pub(super) names: Vec<String>,
-    /// The option of the state to save, and how often.
-    pub(super) saves: Option<&'static str>,
-    pub(super) save_every: Option<Duration>,
-    pub(super) metrics: bool,
-    pub(super) stop: Arc<AtomicBool>,
-}
-
 /// All of it.
 pub(super) struct Service<'e> {
-    pub(super) way: Way,
+    pub(super) desk: Desk,
     pub(super) reader: Reader<'e, AnyEngine<'e>>,
-    pub(super) watches: Vec<Watch>,
     /// Which of them the reader reads.
     current: usize,
     pub(super) labels: HashMap<String, usize>,
-    pub(super) show: Show,
-    pub(super) exec: Option<Exec>,
     outputs: Outputs,
     pub(super) decoded: Decoded,
+    /// What the reader has read since its mark.
+    pub(super) since: Vec<u8>,
     /// Of --multiplex: a line that is not whole.
     pub(super) line: Vec<u8>,
     pub(super) full: bool,
@@ -92,13 +69,11 @@ impl<'e> Service<'e> {
     ) -> Self {
         let now = Instant::now();
         let mut service = Self {
-            way,
+            desk: Desk { way, watches: Vec::new(), show, exec, rate: None },
             reader,
-            watches: Vec::new(),
+            since: Vec::new(),
             current: 0,
             labels: HashMap::new(),
-            show,
-            exec,
             outputs,
             decoded: Decoded::default(),
             line: Vec::new(),
@@ -115,19 +90,19 @@ impl<'e> Service<'e> {
 
     /// A new stream; the first one is what the reader reads.
     pub(super) fn begin(&mut self, label: Option<String>) -> usize {
-        let parked = (!self.watches.is_empty()).then(|| {
-            let adapter = self.way.adapter.as_ref().map(AnyAdapter::copy);
-            self.reader.beginning(adapter, self.way.rule.threshold())
+        let parked = (!self.desk.watches.is_empty()).then(|| {
+            let adapter = self.desk.way.adapter.as_ref().map(AnyAdapter::copy);
+            self.reader.beginning(adapter, self.desk.way.rule.threshold())
         });
-        let clock = match self.way.rule.judge {
+        let clock = match self.desk.way.rule.judge {
             Judge::Detector(wanted) => Clock::new(wanted),
             Judge::Threshold(_) => None,
         };
         if let Some(label) = &label {
-            self.labels.insert(label.clone(), self.watches.len());
+            self.labels.insert(label.clone(), self.desk.watches.len());
         }
-        self.watches.push(Watch::new(label, &self.way.how, clock, parked));
-        self.watches.len() - 1
+        self.desk.watches.push(Watch::new(label, &self.desk.way.how, clock, parked));
+        self.desk.watches.len() - 1
     }
 
     /// The reader reads stream `index` from now on.
@@ -135,13 +110,13 @@ impl<'e> Service<'e> {
         if index == self.current {
             return Ok(());
         }
-        let Some(mut parked) = self.watches[index].parked.take() else { return Ok(()) };
+        let Some(mut parked) = self.desk.watches[index].parked.take() else { return Ok(()) };
         let exchanged = self.reader.exchange(&mut parked);
         let to = if exchanged.is_ok() { self.current } else { index };
-        self.watches[to].parked = Some(parked);
+        self.desk.watches[to].parked = Some(parked);
         exchanged?;
-        self.watches[to].marked = false;
-        self.watches[to].shrink();
+        self.desk.watches[to].marked = false;
+        self.desk.watches[to].shrink();
         self.current = index;
         Ok(())
     }
@@ -153,11 +128,11 @@ impl<'e> Service<'e> {
     pub(super) fn load(&mut self, path: &Path, saved: &[u8]) -> Result<(), CliError> {
         for (kept, snapshot) in keep::streams(path, saved)? {
             let known = match &kept.label {
-                Some(label) if self.way.multiplex => {
+                Some(label) if self.desk.way.multiplex => {
                     Some(self.labels.get(label).copied().unwrap_or_else(|| self.begin(Some(label.clone()))))
                 }
                 Some(label) => self.labels.get(label).copied(),
-                None => self.watches.iter().position(|watch| watch.label.is_none()),
+                None => self.desk.watches.iter().position(|watch| watch.label.is_none()),
             };
             let Some(index) = known else {
                 let name = kept.label.as_deref().map_or_else(|| "without a label".to_owned(), shown_label);
@@ -165,18 +140,18 @@ impl<'e> Service<'e> {
                 continue;
             };
             self.activate(index)?;
-            self.reader.load(snapshot, self.way.rule.threshold()).map_err(|error| of_state(path, error))?;
-            if let Judge::Detector(FalseAlarms::Share(rate)) = self.way.rule.judge {
+            self.reader.load(snapshot, self.desk.way.rule.threshold()).map_err(|error| of_state(path, error))?;
+            if let Judge::Detector(FalseAlarms::Share(rate)) = self.desk.way.rule.judge {
                 self.reader.set_rate(rate);
             }
-            self.watches[index].go_on(&kept);
+            self.desk.watches[index].go_on(&kept);
         }
         Ok(())
     }
 
     /// Where the file of each stream was left.
     pub(super) fn places(&self) -> Vec<Option<super::input::Place>> {
-        self.watches.iter().map(|watch| watch.place).collect()
+        self.desk.watches.iter().map(|watch| watch.place).collect()
     }
 
     /// Runs until all inputs end, the output closes or the program should end; then the state is saved.
@@ -184,26 +159,26 @@ impl<'e> Service<'e> {
     /// # Errors
     /// [`CliError`]; [`CliError::Alarmed`] is not among them.
     pub(super) fn run(mut self, input: &Receiver<(usize, News)>) -> Result<Totals, CliError> {
-        self.show.legend();
+        self.desk.show.legend();
         let outcome = self.announce().and_then(|()| self.pass(input)).and_then(|()| self.end());
         let outcome = match outcome {
             // Asked to end while nobody reads: what could not be shown is lost, the state is not.
             Err(CliError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::TimedOut && self.way.stop.load(Ordering::SeqCst) =>
+                if source.kind() == std::io::ErrorKind::TimedOut && self.desk.way.stop.load(Ordering::SeqCst) =>
             {
                 Err(CliError::BrokenPipe)
             }
             other => other,
         };
-        let saved = match self.way.saves {
+        let saved = match self.desk.way.saves {
             Some(_) => self.save(),
             None => Ok(()),
         };
-        if self.way.metrics {
+        if self.desk.way.metrics {
             self.measure();
         }
-        if let Some(exec) = self.exec.take() {
-            exec.end(if self.way.stop.load(Ordering::SeqCst) { LAST } else { Exec::ALL });
+        if let Some(exec) = self.desk.exec.take() {
+            exec.end(if self.desk.way.stop.load(Ordering::SeqCst) { LAST } else { Exec::ALL });
         }
         saved?;
         outcome?;
@@ -212,16 +187,16 @@ impl<'e> Service<'e> {
 
     fn totals(&self) -> Totals {
         let mut all = Totals::default();
-        self.watches.iter().for_each(|watch| all.add(&watch.totals));
+        self.desk.watches.iter().for_each(|watch| all.add(&watch.totals));
         all
     }
 
     /// That the detector learns, where a stream begins.
     fn announce(&mut self) -> Result<(), CliError> {
-        for index in 0..if self.way.multiplex { 0 } else { self.watches.len() } {
+        for index in 0..if self.desk.way.multiplex { 0 } else { self.desk.watches.len() } {
             self.activate(index)?;
             if let Some((lines, words)) = self.reader.detector().and_then(words::learning) {
-                self.event(index, "learning", |record| record["lines"] = json!(lines), &words)?;
+                self.desk.event(index, "learning", |record| record["lines"] = json!(lines), &words)?;
             }
         }
         Ok(())
@@ -229,25 +204,25 @@ impl<'e> Service<'e> {
 
     fn pass(&mut self, input: &Receiver<(usize, News)>) -> Result<(), CliError> {
         let mut failed = None;
-        while !self.way.stop.load(Ordering::SeqCst) {
+        while !self.desk.way.stop.load(Ordering::SeqCst) {
             match input.recv_timeout(TICK) {
-                Ok((number, News::Bytes(bytes, place))) if self.way.multiplex => {
+                Ok((number, News::Bytes(bytes, place))) if self.desk.way.multiplex => {
                     let _ = (number, place);
                     self.demultiplex(&bytes)?;
                 }
                 Ok((number, News::Bytes(bytes, place))) => {
                     self.feed(number, &bytes)?;
-                    if let Some(watch) = self.watches.get_mut(number) {
+                    if let Some(watch) = self.desk.watches.get_mut(number) {
                         watch.place = place;
                     }
                 }
-                Ok((number, News::Event(name, words))) => self.event(number, name, |_| {}, &words)?,
+                Ok((number, News::Event(name, words))) => self.desk.event(number, name, |_| {}, &words)?,
                 Ok((number, News::End)) => self.ends(number)?,
                 Ok((number, News::Failed(error))) => {
-                    let name = self.way.names.get(number).map_or("", String::as_str);
+                    let name = self.desk.way.names.get(number).map_or("", String::as_str);
                     let error = CliError::io(name, error);
-                    if self.watches.len() > 1 {
-                        self.event(number, "failed", |_| {}, &format!("{error}"))?;
+                    if self.desk.watches.len() > 1 {
+                        self.desk.event(number, "failed", |_| {}, &format!("{error}"))?;
                         self.ends(number)?;
                     }
                     failed = failed.or(Some(error));
@@ -263,39 +238,39 @@ impl<'e> Service<'e> {
     /// Nothing comes at the moment.
     fn idle(&mut self) -> Result<(), CliError> {
         let now = Instant::now();
-        for index in 0..self.watches.len() {
-            let watch = &self.watches[index];
+        for index in 0..self.desk.watches.len() {
+            let watch = &self.desk.watches[index];
             if watch.decoder.holds() && now.duration_since(watch.last) >= RECORD {
                 self.release(index)?;
             }
-            let watch = &mut self.watches[index];
-            let rule = if self.way.live && !watch.ended { self.way.silent } else { Silent::Off };
+            let watch = &mut self.desk.watches[index];
+            let rule = if self.desk.way.live && !watch.ended { self.desk.way.silent } else { Silent::Off };
             if let Some(silent) = watch.pauses.silent(rule, now) {
                 let seconds = silent.as_secs();
                 let words = format!("silent: nothing has come for {seconds} seconds");
-                self.event(index, "silent", |record| record["seconds"] = json!(seconds), &words)?;
+                self.desk.event(index, "silent", |record| record["seconds"] = json!(seconds), &words)?;
             }
         }
-        let open = self.watches.get(self.current).map_or(&[][..], |watch| &watch.costs);
-        self.show.idle(open).map_err(CliError::stdout)
+        let open = self.desk.watches.get(self.current).map_or(&[][..], |watch| &watch.costs);
+        self.desk.show.idle(open).map_err(CliError::stdout)
     }
 
     /// What is written from time to time. That it cannot be is said once; the stream goes on.
     fn periodic(&mut self) {
         let now = Instant::now();
-        if self.way.save_every.is_some_and(|every| now.duration_since(self.saved) >= every) {
+        if self.desk.way.save_every.is_some_and(|every| now.duration_since(self.saved) >= every) {
             self.saved = now;
             let saved = self.save();
             self.tell(0, saved);
         }
-        if self.way.metrics && now.duration_since(self.measured) >= METRICS {
+        if self.desk.way.metrics && now.duration_since(self.measured) >= METRICS {
             self.measure();
         }
     }
 
     fn measure(&mut self) {
         self.measured = Instant::now();
-        let all = self.watches.iter().map(|watch| (watch.label.as_deref(), &watch.totals));
+        let all = self.desk.watches.iter().map(|watch| (watch.label.as_deref(), &watch.totals));
         let text = metrics(all);
         let written = self.outputs.renew("--metrics", text.as_bytes());
         self.tell(1, written);
@@ -312,32 +287,32 @@ impl<'e> Service<'e> {
     }
 
     fn save(&mut self) -> Result<(), CliError> {
-        let Some(option) = self.way.saves else { return Ok(()) };
+        let Some(option) = self.desk.way.saves else { return Ok(()) };
         let mut saving = Saving::default();
-        for index in 0..self.watches.len() {
+        for index in 0..self.desk.watches.len() {
             self.activate(index)?;
             let snapshot = self.reader.save()?;
-            saving.add(self.watches[index].kept(), &snapshot);
+            saving.add(self.desk.watches[index].kept(), &snapshot);
         }
         self.outputs.renew(option, &saving.bytes())
     }
 
     /// An input has ended. With a state to save its last line stays open: a later run continues it.
     fn ends(&mut self, number: usize) -> Result<(), CliError> {
-        let indices = if self.way.multiplex { 0..self.watches.len() } else { number..number + 1 };
-        if self.way.multiplex && !self.line.is_empty() {
+        let indices = if self.desk.way.multiplex { 0..self.desk.watches.len() } else { number..number + 1 };
+        if self.desk.way.multiplex && !self.line.is_empty() {
             let line = std::mem::take(&mut self.line);
             self.labelled(&line)?;
         }
         for index in indices {
             self.release(index)?;
-            self.watches[index].ended = true;
-            if self.way.saves.is_none() {
+            self.desk.watches[index].ended = true;
+            if self.desk.way.saves.is_none() {
                 if let Some(scores) = self.reader.finish() {
-                    self.line(index, &scores, None)?;
+                    self.desk.line(index, &scores, None, Vec::new())?;
                 }
             } else {
-                self.show.last(&self.watches[index].costs).map_err(CliError::stdout)?;
+                self.desk.show.last(&self.desk.watches[index].costs).map_err(CliError::stdout)?;
             }
         }
         Ok(())
@@ -345,18 +320,18 @@ impl<'e> Service<'e> {
 
     /// The last record.
     fn end(&mut self) -> Result<(), CliError> {
-        for index in 0..self.watches.len() {
-            if !self.watches[index].ended {
+        for index in 0..self.desk.watches.len() {
+            if !self.desk.watches[index].ended {
                 self.ends(index)?;
-                if self.way.multiplex {
+                if self.desk.way.multiplex {
                     break;
                 }
             }
         }
         let totals = self.totals();
-        let mut record = records::event("end", None, self.show.now());
+        let mut record = records::event("end", None, self.desk.show.now());
         totals.put(&mut record, self.begun);
-        self.show.event(&record, &format!("end: {}", totals.words())).map_err(CliError::stdout)
+        self.desk.show.event(&record, &format!("end: {}", totals.words())).map_err(CliError::stdout)
     }
 }
 

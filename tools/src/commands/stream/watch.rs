@@ -58,7 +58,7 @@ pub(super) struct Watch {
     pub(super) view: Vec<u8>,
     pub(super) text: Vec<u8>,
     pub(super) costs: Vec<(u8, u32)>,
-    /// The reader has marked where it begins.
+    /// The reader has marked a place from which on it has read this stream only.
     pub(super) marked: bool,
     pub(super) repeats: Repeats,
     pub(super) totals: Totals,
@@ -104,7 +104,6 @@ impl Watch {
         self.view.clear();
         self.text.clear();
         self.costs.clear();
-        self.marked = false;
     }
 
     /// Gives back what a long line needed, before another stream is read.

@@ -16,21 +16,16 @@ pub(super) fn words(found: &Found) -> String {
         _ => "odd",
     };
     let rarity = found.rarity.map_or_else(String::new, |rarity| format!("rarity {:.1} bits, ", q8(rarity)));
-    let worst = found.worst.as_ref();
-    let why = match (found.reason, worst) {
-        (Some("byte"), Some(worst)) => {
-            let likely: Vec<String> = worst.instead.iter().map(|&(byte, _)| shown(byte)).collect();
-            let likely = if likely.is_empty() { String::new() } else { format!(", likely were {}", likely.join(" ")) };
-            format!(
-                "byte {} ({}, 0x{:02x}) cost {:.1} bits{likely}",
-                worst.offset,
-                shown(worst.byte),
-                worst.byte,
-                q8(worst.bits)
-            )
-        }
-        (Some("stretch"), _) => "eight bytes in a row are unusual".to_owned(),
-        (Some("peak"), _) => "eight bytes in a row are above the threshold".to_owned(),
+    let worst = found.worst.as_ref().map_or_else(String::new, |worst| {
+        let likely: Vec<String> = worst.instead.iter().map(|&(byte, _)| shown(byte)).collect();
+        let likely = if likely.is_empty() { String::new() } else { format!("; likely were {}", likely.join(" ")) };
+        let (at, byte, bits) = (worst.offset, shown(worst.byte), q8(worst.bits));
+        format!("byte {at} ({byte}) cost {bits:.1} bits{likely}")
+    });
+    let why = match found.reason {
+        Some("byte") => worst,
+        Some("stretch") => format!("eight bytes in a row are unusual; {worst}"),
+        Some("peak") => "eight bytes in a row are above the threshold".to_owned(),
         _ => "its mean is above the threshold".to_owned(),
     };
     let seen = found.seen.map_or_else(String::new, |seen| format!(", seen {seen} times"));
