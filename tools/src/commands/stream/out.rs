@@ -39,7 +39,7 @@ const GATHERED: usize = 1 << 16;
 const LOOK: i64 = 50;
 /// Such looks, after the program should end, until what is left is given up.
 #[cfg(unix)]
-const LAST_LOOKS: u32 = 6;
+const LAST_LOOKS: u32 = 4;
 
 impl Out {
     /// # Errors

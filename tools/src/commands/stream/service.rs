@@ -34,7 +34,7 @@ const RECORD: Duration = Duration::from_secs(1);
 /// Between two writes of --metrics.
 const METRICS: Duration = Duration::from_secs(5);
 /// How long a block that came before the program should end may still be read.
-pub(super) const LAST: Duration = Duration::from_millis(400);
+pub(super) const LAST: Duration = Duration::from_millis(250);
 /// All of it.
 pub(super) struct Service<'e> {
     pub(super) desk: Desk,
