@@ -112,7 +112,7 @@ fn what_is_said_to_be_fine_does_not_alarm() {
 #[test]
 fn the_exit_code_says_whether_anything_alarmed() {
     expect(&stream(&["--exit-code"], &damaged(400)), 3, "end: 400 lines");
-    expect(&stream(&["--exit-code", "--json"], &damaged(100)), 0, "");
+    expect(&stream(&["--exit-code", "--json"], &damaged(60)), 0, "");
     expect(&stream(&["--json"], &damaged(400)), 0, "");
     expect(&stream(&["--exit-code", "--threshold", "0"], b"x\n"), 3, "");
 }

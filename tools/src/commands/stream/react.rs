@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -69,17 +70,17 @@ impl Exec {
         }
     }
 
-    /// The end of the stream: what was begun may end, for at most `patience`.
-    pub(super) fn end(mut self, patience: Duration) {
+    /// The end of the stream: what was begun may end; when the program should end, for at most `patience`.
+    pub(super) fn end(mut self, stop: &AtomicBool, patience: Duration) {
         drop(self.send.take());
-        let (thread, begin) = (self.thread.take(), Instant::now());
-        while thread.as_ref().is_some_and(|thread| !thread.is_finished()) && begin.elapsed() < patience {
+        let (thread, mut stopped) = (self.thread.take(), None);
+        while thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if stop.load(Ordering::SeqCst) && stopped.get_or_insert_with(Instant::now).elapsed() >= patience {
+                return;
+            }
             std::thread::sleep(LOOK);
         }
     }
-
-    /// The longest time that [`Exec::end`] may take where nobody waits: two programs.
-    pub(super) const ALL: Duration = Duration::from_secs(2 * RUNS.as_secs() + 1);
 }
 
 fn run_all(program: &std::path::Path, records: &Receiver<String>) {

@@ -109,10 +109,7 @@ impl Service<'_> {
                 return Ok(());
             }
             let Self { desk, reader, since, .. } = self;
-            let rest = &decoded.view[from..];
-            let rest = &rest[..rest.len().min(desk.way.piece)];
-            // A block ends with a line where it can: the next one begins where a line does, which is marked.
-            let block = &rest[..rest.iter().rposition(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1)];
+            let block = block(&decoded.view[from..], desk.way.piece);
             let watch = &mut desk.watches[index];
             if watch.view.is_empty() && reader.mixture().marks() {
                 reader.mark()?;
@@ -157,6 +154,18 @@ impl Service<'_> {
     }
 }
 
+/// The next block, of about `piece` bytes. It ends with a line where it can: the next one begins where a line does, which
+/// is marked.
+fn block(rest: &[u8], piece: usize) -> &[u8] {
+    let (near, far) = rest.split_at(rest.len().min(piece));
+    let end = |byte: &u8| *byte == b'\n';
+    let length = match near.iter().rposition(end) {
+        Some(at) => at + 1,
+        None => near.len() + far.iter().take(piece).position(end).map_or(0, |at| at + 1),
+    };
+    &rest[..length]
+}
+
 /// Why a block is not read to its end.
 enum Halt {
     /// A line is odd.
@@ -173,5 +182,23 @@ impl From<CliError> for Halt {
 impl From<EngineError> for Halt {
     fn from(error: EngineError) -> Self {
         Self::Error(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_end_with_lines_where_they_can() {
+        for (text, length) in [
+            (&b"one\ntwo\nthree"[..], 8),
+            (b"0123456789\n", 11),
+            (b"01234567890123456789\n", 10),
+            (b"012", 3),
+            (b"\n\n", 2),
+        ] {
+            assert_eq!(block(text, 10).len(), length, "{text:?}");
+        }
     }
 }

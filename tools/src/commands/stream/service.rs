@@ -178,7 +178,7 @@ impl<'e> Service<'e> {
             self.measure();
         }
         if let Some(exec) = self.desk.exec.take() {
-            exec.end(if self.desk.way.stop.load(Ordering::SeqCst) { LAST } else { Exec::ALL });
+            exec.end(&self.desk.way.stop, LAST);
         }
         saved?;
         outcome?;
@@ -330,7 +330,7 @@ impl<'e> Service<'e> {
         }
         let totals = self.totals();
         let mut record = records::event("end", None, self.desk.show.now());
-        totals.put(&mut record, self.begun);
+        totals.put(&mut record, self.desk.show.now().map(|_| self.begun));
         self.desk.show.event(&record, &format!("end: {}", totals.words())).map_err(CliError::stdout)
     }
 }

@@ -39,7 +39,7 @@ impl Totals {
     }
 
     /// What the last record has more.
-    pub(super) fn put(&self, record: &mut Value, since: Instant) {
+    pub(super) fn put(&self, record: &mut Value, since: Option<Instant>) {
         record["lines"] = json!(self.lines);
         record["bytes"] = json!(self.bytes);
         record["alarms"] = json!(self.alarms);
@@ -47,7 +47,9 @@ impl Totals {
         record["fine"] = json!(self.fine);
         record["events"] = json!(self.events);
         record["bits_per_byte"] = json!(rounded(self.mean()));
-        record["seconds"] = json!(rounded(since.elapsed().as_secs_f64()));
+        if let Some(since) = since {
+            record["seconds"] = json!(rounded(since.elapsed().as_secs_f64()));
+        }
     }
 
     /// The same in words.
