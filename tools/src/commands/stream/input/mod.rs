@@ -171,7 +171,7 @@ pub(super) fn start(inputs: Vec<Input>, args: &InputArgs) -> Result<Receiver<(us
         }
         let failed = |e| CliError::io(&input.path, e);
         if args.follow {
-            let follow = follow::Follow::open(&input.path, input.place.clone()).map_err(failed)?;
+            let follow = follow::Follow::open(&input.path, input.place).map_err(failed)?;
             spawn(move || follow.read(&out));
             continue;
         }
