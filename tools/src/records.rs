@@ -32,7 +32,7 @@ pub fn base64(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
-/// The bytes that [`base64`] was given; `None` if it is nothing of the kind.
+/// The bytes that [`base64()`] was given; `None` if it is nothing of the kind.
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
