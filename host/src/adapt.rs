@@ -150,6 +150,26 @@ impl AnyAdapter {
         }
     }
 
+    /// Another adapter that has read the same.
+    pub fn copy(&self) -> Self {
+        let mut copy = Self::new(self.preset(), false);
+        copy.copy_from(self);
+        copy
+    }
+
+    /// Becomes a copy of another one of the same preset; of any other it stays what it is.
+    pub fn copy_from(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            (Kind::K4(to), Kind::K4(from)) => to.copy_from(from),
+            (Kind::K8(to), Kind::K8(from)) => to.copy_from(from),
+            (Kind::K16(to), Kind::K16(from)) => to.copy_from(from),
+            (Kind::K32(to), Kind::K32(from)) => to.copy_from(from),
+            (Kind::K64(to), Kind::K64(from)) => to.copy_from(from),
+            (Kind::M1(to), Kind::M1(from)) => to.copy_from(from),
+            _ => debug_assert!(false, "adapters of two presets"),
+        }
+    }
+
     /// Reads a byte: see [`Adapter::read`].
     pub fn read(&mut self, logits: Option<&Logits>, byte: u8) -> Path {
         each!(&mut self.0, adapter => adapter.read(logits, byte))

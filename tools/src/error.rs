@@ -94,8 +94,8 @@ pub enum CliError {
     /// A snapshot that does not fit.
     #[error("{}", shown(path))]
     #[diagnostic(help(
-        "a saved state belongs to the model and the preset of --adapt that made it, and has a detector if it was made with \
-         --false-alarms; leave --load-state out to start anew"
+        "a saved state belongs to the model and the preset of --adapt that made it, and has a detector unless it was made \
+         with --threshold; leave --load-state out, or remove the file of --state, to start anew"
     ))]
     State {
         /// The file.
@@ -172,6 +172,9 @@ pub enum CliError {
     /// Options that make no sense.
     #[error("{0}")]
     Usage(String),
+    /// Something alarmed, and that was to be the exit code: no words.
+    #[error("there were alarms")]
+    Alarmed,
     /// The terminal's other end is gone: not an error, the command ends quietly.
     #[error("the reader of the output is gone")]
     BrokenPipe,
@@ -201,6 +204,7 @@ impl CliError {
             | Self::Engine(EngineError::NotIntegers { .. }) => 2,
             Self::Output { fault, .. } if fault.is_usage() => 2,
             Self::BrokenPipe => 0,
+            Self::Alarmed => 3,
             _ => 1,
         }
     }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     };
     match commands::run(cli.command, Cli::command) {
         Ok(()) | Err(CliError::BrokenPipe) => ExitCode::SUCCESS,
+        Err(CliError::Alarmed) => code(CliError::Alarmed.exit_code().into()),
         Err(error) => {
             let code = error.exit_code();
             say(format_args!("{:?}", miette::Report::new(error)));

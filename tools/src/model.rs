@@ -59,6 +59,26 @@ impl Source for Mapped {
     }
 }
 
+/// A copy of a file, which stays what it is whatever becomes of the file.
+struct Copied(memmap2::MmapMut);
+
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Source for Copied {}
+
+/// How a blob's file comes into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residence {
+    /// Mapped: nothing is read before it is needed, and programs share it. Who overwrites the file changes the model.
+    Mapped,
+    /// Read once.
+    Copied,
+}
+
 /// Bytes of the largest blob whose fingerprint is always compared with its contents.
 const VERIFIED: usize = 64 << 20;
 
@@ -71,7 +91,15 @@ impl BlobFile {
     /// # Cost
     /// That of [`BlobFile::unverified`] and of [`writer::verify`].
     pub fn open(path: &Path, verify: Verify) -> Result<Self, CliError> {
-        let file = Self::unverified(path)?;
+        Self::open_as(path, verify, Residence::Mapped)
+    }
+
+    /// As [`BlobFile::open`], mapped or copied.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_as(path: &Path, verify: Verify, residence: Residence) -> Result<Self, CliError> {
+        let file = Self::unverified_as(path, residence)?;
         if verify.verify || file.blob().as_bytes().len() <= VERIFIED {
             writer::verify(&file.blob()).map_err(|source| CliError::Contents { path: path.to_owned(), source })?;
         }
@@ -83,6 +111,10 @@ impl BlobFile {
     /// # Errors
     /// As [`BlobFile::open`].
     pub fn unverified(path: &Path) -> Result<Self, CliError> {
+        Self::unverified_as(path, Residence::Mapped)
+    }
+
+    fn unverified_as(path: &Path, residence: Residence) -> Result<Self, CliError> {
         let found = shipped::find(path)?;
         let path: &Path = match &found {
             Found::File(file) => file,
@@ -93,15 +125,31 @@ impl BlobFile {
         {
             return Err(CliError::NeedsBlob { path: path.to_owned() });
         }
-        let (file, map) = formats::map_file(path)?;
-        #[cfg(not(unix))]
-        drop(file);
-        let mapped = Mapped {
-            map,
-            #[cfg(unix)]
-            file,
+        let opened = match residence {
+            Residence::Mapped => {
+                let (file, map) = formats::map_file(path)?;
+                #[cfg(not(unix))]
+                drop(file);
+                let mapped = Mapped {
+                    map,
+                    #[cfg(unix)]
+                    file,
+                };
+                Self::of(mapped, path)
+            }
+            Residence::Copied => {
+                let copy = formats::copy_file(path)?;
+                match copy {
+                    Some(copy) => Self::of(Copied(copy), path),
+                    // What is empty cannot be mapped or copied, and says so.
+                    None => Err(CliError::Blob {
+                        path: path.to_owned(),
+                        source: BlobError::Truncated { need: mambabyte_core::blob::HEADER as u64, have: 0 },
+                    }),
+                }
+            }
         };
-        Self::of(mapped, path).map_err(|error| match &error {
+        opened.map_err(|error| match &error {
             // What has not the start of a blob is something else, or nothing.
             CliError::Blob { source: BlobError::BadMagic | BlobError::Truncated { .. }, .. } => {
                 let path = path.to_owned();
@@ -186,6 +234,14 @@ impl AnyModel {
     /// # Errors
     /// [`CliError`] names what is wrong.
     pub fn open(path: &Path, loading: &Loading) -> Result<Self, CliError> {
+        Self::open_as(path, loading, Residence::Mapped)
+    }
+
+    /// As [`AnyModel::open`]; a blob mapped or copied.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_as(path: &Path, loading: &Loading, residence: Residence) -> Result<Self, CliError> {
         let Found::File(path) = &shipped::find(path)? else {
             return Ok(Self::Blob(BlobFile::open(path, loading.blob)?));
         };
@@ -198,7 +254,7 @@ impl AnyModel {
                     "{path}: a blob; --trust-tensors and --byte-offset are for checkpoints"
                 )));
             }
-            return Ok(Self::Blob(BlobFile::open(path, loading.blob)?));
+            return Ok(Self::Blob(BlobFile::open_as(path, loading.blob, residence)?));
         }
         let loaded = formats::load(path, &loading.checkpoint)?;
         for text in &loaded.notes {

@@ -4,15 +4,14 @@ mod common;
 
 use std::fs;
 
-use common::{expect, json, pico, run, run_with, sample, text};
+use common::{expect, json, line_records, pico, run, run_with, sample, text};
 use serde_json::Value;
 
 const PRESETS: [&str; 6] = ["4K", "8K", "16K", "32K", "64K", "1M"];
 
 /// What `stream --json` says of each line.
 fn lines(output: &std::process::Output) -> Vec<Value> {
-    expect(output, 0, "");
-    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    line_records(output)
 }
 
 /// Bits per byte of the lines of the last half.
@@ -86,9 +85,8 @@ fn a_stream_that_is_split_anywhere_is_unbroken() {
             let first = run_with(&[&stream[..], &["--save-state", &state]].concat(), &bytes[..at]);
             let second = run_with(&[&stream[..], &["--load-state", &state]].concat(), &bytes[at..]);
             let joined: Vec<Value> = [lines(&first), lines(&second)].concat();
-            // Lines are counted from the start of a run.
-            let scores = |lines: Vec<Value>| -> Vec<[Value; 5]> {
-                let keys = ["start", "bits_per_byte", "peak", "bits_per_byte_net", "peak_net"];
+            let scores = |lines: Vec<Value>| -> Vec<[Value; 6]> {
+                let keys = ["line", "start", "bits_per_byte", "peak", "bits_per_byte_net", "peak_net"];
                 lines.iter().map(|line| keys.map(|key| line[key].clone())).collect()
             };
             assert_eq!(scores(joined), scores(lines(&whole)), "{model} {adapt} {at}");

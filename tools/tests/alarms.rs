@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{command, expect, run, run_with, sample, text};
+use common::{command, expect, records, run, run_with, sample, snapshot, text};
 use serde_json::Value;
 
 /// Lines of readings; `change` may damage one.
@@ -17,17 +17,13 @@ fn readings(count: usize, change: impl Fn(usize, &mut String)) -> Vec<u8> {
     (0..count).map(line).collect::<String>().into_bytes()
 }
 
-fn records(output: &std::process::Output) -> Vec<Value> {
-    expect(output, 0, "");
-    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 /// The numbers of events with a name.
 fn said(records: &[Value], event: &str) -> Vec<u64> {
     records.iter().filter(|r| r["event"] == event).map(|r| r["line"].as_u64().unwrap()).collect()
 }
 
-const WATCH: [&str; 4] = ["stream", "none", "--false-alarms", "1%"];
+/// By default about one line in a hundred.
+const WATCH: [&str; 2] = ["stream", "none"];
 
 #[test]
 fn a_damaged_line_is_an_alarm_that_says_why() {
@@ -56,9 +52,20 @@ fn a_damaged_line_is_an_alarm_that_says_why() {
     {
         expect(&output, 0, part);
     }
-    // Without the option nothing of it is there.
-    let plain = records(&run_with(&["stream", "none", "--json"], &damaged));
-    assert!(plain.iter().all(|r| r.get("event").is_none() && r.get("rarity").is_none()));
+    assert_eq!(
+        records(&run_with(&[&WATCH[..], &["--json", "--false-alarms", "1%"]].concat(), &damaged)).len(),
+        all.len()
+    );
+    // What was likely there: an ok.
+    assert_eq!(alarmed["worst"]["instead"][0]["byte"], b'k', "{alarmed}");
+    assert_eq!((&alarmed["line"], &alarmed["text"]), (&400.into(), &"00399,o~,2003,3.3".into()));
+    expect(&output, 0, "likely were 'k' ");
+    // With a threshold nothing of the detector is there.
+    let plain = records(&run_with(&["stream", "none", "--json", "--threshold", "auto"], &damaged));
+    let (end, lines) = plain.split_last().unwrap();
+    assert!(lines.iter().all(|r| r.get("event").is_none() && r.get("rarity").is_none()));
+    assert_eq!((&end["event"], &end["lines"]), (&"end".into(), &420.into()));
+    assert!(lines.iter().all(|r| r["alarm"] == r["flagged"] && r["alarm"] == !r["reason"].is_null()));
 }
 
 #[test]
@@ -72,7 +79,7 @@ fn what_happens_to_the_stream_is_said_once() {
     assert_eq!(said(&all, "new-kind").len(), 1);
     assert!(said(&all, "unknown-text").is_empty(), "no net, no text that it does not know");
     let foreign = readings(100, |_, line| *line = format!("~~ {line}").to_uppercase().replace('0', "\u{fc}"));
-    let watch = ["stream", "sensor-pico", "--false-alarms", "1%", "--json"];
+    let watch = ["stream", "sensor-pico", "--json"];
     let all = records(&run_with(&watch, &foreign));
     assert_eq!(said(&all, "unknown-text"), [33]);
     let known = records(&run(&[&watch[..], &[&sample()]].concat()));
@@ -88,7 +95,7 @@ fn a_stream_that_is_split_anywhere_has_the_same_alarms() {
             line.insert(n % 11, '#');
         }
     });
-    let watch = ["stream", "sensor-pico", "--false-alarms", "1%", "--json"];
+    let watch = ["stream", "sensor-pico", "--json"];
     let scores = |all: Vec<Value>| -> Vec<[Value; 5]> {
         let keys = ["start", "rarity", "odd", "alarm", "worst"];
         all.iter().filter(|r| r.get("event").is_none()).map(|r| keys.map(|key| r[key].clone())).collect()
@@ -101,12 +108,12 @@ fn a_stream_that_is_split_anywhere_has_the_same_alarms() {
     }
     // With and without are different readers; and a detector that cannot be is none.
     let load = ["stream", "sensor-pico", "--load-state", &state, &sample()];
-    expect(&run(&load), 1, "section 7 (detector) that is not taken here");
-    expect(&run(&["stream", "sensor-pico", "--save-state", &state, &sample()]), 0, "");
+    expect(&run(&[&load[..], &["--threshold", "auto"]].concat()), 1, "section 7 (detector) that is not taken here");
+    expect(&run(&["stream", "sensor-pico", "--threshold", "3", "--save-state", &state, &sample()]), 0, "");
     let with = [&load[..], &["--false-alarms", "0.1%"]].concat();
     expect(&run(&with), 1, "no section 7 (detector)");
     expect(&run_with(&[&watch[..], &["--save-state", &state]].concat(), &bytes), 0, "");
-    let mut saved = fs::read(&state).unwrap();
+    let mut saved = snapshot(&fs::read(&state).unwrap()).to_vec();
     let version = saved.len() - mambabyte_core::detect::SAVED;
     saved[version] = 99;
     let crc = crc32fast::hash(&[&saved[..36], &saved[40..]].concat());

@@ -362,8 +362,7 @@ fn an_input_at_standard_input_is_protected_and_a_state_is_continued_in_place() {
     let all = fs::read(sample()).unwrap();
     let scores = |input: &[u8], extra: &[&str]| {
         let output = run_with(&[&["stream", "sensor-pico", "--json"], extra].concat(), input);
-        expect(&output, 0, "");
-        String::from_utf8(output.stdout).unwrap().lines().count()
+        common::line_records(&output).len()
     };
     let whole = scores(&all, &[]);
     let mut parts = scores(&all[..3000], &["--save-state", &state]);

@@ -210,9 +210,7 @@ fn a_line_longer_than_a_piece_is_one_line() {
     let pieces = |length: usize, end: &str| -> Vec<(u64, Option<u64>, u64)> {
         let input = ["a".repeat(length).as_str(), end].concat();
         let output = run_with(&["stream", "sensor-pico", "--json"], input.as_bytes());
-        expect(&output, 0, "");
-        let lines = String::from_utf8(output.stdout).unwrap();
-        let values = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let values = common::line_records(&output).into_iter();
         values.map(|v| (v["line"].as_u64().unwrap(), v["piece"].as_u64(), v["bytes"].as_u64().unwrap())).collect()
     };
     assert_eq!(pieces(4095, "\nb\n"), [(1, None, 4096), (2, None, 2)]);

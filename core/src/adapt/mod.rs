@@ -166,6 +166,15 @@ impl<M: Memory, S: DerefMut<Target = M>> Adapter<S> {
         M::DESIGN
     }
 
+    /// Becomes a copy of another adapter: what comes next has the same probabilities.
+    pub fn copy_from(&mut self, other: &Self)
+    where
+        M: Clone,
+    {
+        self.memory.clone_from(&other.memory);
+        self.looked = false;
+    }
+
     /// Writes everything that was learned to `out`, which has [`Design::saved_bytes`].
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use mambabyte_core::{Logits, VOCAB};
 
 use super::Passage;
-use crate::adapt::AnyAdapter;
+use crate::adapt::{AnyAdapter, Preset};
 use crate::engine::{Engine, EngineError};
 
 /// What a byte cost, bits in Q16.
@@ -33,6 +33,8 @@ pub struct Mixture<'e, E: Engine> {
     adapter: Option<AnyAdapter>,
     /// The last byte.
     pending: u8,
+    /// The adapter as it was at the mark.
+    marked: Option<AnyAdapter>,
 }
 
 impl<'e, E: Engine> Mixture<'e, E> {
@@ -41,7 +43,7 @@ impl<'e, E: Engine> Mixture<'e, E> {
     /// # Errors
     /// Those of [`Engine::rows`].
     pub fn new(engine: Option<&'e E>, adapter: Option<AnyAdapter>) -> Result<Self, EngineError> {
-        Ok(Self { net: engine.map(Passage::new).transpose()?, adapter, pending: 0 })
+        Ok(Self { net: engine.map(Passage::new).transpose()?, adapter, pending: 0, marked: None })
     }
 
     /// The net's part.
@@ -81,7 +83,7 @@ impl<'e, E: Engine> Mixture<'e, E> {
         bytes: &[u8],
         mut see: impl FnMut(u8, Cost) -> Result<(), F>,
     ) -> Result<(), F> {
-        let Self { net, adapter, pending } = self;
+        let Self { net, adapter, pending, .. } = self;
         let (mut logits, mut bits) = (Cow::Borrowed([].as_slice()), Cow::Borrowed([].as_slice()));
         match (net.as_mut(), &adapter) {
             (Some(net), Some(_)) => logits = net.logits(bytes)?,
@@ -109,6 +111,61 @@ impl<'e, E: Engine> Mixture<'e, E> {
             net.keep(count)?;
         }
         seen
+    }
+
+    /// Exchanges the adapter for another stream's.
+    pub(crate) const fn exchange_adapter(&mut self, other: &mut Option<AnyAdapter>) {
+        std::mem::swap(&mut self.adapter, other);
+    }
+
+    /// Whether [`Mixture::mark`] is possible: adapters of 1M are not copied for it.
+    pub fn marks(&self) -> bool {
+        self.adapter.as_ref().is_none_or(|adapter| adapter.preset() != Preset::M1)
+    }
+
+    /// Remembers this place of the stream, for [`Mixture::replay`].
+    ///
+    /// # Errors
+    /// Those of [`Engine::fork`].
+    /// # Cost
+    /// A copy of the net's state and of the adapter.
+    pub fn mark(&mut self) -> Result<(), EngineError> {
+        if !self.marks() {
+            return Ok(());
+        }
+        if let Some(net) = &mut self.net {
+            net.mark()?;
+        }
+        match (&self.adapter, &mut self.marked) {
+            (Some(adapter), Some(marked)) => marked.copy_from(adapter),
+            (Some(adapter), marked) => *marked = Some(adapter.copy()),
+            (None, marked) => *marked = None,
+        }
+        Ok(())
+    }
+
+    /// The distribution of the byte after `text`, as logits, when `text` is read from the mark on. The stream stays where
+    /// it is.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`].
+    /// # Cost
+    /// That of a copy of the adapter, of reading `text`, and of [`AnyAdapter::distribution`].
+    pub fn replay(&mut self, text: &[u8]) -> Result<Box<Logits>, EngineError> {
+        let mut found = Box::new([0; VOCAB]);
+        let Self { net, marked, .. } = self;
+        let mut adapter = marked.as_ref().map(AnyAdapter::copy);
+        let mut see = |at: usize, logits: Option<&Logits>| match (adapter.as_mut(), text.get(at)) {
+            (Some(adapter), Some(&byte)) => _ = adapter.read(logits, byte),
+            (Some(adapter), None) => adapter.distribution(logits, &mut found),
+            (None, Some(_)) => {}
+            (None, None) => *found = *logits.unwrap_or(&[0; VOCAB]),
+        };
+        match net {
+            Some(net) => net.replay(text, |at, logits| see(at, Some(logits)))?,
+            None => (0..=text.len()).for_each(|at| see(at, None)),
+        }
+        Ok(found)
     }
 
     /// Writes the next byte of the stream: what `choose` makes of its distribution, which is the net's logits or, with an

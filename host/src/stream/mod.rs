@@ -14,4 +14,4 @@ pub use ahead::read_ahead;
 pub(crate) use ahead::{block, part};
 pub use mixture::{Cost, Mixture};
 pub use passage::Passage;
-pub use reader::{LineScores, Reader};
+pub use reader::{LineScores, Parked, Reader};

@@ -10,6 +10,10 @@ use crate::engine::{Answer, Engine, EngineError, Want};
 const STREAM: usize = 0;
 /// The row that keeps the state before the last block.
 const BEFORE: usize = 1;
+/// The row that keeps the state at the mark.
+const MARK: usize = 2;
+/// Bytes of one block of [`Passage::replay`].
+const REPLAY: usize = 128;
 
 /// A stream that an engine reads. The state has read all bytes but the last one, which is pending: the byte after it is
 /// predicted when that byte has come. At the beginning a 0x00 byte is pending, as in training windows.
@@ -20,6 +24,8 @@ pub struct Passage<'e, E: Engine> {
     /// What was read in the last block: the byte that was pending before, and all of the block but its last byte.
     block: Vec<u8>,
     answer: Answer,
+    /// The byte that was pending at the mark.
+    mark: u8,
 }
 
 impl<'e, E: Engine> Passage<'e, E> {
@@ -28,8 +34,8 @@ impl<'e, E: Engine> Passage<'e, E> {
     /// # Errors
     /// Those of [`Engine::rows`].
     pub fn new(engine: &'e E) -> Result<Self, EngineError> {
-        let rows = engine.rows(2)?;
-        Ok(Self { engine, rows, pending: 0, block: Vec::new(), answer: Answer::Nothing })
+        let rows = engine.rows(3)?;
+        Ok(Self { engine, rows, pending: 0, block: Vec::new(), answer: Answer::Nothing, mark: 0 })
     }
 
     /// The engine.
@@ -56,7 +62,7 @@ impl<'e, E: Engine> Passage<'e, E> {
     /// # Errors
     /// Those of [`Engine::read_into`].
     pub fn surprise(&mut self, bytes: &[u8]) -> Result<Cow<'_, [u32]>, EngineError> {
-        self.read(bytes, Want::Surprise(&[bytes, b""]))?;
+        self.read(bytes, Want::Surprise(&[bytes, b"", b""]))?;
         Ok(self.answer.surprise())
     }
 
@@ -67,7 +73,7 @@ impl<'e, E: Engine> Passage<'e, E> {
     pub fn write(&mut self, choose: impl FnOnce(&Logits) -> u8) -> Result<u8, EngineError> {
         self.block.clear();
         self.block.push(self.pending);
-        self.engine.read_into(&mut self.rows, &[&self.block, b""], Want::Last, &mut self.answer)?;
+        self.engine.read_into(&mut self.rows, &[&self.block, b"", b""], Want::Last, &mut self.answer)?;
         let logits = self.answer.logits();
         self.pending = choose(logits.first().unwrap_or(&[0; VOCAB]));
         Ok(self.pending)
@@ -85,7 +91,7 @@ impl<'e, E: Engine> Passage<'e, E> {
         }
         self.block.push(self.pending);
         self.block.extend_from_slice(head);
-        self.engine.read_into(&mut self.rows, &[&self.block, b""], want, &mut self.answer)?;
+        self.engine.read_into(&mut self.rows, &[&self.block, b"", b""], want, &mut self.answer)?;
         self.pending = last;
         Ok(())
     }
@@ -101,10 +107,49 @@ impl<'e, E: Engine> Passage<'e, E> {
         if count < self.block.len() {
             self.engine.fork(&mut self.rows, BEFORE, STREAM)?;
             let text = self.block.get(..count).unwrap_or(&[]);
-            self.engine.read_into(&mut self.rows, &[text, b""], Want::Nothing, &mut self.answer)?;
+            self.engine.read_into(&mut self.rows, &[text, b"", b""], Want::Nothing, &mut self.answer)?;
             self.pending = self.block.get(count).copied().unwrap_or(self.pending);
             self.block.truncate(count);
         }
+        Ok(())
+    }
+
+    /// Remembers this place of the stream, for [`Passage::replay`]; at first that is its beginning.
+    ///
+    /// # Errors
+    /// Those of [`Engine::fork`].
+    /// # Cost
+    /// A copy of the state.
+    pub fn mark(&mut self) -> Result<(), EngineError> {
+        self.engine.fork(&mut self.rows, STREAM, MARK)?;
+        self.mark = self.pending;
+        Ok(())
+    }
+
+    /// Reads `text` once more from the mark on, beside the stream, which stays where it is: `see` gets the logits of each
+    /// byte of it, and of the byte after it. [`Passage::keep`] is not possible before the next block.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`].
+    pub fn replay(&mut self, text: &[u8], mut see: impl FnMut(usize, &Logits)) -> Result<(), EngineError> {
+        self.block.clear();
+        self.engine.fork(&mut self.rows, MARK, BEFORE)?;
+        let input: Vec<u8> = std::iter::once(self.mark).chain(text.iter().copied()).collect();
+        for (part, bytes) in input.chunks(REPLAY).enumerate() {
+            self.engine.read_into(&mut self.rows, &[b"", bytes, b""], Want::All, &mut self.answer)?;
+            self.answer.logits().iter().enumerate().for_each(|(at, logits)| see(part * REPLAY + at, logits));
+        }
+        Ok(())
+    }
+
+    /// Back to the zero state, as at the beginning of a stream.
+    ///
+    /// # Errors
+    /// Those of [`Engine::reset`].
+    pub fn reset(&mut self) -> Result<(), EngineError> {
+        self.engine.reset(&mut self.rows, STREAM)?;
+        self.block.clear();
+        self.pending = 0;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use mambabyte_core::detect::{Detector, Rate, Verdict};
 use mambabyte_core::snapshot::{Section, Sections, Snapshot};
-use mambabyte_core::{LineScore, LineScorer, State, StateError, Threshold};
+use mambabyte_core::{LineScore, LineScorer, State, StateError, Threshold, surprise};
 
 use super::{Cost, Mixture};
 use crate::adapt::AnyAdapter;
@@ -17,6 +17,18 @@ pub struct LineScores {
     pub net: Option<LineScore>,
     /// What the detector says, if there is one. Then `line.flagged` is its alarm.
     pub verdict: Option<Verdict>,
+}
+
+/// A stream that a [`Reader`] does not read at the moment: see [`Reader::exchange`].
+#[derive(Debug)]
+pub struct Parked {
+    /// The net's; `None` at the beginning.
+    state: Option<State<Vec<i16>>>,
+    pending: u8,
+    adapter: Option<AnyAdapter>,
+    scorer: LineScorer,
+    net: Option<LineScorer>,
+    detector: Option<Detector>,
 }
 
 /// A net, an adapter or both that read a stream and score its lines.
@@ -67,6 +79,67 @@ impl<'e, E: Engine> Reader<'e, E> {
     pub const fn set_rate(&mut self, rate: Rate) {
         if let Some(detector) = &mut self.detector {
             detector.set_rate(rate);
+        }
+    }
+
+    /// Remembers this place for [`Reader::likeliest`].
+    ///
+    /// # Errors
+    /// As [`Mixture::mark`].
+    pub fn mark(&mut self) -> Result<(), EngineError> {
+        self.mixture.mark()
+    }
+
+    /// The three bytes other than `came` that were likeliest after `text`, which begins at the mark, and what each would
+    /// have cost, Q16 bits, likeliest first. None with an adapter that is not marked.
+    ///
+    /// # Errors
+    /// As [`Mixture::replay`].
+    pub fn likeliest(&mut self, text: &[u8], came: u8) -> Result<Vec<(u8, u32)>, EngineError> {
+        if !self.mixture.marks() {
+            return Ok(Vec::new());
+        }
+        let logits = self.mixture.replay(text)?;
+        let mut order: Vec<u8> = (0..=u8::MAX).filter(|&byte| byte != came).collect();
+        order.sort_by_key(|&byte| std::cmp::Reverse(logits[usize::from(byte)]));
+        Ok(order.into_iter().take(3).map(|byte| (byte, surprise(&logits, byte))).collect())
+    }
+
+    /// Goes on with another stream of the same kind of reader; `other` becomes this one's, to go on with it later.
+    ///
+    /// # Errors
+    /// [`EngineError::NotIntegers`] of a float engine; nothing has changed then.
+    /// # Cost
+    /// Two copies of the net's state.
+    pub fn exchange(&mut self, other: &mut Parked) -> Result<(), EngineError> {
+        let pending = self.mixture.pending();
+        let (net, _) = self.mixture.parts();
+        if let Some(net) = net {
+            let here = net.state()?;
+            match &other.state {
+                Some(state) => net.resume(state, other.pending)?,
+                None => net.reset()?,
+            }
+            other.state = Some(here);
+        }
+        self.mixture.set_pending(other.pending);
+        other.pending = pending;
+        self.mixture.exchange_adapter(&mut other.adapter);
+        std::mem::swap(&mut self.scorer, &mut other.scorer);
+        std::mem::swap(&mut self.net, &mut other.net);
+        std::mem::swap(&mut self.detector, &mut other.detector);
+        Ok(())
+    }
+
+    /// Another stream of the same kind at its beginning; the adapter may have read others.
+    pub fn beginning(&self, adapter: Option<AnyAdapter>, threshold: Threshold) -> Parked {
+        Parked {
+            state: None,
+            pending: 0,
+            adapter,
+            scorer: LineScorer::new(if self.detector.is_some() { SILENT } else { threshold }, 0),
+            net: self.net.as_ref().map(|_| LineScorer::new(SILENT, 0)),
+            detector: self.detector.as_ref().map(|detector| Detector::new(detector.rate())),
         }
     }
 

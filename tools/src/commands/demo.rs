@@ -13,7 +13,7 @@ use crate::adapting::DEFAULT;
 use crate::builtin::{self, MODEL, SAMPLE, UNSEEN, UNSEEN_DAMAGE};
 use crate::error::CliError;
 use crate::output::{bytes, print, thousands};
-use crate::paint::painted;
+use crate::paint::{Beside, Scale, painted};
 
 /// Lines shown at the start.
 const FIRST: usize = 6;
@@ -112,12 +112,16 @@ pub fn run() -> Result<(), CliError> {
     let text = UNSEEN_DAMAGE.of(UNSEEN);
     let read = Read::all(&text)?;
     let seconds = start.elapsed().as_secs_f64();
+    let mut scale = Scale::default();
     for (number, (line, scores)) in read.lines.iter().enumerate() {
         if number < FIRST || number.abs_diff(damaged) <= CONTEXT {
-            out.push_str(&painted(&scores.line, line));
+            let beside =
+                Beside { number: format!("{:>4}", number + 1), alarm: scores.line.flagged, ..Beside::default() };
+            out.push_str(&painted(&scores.line, &beside, line, &scale));
         } else if number == FIRST || number == damaged + CONTEXT + 1 {
             out.push_str("         ...\n");
         }
+        scale.take(line);
     }
     let _ = writeln!(out, "\nlines          bits per byte: the model alone, below it model and adapter");
     for (part, &from) in PARTS.iter().enumerate() {

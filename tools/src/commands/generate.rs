@@ -1,7 +1,7 @@
 //! `mambabyte generate`: bytes that the model finds likely.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::adapting::{Adapting, net_engine, open_net};
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
 use crate::model::{Loading, read_text};
+use crate::output::Harmless;
 use crate::sampling::Sampling;
 
 /// Most bytes that are written at once.
@@ -170,6 +171,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let engine = net_engine(model.as_ref(), args.computing, cpu)?;
     let mut writer = Writer::new(engine.as_ref(), preset, &args.prompt()?, args.seed)?;
     let mut out = std::io::stdout().lock();
+    // What a model writes may be anything; a terminal obeys some of it.
+    let mut harmless = out.is_terminal().then(Harmless::default);
     let (mut left, mut now, mut stops) = (args.bytes, 1, Stops::new(&args.stop));
     while left > 0 {
         let start = Instant::now();
@@ -177,7 +180,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let mut text = writer.write(&options, count as usize)?;
         let end = stops.end(&text);
         text.truncate(end.unwrap_or(usize::MAX));
-        out.write_all(&text).map_err(CliError::stdout)?;
+        match &mut harmless {
+            Some(harmless) => out.write_all(harmless.pass(&text).as_bytes()),
+            None => out.write_all(&text),
+        }
+        .map_err(CliError::stdout)?;
         if count > 1 || text.contains(&b'\n') {
             out.flush().map_err(CliError::stdout)?;
         }

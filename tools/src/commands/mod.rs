@@ -41,7 +41,7 @@ pub enum Command {
     /// on every machine.
     Checksum(checksum::Args),
     /// Pass a byte stream through, with the surprise of every line, and flag odd lines.
-    Stream(stream::Args),
+    Stream(Box<stream::Args>),
     /// Compress a text with a model and an adapter, or with the adapter alone.
     Compress(compress::Args),
     /// Get the text of an archive back.

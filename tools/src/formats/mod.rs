@@ -44,7 +44,7 @@ pub use locate::inputs;
 pub use options::Options;
 pub use pickle::{MAX_PICKLE_BYTES, PickleError, PickledTensor, StateDict, parse_pickle};
 pub use read::{content, is_blob};
-pub(crate) use read::{map_file, release};
+pub(crate) use read::{copy_file, map_file, release};
 pub use safetensors::{SafetensorsError, ShardIndex, tensors_from_safetensors};
 pub use tensor::{Dtype, Entry, RawTensor, ViewError};
 pub use torch::{TorchError, TorchFile, read_torch_zip};

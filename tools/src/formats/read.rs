@@ -47,6 +47,19 @@ pub(crate) fn map_file(path: &Path) -> Result<(File, Mmap), FormatError> {
     Ok((file, map))
 }
 
+/// Reads a file into memory of its own; `None` if it is empty.
+pub(crate) fn copy_file(path: &Path) -> Result<Option<memmap2::MmapMut>, FormatError> {
+    let io = |source| FormatError::Io { path: path.to_owned(), source };
+    let mut file = open(path)?;
+    let length = usize::try_from(file.metadata().map_err(io)?.len()).map_err(|e| io(std::io::Error::other(e)))?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut copy = memmap2::MmapMut::map_anon(length).map_err(io)?;
+    file.read_exact(&mut copy).map_err(io)?;
+    Ok(Some(copy))
+}
+
 /// Gives the memory of a map's pages back; they are read from the file again when they are needed.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "the system's call")]

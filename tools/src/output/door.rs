@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::asked::Output;
-use super::check::checked;
+use super::check::{checked, place};
 use super::fault::OutputFault;
 use super::place::{Identity, Place, identity};
 use super::replace::{Put, Replacement};
@@ -134,6 +134,22 @@ impl Outputs {
                     return Err(output.fault(if came { OutputFault::Changed } else { error.into() }));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the file of `option` again: it replaces what the last call wrote.
+    ///
+    /// # Errors
+    /// As [`Outputs::write`]; the file is as it was then.
+    pub fn renew(&mut self, option: &str, bytes: &[u8]) -> Result<(), CliError> {
+        let bytes = [(option, bytes)];
+        self.write(&bytes)?;
+        let Some(output) = self.0.iter_mut().find(|output| output.option == option) else { return Ok(()) };
+        let renewed = place(&output.path).and_then(|place| Ok((place.identity()?, place)));
+        match renewed {
+            Ok((identity, place)) => (output.identity, output.place) = (identity, place),
+            Err(fault) => return Err(output.fault(fault)),
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod beside;
 mod check;
 mod door;
 mod fault;
+mod harmless;
 mod note;
 mod place;
 mod replace;
@@ -17,6 +18,7 @@ use std::io::Write as _;
 pub(crate) use beside::is_left;
 pub use door::{Door, Outputs};
 pub use fault::OutputFault;
+pub use harmless::Harmless;
 pub use note::{note, say};
 pub use sink::Sink;
 pub use text::{bytes, clean, hex, shown, thousands};
@@ -32,7 +34,7 @@ pub fn print_json(value: &serde_json::Value) -> Result<(), CliError> {
 }
 
 /// A JSON value as a line that is harmless on a terminal: what [`clean`] would escape is escaped as JSON does it.
-fn json_line(value: &serde_json::Value) -> String {
+pub fn json_line(value: &serde_json::Value) -> String {
     let mut line = String::new();
     // Such characters are in strings only.
     for c in value.to_string().chars() {

@@ -1,7 +1,6 @@
 //! The texts of `train`: files, folders, standard input; plain or packed.
 
 use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use mambabyte_host::train::data::Text;
@@ -9,6 +8,7 @@ use mambabyte_host::train::data::Text;
 use crate::error::CliError;
 use crate::model::read_text;
 use crate::output::{shown, thousands};
+use crate::packed::unpacked;
 
 /// A text as the user names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,31 +91,6 @@ impl Asked {
         text.separate(separator);
         Ok(text)
     }
-}
-
-/// What is in a file of gzip, xz or Zstandard, which show by their first bytes; else the file.
-fn unpacked(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    match bytes.as_slice() {
-        [0x1f, 0x8b, 8, ..] => _ = flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut out)?,
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            lzma_rust2::XzReader::new(bytes.as_slice(), true).read_to_end(&mut out)?;
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                let mut frame = ruzstd::decoding::StreamingDecoder::new(&mut rest).map_err(io::Error::other)?;
-                frame.read_to_end(&mut out)?;
-                let frame = frame.into_frame_decoder();
-                let (told, found) = (frame.get_checksum_from_data(), frame.get_calculated_checksum());
-                if told.is_some() && told != found {
-                    return Err(io::Error::other("the Zstandard frame is damaged: its checksum is another"));
-                }
-            }
-        }
-        _ => return Ok(bytes),
-    }
-    Ok(out)
 }
 
 /// The texts and their shares: given for all of them or for none.

@@ -1,6 +1,8 @@
 //! Running the command.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
+pub(crate) mod schema;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -49,6 +51,27 @@ pub(crate) fn pico() -> String {
 
 pub(crate) fn sample() -> String {
     text(model_file("text", "gnss-sample.nmea"))
+}
+
+/// The records of lines of `stream --json`, without the time, which is another in each run.
+pub(crate) fn line_records(output: &Output) -> Vec<serde_json::Value> {
+    let mut all = records(output);
+    all.retain(|record| record.get("event").is_none());
+    all.iter_mut().for_each(|record| drop(record.as_object_mut().unwrap().remove("time")));
+    all
+}
+
+/// All records of `stream --json`.
+pub(crate) fn records(output: &Output) -> Vec<serde_json::Value> {
+    expect(output, 0, "");
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The snapshot of a saved stream, without the index of streams at its end.
+pub(crate) fn snapshot(saved: &[u8]) -> &[u8] {
+    let tail = saved.len() - 16;
+    assert_eq!(&saved[tail + 8..], b"MBSLINES");
+    &saved[..tail - u32::from_le_bytes(saved[tail..tail + 4].try_into().unwrap()) as usize]
 }
 
 pub(crate) fn json(output: &Output) -> serde_json::Value {

@@ -1,9 +1,8 @@
-//! `--false-alarms`: how often a quiet stream may alarm, and what the detector says in words and in records.
+//! `--false-alarms`: how often a quiet stream may alarm.
 
 use std::time::{Duration, Instant};
 
-use mambabyte_core::detect::{Detector, Event, JUDGED, LEARNING, Rate, Reason, Verdict};
-use serde_json::{Map, Value, json};
+use mambabyte_core::detect::{LEARNING, Rate};
 
 use crate::error::CliError;
 use crate::output::clean;
@@ -88,84 +87,6 @@ impl Clock {
         let lines_a_day = self.lines / seconds.max(1e-3) * Self::DAY;
         (self.lines >= f64::from(LEARNING)).then(|| share(self.per_day / lines_a_day))
     }
-}
-
-/// Q8 bits as a number of three decimals.
-fn bits(q8: u16) -> f64 {
-    (f64::from(q8) / 256.0 * 1000.0).round() / 1000.0
-}
-
-/// What the record of a line has more.
-pub(super) fn fields(verdict: &Verdict, record: &mut Map<String, Value>) {
-    let worst = verdict.worst;
-    record.insert("rarity".into(), json!(bits(verdict.rarity)));
-    record.insert("odd".into(), json!(verdict.odd));
-    record.insert("alarm".into(), json!(verdict.alarm));
-    record.insert("reason".into(), json!(verdict.reason.map(Reason::name)));
-    record.insert("worst".into(), json!({ "offset": worst.at, "byte": worst.byte, "bits": bits(worst.bits) }));
-}
-
-/// What stands behind the scores of a line: nothing if it is not odd.
-pub(super) fn words(verdict: &Verdict) -> String {
-    let (mark, worst) = if verdict.alarm { ("! alarm", verdict.worst) } else { ("odd", verdict.worst) };
-    let why = match verdict.reason {
-        None => return String::new(),
-        Some(Reason::Byte) => format!("byte {} (0x{:02x}) cost {:.1} bits", worst.at, worst.byte, bits(worst.bits)),
-        Some(Reason::Stretch) => "eight bytes in a row are unusual".to_owned(),
-    };
-    format!("  {mark}: rarity {:.1} bits, {why}", bits(verdict.rarity))
-}
-
-/// Lines of the learning period that look odd, counted from 1.
-fn learned(verdict: &Verdict) -> Vec<u8> {
-    verdict.learned.into_iter().filter(|&line| line > 0).collect()
-}
-
-/// An event at line `line`, as a record.
-pub(super) fn record(event: Event, line: u64, start: u64, verdict: &Verdict) -> Value {
-    let mut record = json!({ "event": event.name(), "line": line, "start": start });
-    match event {
-        Event::Learned => record["odd_lines"] = json!(learned(verdict)),
-        Event::MoreOdd => record["share"] = json!((share_of(verdict) * 1000.0).round() / 1000.0),
-        _ => {}
-    }
-    record
-}
-
-/// The share of lines that are rarer than one in 32 should be.
-fn share_of(verdict: &Verdict) -> f64 {
-    f64::from(verdict.odd_share) / 65_536.0
-}
-
-/// An event at line `line`, for people.
-pub(super) fn sentence(event: Event, line: u64, verdict: &Verdict) -> String {
-    let what = match event {
-        Event::Learned => {
-            let odd = learned(verdict);
-            let list: Vec<String> = odd.iter().map(u8::to_string).collect();
-            let odd = match odd.len() {
-                0 => "none of them is odd".to_owned(),
-                JUDGED.. => format!("the oddest of them: {}", list.join(", ")),
-                _ => format!("odd among them: {}", list.join(", ")),
-            };
-            format!("the first {LEARNING} lines are learned; {odd}")
-        }
-        Event::MoreOdd => {
-            format!("more odd lines than before: {:.0} % of the last 64, usual are 3 %", 100.0 * share_of(verdict))
-        }
-        Event::NewNormal => "so many odd lines are the new normal; what is usual is learned anew".to_owned(),
-        Event::NewKind => "a new kind of line; it is learned for itself".to_owned(),
-        Event::Frozen => "each of the last 32 lines was one of the eight before it: is the sender frozen?".to_owned(),
-        Event::UnknownText => "the model does not know this text; what is found, an adapter finds".to_owned(),
-    };
-    format!("line {line}: {}: {what}", event.name())
-}
-
-/// That the detector learns, where its stream begins.
-pub(super) fn announcement(detector: &Detector) -> Option<(Value, String)> {
-    let rest = LEARNING.checked_sub(detector.lines()).filter(|&rest| rest > 0)?;
-    let words = format!("learning what is usual: no alarm in the next {rest} lines, those are judged afterwards");
-    Some((json!({ "event": "learning", "lines": rest }), words))
 }
 
 #[cfg(test)]
