@@ -283,6 +283,23 @@ fn what_is_wrong_is_named_and_nothing_is_written() {
 }
 
 #[cfg(unix)]
+/// Everywhere: where there is a GPU its own tests say what it does.
+#[test]
+fn another_place_to_compute_is_said_and_compared() {
+    let (dir, log) = folder(300);
+    let out = text(dir.path().join("model"));
+    let asked = words(&[&log], &out, &["--steps", "2", "--precision", "bf16"]);
+    let output = run(&asked);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("--precision bf16: a CPU trains in f32"), "{}", said(&output));
+    assert!(!Path::new(&out).exists());
+    let measured =
+        run(&["bench", "train", "--shape", "pico", "--batch", "2", "--window", "64", "--steps", "1", "--json"]);
+    let report = json(&measured);
+    assert_eq!(report["arithmetic"], "cpu");
+    assert!(report["shapes"][0]["bytes_per_second"].as_f64().unwrap() > 0.0, "{report}");
+}
+
 #[test]
 fn a_folder_that_cannot_be_read_is_named() {
     let (dir, _) = folder(1);

@@ -1,4 +1,4 @@
-//! NVIDIA GPUs: prefill of many bytes, verification of drafts, decoding. Feature `cuda`.
+//! NVIDIA GPUs: prefill of many bytes, verification of drafts, decoding, training ([`train`]). Feature `cuda`.
 //!
 //! Nothing of CUDA is needed to build: the driver is loaded at the first use, and [`probe`] says in one line what is
 //! missing. [`Device::open`] finds a GPU, [`GpuModel::load`] puts a model there, which is an
