@@ -8,16 +8,16 @@ pub(super) const BLOCK: usize = 4096;
 
 /// A place in a file: which file, and how far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::commands::stream) struct Place {
+pub(crate) struct Place {
     /// Device and number of the file, where files have such.
-    pub(in crate::commands::stream) node: (u64, u64),
+    pub(crate) node: (u64, u64),
     /// Bytes before it.
-    pub(in crate::commands::stream) offset: u64,
+    pub(crate) offset: u64,
 }
 
 /// What comes from an input.
 #[derive(Debug)]
-pub(in crate::commands::stream) enum News {
+pub(crate) enum News {
     /// Its next bytes, and for a file that is followed where it is then.
     Bytes(Vec<u8>, Option<Place>),
     /// Something happened, by its name and in words.
