@@ -187,7 +187,7 @@ impl Decoder {
     }
 
     fn unit(&mut self, byte: u8, out: &mut Decoded) {
-        for c in self.units.take(byte) {
+        for c in self.units.take(byte).into_iter().flatten() {
             let mut bytes = [0; 4];
             for &byte in c.encode_utf8(&mut bytes).as_bytes() {
                 self.plain(byte, out);

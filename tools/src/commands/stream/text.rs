@@ -73,7 +73,7 @@ impl Units {
     }
 
     /// The characters that the next byte finishes: two, if one before it was broken.
-    pub(super) fn take(&mut self, byte: u8) -> impl Iterator<Item = char> + use<> {
+    pub(super) fn take(&mut self, byte: u8) -> [Option<char>; 2] {
         let mut found = [None; 2];
         if let Some(unit) = self.unit(byte) {
             let broken = Some(char::REPLACEMENT_CHARACTER);
@@ -94,7 +94,7 @@ impl Units {
             };
             found[1] = c;
         }
-        found.into_iter().flatten()
+        found
     }
 
     fn unit(&mut self, byte: u8) -> Option<u16> {
@@ -125,7 +125,7 @@ mod tests {
     fn broken_pairs_are_replaced() {
         let text = |units: &[u16]| -> String {
             let mut read = Units::new(false, true);
-            units.iter().flat_map(|unit| unit.to_le_bytes()).flat_map(|byte| read.take(byte)).collect()
+            units.iter().flat_map(|unit| unit.to_le_bytes()).flat_map(|byte| read.take(byte)).flatten().collect()
         };
         assert_eq!(text(&[0x61, 0xd83e, 0xdd80, 0x62]), "a🦀b");
         assert_eq!(text(&[0xd83e, 0x62, 0xdd80, 0x63]), "\u{fffd}b\u{fffd}c");

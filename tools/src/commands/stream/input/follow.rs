@@ -5,21 +5,12 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{BLOCK, News, Sender};
+use super::news::{BLOCK, News, Place, Sender};
 
 /// Between two looks at a file that has nothing new.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a file that was moved away is read on: its writer may not know yet.
 const LAST_LOOKS: u32 = 3;
-
-/// A place in a file: which file, and how far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Place {
-    /// Device and number of the file, where files have such.
-    pub(in super::super) node: (u64, u64),
-    /// Bytes before it.
-    pub(in super::super) offset: u64,
-}
 
 #[cfg(unix)]
 fn node(found: &Metadata) -> (u64, u64) {

@@ -2,12 +2,13 @@
 //! own, so that the program ends when it is asked to, whatever an input does.
 
 mod follow;
+mod news;
 mod serial;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use regex::bytes::Regex;
 
@@ -16,12 +17,11 @@ use super::silence::Silent;
 use crate::error::CliError;
 use crate::output::{clean, say, shown};
 use crate::packed::unpacking;
-pub(super) use follow::Place;
+use news::{BLOCK, Sender};
+pub(super) use news::{News, Place};
 
 /// Blocks that wait to be read by the model.
 const WAITING: usize = 16;
-/// Bytes of a block.
-const BLOCK: usize = 4096;
 
 /// Where the bytes come from, and how they are text.
 #[derive(Debug, clap::Args)]
@@ -93,19 +93,6 @@ impl InputArgs {
             record_start: self.record_start.clone(),
         }
     }
-}
-
-/// What comes from an input.
-#[derive(Debug)]
-pub(super) enum News {
-    /// Its next bytes, and for a file that is followed where it is then.
-    Bytes(Vec<u8>, Option<Place>),
-    /// Something happened, by its name and in words.
-    Event(&'static str, String),
-    /// It ends.
-    End,
-    /// It ends because it cannot be read.
-    Failed(io::Error),
 }
 
 /// An input to be read.
@@ -192,19 +179,6 @@ pub(super) fn start(inputs: Vec<Input>, args: &InputArgs) -> Result<Receiver<(us
 
 fn spawn(work: impl FnOnce() + Send + 'static) {
     std::thread::spawn(work);
-}
-
-/// Where an input's thread says what comes.
-struct Sender {
-    number: usize,
-    send: SyncSender<(usize, News)>,
-}
-
-impl Sender {
-    /// `false` if nobody listens any more.
-    fn say(&self, news: News) -> bool {
-        self.send.send((self.number, news)).is_ok()
-    }
 }
 
 /// Reads `source` to its end, packed or not.

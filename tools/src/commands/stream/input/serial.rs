@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serialport::SerialPort;
 
-use super::{BLOCK, News, Sender};
+use super::news::{BLOCK, News, Sender};
 
 /// Bits per second, if nothing else is said.
 pub(super) const BAUD: u32 = 115_200;

@@ -1,0 +1,42 @@
+//! What an input's thread says.
+
+use std::io;
+use std::sync::mpsc::SyncSender;
+
+/// Bytes of a block.
+pub(super) const BLOCK: usize = 4096;
+
+/// A place in a file: which file, and how far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Device and number of the file, where files have such.
+    pub(crate) node: (u64, u64),
+    /// Bytes before it.
+    pub(crate) offset: u64,
+}
+
+/// What comes from an input.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Its next bytes, and for a file that is followed where it is then.
+    Bytes(Vec<u8>, Option<Place>),
+    /// Something happened, by its name and in words.
+    Event(&'static str, String),
+    /// It ends.
+    End,
+    /// It ends because it cannot be read.
+    Failed(io::Error),
+}
+
+/// Where an input's thread says what comes.
+pub(super) struct Sender {
+    pub(super) number: usize,
+    pub(super) send: SyncSender<(usize, News)>,
+}
+
+impl Sender {
+    /// `false` if nobody listens any more.
+    pub(super) fn say(&self, news: News) -> bool {
+        self.send.send((self.number, news)).is_ok()
+    }
+}
