@@ -2,10 +2,31 @@
 
 use super::average::Average;
 use super::optimizer::{Matrices, Optimizer, clip};
-use super::trainer::TrainError;
 use super::{Loss, Row, gradient, losses, zeros_like};
 use crate::model::ModelError;
 use crate::{Checkpoint, Model};
+
+/// A run that cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Halving the rate did not help.
+    #[error("step {step}: {place}; the rate was halved {halved} times, and it comes again")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The layer, and what of it.
+        place: String,
+        /// How often.
+        halved: u32,
+    },
+    /// Weights that are no model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The processor failed; what it says.
+    #[error("{0}")]
+    Machine(String),
+}
 
 /// All that a step changes.
 #[derive(Clone, Debug, PartialEq)]

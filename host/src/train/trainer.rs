@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augment;
 use super::data::{Corpus, Stream};
 use super::holdout::Holdout;
+pub use super::machine::TrainError;
 use super::machine::{Change, Cpu, Machine, Parts};
 use super::optimizer::Matrices;
 use super::schedule::Schedule;
@@ -62,28 +63,6 @@ pub struct Fault {
     pub back_to: u64,
     /// How often the rate was halved in the run.
     pub halved: u32,
-}
-
-/// A run that cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// Halving the rate did not help.
-    #[error("step {step}: {place}; the rate was halved {halved} times, and it comes again")]
-    Diverged {
-        /// The step.
-        step: u64,
-        /// The layer, and what of it.
-        place: String,
-        /// How often.
-        halved: u32,
-    },
-    /// Weights that are no model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The processor failed; what it says.
-    #[error("{0}")]
-    Machine(String),
 }
 
 /// A run's parts when they were good: a finite gradient was taken of the weights.

@@ -19,6 +19,9 @@ pub(super) const GROUP: usize = 64;
 /// More rows than these are added up in two goes.
 pub(super) const SUMS: usize = 256;
 
+/// Bytes of shared memory of `embed_back`: 256 rows of 64 columns.
+pub(super) const EMBED_SHARED: usize = 256 * 64 * 4;
+
 /// Activations of a layer that the way back needs; rows are positions, all `[rows, width]`.
 pub(super) struct Kept {
     /// `[_, d_model]` f32: the residual stream before the layer.

@@ -9,6 +9,7 @@
 //! * `pass`: forward and back; `update`: what a gradient does to the weights.
 
 pub(crate) mod args;
+mod batch;
 mod kernels;
 mod memory;
 mod params;
@@ -25,10 +26,11 @@ use std::sync::Arc;
 use cudarc::driver::CudaSlice;
 use mambabyte_core::dims::Norm;
 
+use self::batch::{Part, leave};
 use self::kernels::Kernels;
-use self::memory::Memory;
+use self::memory::{EMBED_SHARED, Memory};
 use self::params::Params;
-use self::pass::{EMBED_SHARED, Pass, Weights};
+use self::pass::{Pass, Weights};
 use self::scan::Scan;
 use self::timeline::Timeline;
 use self::update::{Numbers, Room, State, Update};
@@ -252,29 +254,6 @@ impl GpuMachine {
         }
     }
 
-    /// Uploads a batch: rows that are missing or shorter are filled up with zeros, which nothing before them sees.
-    fn enter(&mut self, rows: &[Part<'_>], carries: &[f32]) -> Result<(), CudaError> {
-        let (len, size) = (self.seq_len, self.batch * self.seq_len);
-        let (mut bytes, mut next, mut age) = (vec![0; size], vec![0; size], vec![255; size]);
-        for (index, row) in rows.iter().enumerate() {
-            let at = index * len;
-            let narrow = |to: &mut [u8], from: &[u16]| to.iter_mut().zip(from).for_each(|(to, &from)| *to = from as u8);
-            narrow(&mut bytes[at..at + len], row.symbols);
-            narrow(&mut next[at..at + len], row.next);
-            let starts = row.starts.iter().map(|&s| s as usize).filter(|&s| (row.from..row.from + len).contains(&s));
-            for start in starts {
-                let rest = &mut age[at + start - row.from..at + len];
-                rest.iter_mut().enumerate().for_each(|(distance, age)| *age = distance.min(255) as u8);
-            }
-        }
-        let stream = self.device.stream();
-        stream.memcpy_htod(&bytes, &mut self.memory.bytes)?;
-        stream.memcpy_htod(&next, &mut self.memory.next)?;
-        stream.memcpy_htod(&age, &mut self.memory.age)?;
-        stream.memcpy_htod(carries, &mut self.memory.before)?;
-        Ok(())
-    }
-
     fn train(&mut self, rows: &mut [Row<'_>], change: Change) -> Result<Outcome, CudaError> {
         let symbols: usize = rows.iter().map(|row| row.symbols.len()).sum();
         assert!(
@@ -283,7 +262,7 @@ impl GpuMachine {
         );
         let states: Vec<f32> = rows.iter().flat_map(|row| row.carry.as_slice()).copied().collect();
         let parts: Vec<Part<'_>> = rows.iter().map(|row| Part::of(row, 0..self.seq_len)).collect();
-        self.enter(&parts, &states)?;
+        self.memory.enter(&self.device, self.seq_len, &parts, &states)?;
         drop(parts);
         self.device.stream().memset_zeros(&mut self.memory.dres)?;
         if let Some(timeline) = &self.timeline {
@@ -339,7 +318,7 @@ impl GpuMachine {
                 let mut states: Vec<f32> = group.iter().flat_map(|row| row.carry.as_slice()).copied().collect();
                 states.resize(self.memory.before.len(), 0.0);
                 let parts: Vec<Part<'_>> = group.iter().map(|row| Part::of(row, from..from + self.seq_len)).collect();
-                self.enter(&parts, &states)?;
+                self.memory.enter(&self.device, self.seq_len, &parts, &states)?;
                 let lengths: Vec<usize> = parts.iter().map(|part| part.symbols.len()).collect();
                 drop(parts);
                 let pass = self.pass(true);
@@ -355,35 +334,6 @@ impl GpuMachine {
             losses.extend(found);
         }
         Ok(losses)
-    }
-}
-
-/// Part of a row, from one of its positions.
-struct Part<'a> {
-    symbols: &'a [u16],
-    next: &'a [u16],
-    starts: &'a [u32],
-    from: usize,
-}
-
-impl<'a> Part<'a> {
-    fn of(row: &Row<'a>, range: std::ops::Range<usize>) -> Self {
-        let length = row.symbols.len();
-        let range = range.start.min(length)..range.end.min(length);
-        let from = range.start;
-        Self { symbols: &row.symbols[range.clone()], next: &row.next[range], starts: row.starts, from }
-    }
-}
-
-/// The states after a batch, to its rows.
-fn leave(rows: &mut [Row<'_>], states: &[f32]) {
-    for (index, row) in rows.iter_mut().enumerate() {
-        let carry = row.carry.as_mut_slice();
-        let size = carry.len();
-        carry.copy_from_slice(&states[index * size..][..size]);
-        if row.starts.last().is_some_and(|&start| start as usize >= row.symbols.len()) {
-            carry.fill(0.0);
-        }
     }
 }
 

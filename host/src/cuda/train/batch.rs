@@ -1,0 +1,66 @@
+//! A batch of rows, to the GPU and back.
+
+use super::memory::Memory;
+use crate::cuda::device::Device;
+use crate::cuda::error::CudaError;
+use crate::train::Row;
+
+/// Part of a row, from one of its positions.
+pub(super) struct Part<'a> {
+    pub(super) symbols: &'a [u16],
+    next: &'a [u16],
+    starts: &'a [u32],
+    from: usize,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn of(row: &Row<'a>, range: std::ops::Range<usize>) -> Self {
+        let length = row.symbols.len();
+        let range = range.start.min(length)..range.end.min(length);
+        let from = range.start;
+        Self { symbols: &row.symbols[range.clone()], next: &row.next[range], starts: row.starts, from }
+    }
+}
+
+/// The states after a batch, to its rows.
+pub(super) fn leave(rows: &mut [Row<'_>], states: &[f32]) {
+    for (index, row) in rows.iter_mut().enumerate() {
+        let carry = row.carry.as_mut_slice();
+        let size = carry.len();
+        carry.copy_from_slice(&states[index * size..][..size]);
+        if row.starts.last().is_some_and(|&start| start as usize >= row.symbols.len()) {
+            carry.fill(0.0);
+        }
+    }
+}
+
+impl Memory {
+    /// Uploads a batch: rows that are missing or shorter are filled up with zeros, which nothing before them sees.
+    pub(super) fn enter(
+        &mut self,
+        device: &Device,
+        len: usize,
+        rows: &[Part<'_>],
+        carries: &[f32],
+    ) -> Result<(), CudaError> {
+        let size = self.bytes.len();
+        let (mut bytes, mut next, mut age) = (vec![0; size], vec![0; size], vec![255; size]);
+        for (index, row) in rows.iter().enumerate() {
+            let at = index * len;
+            let narrow = |to: &mut [u8], from: &[u16]| to.iter_mut().zip(from).for_each(|(to, &from)| *to = from as u8);
+            narrow(&mut bytes[at..at + len], row.symbols);
+            narrow(&mut next[at..at + len], row.next);
+            let starts = row.starts.iter().map(|&s| s as usize).filter(|&s| (row.from..row.from + len).contains(&s));
+            for start in starts {
+                let rest = &mut age[at + start - row.from..at + len];
+                rest.iter_mut().enumerate().for_each(|(distance, age)| *age = distance.min(255) as u8);
+            }
+        }
+        let stream = device.stream();
+        stream.memcpy_htod(&bytes, &mut self.bytes)?;
+        stream.memcpy_htod(&next, &mut self.next)?;
+        stream.memcpy_htod(&age, &mut self.age)?;
+        stream.memcpy_htod(carries, &mut self.before)?;
+        Ok(())
+    }
+}
