@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::error::CliError;
 use crate::model::read_text;
 use crate::output::{json_line, say};
-use connection::{Event, Source};
+use connection::{Event, Source, died};
 use limit::Limit;
 use seen::Seen;
 use speak::Speaker;
@@ -109,11 +109,6 @@ fn end(thread: JoinHandle<()>) {
     if thread.is_finished() {
         let _ = thread.join();
     }
-}
-
-/// The thread that follows the device, or the one that prints, is no more.
-fn died(name: &str) -> CliError {
-    CliError::io(name, io::Error::other("the thread that follows the device has died, which is a bug"))
 }
 
 /// Prints on a thread of its own: where nobody reads the output it may wait for ever, and the program ends all the same.

@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 
 use mambabyte_core::record::{FRAME, LineVerdict, Message, Record, Start, Status, VERSION};
 
-use super::port::Port;
+use super::port::{Port, WAIT};
 use crate::device::Device;
 use crate::error::CliError;
 
-/// How long a read waits for bytes, and a write for room.
-pub(super) const WAIT: Duration = Duration::from_millis(50);
 /// Between two attempts to open a port that is gone.
 const RETRY: Duration = Duration::from_millis(300);
 /// How long a network connection may take to open.
@@ -178,6 +176,11 @@ pub(super) fn follow(
         }
     });
     Ok((events, thread))
+}
+
+/// The thread that follows the device called `name` is no more, nor has it said why.
+pub(super) fn died(name: &str) -> CliError {
+    CliError::io(name, io::Error::other("the thread that follows the device has died, which is a bug"))
 }
 
 /// Gives an event to whoever shows them, as soon as they can take it. Whether they did: not after `stop`, nor if nobody

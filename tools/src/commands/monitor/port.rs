@@ -3,10 +3,12 @@
 #[cfg(unix)]
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use serialport::{ClearBuffer, SerialPort};
 
-use super::connection::WAIT;
+/// How long a read waits for bytes, and a write in the network for room.
+pub(super) const WAIT: Duration = Duration::from_millis(50);
 
 /// An open port.
 ///

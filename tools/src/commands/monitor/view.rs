@@ -11,7 +11,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, SparklineBar, Table};
 
-use super::connection::{Event, QUEUE};
+use super::connection::{Event, QUEUE, died};
 use super::seen::{self, Seen};
 use crate::error::CliError;
 use crate::paint::bits;
@@ -69,7 +69,7 @@ fn drain(events: &Receiver<Event>, seen: &mut Seen) -> Result<usize, CliError> {
         match events.try_recv() {
             Ok(Event::Failed(error)) => return Err(CliError::io(&seen.port, error)),
             Ok(event) => seen.take(&event),
-            Err(TryRecvError::Disconnected) if !seen.finished => return Err(super::died(&seen.port)),
+            Err(TryRecvError::Disconnected) if !seen.finished => return Err(died(&seen.port)),
             Err(_) => return Ok(taken),
         }
     }
