@@ -219,7 +219,7 @@ fn a_device_that_floods_the_line_waits_for_whoever_reads() {
     let monitor = Monitor { process, events: channel().1 };
     let (mut device, _) = listener.accept().unwrap();
     device.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-    let block = start().repeat(2000);
+    let block: Vec<u8> = (0..2000).flat_map(line).collect();
     let mut sent = 0;
     let full = loop {
         match device.write(&block) {
