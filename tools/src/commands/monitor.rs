@@ -89,10 +89,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let flag = Arc::clone(&stop);
     // A second handler in one process would be refused; the first one then still ends the program.
     let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
-    let outcome = if !args.json && io::stdout().is_terminal() {
-        view::run(&events, &name, args.lines, &stop)
+    let (port, json, lines, flag) = (name.clone(), args.json, args.lines, Arc::clone(&stop));
+    let outcome = if !json && io::stdout().is_terminal() {
+        watched(&name, &stop, move || view::run(&events, &port, lines, &flag))
     } else {
-        printed(events, &name, args, &stop)
+        watched(&name, &stop, move || print(&events, &port, json, lines, &flag, &mut io::stdout().lock()))
     };
     stop.store(true, Ordering::SeqCst);
     end(thread);
@@ -111,11 +112,15 @@ fn end(thread: JoinHandle<()>) {
     }
 }
 
-/// Prints on a thread of its own: where nobody reads the output it may wait for ever, and the program ends all the same.
-fn printed(events: Receiver<Event>, name: &str, args: &Args, stop: &Arc<AtomicBool>) -> Result<(), CliError> {
+/// Shows on a thread of its own: where nobody reads the output, or its terminal is gone, it may never return, and the
+/// program ends all the same.
+fn watched(
+    name: &str,
+    stop: &AtomicBool,
+    show: impl FnOnce() -> Result<(), CliError> + Send + 'static,
+) -> Result<(), CliError> {
     let (send, outcome) = sync_channel(1);
-    let (port, json, lines, flag) = (name.to_owned(), args.json, args.lines, Arc::clone(stop));
-    std::thread::spawn(move || send.send(print(&events, &port, json, lines, &flag, &mut io::stdout().lock())));
+    std::thread::spawn(move || send.send(show()));
     let mut stopped: Option<Instant> = None;
     loop {
         match outcome.recv_timeout(view::TICK) {
