@@ -15,12 +15,13 @@ pub struct Device<L> {
     started: bool,
     sent: u64,
     credit: u64,
+    foreign: u64,
 }
 
 impl<L: Read + Write> Device<L> {
     /// A device of which nothing is known yet.
     pub const fn new(link: L) -> Self {
-        Self { link, frames: Frames::new(), started: false, sent: 0, credit: 0 }
+        Self { link, frames: Frames::new(), started: false, sent: 0, credit: 0, foreign: 0 }
     }
 
     /// Frames that were damaged on the way.
@@ -31,6 +32,12 @@ impl<L: Read + Write> Device<L> {
     /// Bytes sent since the device started.
     pub const fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Bytes that have come since the last message, or since the beginning. A device of another kind sends those alone:
+    /// no message is longer than [`FRAME`](mambabyte_core::record::FRAME).
+    pub const fn foreign(&self) -> u64 {
+        self.foreign
     }
 
     /// Reads what has arrived and passes every message to `take`. Returns whether any byte came.
@@ -46,7 +53,9 @@ impl<L: Read + Write> Device<L> {
             Err(e) => return Err(e),
         };
         for &byte in buffer.iter().take(n) {
+            self.foreign = self.foreign.saturating_add(1);
             let Some(message) = self.frames.push(byte) else { continue };
+            self.foreign = 0;
             match message {
                 Message::Start(start) => (self.started, self.sent, self.credit) = (true, 0, start.credit),
                 Message::Credit(credit) => self.credit = self.credit.max(credit),
@@ -156,6 +165,12 @@ mod tests {
         device.poll(|_| ()).unwrap();
         assert_eq!(device.feed(&text).unwrap(), 10);
         assert!(!device.poll(|_| ()).unwrap(), "silence is no error");
+        // What is no message is counted until the next one.
+        device.link.incoming = [b"$GPGGA\n".to_vec(), [b"more\0".to_vec(), frame(&Message::Credit(9))].concat()].into();
+        device.poll(|_| ()).unwrap();
+        assert_eq!(device.foreign(), 7);
+        device.poll(|_| ()).unwrap();
+        assert_eq!(device.foreign(), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use mambabyte_core::detect::{Event, Reason, Verdict};
 use serde_json::{Map, Value, json};
 
 /// A number of bits with three decimals.
@@ -176,6 +177,32 @@ pub fn event(name: &str, label: Option<&str>, at: Option<SystemTime>) -> Value {
     }
     if let Some(at) = at {
         record["time"] = time(at);
+    }
+    record
+}
+
+/// What the detector found in a line.
+pub fn found(verdict: &Verdict) -> Found {
+    let worst = &verdict.worst;
+    Found {
+        alarm: verdict.alarm,
+        odd: verdict.odd,
+        rarity: Some(verdict.rarity),
+        reason: verdict.reason.map(Reason::name),
+        worst: Some(Worst { offset: worst.at.into(), byte: worst.byte, bits: worst.bits, instead: Vec::new() }),
+        ..Found::default()
+    }
+}
+
+/// What the detector says of the stream at a line.
+pub fn said(said: Event, verdict: &Verdict, at: Option<SystemTime>) -> Value {
+    let mut record = event(said.name(), None, at);
+    match said {
+        Event::Learned => {
+            record["odd_lines"] = json!(verdict.learned.into_iter().filter(|&line| line > 0).collect::<Vec<_>>());
+        }
+        Event::MoreOdd => record["share"] = json!(rounded(f64::from(verdict.odd_share) / 65_536.0)),
+        _ => {}
     }
     record
 }

@@ -42,6 +42,7 @@ fn records_are_as_the_schema_says() {
     assert_eq!(all.last().unwrap()["event"], "end");
     let lines: Vec<&Value> = all.iter().filter(|r| r.get("event").is_none()).collect();
     assert!(lines.iter().all(|line| line.get("text").is_some() != line.get("raw").is_some()));
+    assert!(lines.iter().all(|line| line["adapt"].is_string()));
     assert_eq!(
         (&lines[400]["raw"], lines.last().unwrap()["text"].as_str()),
         (&"//4gbm8gdGV4dA==".into(), Some("last"))

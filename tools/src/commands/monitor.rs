@@ -2,30 +2,32 @@
 
 mod connection;
 mod emulator;
+mod limit;
+mod port;
 mod seen;
+mod speak;
 mod view;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-use mambabyte_core::detect::{Event as Said, Reason};
-use mambabyte_core::record::LineVerdict;
-use serde_json::{Value, json};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::CliError;
 use crate::model::read_text;
-use crate::output::{hex, say};
-use crate::paint::bits;
-use connection::{Event, Source};
+use crate::output::{json_line, say};
+use connection::{Event, Source, died};
+use limit::Limit;
 use seen::Seen;
+use speak::Speaker;
 
 /// How long the end of the thread that follows the device is waited for.
-const END: Duration = Duration::from_secs(1);
+const END: Duration = Duration::from_millis(400);
+/// How long, after the program should end, what is being printed is waited for.
+const LAST: Duration = Duration::from_millis(200);
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -55,7 +57,8 @@ pub struct Args {
     /// End after this many lines.
     #[arg(long, value_name = "N")]
     pub lines: Option<u64>,
-    /// Print one JSON object per event instead of the live view.
+    /// Print one JSON object per line and per event instead of the live view, as `stream` does: docs/stream.schema.json
+    /// describes them. A device does not send the text back, so there is none.
     #[arg(long)]
     pub json: bool,
 }
@@ -83,22 +86,22 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let name = source.name();
     let stop = Arc::new(AtomicBool::new(false));
     let (events, thread) = connection::follow(source, text, Arc::clone(&stop))?;
-    let outcome = if !args.json && io::stdout().is_terminal() {
-        view::run(&events, &name, args.lines)
+    let flag = Arc::clone(&stop);
+    // A second handler in one process would be refused; the first one then still ends the program.
+    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
+    let (port, json, lines, flag) = (name.clone(), args.json, args.lines, Arc::clone(&stop));
+    let outcome = if !json && io::stdout().is_terminal() {
+        watched(&name, &stop, move || view::run(&events, &port, lines, &flag))
     } else {
-        let flag = Arc::clone(&stop);
-        // A second handler in one process would be refused; the first one then still ends the program.
-        let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
-        print(&events, &name, args, &stop)
+        watched(&name, &stop, move || print(&events, &port, json, lines, &flag, &mut io::stdout().lock()))
     };
     stop.store(true, Ordering::SeqCst);
-    drop(events);
     end(thread);
     outcome
 }
 
-/// Waits for the thread, with which an emulator ends, but not for ever: a serial port that takes no more bytes may
-/// hold it, and then ends with the program.
+/// Waits for the thread, with which an emulator ends, but not for ever: the name of a port in the network may not be
+/// found for long.
 fn end(thread: JoinHandle<()>) {
     let begin = Instant::now();
     while !thread.is_finished() && begin.elapsed() < END {
@@ -109,72 +112,116 @@ fn end(thread: JoinHandle<()>) {
     }
 }
 
+/// Shows on a thread of its own: where nobody reads the output, or its terminal is gone, it may never return, and the
+/// program ends all the same.
+fn watched(
+    name: &str,
+    stop: &AtomicBool,
+    show: impl FnOnce() -> Result<(), CliError> + Send + 'static,
+) -> Result<(), CliError> {
+    let (send, outcome) = sync_channel(1);
+    std::thread::spawn(move || send.send(show()));
+    let mut stopped: Option<Instant> = None;
+    loop {
+        match outcome.recv_timeout(view::TICK) {
+            Ok(outcome) => return outcome,
+            Err(RecvTimeoutError::Disconnected) => return Err(died(name)),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if stop.load(Ordering::SeqCst) && stopped.get_or_insert_with(Instant::now).elapsed() >= LAST {
+            return Ok(());
+        }
+    }
+}
+
 /// Lines on standard output: JSON, or text with the news of the connection on standard error.
-fn print(events: &Receiver<Event>, name: &str, args: &Args, stop: &AtomicBool) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
+fn print(
+    events: &Receiver<Event>,
+    name: &str,
+    json: bool,
+    lines: Option<u64>,
+    stop: &AtomicBool,
+    out: &mut impl Write,
+) -> Result<(), CliError> {
     let mut seen = Seen::new(name);
-    while !stop.load(Ordering::SeqCst) && !seen.enough(args.lines) {
-        let event = match events.recv_timeout(view::TICK) {
-            Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        let missed = seen.missed;
-        seen.take(&event);
-        if args.json {
-            if seen.missed > missed {
-                writeln!(out, "{}", json!({ "event": "missed", "records": seen.missed - missed }))
-                    .map_err(CliError::stdout)?;
+    let mut limit = Limit::default();
+    let mut speaker = Speaker::new(name);
+    let mut tell = |event: &Event, left_out: u64| {
+        let written = if json {
+            let records = speaker.take(event, left_out, SystemTime::now());
+            records.iter().try_for_each(|record| out.write_all(json_line(record).as_bytes()))
+        } else if let Event::Line(record) = event {
+            writeln!(out, "{record}")
+        } else {
+            if let Some(news) = seen::news(event, name) {
+                let more =
+                    if left_out > 0 { format!(" ({left_out} more like it are not shown)") } else { String::new() };
+                say(format_args!("{news}{more}"));
             }
-            writeln!(out, "{}", as_json(&event, name)).and_then(|()| out.flush()).map_err(CliError::stdout)?;
-        } else if let Event::Line(record) = &event {
-            writeln!(out, "{record}").and_then(|()| out.flush()).map_err(CliError::stdout)?;
-        } else if let Some(news) = seen::news(&event, name) {
-            say(news);
+            Ok(())
+        };
+        written.and_then(|()| out.flush()).map_err(CliError::stdout)
+    };
+    while !stop.load(Ordering::SeqCst) && !seen.enough(lines) {
+        match events.recv_timeout(view::TICK) {
+            Ok(Event::Failed(error)) => {
+                let event = Event::Failed(error);
+                tell(&event, 0)?;
+                let Event::Failed(error) = event else { break };
+                return Err(CliError::io(name, error));
+            }
+            Ok(event) => {
+                let before = seen.missed;
+                seen.take(&event);
+                let missed = (seen.missed > before).then(|| Event::Missed(seen.missed - before));
+                let now = Instant::now();
+                for event in missed.into_iter().chain([event]) {
+                    if let Some(event) = limit.take(event, now) {
+                        tell(&event, 0)?;
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) if stop.load(Ordering::SeqCst) => break,
+            Err(RecvTimeoutError::Disconnected) => return Err(died(name)),
         }
-        if let Event::Failed(error) = event {
-            return Err(CliError::io(name, error));
-        }
+        limit.due(Instant::now(), false).iter().try_for_each(|(event, left_out)| tell(event, *left_out))?;
     }
-    Ok(())
+    limit.due(Instant::now(), true).iter().try_for_each(|(event, left_out)| tell(event, *left_out))
 }
 
-fn as_json(event: &Event, port: &str) -> Value {
-    match event {
-        Event::Connected => json!({ "event": "connected", "port": port }),
-        Event::Disconnected(error) => json!({ "event": "disconnected", "port": port, "error": error.to_string() }),
-        Event::Failed(error) => json!({ "event": "failed", "port": port, "error": error.to_string() }),
-        Event::Start(s) => json!({
-            "event": "start", "port": port, "version": s.version, "fingerprint": hex(&s.fingerprint),
-            "position": s.position,
-        }),
-        Event::Line(r) => json!({
-            "event": "line", "sequence": r.sequence, "start": r.start, "bytes": r.bytes,
-            "bits_per_byte": bits(r.bits), "bits_per_byte_net": r.net.map(bits), "peak": bits(r.peak), "flagged": r.flagged, "lost": r.lost,
-            "overruns": r.overruns,
-        }),
-        Event::Adapter(preset) => json!({ "event": "adapter", "port": port, "preset": seen::preset_name(*preset) }),
-        Event::Detector(share) => {
-            json!({ "event": "detector", "port": port, "false_alarms": seen::percent(*share) / 100.0 })
-        }
-        Event::Verdict(LineVerdict { sequence, verdict: v }) => json!({
-            "event": "verdict", "sequence": sequence, "rarity": q8(v.rarity), "odd": v.odd, "alarm": v.alarm,
-            "reason": v.reason.map(Reason::name),
-            "worst": { "offset": v.worst.at, "byte": v.worst.byte, "bits": q8(v.worst.bits) },
-            "events": v.events.iter().map(Said::name).collect::<Vec<_>>(),
-            "odd_lines": v.learned.into_iter().filter(|&line| line > 0).collect::<Vec<_>>(),
-            "odd_share": f64::from(v.odd_share) / 65_536.0,
-        }),
-        Event::Status(s) => json!({
-            "event": "status", "stack_used": s.stack_used, "stack_watched": s.stack_watched, "waiting": s.waiting,
-            "capacity": s.capacity,
-        }),
-        Event::Damaged(frames) => json!({ "event": "damaged", "frames": frames }),
-        Event::Finished => json!({ "event": "finished" }),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Q8 bits as a number.
-fn q8(bits: u16) -> f64 {
-    f64::from(bits) / 256.0
+    #[test]
+    fn the_end_of_the_thread_is_an_error_unless_all_is_scored() {
+        let run = |told: Vec<Event>, stop| {
+            let (send, events) = sync_channel(connection::QUEUE);
+            told.into_iter().for_each(|event| send.send(event).unwrap());
+            drop(send);
+            let mut out = Vec::new();
+            (print(&events, "the-port", true, None, &AtomicBool::new(stop), &mut out), out)
+        };
+        let (died, out) = run(vec![Event::Connected], false);
+        assert!(died.unwrap_err().to_string().contains("the-port"));
+        assert!(out.starts_with(b"{\"event\":\"connected\""), "what came is told");
+        assert!(run(vec![Event::Finished], false).0.is_ok());
+        assert!(run(vec![], true).0.is_ok());
+    }
+
+    #[test]
+    fn news_that_repeat_are_counted() {
+        let (send, events) = sync_channel(connection::QUEUE);
+        (1..=200).for_each(|frames| send.send(Event::Damaged(frames)).unwrap());
+        send.send(Event::Finished).unwrap();
+        let mut out = Vec::new();
+        print(&events, "p", true, None, &AtomicBool::new(false), &mut out).unwrap();
+        let last = String::from_utf8(out).unwrap();
+        let last: Vec<serde_json::Value> = last.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told = last.iter().filter(|record| record["event"] == "damaged").count() as u64;
+        let left_out: u64 = last.iter().filter_map(|record| record["suppressed"].as_u64()).sum();
+        assert_eq!((told + left_out, &last.last().unwrap()["frames"]), (200, &200.into()), "the sum is told");
+        assert!(told < 100, "{told}");
+    }
 }

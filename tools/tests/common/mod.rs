@@ -1,6 +1,8 @@
 //! Running the command.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
+#[cfg(unix)]
+pub(crate) mod monitor;
 pub(crate) mod schema;
 
 use std::io::Write;

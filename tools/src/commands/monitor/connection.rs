@@ -5,23 +5,26 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mambabyte_core::record::{LineVerdict, Message, Record, Start, Status, VERSION};
+use mambabyte_core::record::{FRAME, LineVerdict, Message, Record, Start, Status, VERSION};
 
+use super::port::{Port, WAIT};
 use crate::device::Device;
 use crate::error::CliError;
 
-/// How long a read waits for bytes, and a write for room.
-pub(super) const WAIT: Duration = Duration::from_millis(50);
 /// Between two attempts to open a port that is gone.
 const RETRY: Duration = Duration::from_millis(300);
 /// How long a network connection may take to open.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Events that wait for whoever shows them. A device that sends more than is shown waits too: its line is not read.
 pub(super) const QUEUE: usize = 256;
+/// How long whoever shows events is left alone when the queue is full.
+const FULL: Duration = Duration::from_millis(5);
+/// Bytes that are no messages may come for so long.
+const FOREIGN: Duration = Duration::from_secs(2);
 
 /// What happens at a port.
 #[derive(Debug)]
@@ -44,6 +47,10 @@ pub(super) enum Event {
     Line(Record),
     /// The device's own state.
     Status(Status),
+    /// What has come for a while is none of our messages.
+    Foreign,
+    /// This many records were lost on the way here.
+    Missed(u64),
     /// This many frames have been damaged since the connection.
     Damaged(u64),
     /// All of the input is scored.
@@ -101,10 +108,7 @@ impl Source {
 
     fn open(&self) -> io::Result<Box<dyn Link>> {
         match self {
-            Self::Serial(port, baud) => {
-                let serial = serialport::new(port, *baud).timeout(WAIT).open()?;
-                Ok(Box::new(serial))
-            }
+            Self::Serial(port, baud) => Ok(Box::new(Port::open(port, *baud)?)),
             Self::Network(address) => {
                 let addresses = address.to_socket_addrs()?;
                 let mut error = io::Error::new(ErrorKind::NotFound, "the name has no address");
@@ -150,7 +154,7 @@ pub(super) fn follow(
                 Err(error) => error,
                 Ok(link) => {
                     told = None;
-                    if send.send(Event::Connected).is_err() {
+                    if !give(&send, Event::Connected, &stop) {
                         return;
                     }
                     match listen(link, text.as_deref(), &send, &stop) {
@@ -160,11 +164,11 @@ pub(super) fn follow(
                 }
             };
             if matches!(source, Source::Emulator { .. }) || error.kind() == ErrorKind::InvalidData {
-                let _ = send.send(Event::Failed(error));
+                give(&send, Event::Failed(error), &stop);
                 return;
             }
             let text = error.to_string();
-            if told.as_ref() != Some(&text) && send.send(Event::Disconnected(error)).is_err() {
+            if told.as_ref() != Some(&text) && !give(&send, Event::Disconnected(error), &stop) {
                 return;
             }
             told = Some(text);
@@ -174,41 +178,75 @@ pub(super) fn follow(
     Ok((events, thread))
 }
 
+/// The thread that follows the device called `name` is no more, nor has it said why.
+pub(super) fn died(name: &str) -> CliError {
+    CliError::io(name, io::Error::other("the thread that follows the device has died, which is a bug"))
+}
+
+/// Gives an event to whoever shows them, as soon as they can take it. Whether they did: not after `stop`, nor if nobody
+/// is there.
+fn give(send: &SyncSender<Event>, event: Event, stop: &AtomicBool) -> bool {
+    let mut event = event;
+    while !stop.load(Ordering::SeqCst) {
+        event = match send.try_send(event) {
+            Ok(()) => return true,
+            Err(TrySendError::Disconnected(_)) => return false,
+            Err(TrySendError::Full(event)) => event,
+        };
+        std::thread::sleep(FULL);
+    }
+    false
+}
+
 /// Reads one connection until it ends (an error), or nobody listens, or all is scored.
 fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &SyncSender<Event>, stop: &AtomicBool) -> io::Result<()> {
     let mut device = Device::new(link);
     let text = input.unwrap_or_default();
     let (mut fed, mut scored, mut bad) = (0, 0, 0);
+    // Since when there are foreign bytes; after they were told nothing until the next message.
+    let (mut since, mut told) = (None, false);
     while !stop.load(Ordering::SeqCst) {
-        let mut events = Vec::new();
-        device.poll(|message| match *message {
-            Message::Start(start) => {
-                // A device that resumes at a snapshot has read the beginning before.
-                fed = usize::try_from(start.position).unwrap_or(usize::MAX).min(text.len());
-                scored = start.position;
-                events.push(Event::Start(start));
+        let (mut events, mut heard) = (Vec::new(), false);
+        device.poll(|message| {
+            heard = true;
+            match *message {
+                Message::Start(start) => {
+                    // A device that resumes at a snapshot has read the beginning before.
+                    fed = usize::try_from(start.position).unwrap_or(usize::MAX).min(text.len());
+                    scored = start.position;
+                    events.push(Event::Start(start));
+                }
+                Message::Line(record) => {
+                    scored = record.start.saturating_add(u64::from(record.bytes));
+                    events.push(Event::Line(record));
+                }
+                Message::Detector(share) => events.push(Event::Detector(share)),
+                Message::Verdict(verdict) => events.push(Event::Verdict(verdict)),
+                Message::Adapter(preset) => events.push(Event::Adapter(preset)),
+                Message::Status(status) => events.push(Event::Status(status)),
+                // Records of version 1 come as those of today.
+                Message::FirstLine(_) | Message::Credit(_) | Message::Text(..) => {}
             }
-            Message::Line(record) => {
-                scored = record.start.saturating_add(u64::from(record.bytes));
-                events.push(Event::Line(record));
-            }
-            Message::Detector(share) => events.push(Event::Detector(share)),
-            Message::Verdict(verdict) => events.push(Event::Verdict(verdict)),
-            Message::Adapter(preset) => events.push(Event::Adapter(preset)),
-            Message::Status(status) => events.push(Event::Status(status)),
-            // Records of version 1 come as those of today.
-            Message::FirstLine(_) | Message::Credit(_) | Message::Text(..) => {}
         })?;
         if device.bad() > bad {
             bad = device.bad();
             events.push(Event::Damaged(bad));
+        }
+        if heard {
+            (since, told) = (None, false);
+        } else if device.foreign() > 0 {
+            let since = *since.get_or_insert_with(Instant::now);
+            if !told && device.foreign() > FRAME as u64 && since.elapsed() >= FOREIGN {
+                told = true;
+                events.push(Event::Foreign);
+            }
         }
         for event in events {
             let other = match &event {
                 Event::Start(start) if !(1..=VERSION).contains(&start.version) => Some(start.version),
                 _ => None,
             };
-            if send.send(event).is_err() {
+            if !give(send, event, stop) {
                 return Ok(());
             }
             if let Some(version) = other {
@@ -218,7 +256,7 @@ fn listen(link: Box<dyn Link>, input: Option<&[u8]>, send: &SyncSender<Event>, s
         }
         fed += device.feed(text.get(fed..).unwrap_or_default())?;
         if input.is_some() && scored >= text.len() as u64 {
-            let _ = send.send(Event::Finished);
+            give(send, Event::Finished, stop);
             return Ok(());
         }
     }

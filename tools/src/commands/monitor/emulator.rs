@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::connection::{Process, Source, WAIT};
+use super::connection::{Process, Source};
+use super::port::WAIT;
 use crate::error::CliError;
 use crate::shipped;
 

@@ -11,6 +11,9 @@ use crate::output::hex;
 
 /// Records kept for the view.
 const KEPT: usize = 1000;
+/// Of a device that is none of ours.
+pub(super) const FOREIGN: &str = "this does not speak our protocol: what comes are no messages of mambabyte's firmware. \
+    `mambabyte stream MODEL PORT` scores the text of a plain serial device; else --baud may not be the device's";
 
 /// All that was seen at a port.
 pub(super) struct Seen {
@@ -68,14 +71,18 @@ impl Seen {
 
     /// Takes note.
     pub(super) fn take(&mut self, event: &Event) {
+        if matches!(event, Event::Start(_) | Event::Line(_)) && self.connection == FOREIGN {
+            "connected".clone_into(&mut self.connection);
+        }
         match event {
             Event::Connected => {
                 (self.connection, self.open) = ("connected".to_owned(), true);
-                self.damaged = (self.damaged.0 + self.damaged.1, 0);
+                self.damaged = (self.damaged.0.saturating_add(self.damaged.1), 0);
             }
             Event::Disconnected(error) => {
                 (self.connection, self.open) = (format!("{error}; trying again"), false);
             }
+            Event::Foreign => self.connection = FOREIGN.to_owned(),
             Event::Failed(error) => (self.connection, self.open) = (error.to_string(), false),
             Event::Start(start) => {
                 (self.start, self.adapter, self.said) = (Some(*start), None, None);
@@ -85,7 +92,8 @@ impl Seen {
                 if let Some(last) = self.records.back() {
                     // A smaller number: the device has started anew and that was not seen.
                     let next = last.sequence.wrapping_add(1);
-                    self.missed += u64::from(record.sequence.checked_sub(next).unwrap_or(record.sequence));
+                    let missed = record.sequence.checked_sub(next).unwrap_or(record.sequence);
+                    self.missed = self.missed.saturating_add(missed.into());
                 }
                 self.lines += 1;
                 self.flagged += u64::from(record.flagged);
@@ -96,7 +104,7 @@ impl Seen {
             }
             Event::Adapter(preset) => self.adapter = Some(preset_name(*preset)),
             Event::Verdict(verdict) => self.said = events(verdict).or(self.said.take()),
-            Event::Detector(_) => {}
+            Event::Detector(_) | Event::Missed(_) => {}
             Event::Status(status) => self.status = Some(*status),
             Event::Damaged(frames) => self.damaged.1 = *frames,
             Event::Finished => self.finished = true,
@@ -135,6 +143,8 @@ pub(super) fn news(event: &Event, port: &str) -> Option<String> {
         Event::Detector(share) => Some(format!("{port}: about {:.2} % of quiet lines alarm", percent(*share))),
         Event::Verdict(verdict) => events(verdict).map(|said| format!("{port}: {said}")),
         Event::Damaged(frames) => Some(format!("{port}: {frames} damaged frames")),
+        Event::Foreign => Some(format!("{port}: {FOREIGN}")),
+        Event::Missed(records) => Some(format!("{port}: {records} records were lost on the way")),
         Event::Failed(_) | Event::Line(_) | Event::Status(_) | Event::Finished => None,
     }
 }
@@ -161,6 +171,16 @@ mod tests {
         seen.take(&line(5));
         seen.take(&line(2));
         assert_eq!(seen.missed, 2 + 4 + 2);
+    }
+
+    #[test]
+    fn a_device_that_is_none_of_ours_is_told_until_it_speaks() {
+        let mut seen = Seen::new("p");
+        seen.take(&Event::Connected);
+        seen.take(&Event::Foreign);
+        assert!(seen.connection.contains("mambabyte stream"));
+        seen.take(&line(0));
+        assert_eq!(seen.connection, "connected");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The live view: the connection, a sparkline of surprise, the last lines.
 
-use std::sync::mpsc::Receiver;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use ratatui::Frame;
@@ -10,7 +11,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, SparklineBar, Table};
 
-use super::connection::{Event, QUEUE};
+use super::connection::{Event, QUEUE, died};
 use super::seen::{self, Seen};
 use crate::error::CliError;
 use crate::paint::bits;
@@ -18,13 +19,13 @@ use crate::paint::bits;
 /// How long the loops wait for something to happen.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
-/// Shows what comes until `q` is pressed, the source fails, or `lines` records have come.
+/// Shows what comes until `q` is pressed, `stop`, the source fails, or `lines` records have come.
 ///
 /// # Errors
 /// Those of the terminal, and that of a source that failed for good.
-pub(super) fn run(events: &Receiver<Event>, name: &str, lines: Option<u64>) -> Result<(), CliError> {
+pub(super) fn run(events: &Receiver<Event>, name: &str, lines: Option<u64>, stop: &AtomicBool) -> Result<(), CliError> {
     let mut terminal = ratatui::try_init().map_err(|e| CliError::io("terminal", e))?;
-    let outcome = show(&mut terminal, events, name, lines);
+    let outcome = show(&mut terminal, events, name, lines, stop);
     ratatui::restore();
     outcome
 }
@@ -34,20 +35,12 @@ fn show(
     events: &Receiver<Event>,
     name: &str,
     lines: Option<u64>,
+    stop: &AtomicBool,
 ) -> Result<(), CliError> {
     let failed = |e| CliError::io("terminal", e);
     let mut seen = Seen::new(name);
-    loop {
-        // As many as can wait: a device that floods the line does not keep a key from being seen. After the end of the
-        // input the last view stays until a key is pressed.
-        let mut taken = 0;
-        for event in events.try_iter().take(QUEUE) {
-            taken += 1;
-            seen.take(&event);
-            if let Event::Failed(error) = event {
-                return Err(CliError::io(name, error));
-            }
-        }
+    while !stop.load(Ordering::SeqCst) {
+        let taken = drain(events, &mut seen)?;
         if !seen.finished && seen.enough(lines) {
             return Ok(());
         }
@@ -63,6 +56,24 @@ fn show(
             }
         }
     }
+    Ok(())
+}
+
+/// Takes the events that wait, as many as can: a device that floods the line does not keep a key from being seen. After
+/// the end of the input the last view stays until a key is pressed. Returns how many there were.
+///
+/// # Errors
+/// That of a source that failed for good, or of one that nobody follows any more.
+fn drain(events: &Receiver<Event>, seen: &mut Seen) -> Result<usize, CliError> {
+    for taken in 0..QUEUE {
+        match events.try_recv() {
+            Ok(Event::Failed(error)) => return Err(CliError::io(&seen.port, error)),
+            Ok(event) => seen.take(&event),
+            Err(TryRecvError::Disconnected) if !seen.finished => return Err(died(&seen.port)),
+            Err(_) => return Ok(taken),
+        }
+    }
+    Ok(QUEUE)
 }
 
 fn draw(frame: &mut Frame<'_>, seen: &Seen) {
@@ -147,6 +158,19 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
+
+    #[test]
+    fn the_end_of_the_thread_is_an_error_unless_all_is_scored() {
+        let (send, events) = std::sync::mpsc::sync_channel(QUEUE);
+        let mut seen = Seen::new("p");
+        send.send(Event::Connected).unwrap();
+        assert_eq!(drain(&events, &mut seen).unwrap(), 1);
+        drop(send);
+        let died = drain(&events, &mut seen).unwrap_err().to_string();
+        assert!(died.contains('p'), "{died}");
+        seen.take(&Event::Finished);
+        assert_eq!(drain(&events, &mut seen).unwrap(), 0);
+    }
 
     #[test]
     fn the_view_shows_connection_lines_and_losses() {
