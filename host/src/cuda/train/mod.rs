@@ -2,8 +2,8 @@
 //!
 //! Weights, moments and average are f32 in both. Activations of all layers stay on the GPU for the way back; the scan keeps
 //! its states before every tile and computes the rest again. Every sum has one order and no kernel adds atomically: two runs
-//! have the same bits. They are not those of a CPU, whose products add in another order; `PERFORMANCE.md` beside the
-//! kernels says how far apart they are.
+//! have the same bits. They are not those of a CPU, whose products add in another order; `PERFORMANCE.md` beside
+//! this file says how far apart they are.
 //!
 //! * `params`: where parameters lie; `memory`: what a step works with; `scan`, `kernels`, `args`: what is launched.
 //! * `pass`: forward and back; `update`: what a gradient does to the weights.
@@ -111,10 +111,8 @@ impl GpuMachine {
         if let Some((name, found)) = divided.into_iter().find(|&(_, found)| found > 0) {
             return Err(CudaError::Shape { name, found, limit: 0 });
         }
-        let widest =
-            [("d_model", dims.d_model, 4096), ("batch * window * d_inner", batch * window * dims.d_inner, 1 << 31)];
-        if let Some((name, found, limit)) = widest.into_iter().find(|&(_, found, limit)| found > limit) {
-            return Err(CudaError::Shape { name, found, limit });
+        if dims.d_model > 4096 {
+            return Err(CudaError::Shape { name: "d_model", found: dims.d_model, limit: 4096 });
         }
         let element = match products {
             Products::F32 => Element::F32,
@@ -124,7 +122,14 @@ impl GpuMachine {
         kernels.embed_back.allow_shared(EMBED_SHARED)?;
         let scan = Scan::load(device, element, &dims, batch)?;
         let params = Params::new(&dims, parts.weights.head.is_some(), !parts.weights.norm_f_bias.is_empty());
-        let memory = Memory::new(device, &params, element, (batch, window), scan.sizes(window))?;
+        let sizes = scan.sizes(window);
+        // The scan's kernels count elements in 32 bits.
+        let rows = batch * window;
+        let largest = (2 * rows * dims.d_inner).max(sizes.checkpoints).max(sizes.planes * rows * 2 * sizes.padded);
+        if u32::try_from(largest).is_err() {
+            return Err(CudaError::Shape { name: "elements of a batch", found: largest, limit: u32::MAX as usize });
+        }
+        let memory = Memory::new(device, &params, element, (batch, window), sizes)?;
         let place = params.place("a_log");
         let (zeros, halves) = (|| device.zeros("parameters", params.len), || device.zeros("parameters", params.len));
         let rounded = (element == Element::Bf16).then(halves).transpose()?;
