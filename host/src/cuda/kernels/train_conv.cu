@@ -111,7 +111,8 @@ template <class T, int TAPS> struct Conv {
         }
 #pragma unroll
         for (int d = 1; d < TAPS; d++) input(seen[d], last + 1 - d);
-        // (Not unrolled: nvcc 13.0.88 makes wrong code of an unrolled one with four taps and an even number of steps.)
+        // (Not unrolled: what nvcc 13.0.88 made of the loop unrolled twice was wrong with four taps and an even number of
+        // steps.)
 #pragma unroll 1
         for (int t = last; t >= t0; t--) {
             // seen[d + 1] was x[t - d] for the step after.
