@@ -93,7 +93,7 @@ impl Computing {
             DeviceKind::Cpu => on_cpu(model, precision, cpu),
             DeviceKind::Cuda => gpu::engine(model, precision),
             DeviceKind::Auto => match gpu::engine(model, precision) {
-                Err(error) if gpu::is_absence(&error) => {
+                Err(error) if is_absence(&error) => {
                     note(format_args!("on the CPU: {error}"));
                     on_cpu(model, precision, cpu)
                 }
@@ -117,6 +117,8 @@ fn on_cpu(model: &AnyModel, precision: Precision, cpu: Cpu) -> Result<AnyEngine<
     })
 }
 
+pub(crate) use gpu::is_absence;
+
 #[cfg(feature = "cuda")]
 mod gpu {
     use mambabyte_host::cuda::{Device, GpuModel};
@@ -136,7 +138,7 @@ mod gpu {
     }
 
     /// Whether the machine has no GPU that could do it.
-    pub(super) const fn is_absence(error: &CliError) -> bool {
+    pub(crate) const fn is_absence(error: &CliError) -> bool {
         matches!(error, CliError::Cuda(error) if error.is_absence())
     }
 }
@@ -154,7 +156,7 @@ mod gpu {
     }
 
     /// Whether the machine has no GPU that could do it.
-    pub(super) const fn is_absence(_: &CliError) -> bool {
+    pub(crate) const fn is_absence(_: &CliError) -> bool {
         true
     }
 }

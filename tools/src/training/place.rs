@@ -10,7 +10,7 @@ use mambabyte_host::train::trainer::Trainer;
 use mambabyte_host::train::trainer::{Settings, TrainError};
 use serde::{Deserialize, Serialize};
 
-use crate::computing::DeviceKind;
+use crate::computing::{DeviceKind, is_absence};
 use crate::error::CliError;
 use crate::output::note;
 
@@ -146,14 +146,4 @@ impl Place {
     pub fn is_gpu(&self) -> bool {
         self.arithmetic != Arithmetic::Cpu
     }
-}
-
-#[cfg(feature = "cuda")]
-const fn is_absence(error: &CliError) -> bool {
-    matches!(error, CliError::Cuda(error) if error.is_absence())
-}
-
-#[cfg(not(feature = "cuda"))]
-const fn is_absence(_: &CliError) -> bool {
-    true
 }
