@@ -182,6 +182,8 @@ host_matrix() {
     else
         skip "core and the C library in Miri" "there is no nightly toolchain with Miri"
     fi
+    step "speculation over a million bytes" cargo test --quiet --release "${workspace[@]}" --lib --test speculate \
+        -- --ignored all_
     step "libFuzzer, 60 s a target" tests/fuzz/run.sh 60
 }
 

@@ -142,7 +142,8 @@
 //! [`lines`] adds up the surprises of a line and flags odd lines.
 //!
 //! **12. Sampling** ([`sample`](mod@sample)). `2^((logit[j] - largest) / temperature)` in Q24, cut by `top_k` and
-//! `top_p`, then one draw of a seeded 64-bit generator. Temperature is Q16.
+//! `top_p`; then each byte has an exponential variate, which one draw of a seeded 64-bit generator gives, and the least
+//! beside its weight wins. Temperature is Q16.
 //!
 //! # The bit contract
 //!
@@ -283,7 +284,7 @@ pub use drive::prefill::{self, Prefill, Show};
 pub use drive::shard::{self, Shard};
 pub use drive::step::{self, Decoder, LOGIT_SCALE};
 pub use lines::{LineScore, LineScorer, Threshold};
-pub use sample::{Rng, SampleOptions, sample};
+pub use sample::{Candidates, Rng, SampleOptions, sample};
 pub use score::{most_probable, probability, surprise};
 pub use simd::{Backend, UnknownBackend};
 pub use snapshot::Snapshot;

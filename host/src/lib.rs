@@ -9,6 +9,7 @@
 //! * [`adapt`]: an adapter that learns the stream beside it, its preset chosen at run time.
 //! * [`bpb`], [`mod@checksum`], [`stream`], [`archive`]: what is done with an engine, an adapter or both: bits per byte of
 //!   a text, one number over all results, jobs on a stream, archives.
+//! * [`speculate`]: text that a model writes with drafts, several bytes at a time.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod adapt;
@@ -26,6 +27,7 @@ pub mod engine;
 pub mod model;
 pub mod quantize;
 pub mod random_blob;
+pub mod speculate;
 pub mod stream;
 pub mod train;
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "exact.cuh"
+#include "variate.cuh"
 
 static Tables t;
 
@@ -71,6 +72,8 @@ static const Function functions[] = {
     {"add_saturating", 2, 1, [](const i64* a, i64* y) { *y = add_saturating((i32)a[0], (i32)a[1]); }},
     {"score_weight", 1, 1, [](const i64* a, i64* y) { *y = (i64)score_weight((u64)a[0], t.exp2); }},
     {"surprise", 257, 1, surprise},
+    {"mixed", 1, 1, [](const i64* a, i64* y) { *y = (i64)mixed((u64)a[0] + RNG_STEP); }},
+    {"exponential", 1, 1, [](const i64* a, i64* y) { *y = (i64)exponential((u64)a[0]); }},
 };
 
 int main(int argc, char** argv) {

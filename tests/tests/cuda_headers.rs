@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use mambabyte_core::fixed::{mul_q15, requantize, round_shift, saturate_i16, saturate_i32};
 use mambabyte_core::nonlinear::{decay, exp2_fraction, log2_q16, log2_softplus, rsqrt, sigmoid, silu};
+use mambabyte_core::sample::exponential;
 use mambabyte_core::score::{surprise, weight};
 use mambabyte_core::selective_scan::delta_x;
 use mambabyte_core::{Logits, Rng, norm, tables};
@@ -216,4 +217,14 @@ fn norms_and_scores() {
         let logits: Logits = std::array::from_fn(|j| a[j] as i32);
         [surprise(&logits, a[256] as u8).into()]
     });
+}
+
+#[test]
+fn random_numbers() {
+    let mut rng = Rng::new(9);
+    let some: Vec<[i64; 1]> = (0..100_000).map(|i| [(rng.next_u64() >> (i % 64)) as i64]).collect();
+    let edges = [0, 1, -1, -2, i64::MIN, i64::MAX].map(|edge| [edge]);
+    let all = [&some[..], &edges].concat();
+    compare("mixed", &all, |&[state]| [Rng::new(state as u64).next_u64() as i64]);
+    compare("exponential", &all, |&[random]| [exponential(random as u64) as i64]);
 }

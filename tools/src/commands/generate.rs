@@ -1,15 +1,13 @@
 //! `mambabyte generate`: bytes that the model finds likely.
 
+mod speculating;
+mod stops;
+mod writer;
+
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use mambabyte_core::{Rng, SampleOptions, sample};
-use mambabyte_host::adapt::{AnyAdapter, Preset};
-use mambabyte_host::engine::{AnyEngine, AnyRows, Engine, EngineError, Want};
-use mambabyte_host::stream::Mixture;
 
 use crate::adapting::{Adapting, net_engine, open_net};
 use crate::computing::{Computing, Running};
@@ -17,11 +15,13 @@ use crate::error::CliError;
 use crate::model::{Loading, read_text};
 use crate::output::Harmless;
 use crate::sampling::Sampling;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use speculating::Speculating;
+use stops::Stops;
+use writer::{Way, Writer};
 
 /// Most bytes that are written at once.
 const AT_ONCE: u64 = 64;
-/// Bytes of a prompt that an adapter alone reads at once.
-const PART: usize = 4096;
 /// A time that nobody notices.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -31,6 +31,7 @@ const SOON: Duration = Duration::from_millis(20);
     "generate prose-small --prompt \"It was \" --temperature 0.7 --stop ."
     "generate sensor-nano --prompt-file start.log -n 2000 --seed 7"
     "generate none --prompt-file some.log --adapt 1M"
+    "generate prose-small --prompt \"It was \" --speculate suffix --stats"
 })]
 pub struct Args {
     /// Blob or checkpoint, by path or by name; `none` is no net, an adapter alone.
@@ -57,6 +58,9 @@ pub struct Args {
     /// Equal seeds give equal text; in integers, on every machine.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Drafts.
+    #[command(flatten)]
+    pub speculating: Speculating,
     /// How the model is loaded.
     #[command(flatten)]
     pub loading: Loading,
@@ -87,89 +91,31 @@ impl Args {
     }
 }
 
-/// Looks for the texts that end the output, across the pieces that it comes in.
-struct Stops<'a> {
-    texts: Vec<&'a [u8]>,
-    /// The last bytes before this piece, as many as a text may have begun in.
-    before: Vec<u8>,
-}
-
-impl<'a> Stops<'a> {
-    fn new(texts: &'a [OsString]) -> Self {
-        Self { texts: texts.iter().map(|text| text.as_encoded_bytes()).collect(), before: Vec::new() }
-    }
-
-    /// The length of `piece` up to the end of the first text that is complete in it; `None` if none is.
-    fn end(&mut self, piece: &[u8]) -> Option<usize> {
-        let longest = self.texts.iter().map(|text| text.len()).max()?;
-        let old = self.before.len();
-        self.before.extend_from_slice(piece);
-        let all = &self.before;
-        let ends = |at: usize| self.texts.iter().any(|text| all.get(..at).is_some_and(|a| a.ends_with(text)));
-        let end = (old + 1..=all.len()).find(|&at| ends(at)).map(|at| at - old);
-        self.before.drain(..self.before.len().saturating_sub(longest - 1));
-        end
-    }
-}
-
-/// Who writes. The last byte that is known is read when the next one is sampled.
-#[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved")]
-enum Writer<'e, 'm> {
-    /// The model alone, on the engine's own way.
-    Net { engine: &'e AnyEngine<'m>, rows: AnyRows<'m>, rng: Rng, last: u8 },
-    /// With an adapter.
-    Mixed(Mixture<'e, AnyEngine<'m>>, Rng),
-}
-
-impl<'e, 'm> Writer<'e, 'm> {
-    fn new(
-        engine: Option<&'e AnyEngine<'m>>,
-        preset: Option<Preset>,
-        prompt: &[u8],
-        seed: u64,
-    ) -> Result<Self, EngineError> {
-        let rng = Rng::new(seed);
-        if let (Some(engine), None) = (engine, preset) {
-            let (mut rows, mut last) = (engine.rows(1)?, 0);
-            if let Some((&newest, head)) = prompt.split_last() {
-                engine.read(&mut rows, &[&[&[0], head].concat()], Want::Nothing)?;
-                last = newest;
-            }
-            return Ok(Self::Net { engine, rows, rng, last });
-        }
-        let mut mixture = Mixture::new(engine, preset.map(|preset| AnyAdapter::new(preset, engine.is_some())))?;
-        for part in prompt.chunks(engine.map_or(PART, |engine| engine.full_load().bytes)) {
-            mixture.read(part, |_, _| Ok::<_, EngineError>(()))?;
-        }
-        Ok(Self::Mixed(mixture, rng))
-    }
-
-    fn write(&mut self, options: &SampleOptions, count: usize) -> Result<Vec<u8>, EngineError> {
-        match self {
-            Self::Net { engine, rows, rng, last } => {
-                let (mut lasts, mut rngs) = ([*last], [*rng]);
-                let text = engine.generate(rows, &mut lasts, &mut rngs, options, count)?.concat();
-                ([*last], [*rng]) = (lasts, rngs);
-                Ok(text)
-            }
-            Self::Mixed(mixture, rng) => {
-                (0..count).map(|_| mixture.write(|logits| sample(logits, options, rng))).collect()
-            }
-        }
-    }
-}
-
 /// Runs the command. One 0x00 byte is read before the prompt, as in training windows.
 ///
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let options = args.sampling.options();
+    let speculating = &args.speculating;
     let cpu = args.running.cpu()?;
     let model = open_net(&args.model, &args.loading)?;
+    if model.is_none() && speculating.is_on() {
+        return Err(CliError::Usage(
+            "--speculate: the model is `none`; an adapter reads byte by byte, so drafts save nothing".into(),
+        ));
+    }
+    let helper = speculating.open(&args.loading)?;
     let preset = args.adapting.preset(model.is_some())?;
     let engine = net_engine(model.as_ref(), args.computing, cpu)?;
-    let mut writer = Writer::new(engine.as_ref(), preset, &args.prompt()?, args.seed)?;
+    let helper = Speculating::helper(helper.as_ref(), args.computing, cpu)?;
+    let (way, prompt) = (Way { preset, seed: args.seed, options: args.sampling.options() }, args.prompt()?);
+    let mut writer = match &engine {
+        Some(engine) if speculating.is_on() => {
+            let drafter = speculating.drafter(helper.as_ref())?;
+            Writer::drafted(engine, way, &prompt, drafter, speculating.rule(), speculating.draft_len)?
+        }
+        engine => Writer::plain(engine.as_ref(), way, &prompt)?,
+    };
     let mut out = std::io::stdout().lock();
     // What a model writes may be anything; a terminal obeys some of it.
     let mut harmless = out.is_terminal().then(Harmless::default);
@@ -177,7 +123,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     while left > 0 {
         let start = Instant::now();
         let count = left.min(now);
-        let mut text = writer.write(&options, count as usize)?;
+        let mut text = writer.write(count as usize)?;
         let end = stops.end(&text);
         text.truncate(end.unwrap_or(usize::MAX));
         match &mut harmless {
@@ -192,31 +138,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         // Twice as many bytes at once, as long as nobody notices the wait.
         now = if start.elapsed() < SOON { (2 * now).min(AT_ONCE) } else { now };
     }
-    out.flush().map_err(CliError::stdout)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stop_text_ends_the_output_wherever_the_pieces_part() {
-        let text = b"one two\xff three";
-        for (stops, end) in [
-            (vec!["two"], Some(7)),
-            (vec!["three", "two"], Some(7)),
-            (vec!["e"], Some(3)),
-            (vec!["e t", "wo"], Some(5)),
-            (vec!["three"], Some(text.len())),
-            (vec!["four"], None),
-            (vec![], None),
-        ] {
-            let stops: Vec<OsString> = stops.into_iter().map(OsString::from).collect();
-            for size in 1..=text.len() {
-                let mut search = Stops::new(&stops);
-                let found = text.chunks(size).enumerate().find_map(|(i, piece)| Some(i * size + search.end(piece)?));
-                assert_eq!(found, end, "{stops:?} in pieces of {size}");
-            }
-        }
+    out.flush().map_err(CliError::stdout)?;
+    match (writer.stats(), &engine) {
+        (Some(stats), Some(engine)) if speculating.is_on() => speculating.report(stats, engine, way),
+        _ => Ok(()),
     }
 }

@@ -2,9 +2,7 @@
 // rounded to the exact mode's units first. What a row draws is a function of its own logits and its own generator.
 #pragma once
 
-#include "exact.cuh"
-
-constexpr u64 RNG_STEP = 0x9e3779b97f4a7c15ull; // a draw moves a generator's state by this much
+#include "variate.cuh"
 
 // How to choose.
 struct Choice {
@@ -15,13 +13,6 @@ struct Choice {
 
 // A natural logit in log2 units, Q16, held to the range of i32; NaN is 0.
 __device__ __forceinline__ i32 logit_unit(float logit) { return __float2int_rn(logit * 94548.4609375f); }
-
-// The draw of a generator (SplitMix64) that it has moved to `state` for.
-__device__ __forceinline__ u64 mixed(u64 state) {
-    u64 z = (state ^ (state >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
 
 __device__ __forceinline__ void in_order(u64& a, u64& b, bool up) {
     if ((a > b) == up) {
@@ -102,28 +93,40 @@ __device__ __forceinline__ u32 choose(const i32 (&logits)[8], u32 lane, const Ch
         u64 before = __shfl_up_sync(~0u, up_to, d);
         if (lane >= d) up_to += before;
     }
-    // What is kept: ranks before which less than the goal has come, and the first.
+    // What is kept: ranks before which less than the goal has come, and the first. Of these the byte whose variate is least
+    // beside its weight, of equals the larger weight, then the smaller byte: `variate / share < least / with` multiplied
+    // out.
     u64 goal = (__shfl_sync(~0u, up_to, 31) * (how.top_p < 65536 ? how.top_p : 65536)) >> 16;
-    u64 below = up_to - own, kept = 0;
-#pragma unroll
-    for (int r = 0; r < 8; r++) {
-        if (below < goal || lane * 8 + r == 0) kept += weight[r];
-        below += weight[r];
-    }
-#pragma unroll
-    for (int d = 16; d > 0; d /= 2) kept += __shfl_xor_sync(~0u, kept, d);
-    u64 draw = __umul64hi(mixed(rng + RNG_STEP), kept);
-    // The only rank whose share holds the draw, which is less than all that is kept.
-    u32 byte = 0;
-    bool mine = false;
-    below = up_to - own;
-#pragma unroll
-    for (int r = 0; r < 8; r++) {
-        if (below <= draw && draw < below + weight[r]) {
-            mine = true;
-            byte = (u32)key[r] & 255;
+    u64 below = up_to - own, draw = mixed(rng + RNG_STEP), least = 1;
+    u32 with = 0, best = 0; // no weight is infinitely far
+    auto take = [&](u64 variate, u32 share, u32 byte) {
+        u64 far = variate * with, near = least * share;
+        bool wins = far < near || (far == near && (share > with || (share == with && byte < best)));
+        if (share > 0 && (with == 0 || wins)) {
+            least = variate;
+            with = share;
+            best = byte;
         }
-        below += weight[r];
+    };
+#pragma unroll 1
+    for (int r = 0; r < 8; r++) {
+        u32 byte = (u32)key[0] & 255, share = weight[0];
+        // The next one comes to the front: indices stay constants, and all of it in registers.
+#pragma unroll
+        for (int i = 0; i < 7; i++) {
+            key[i] = key[i + 1];
+            weight[i] = weight[i + 1];
+        }
+        if (below < goal || lane * 8 + r == 0) {
+            take(exponential(mixed(draw + RNG_STEP * (byte + 1))), share, byte);
+        }
+        below += share;
     }
-    return __shfl_sync(~0u, byte, __ffs(__ballot_sync(~0u, mine)) - 1);
+#pragma unroll 1
+    for (int d = 16; d > 0; d /= 2) {
+        u64 variate = __shfl_xor_sync(~0u, least, d);
+        u32 share = __shfl_xor_sync(~0u, with, d), byte = __shfl_xor_sync(~0u, best, d);
+        take(variate, share, byte);
+    }
+    return best;
 }

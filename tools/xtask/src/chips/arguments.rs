@@ -24,6 +24,9 @@ pub(crate) fn words(arguments: &[String]) -> Result<Vec<OsString>> {
     if !args.stop.is_empty() {
         bail!("--stop: the program on a chip writes all of --bytes");
     }
+    if args.speculating.is_on() {
+        bail!("--speculate: a chip writes byte by byte");
+    }
     let sampling = args.sampling.options();
     let prompt = args.prompt()?;
     if prompt.len() > PROMPT {
@@ -68,6 +71,7 @@ mod tests {
             (vec!["--temperature", "101"], "temperature"),
             (vec!["--top-k", "300"], "top-k"),
             (vec!["--stop", "."], "--stop"),
+            (vec!["--speculate", "suffix"], "--speculate"),
             (vec!["--colour"], "colour"),
         ] {
             let error = of(&arguments).unwrap_err().to_string();

@@ -1,0 +1,181 @@
+//! `--speculate` and its companions: who drafts, and whether it pays.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use mambabyte_host::adapt::Preset;
+use mambabyte_host::cpu::Cpu;
+use mambabyte_host::engine::{AnyEngine, EngineError};
+use mambabyte_host::speculate::{
+    AdapterDrafter, Drafter, Exact, Length, MOST, ModelDrafter, Rejection, Rule, Stats, Suffix,
+};
+
+use super::writer::{Way, Writer};
+use crate::computing::Computing;
+use crate::error::CliError;
+use crate::model::{AnyModel, Loading};
+use crate::output::{note, say};
+
+/// The adapter that drafts.
+const PRESET: Preset = Preset::K16;
+/// The share of the time for measuring how fast the model is alone.
+const MEASURING: u32 = 20;
+/// Bytes after which it is said that drafts do not pay.
+const ENOUGH: u64 = 64;
+
+/// Drafts of text.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Speculation")]
+pub struct Speculating {
+    /// Who drafts what comes next, which the model then verifies as one block: `suffix`, what followed the same bytes
+    /// before; `adapter`, an adapter alone, which learns prompt and text; or another model, by path or by name.
+    #[arg(long, value_name = "DRAFT")]
+    pub speculate: Option<PathBuf>,
+    /// Bytes of a draft at most, or `auto`: as many as were accepted of late.
+    #[arg(long, value_name = "K", default_value = "auto", requires = "speculate", value_parser = length)]
+    pub draft_len: Length,
+    /// What is accepted.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t, requires = "speculate")]
+    pub speculate_mode: Mode,
+    /// Say on standard error what was drafted and accepted, where the time went, and how fast the model is alone.
+    #[arg(long, requires = "speculate")]
+    pub stats: bool,
+}
+
+/// What is accepted of a draft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// What the model would have written: the text is the one without drafts, byte for byte, for every seed.
+    #[default]
+    Exact,
+    /// Each byte with the model's probability (speculative sampling): another text of the same distribution.
+    Rejection,
+}
+
+fn length(word: &str) -> Result<Length, String> {
+    if word == "auto" {
+        return Ok(Length::Auto);
+    }
+    let wrong = || format!("a number of 1 to {MOST}, or `auto`");
+    usize::from_str(word).ok().filter(|bytes| (1..=MOST).contains(bytes)).map(Length::Fixed).ok_or_else(wrong)
+}
+
+impl Speculating {
+    /// Whether there are drafts.
+    pub const fn is_on(&self) -> bool {
+        self.speculate.is_some()
+    }
+
+    /// Opens the model that drafts, if it is one.
+    ///
+    /// # Errors
+    /// Those of [`AnyModel::open`].
+    pub(super) fn open(&self, loading: &Loading) -> Result<Option<AnyModel>, CliError> {
+        match self.speculate.as_deref() {
+            Some(path) if !is_word(path) => AnyModel::open(path, loading).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The drafter; `helper` is the engine of what [`Self::open`] gave.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(super) fn drafter<'e>(&self, helper: Option<&'e AnyEngine<'_>>) -> Result<Box<dyn Drafter + 'e>, EngineError> {
+        Ok(match (helper, self.speculate.as_deref()) {
+            (Some(engine), _) => Box::new(ModelDrafter::new(engine, 1)?),
+            (None, Some(word)) if word == Path::new("adapter") => Box::new(AdapterDrafter::new(PRESET, 1)),
+            (None, _) => Box::new(Suffix::new(1)),
+        })
+    }
+
+    /// The rule of the mode.
+    pub(super) fn rule(&self) -> Box<dyn Rule> {
+        match self.speculate_mode {
+            Mode::Exact => Box::new(Exact),
+            Mode::Rejection => Box::new(Rejection),
+        }
+    }
+
+    /// The engine of the model that drafts: where the other one is computed, if it can be.
+    ///
+    /// # Errors
+    /// Those of [`Computing::engine`].
+    pub(super) fn helper<'m>(
+        model: Option<&'m AnyModel>,
+        computing: Computing,
+        cpu: Cpu,
+    ) -> Result<Option<AnyEngine<'m>>, CliError> {
+        // A precision is of the model that writes; the other may be of another kind.
+        let computing = Computing { precision: None, ..computing };
+        model.map(|model| computing.engine(model, cpu)).transpose()
+    }
+
+    /// Says what drafts did, if asked, and that they did not pay, if so. `engine` and `way` write the same without them.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(super) fn report(&self, stats: &Stats, engine: &AnyEngine<'_>, way: Way) -> Result<(), CliError> {
+        if stats.written < ENOUGH && !self.stats {
+            return Ok(());
+        }
+        let time = stats.time();
+        let (rate, plain) = (per_second(stats.written, time), plain_rate(engine, way, time / MEASURING)?);
+        if self.stats {
+            let ms = |time: Duration| time.as_secs_f64() * 1e3;
+            say(format_args!(
+                "drafted {} bytes, {} accepted, {:.1} % of those looked at; {} rounds of {:.2} bytes",
+                stats.drafted,
+                stats.accepted,
+                100.0 * stats.acceptance(),
+                stats.rounds,
+                stats.bytes_a_round()
+            ));
+            say(format_args!(
+                "draft {:.1} ms, verify {:.1} ms, choose {:.1} ms, replay {:.1} ms",
+                ms(stats.draft),
+                ms(stats.verify),
+                ms(stats.choose),
+                ms(stats.replay)
+            ));
+            say(format_args!("{rate:.0} bytes/s; {plain:.0} without drafts: {:.2} times as fast", rate / plain));
+        }
+        if rate < plain && stats.written >= ENOUGH {
+            note(format_args!(
+                "--speculate does not pay here: {rate:.0} bytes/s, {plain:.0} without it. A model that is small or a CPU \
+                 that waits for no memory gains nothing from blocks; see docs/speculation.md"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether DRAFT is no model.
+fn is_word(draft: &Path) -> bool {
+    ["suffix", "adapter"].iter().any(|word| draft == Path::new(word))
+}
+
+fn per_second(bytes: u64, time: Duration) -> f64 {
+    bytes as f64 / time.as_secs_f64().max(1e-9)
+}
+
+/// Bytes a second of the model alone, measured for `time` and a little more.
+///
+/// # Errors
+/// Those of the engine.
+fn plain_rate(engine: &AnyEngine<'_>, way: Way, time: Duration) -> Result<f64, EngineError> {
+    let mut writer = Writer::plain(Some(engine), way, b"")?;
+    // Threads start, memory is touched.
+    writer.write(4)?;
+    let (began, mut bytes, mut count) = (Instant::now(), 0, 4);
+    loop {
+        writer.write(count)?;
+        bytes += count as u64;
+        if began.elapsed() >= time {
+            return Ok(per_second(bytes, began.elapsed()));
+        }
+        count = (2 * count).min(64);
+    }
+}

@@ -1,0 +1,108 @@
+//! Who writes: [`Writer`].
+
+use mambabyte_core::{Rng, SampleOptions, sample};
+use mambabyte_host::adapt::{AnyAdapter, Preset};
+use mambabyte_host::engine::{AnyEngine, AnyRows, Engine, EngineError, Want};
+use mambabyte_host::speculate::{Drafter, Exact, Length, Nobody, Rule, Speculation, Start, Stats};
+use mambabyte_host::stream::Mixture;
+
+/// Bytes of a prompt that an adapter alone reads at once.
+const PART: usize = 4096;
+
+type Drafted<'e, 'm> = Speculation<'e, AnyEngine<'m>, Box<dyn Drafter + 'e>, Box<dyn Rule>>;
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub(super) preset: Option<Preset>,
+    pub(super) seed: u64,
+    pub(super) options: SampleOptions,
+}
+
+/// Who writes. The last byte that is known is read when the next one is sampled.
+pub(super) enum Writer<'e, 'm> {
+    /// The model alone, on the engine's own way.
+    Net { engine: &'e AnyEngine<'m>, rows: AnyRows<'m>, rng: Rng, last: u8, options: SampleOptions },
+    /// An adapter alone.
+    Adapter(Box<Mixture<'e, AnyEngine<'m>>>, Rng, SampleOptions),
+    /// The model with drafts, or with an adapter, or with both.
+    Drafted(Box<Drafted<'e, 'm>>),
+}
+
+impl<'e, 'm> Writer<'e, 'm> {
+    /// Without drafts.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(super) fn plain(engine: Option<&'e AnyEngine<'m>>, way: Way, prompt: &[u8]) -> Result<Self, EngineError> {
+        let Way { preset, seed, options } = way;
+        let rng = Rng::new(seed);
+        match (engine, preset) {
+            (Some(engine), None) => {
+                let (mut rows, mut last) = (engine.rows(1)?, 0);
+                if let Some((&newest, head)) = prompt.split_last() {
+                    engine.read(&mut rows, &[&[&[0], head].concat()], Want::Nothing)?;
+                    last = newest;
+                }
+                Ok(Self::Net { engine, rows, rng, last, options })
+            }
+            (Some(engine), Some(_)) => {
+                Self::drafted(engine, way, prompt, Box::new(Nobody), Box::new(Exact), Length::Fixed(0))
+            }
+            (None, _) => {
+                let adapter = preset.map(|preset| AnyAdapter::new(preset, false));
+                let mut mixture = Mixture::new(None, adapter)?;
+                for part in prompt.chunks(PART) {
+                    mixture.read(part, |_, _| Ok::<_, EngineError>(()))?;
+                }
+                Ok(Self::Adapter(Box::new(mixture), rng, options))
+            }
+        }
+    }
+
+    /// With drafts.
+    ///
+    /// # Errors
+    /// Those of the engine, and of the drafter.
+    pub(super) fn drafted(
+        engine: &'e AnyEngine<'m>,
+        way: Way,
+        prompt: &[u8],
+        drafter: Box<dyn Drafter + 'e>,
+        rule: Box<dyn Rule>,
+        length: Length,
+    ) -> Result<Self, EngineError> {
+        let adapter = way.preset.map(|preset| AnyAdapter::new(preset, true));
+        let start = Start { rng: Rng::new(way.seed), adapter };
+        let mut text = Speculation::new(engine, vec![start], drafter, rule, way.options, length)?;
+        text.read(&[prompt])?;
+        Ok(Self::Drafted(Box::new(text)))
+    }
+
+    /// The next `count` bytes.
+    ///
+    /// # Errors
+    /// Those of the engine, and of the drafter.
+    pub(super) fn write(&mut self, count: usize) -> Result<Vec<u8>, EngineError> {
+        match self {
+            Self::Net { engine, rows, rng, last, options } => {
+                let (mut lasts, mut rngs) = ([*last], [*rng]);
+                let text = engine.generate(rows, &mut lasts, &mut rngs, options, count)?.concat();
+                ([*last], [*rng]) = (lasts, rngs);
+                Ok(text)
+            }
+            Self::Adapter(mixture, rng, options) => {
+                (0..count).map(|_| mixture.write(|logits| sample(logits, options, rng))).collect()
+            }
+            Self::Drafted(text) => Ok(text.write(count)?.concat()),
+        }
+    }
+
+    /// What drafts did, if there are any.
+    pub(super) const fn stats(&self) -> Option<&Stats> {
+        match self {
+            Self::Drafted(text) => Some(text.stats()),
+            _ => None,
+        }
+    }
+}
