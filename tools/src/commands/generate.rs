@@ -9,16 +9,18 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
 use crate::adapting::{Adapting, net_engine, open_net};
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
 use crate::model::{Loading, read_text};
 use crate::output::Harmless;
 use crate::sampling::Sampling;
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use speculating::Speculating;
-use stops::Stops;
-use writer::{Way, Writer};
+
+use self::speculating::Speculating;
+use self::stops::Stops;
+use self::writer::{Way, Writer};
 
 /// Most bytes that are written at once.
 const AT_ONCE: u64 = 64;
