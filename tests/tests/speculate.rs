@@ -153,7 +153,7 @@ impl Drafter for Oracle {
         for (((draft, ask), text), &written) in drafts.iter_mut().zip(asks).zip(&self.texts).zip(&self.written) {
             let length = self.rng.next_u64() as usize % (ask.most + 1);
             for &byte in text.iter().skip(written).take(length) {
-                let wrong = self.rng.next_u64() % 7 == 0;
+                let wrong = self.rng.next_u64().is_multiple_of(7);
                 draft.push(byte ^ u8::from(wrong), choice);
             }
         }
@@ -203,7 +203,7 @@ fn streams_together_write_what_each_writes_alone() {
             assert!(text[..COUNT] == alone[row], "row {row}, {threads} threads, {adapter:?}");
         }
         let stats = together.stats();
-        assert!(stats.accepted * 2 > stats.drafted / 2 && stats.accepted < stats.drafted, "{stats:?}");
+        assert!(stats.accepted * 4 > stats.drafted && stats.accepted < stats.drafted, "{stats:?}");
         assert!(together.round(&[1]).is_err() && together.read(&[b"x"]).is_err());
     }
 }
