@@ -200,7 +200,13 @@ impl Service {
         life.lines.push_back((n, at));
         if n <= self.reported {
             self.again += 1;
-            assert_eq!(Some(record), self.said.get(&n).map(String::as_str), "the same is said of it again");
+            // What was likelier is not known again of the line that was open in the state.
+            let same = |record: &str| match record.split_once(",\"instead\":[") {
+                Some((head, tail)) if n == self.from => head.to_owned() + tail.split_once(']').unwrap().1,
+                _ => record.to_owned(),
+            };
+            let before = self.said.get(&n).unwrap();
+            assert_eq!(same(record), same(before), "the same is said of it again");
             return;
         }
         assert_eq!(n, self.reported + 1);
@@ -350,6 +356,7 @@ fn simulate(plan: Plan) {
         }
         service.read(&mut life, |me, life| life.last >= me.log.lines);
         memory.push(resident(&life.child));
+        println!("part {part}: {} bytes, {} KiB resident", service.log.bytes, memory[memory.len() - 1]);
         let (reported, said) = (service.reported, &mut service.said);
         said.retain(|n, _| *n + AHEAD >= reported);
         life.lines.clear();
@@ -447,5 +454,5 @@ fn kills_rotations_and_a_full_disk() {
 #[test]
 #[ignore = "takes long"]
 fn a_hundred_million_bytes_and_a_thousand_kills() {
-    simulate(Plan { model: "sensor-nano", killed: 50_000_000, bytes: 100_000_000, kills: 1000, compare: false });
+    simulate(Plan { model: "sensor-nano", killed: 20_000_000, bytes: 100_000_000, kills: 1000, compare: false });
 }
