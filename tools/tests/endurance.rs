@@ -331,6 +331,9 @@ fn simulate(plan: Plan) {
         if n % every == 2 && !is_full {
             service.turn(None);
         }
+        if (n + 1) % 100 == 0 {
+            println!("{} kills, {} bytes", n + 1, service.log.bytes);
+        }
         if n + 1 == full.end
             && let Some(disk) = &disk
         {
