@@ -182,6 +182,7 @@ host_matrix() {
     else
         skip "core and the C library in Miri" "there is no nightly toolchain with Miri"
     fi
+    step "a service: 100,000,000 bytes and 1,000 kills" cargo test --quiet "${workspace[@]}" --test endurance -- --ignored
     step "libFuzzer, 60 s a target" tests/fuzz/run.sh 60
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use common::disk::Disk;
 use common::{command, expect, line_records, pico, run, run_with, sample, text};
 use serde_json::Value;
 
@@ -177,23 +178,9 @@ fn a_state_is_loaded_if_it_is_there_and_saved_meanwhile() {
 
 #[test]
 fn a_disk_that_is_full_for_a_while_costs_nothing_but_saves() {
-    // A folder that nothing can be written into stands for it where no file system may be mounted.
     let dir = tempfile::tempdir().unwrap();
     let (small, state) = (dir.path().join("small"), dir.path().join("small/state"));
-    fs::create_dir(&small).unwrap();
-    let options = ["-t", "tmpfs", "-o", "size=128k", "tmpfs"];
-    let mounted = Command::new("mount").args(options).arg(&small).stderr(Stdio::null()).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        println!("NOT RUN: a full disk: no file system may be mounted here");
-        return;
-    }
-    struct Mounted<'d>(&'d Path);
-    impl Drop for Mounted<'_> {
-        fn drop(&mut self) {
-            let _ = Command::new("umount").arg("-l").arg(self.0).status();
-        }
-    }
-    let _mounted = Mounted(&small);
+    let Some(disk) = Disk::mount(&small, "128k") else { return };
     let mut stream = Stream::start(&["none", "--json", "--state", state.to_str().unwrap(), "--save-every", "0s"]);
     let mut stdin = stream.child.stdin.take().unwrap();
     let mut say = |line: &str| stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -201,16 +188,13 @@ fn a_disk_that_is_full_for_a_while_costs_nothing_but_saves() {
     stream.text("one");
     let saved = |line: &str| fs::read(&state).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(line));
     wait(|| saved("\"line\":2,"));
-    let filler = small.join("filler");
-    let mut file = File::create(&filler).unwrap();
-    while file.write_all(&[0; 512]).is_ok() {}
+    disk.fill();
     say("two");
     stream.text("two");
     say("three");
     stream.text("three");
     assert!(saved("\"line\":2,"), "the last state that had room is whole");
-    drop(file);
-    fs::remove_file(&filler).unwrap();
+    disk.free();
     say("four");
     stream.text("four");
     wait(|| saved("\"line\":5,"));

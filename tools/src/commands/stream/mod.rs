@@ -1,7 +1,7 @@
 //! `mambabyte stream`: bytes pass through, every line gets its surprise, odd lines an alarm.
 //!
 //! An input's thread (`input`) hands bytes to the loop (`service`), which decodes them (`decode`), lets the reader score
-//! them, judges lines by a rule (`rule`), shows them (`show`) and does what follows (`react`, `totals`, `keep`).
+//! them, judges lines by a rule (`rule`), shows them (`show`) and does what follows (`react`, `keep`).
 
 mod decode;
 mod desk;
@@ -16,7 +16,6 @@ mod service;
 mod show;
 mod silence;
 mod text;
-mod totals;
 mod watch;
 mod words;
 
@@ -36,6 +35,7 @@ use crate::model::{AnyModel, Loading, Residence};
 use crate::net::{PrimedFile, model_name};
 use crate::output::{Door, Outputs, clean, shown};
 use crate::shipped::is_none;
+use crate::totals::Totals;
 use desk::Way;
 use input::{Input, InputArgs};
 use keep::KeepArgs;
@@ -233,7 +233,7 @@ fn serve<'e>(
     exec: Option<Exec>,
     outputs: Outputs,
     inputs: &mut Vec<Input>,
-) -> Result<totals::Totals, CliError> {
+) -> Result<Totals, CliError> {
     let stop = Arc::clone(&way.stop);
     let mut service = Service::new(way, reader, labels, show, exec, outputs);
     if let Some((path, saved)) = args.keep.load()? {

@@ -109,8 +109,15 @@ impl Service<'_> {
                 return Ok(());
             }
             let Self { desk, reader, since, .. } = self;
-            let block = block(&decoded.view[from..], desk.way.piece);
+            let mut block = block(&decoded.view[from..], desk.way.piece);
             let watch = &mut desk.watches[index];
+            // A line that was open where the reader came to this stream: the next one is marked again.
+            if !watch.marked
+                && !watch.view.is_empty()
+                && let Some(end) = block.iter().position(|&byte| byte == b'\n')
+            {
+                block = &block[..=end];
+            }
             if watch.view.is_empty() && reader.mixture().marks() {
                 reader.mark()?;
                 since.clear();

@@ -20,12 +20,12 @@ use super::react::Exec;
 use super::rule::Judge;
 use super::show::Show;
 use super::silence::Silent;
-use super::totals::{Totals, metrics};
 use super::watch::Watch;
 use super::words;
 use crate::error::CliError;
 use crate::output::{Outputs, note, shown};
 use crate::records;
+use crate::totals::{Totals, metrics};
 
 /// Between two looks at the clock and at whether the program should end.
 const TICK: Duration = Duration::from_millis(50);

@@ -13,7 +13,13 @@ pub(crate) struct Place {
     pub(crate) node: (u64, u64),
     /// Bytes before it.
     pub(crate) offset: u64,
+    /// CRC-32 of the last [`MARK`] of them, by which the file is known again: numbers of files are given again. `None` of
+    /// a state that an earlier version saved.
+    pub(crate) mark: Option<u32>,
 }
+
+/// Bytes before a place that are looked at.
+pub(super) const MARK: usize = 64;
 
 /// What comes from an input.
 #[derive(Debug)]
