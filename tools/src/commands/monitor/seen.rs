@@ -266,7 +266,7 @@ mod tests {
 
         let (mut detector, mut seen) = (Detector::new(Rate::ONE_PERCENT), Seen::new("p"));
         for sequence in 0..100 {
-            detector.push(b'a', if sequence == 90 { 60 << 16 } else { sequence % 3 << 14 }, None);
+            detector.push(b'a', if sequence == 90 { 60 << 16 } else { (sequence % 3) << 14 }, None);
             let verdict = detector.push(b'\n', 1 << 16, None).unwrap();
             // The verdict of the last line was lost.
             if sequence < 99 {
