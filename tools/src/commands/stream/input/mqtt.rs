@@ -21,7 +21,9 @@ pub(super) fn read(broker: &Broker, outbox: &Outbox, out: &Sender) {
     let (mut retry, mut known, mut gone) = (RETRY, false, false);
     loop {
         let begin = Instant::now();
-        let ended = match connection(broker, outbox, out, &mut known, &mut gone) {
+        let ended = connection(broker, outbox, out, &mut known, &mut gone);
+        outbox.disconnected();
+        let ended = match ended {
             Ok(error) => error,
             Err(ended) => {
                 if let Some(error) = ended {
@@ -30,7 +32,6 @@ pub(super) fn read(broker: &Broker, outbox: &Outbox, out: &Sender) {
                 return;
             }
         };
-        outbox.disconnected();
         let why = words(&ended);
         if !known {
             out.say(News::Failed(io::Error::other(why)));

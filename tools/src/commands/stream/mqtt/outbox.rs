@@ -18,6 +18,8 @@ const MOST: usize = 1024;
 const WINDOW: usize = 32;
 /// Requests that a client takes: those messages, and the subscription.
 pub(in super::super) const CHANNEL: usize = WINDOW + 8;
+/// How long the end of a stream waits for a broker that has not gone away and confirms nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks whether all is published.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -115,8 +117,8 @@ impl Outbox {
     /// The end of the stream: what waits may still go, for at most `patience` once the program should end.
     /// `meanwhile` is done again and again.
     pub(in super::super) fn end(&self, stop: &AtomicBool, patience: Duration, meanwhile: impl Fn()) {
-        let mut stopped = None;
-        loop {
+        let (begin, mut stopped) = (Instant::now(), None);
+        while begin.elapsed() < PATIENCE {
             let inner = self.lock();
             if inner.client.is_none() || inner.waiting.is_empty() && inner.sent.is_empty() {
                 return;
