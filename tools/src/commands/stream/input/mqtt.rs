@@ -12,6 +12,7 @@ use rumqttc::{
 
 use super::super::mqtt::{Broker, CHANNEL, Outbox};
 use super::news::{BLOCK, News, PATIENCE, RETRY, Sender};
+use crate::output::clean;
 
 /// How long a broker may take to answer.
 const ANSWER: u64 = 10;
@@ -89,7 +90,7 @@ fn connection(
                 let refused = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Failure);
                 if let Some(at) = answer.return_codes.iter().position(refused) {
                     let filter = broker.filters.get(at).map_or("", String::as_str);
-                    let why = format!("the broker refuses --topic {}", super::shown_label(filter));
+                    let why = format!("the broker refuses --topic {}", clean(filter));
                     return Err(Some(io::Error::new(io::ErrorKind::PermissionDenied, why)));
                 }
             }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Topics;
+use super::topics::{OFFLINE, ONLINE, Topics};
 
 /// For how many seconds an alarm shows.
 const SHOWN: u32 = 60;
@@ -28,8 +28,8 @@ pub(super) fn message(topics: &Topics, label: &str) -> Option<(String, String)> 
         "off_delay": SHOWN,
         "json_attributes_topic": state,
         "availability_topic": topics.status,
-        "payload_available": super::ONLINE,
-        "payload_not_available": super::OFFLINE,
+        "payload_available": ONLINE,
+        "payload_not_available": OFFLINE,
         "qos": 1,
         "device": { "identifiers": [device], "name": "MambaByte", "sw_version": version },
         "origin": { "name": "mambabyte", "sw_version": version, "support_url": env!("CARGO_PKG_REPOSITORY") },

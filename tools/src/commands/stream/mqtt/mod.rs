@@ -6,16 +6,18 @@
 mod address;
 mod discovery;
 mod outbox;
+mod topics;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rumqttc::{LastWill, MqttOptions, QoS, TlsConfiguration, Transport, valid_filter, valid_topic};
+use rumqttc::{LastWill, MqttOptions, QoS, TlsConfiguration, Transport};
 
 use crate::error::CliError;
 use address::Address;
 pub(super) use outbox::{CHANNEL, Outbox};
+use topics::{LARGEST_SENT, OFFLINE, Topics, filter, topic};
 
 /// A broker whose messages are read.
 #[derive(Debug, clap::Args)]
@@ -62,49 +64,10 @@ pub struct MqttArgs {
     pub key: Option<PathBuf>,
 }
 
-fn topic(text: &str) -> Result<String, String> {
-    let fits = !text.is_empty() && text.len() <= LONGEST_TOPIC && valid_topic(text) && !text.contains('\0');
-    if fits { Ok(text.to_owned()) } else { Err("a topic to publish to: without + and #".into()) }
-}
-
-fn filter(text: &str) -> Result<String, String> {
-    let fits = text.len() <= LONGEST_TOPIC && valid_filter(text) && !text.contains('\0');
-    if fits { Ok(text.to_owned()) } else { Err("a topic; + is one whole level, # all at its end".into()) }
-}
-
-/// Bytes of a topic.
-const LONGEST_TOPIC: usize = 65_535;
 /// The largest packet that is taken; a broker may send 256 MiB.
 const LARGEST: usize = 16 << 20;
-/// The largest that is sent: a record of a piece of a line, and its topic.
-const LARGEST_SENT: usize = 1 << 20;
 /// The time between two signs of life. Not shorter: the answer waits behind the messages that the model has not read.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// What is retained at the status topic.
-const ONLINE: &str = "online";
-const OFFLINE: &str = "offline";
-
-/// Where things are published.
-#[derive(Clone, Debug)]
-pub(super) struct Topics {
-    alarm: String,
-    event: Option<String>,
-    status: String,
-    home_assistant: Option<String>,
-}
-
-impl Topics {
-    /// Whether a message comes from here: it is no line of any stream, or each alarm would raise the next one.
-    pub(super) fn is_own(&self, topic: &str) -> bool {
-        let below = |base: &str| topic.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
-        topic == self.status
-            || [Some(&self.alarm), self.event.as_ref(), self.home_assistant.as_ref()]
-                .into_iter()
-                .flatten()
-                .any(|base| below(base))
-    }
-}
-
 /// A broker, and what is asked of it.
 #[derive(Clone, Debug)]
 pub(super) struct Broker {
@@ -203,21 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_from_here_is_no_stream() {
-        let topics = Topics {
-            alarm: "m/alarm".into(),
-            event: None,
-            status: "m/status".into(),
-            home_assistant: Some("homeassistant".into()),
-        };
-        for own in ["m/alarm/a", "m/alarm//", "m/status", "homeassistant/sensor/x/config"] {
-            assert!(topics.is_own(own), "{own}");
-        }
-        for other in ["m", "m/alarm", "m/alarms", "m/status/x", "m/event/a", "homeassistant2/a"] {
-            assert!(!topics.is_own(other), "{other}");
-        }
-        assert!(topic("a/b").is_ok() && topic("a/+").is_err() && topic("").is_err() && topic("a\0").is_err());
-        assert!(filter("a/+/#").is_ok() && filter("a/#/b").is_err() && filter("").is_err());
+    fn names_are_no_other_program_s() {
         assert!(random_name() != random_name() && random_name().len() == 22);
     }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rumqttc::{Client, QoS};
 use serde_json::Value;
 
-use super::{LONGEST_TOPIC, ONLINE, Topics, discovery};
+use super::discovery;
+use super::topics::{LARGEST_SENT, LONGEST_TOPIC, ONLINE, Topics};
 
 /// Alarms and events that wait.
 const MOST: usize = 1024;
@@ -163,7 +164,7 @@ impl Inner {
                 Some(message)
             } else if let Some(label) = self.labels.get(self.announced) {
                 if let Some((topic, config)) = discovery::message(topics, label)
-                    && config.len() <= super::LARGEST_SENT / 2
+                    && config.len() <= LARGEST_SENT / 2
                 {
                     if !publish(&topic, true, &config) {
                         return;
