@@ -246,12 +246,11 @@ impl Service {
     }
 
     /// Writes and reads so many bytes.
-    fn grow(&mut self, life: &mut Life, bytes: u64, mut look: impl FnMut(&Self, &Life)) {
+    fn grow(&mut self, life: &mut Life, bytes: u64) {
         let end = self.log.bytes + bytes;
         while self.log.bytes < end {
             let many = 1 + self.random.below(200);
             self.log.write(many);
-            look(self, life);
             // A line has some 45 bytes.
             self.read(life, |me, life| life.last + AHEAD / 45 >= me.log.lines);
         }
@@ -320,7 +319,7 @@ fn simulate(plan: Plan) {
             disk.fill();
         }
         let bytes = service.random.below(2 * each);
-        service.grow(&mut life, bytes, |_, _| {});
+        service.grow(&mut life, bytes);
         let is_full = disk.is_some() && full.contains(&n);
         if n % every == 1 && !is_full {
             service.turn(Some(&mut life));
@@ -352,7 +351,7 @@ fn simulate(plan: Plan) {
         }
         let to = killed + service.plan.bytes.saturating_sub(killed) * (part + 1) / parts;
         let bytes = to.saturating_sub(service.log.bytes);
-        service.grow(&mut life, bytes, |_, _| {});
+        service.grow(&mut life, bytes);
         if part % 3 == 2 && !(8..12).contains(&part) {
             service.read(&mut life, Service::all_saved);
             if part % 2 == 0 { service.log.truncate() } else { service.log.rotate() }
@@ -421,11 +420,11 @@ fn a_log_that_turned_while_nobody_read_is_read_where_it_was_left() {
             texts.extend(record["text"].as_str().map(str::to_owned));
             if record["text"] == last {
                 assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-                assert!(child.wait().unwrap().success());
-                return texts;
+                break;
             }
         }
-        panic!("the stream ended after {texts:?}");
+        assert!(child.wait().unwrap().success(), "the stream ended after {texts:?}");
+        texts
     };
     let append = |path: &Path, text: &str| {
         File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();

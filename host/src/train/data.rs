@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use mambabyte_core::Rng;
 
-use super::augment::{Augment, below, unit};
 use super::Window;
+use super::augment::{Augment, below, unit};
 
 /// A text and the ends of its documents.
 #[derive(Clone, Debug, PartialEq, Eq)]

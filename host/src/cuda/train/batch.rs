@@ -29,12 +29,7 @@ pub(super) fn ends(window: &Window<'_>) -> bool {
 
 impl Memory {
     /// Uploads a batch's text: rows that are missing or shorter are filled up with zeros, which nothing before them sees.
-    pub(super) fn enter(
-        &mut self,
-        device: &Device,
-        len: usize,
-        rows: &[Part<'_>],
-    ) -> Result<(), CudaError> {
+    pub(super) fn enter(&mut self, device: &Device, len: usize, rows: &[Part<'_>]) -> Result<(), CudaError> {
         let size = self.bytes.len();
         let (mut bytes, mut next, mut age) = (vec![0; size], vec![0; size], vec![255; size]);
         for (index, row) in rows.iter().enumerate() {

@@ -343,8 +343,7 @@ impl GpuMachine {
                 let states: Vec<&[f32]> = group.iter().map(|row| row.carry.as_slice()).collect();
                 self.enter_states(&states)?;
                 let windows = group.iter().map(Row::window);
-                let parts: Vec<Part<'_>> =
-                    windows.map(|window| Part::of(&window, from..from + self.seq_len)).collect();
+                let parts: Vec<Part<'_>> = windows.map(|window| Part::of(&window, from..from + self.seq_len)).collect();
                 self.memory.enter(&self.device, self.seq_len, &parts)?;
                 let lengths: Vec<usize> = parts.iter().map(|part| part.symbols.len()).collect();
                 let pass = self.pass(true);

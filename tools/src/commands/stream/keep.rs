@@ -78,7 +78,7 @@ impl KeepArgs {
 /// [`CliError::Usage`].
 pub(super) fn regular(option: &str, path: &Path) -> Result<(), CliError> {
     match path.metadata() {
-        Ok(found) if !found.is_file() && !found.is_dir() => Err(no_file(option, path)),
+        Ok(found) if !found.is_file() => Err(no_file(option, path)),
         _ => Ok(()),
     }
 }

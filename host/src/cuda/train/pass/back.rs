@@ -123,7 +123,8 @@ impl Pass<'_> {
         let place = |tensor| self.params.place(tensor).of(layer);
         let weight = |tensor| self.typed(place(tensor));
         let to = |tensor| grad + 4 * place(tensor) as u64;
-        let [normed, u, dtbc, out] = [&kept.normed, &kept.u, &kept.dtbc, &kept.out].map(|buffer| buffer.address(device));
+        let [normed, u, dtbc, out] =
+            [&kept.normed, &kept.u, &kept.dtbc, &kept.out].map(|buffer| buffer.address(device));
         let [dnormed, rounded, dout, dxz, du, ddelta, ddtbc] = [
             &memory.dnormed,
             &memory.dres_rounded,

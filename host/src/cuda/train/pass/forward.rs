@@ -68,7 +68,8 @@ impl Pass<'_> {
             let res = device.address(&kept.res);
             let after = device.address(memory.kept.get(layer + 1).map_or(&memory.res, |next| &next.res));
             let [normed, xz, u, dtbc, delta, out] =
-                [&kept.normed, &kept.xz, &kept.u, &kept.dtbc, &kept.delta, &kept.out].map(|buffer| buffer.address(device));
+                [&kept.normed, &kept.xz, &kept.u, &kept.dtbc, &kept.delta, &kept.out]
+                    .map(|buffer| buffer.address(device));
             let weight = |tensor| self.typed(self.params.place(tensor).of(layer));
             let e = self.element;
             self.norm(res, rows, ["norm", "norm_bias"], layer, normed)?;

@@ -1,10 +1,17 @@
 //! What an input's thread says.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 4096;
+
+/// Between the first two attempts to open what is gone; each time twice as long, up to [`PATIENCE`].
+pub(super) const RETRY: Duration = Duration::from_millis(100);
+/// The longest time between two attempts.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A place in a file: which file, and how far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub(super) const MARK: usize = 64;
 pub(crate) enum News {
     /// Its next bytes, and for a file that is followed where it is then.
     Bytes(Vec<u8>, Option<Place>),
+    /// The next bytes of a message; `last` ends it.
+    Message { topic: Arc<str>, payload: Vec<u8>, last: bool },
     /// Something happened, by its name and in words.
     Event(&'static str, String),
     /// It ends.
