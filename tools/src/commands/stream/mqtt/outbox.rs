@@ -196,9 +196,9 @@ mod tests {
         })
     }
 
-    /// A client whose broker never answers, and its end: without it a client takes nothing.
+    /// A client whose broker never answers, with room for all; and its end: without it a client takes nothing.
     fn client() -> (Client, rumqttc::Connection) {
-        Client::new(rumqttc::MqttOptions::new("x", "localhost", 1), CHANNEL)
+        Client::new(rumqttc::MqttOptions::new("x", "localhost", 1), 2 * MOST)
     }
 
     #[test]
@@ -208,7 +208,8 @@ mod tests {
         outbox.stream("a");
         let (first, _end) = client();
         outbox.connected(first);
-        assert_eq!((outbox.lock().sent.len(), outbox.lock().waiting.len()), (WINDOW, 100 - (WINDOW - 1)));
+        let lengths = |inner: &Inner| (inner.sent.len(), inner.waiting.len());
+        assert_eq!(lengths(&outbox.lock()), (WINDOW, 100 - (WINDOW - 1)));
         // The greeting and two alarms.
         (0..3).for_each(|_| outbox.confirmed());
         outbox.disconnected();
