@@ -59,11 +59,11 @@ skip() {
 }
 
 packages=(qemu-system-arm qemu-system-misc qemu-user rustc-web cargo-web rust-web-src rust-web-clippy gcc-arm-none-eabi chromium nodejs
-    python3-venv g++)
+    python3-venv g++ mosquitto mosquitto-clients openssl)
 install_missing() {
     local program missing=
     for program in qemu-system-arm qemu-system-riscv32 qemu-aarch64 /usr/bin/rustc /usr/bin/clippy-driver arm-none-eabi-gcc chromium \
-        node g++; do
+        node g++ mosquitto_pub openssl; do
         has "$program" || missing="$missing $program"
     done
     [ -n "$missing" ] || return 0
@@ -100,6 +100,7 @@ lane_host() {
             skip "the AVX-512 kernels, the fastest ones" "this processor has no AVX-512 VNNI, and no emulator of it is to be had"
         fi
     fi
+    has mosquitto_pub && PATH=$PATH:/usr/sbin has mosquitto || skip "MQTT with a broker" "mosquitto is not installed"
     step "tests" env MAMBABYTE_EXPECT_BACKENDS="$backends" cargo test --quiet --no-fail-fast "${workspace[@]}"
     if has nvidia-smi; then
         step "tests on the GPU" cargo test --quiet "${workspace[@]}" -- --ignored --test-threads 1 gpu_
@@ -184,6 +185,7 @@ host_matrix() {
     fi
     step "speculation over a million bytes" cargo test --quiet --release "${workspace[@]}" --lib --test speculate \
         -- --ignored all_
+    step "a service: 100,000,000 bytes and 1,000 kills" cargo test --quiet "${workspace[@]}" --test endurance -- --ignored
     step "libFuzzer, 60 s a target" tests/fuzz/run.sh 60
 }
 

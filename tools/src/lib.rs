@@ -30,4 +30,5 @@ pub mod report;
 pub mod sampling;
 pub mod shipped;
 pub mod speed;
+mod totals;
 pub mod training;

@@ -194,17 +194,30 @@ pub fn found(verdict: &Verdict) -> Found {
     }
 }
 
+/// Lines of the learning period that look odd, counted from 1.
+pub fn learned(verdict: &Verdict) -> Vec<u8> {
+    verdict.learned.into_iter().filter(|&line| line > 0).collect()
+}
+
+/// The share of lines that are rarer than one in 32 should be.
+pub fn share(verdict: &Verdict) -> f64 {
+    f64::from(verdict.odd_share) / 65_536.0
+}
+
 /// What the detector says of the stream at a line.
 pub fn said(said: Event, verdict: &Verdict, at: Option<SystemTime>) -> Value {
     let mut record = event(said.name(), None, at);
-    match said {
-        Event::Learned => {
-            record["odd_lines"] = json!(verdict.learned.into_iter().filter(|&line| line > 0).collect::<Vec<_>>());
-        }
-        Event::MoreOdd => record["share"] = json!(rounded(f64::from(verdict.odd_share) / 65_536.0)),
+    add(said, verdict, &mut record);
+    record
+}
+
+/// Adds what the record of one of the detector's events has more.
+pub fn add(event: Event, verdict: &Verdict, record: &mut Value) {
+    match event {
+        Event::Learned => record["odd_lines"] = json!(learned(verdict)),
+        Event::MoreOdd => record["share"] = json!(rounded(share(verdict))),
         _ => {}
     }
-    record
 }
 
 #[cfg(test)]

@@ -76,6 +76,10 @@ fn a_port_in_the_network_ends_after_the_lines_asked_for() {
     monitor.next("start");
     monitor.next("line");
     monitor.next("line");
+    let end = monitor.next("end");
+    assert_eq!((&end["lines"], &end["bytes"], &end["alarms"]), (&3.into(), &210.into(), &1.into()));
+    assert_eq!(end["bits_per_byte"], 1.5);
+    assert_eq!((&end["events"]["connected"], &end["events"]["disconnected"]), (&2.into(), &1.into()));
     assert!(monitor.process.wait().unwrap().success());
     let mut sent = Vec::new();
     let _ = device.read_to_end(&mut sent);

@@ -4,93 +4,14 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use common::disk::Disk;
+use common::service::{Stream, append, fifo, serial, wait};
 use common::{command, expect, line_records, pico, run, run_with, sample, text};
-use serde_json::Value;
-
-/// Long, for machines that are slow; nothing waits so long that goes right.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// A running `stream`, which ends with its owner.
-struct Stream {
-    child: Child,
-    lines: Option<Lines<BufReader<ChildStdout>>>,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Stream {
-    fn start(words: &[&str]) -> Self {
-        let mut command = command();
-        command.arg("stream").args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
-        Self { child, lines }
-    }
-
-    /// The next record that `wanted` takes; those before it are left out.
-    #[track_caller]
-    fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        for line in self.lines.as_mut().unwrap() {
-            let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            if wanted(&record) {
-                return record;
-            }
-        }
-        panic!("the stream ended");
-    }
-
-    fn event(&mut self, name: &str) -> Value {
-        self.until(|record| record["event"] == name)
-    }
-
-    fn text(&mut self, text: &str) -> Value {
-        self.until(|record| record["text"] == text)
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-
-    #[track_caller]
-    fn ended(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait(|| {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap()
-    }
-}
-
-#[track_caller]
-fn wait(mut done: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !done() {
-        assert!(begin.elapsed() < LIMIT, "too long");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn fifo(path: &Path) -> String {
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-    text(path.to_owned())
-}
-
-fn append(path: &str, bytes: &str) {
-    File::options().append(true).create(true).open(path).unwrap().write_all(bytes.as_bytes()).unwrap();
-}
 
 #[test]
 fn a_signal_ends_it_and_the_state_is_saved_whatever_blocks() {
@@ -166,6 +87,7 @@ fn a_state_is_loaded_if_it_is_there_and_saved_meanwhile() {
     assert!(fs::read(&file).unwrap() == damaged, "it is left as it is");
     expect(&run(&["stream", &pico(), "--state", "no/such/folder/state", &sample()]), 1, "there is no folder");
     expect(&run(&["stream", &pico(), "--state", "/dev/null", &sample()]), 2, "not a regular file");
+    expect(&run(&["stream", &pico(), "--state", &text(dir.path().into()), &sample()]), 2, "not a regular file");
     let pipe = fifo(&dir.path().join("fifo"));
     expect(&run(&["stream", &pico(), "--state", &pipe, &sample()]), 2, "not a regular file");
     expect(&run(&["stream", &pico(), "--state", state, "--save-state", state]), 2, "--save-state");
@@ -177,23 +99,9 @@ fn a_state_is_loaded_if_it_is_there_and_saved_meanwhile() {
 
 #[test]
 fn a_disk_that_is_full_for_a_while_costs_nothing_but_saves() {
-    // A folder that nothing can be written into stands for it where no file system may be mounted.
     let dir = tempfile::tempdir().unwrap();
     let (small, state) = (dir.path().join("small"), dir.path().join("small/state"));
-    fs::create_dir(&small).unwrap();
-    let options = ["-t", "tmpfs", "-o", "size=128k", "tmpfs"];
-    let mounted = Command::new("mount").args(options).arg(&small).stderr(Stdio::null()).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        println!("NOT RUN: a full disk: no file system may be mounted here");
-        return;
-    }
-    struct Mounted<'d>(&'d Path);
-    impl Drop for Mounted<'_> {
-        fn drop(&mut self) {
-            let _ = Command::new("umount").arg("-l").arg(self.0).status();
-        }
-    }
-    let _mounted = Mounted(&small);
+    let Some(disk) = Disk::mount(&small, "128k") else { return };
     let mut stream = Stream::start(&["none", "--json", "--state", state.to_str().unwrap(), "--save-every", "0s"]);
     let mut stdin = stream.child.stdin.take().unwrap();
     let mut say = |line: &str| stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -201,16 +109,13 @@ fn a_disk_that_is_full_for_a_while_costs_nothing_but_saves() {
     stream.text("one");
     let saved = |line: &str| fs::read(&state).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(line));
     wait(|| saved("\"line\":2,"));
-    let filler = small.join("filler");
-    let mut file = File::create(&filler).unwrap();
-    while file.write_all(&[0; 512]).is_ok() {}
+    disk.fill();
     say("two");
     stream.text("two");
     say("three");
     stream.text("three");
     assert!(saved("\"line\":2,"), "the last state that had room is whole");
-    drop(file);
-    fs::remove_file(&filler).unwrap();
+    disk.free();
     say("four");
     stream.text("four");
     wait(|| saved("\"line\":5,"));
@@ -266,17 +171,6 @@ fn a_fifo_is_opened_again_for_its_next_writer() {
     once.text("only");
     once.event("end");
     assert!(once.ended().success());
-}
-
-/// A terminal that stands for a serial port: the device's side, and the path of the other.
-fn serial() -> (File, String) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    // Not for the programs that are started: an end that somebody holds is not gone.
-    let device = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&device).unwrap();
-    unlockpt(&device).unwrap();
-    let name = ptsname(&device, Vec::new()).unwrap();
-    (device.into(), name.into_string().unwrap())
 }
 
 #[test]
@@ -407,7 +301,7 @@ fn the_open_line_shows_while_it_is_open() {
     let terminal = File::options().read(true).write(true).open(&name).unwrap();
     let mut child = command();
     child.args(["stream", "none", "--color"]).stdin(Stdio::piped()).stdout(terminal).stderr(Stdio::null());
-    let mut stream = Stream { child: child.spawn().unwrap(), lines: None };
+    let mut stream = Stream::of(child);
     let mut stdin = stream.child.stdin.take().unwrap();
     let mut shows = |what: &str| {
         let (mut all, mut part) = (String::new(), [0; 256]);

@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use mambabyte_core::{Dims, Rng};
+use mambabyte_core::Rng;
 
+use super::Window;
 use super::augment::{Augment, below, unit};
-use super::{Carry, Row};
 
 /// A text and the ends of its documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,27 +155,21 @@ impl Passage {
     }
 }
 
-/// A row: where it is in its passage, and what it carries.
-#[derive(Clone, Debug, PartialEq)]
+/// A row: where it is in its passage, and its window.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stream {
     pub(super) passage: Passage,
     pub(super) bytes: Vec<u8>,
     /// Bytes of the passage that were targets.
     pub(super) at: usize,
-    pub(super) carry: Carry,
     symbols: Vec<u16>,
     next: Vec<u16>,
     starts: Vec<u32>,
 }
 
 impl Stream {
-    /// Before the first passage.
-    pub fn new(dims: &Dims) -> Self {
-        Self::at(Passage::default(), Vec::new(), 0, Carry::zero(dims))
-    }
-
-    pub(super) const fn at(passage: Passage, bytes: Vec<u8>, at: usize, carry: Carry) -> Self {
-        Self { passage, bytes, at, carry, symbols: Vec::new(), next: Vec::new(), starts: Vec::new() }
+    pub(super) const fn at(passage: Passage, bytes: Vec<u8>, at: usize) -> Self {
+        Self { passage, bytes, at, symbols: Vec::new(), next: Vec::new(), starts: Vec::new() }
     }
 
     /// Goes on by a window of `window` symbols; passages have at most `passage` bytes.
@@ -202,9 +196,9 @@ impl Stream {
         }
     }
 
-    /// The window, for [`gradient`](super::gradient).
-    pub fn row(&mut self) -> Row<'_> {
-        Row { symbols: &self.symbols, next: &self.next, starts: &self.starts, carry: &mut self.carry }
+    /// The window.
+    pub fn window(&self) -> Window<'_> {
+        Window { symbols: &self.symbols, next: &self.next, starts: &self.starts }
     }
 
     /// The bytes of the window that are read, the symbols before each.
@@ -215,10 +209,7 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use mambabyte_core::Norm;
-
     use super::*;
-    use crate::train::tests::model;
 
     fn text(name: &str, bytes: &[u8], ends: &[usize]) -> Text {
         Text { name: name.into(), bytes: bytes.to_vec(), ends: ends.to_vec() }
@@ -256,7 +247,6 @@ mod tests {
     /// Documents of one letter each: what is read before a target is a zero or the same letter, wherever windows end.
     #[test]
     fn no_document_leaks_into_another() {
-        let like = model(Norm::Rms, true);
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for (number, length) in [10, 5, 40, 20, 170, 30, 33].into_iter().enumerate() {
             bytes.extend(std::iter::repeat_n(b'a' + number as u8, length));
@@ -264,11 +254,11 @@ mod tests {
         }
         let corpus = Corpus::new(vec![text("", b"", &[0]), text("a", &bytes, &ends)], None);
         let mut rng = Rng::new(1);
-        let mut stream = Stream::new(like.dims());
+        let mut stream = Stream::default();
         let (mut seen, mut letter) = ([false; 256], 0);
         for _ in 0..2000 {
             stream.fill(&corpus, &Augment::default(), &mut rng, 16, 100);
-            let row = stream.row();
+            let row = stream.window();
             assert_eq!((row.symbols.len(), row.next.len()), (16, 16));
             assert!(row.starts.is_sorted_by(|a, b| a < b));
             for (t, (&symbol, &next)) in row.symbols.iter().zip(row.next).enumerate() {

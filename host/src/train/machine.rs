@@ -2,7 +2,7 @@
 
 use super::average::Average;
 use super::optimizer::{Matrices, Optimizer, clip};
-use super::{Loss, Row, gradient, losses, zeros_like};
+use super::{Carry, Loss, Row, Window, gradient, losses, zeros_like};
 use crate::model::ModelError;
 use crate::{Checkpoint, Model};
 
@@ -73,14 +73,26 @@ impl Outcome {
     }
 }
 
-/// A processor with the parts of one run.
+/// A processor with the parts of one run, and with what its rows carry from step to step.
 pub trait Machine: std::fmt::Debug + Send {
-    /// The gradient of the mean loss of `rows`, clipped and applied; the average takes the new weights in. If loss or
-    /// norm is no number, nothing is changed but the rows' states.
+    /// The gradient of the mean loss of `windows`, one of each row, clipped and applied; the average takes the new weights
+    /// in. If loss or norm is no number, nothing is changed but the rows' states.
     ///
     /// # Errors
     /// [`TrainError`] if the processor fails.
-    fn step(&mut self, rows: &mut [Row<'_>], change: Change) -> Result<Outcome, TrainError>;
+    fn step(&mut self, windows: &[Window<'_>], change: Change) -> Result<Outcome, TrainError>;
+
+    /// What every row carries after the last step.
+    ///
+    /// # Errors
+    /// As [`Machine::step`].
+    fn carries(&self) -> Result<Vec<Carry>, TrainError>;
+
+    /// What every row carries into the next step; zero states, if never called.
+    ///
+    /// # Errors
+    /// As [`Machine::step`].
+    fn carry(&mut self, carries: Vec<Carry>) -> Result<(), TrainError>;
 
     /// The loss of every row with the average of the weights.
     ///
@@ -114,6 +126,7 @@ pub struct Cpu {
     optimizer: Optimizer,
     average: Average,
     grad: Checkpoint,
+    pub(super) carries: Vec<Carry>,
 }
 
 impl Cpu {
@@ -122,7 +135,7 @@ impl Cpu {
     pub fn new(parts: Parts) -> Result<Self, ModelError> {
         let grad = zeros_like(&parts.weights);
         let Parts { weights, optimizer, average } = parts;
-        Ok(Self { model: Model::new(weights)?, optimizer, average, grad })
+        Ok(Self { model: Model::new(weights)?, optimizer, average, grad, carries: Vec::new() })
     }
 
     /// The same, as a run has it.
@@ -135,10 +148,12 @@ impl Cpu {
 }
 
 impl Machine for Cpu {
-    fn step(&mut self, rows: &mut [Row<'_>], change: Change) -> Result<Outcome, TrainError> {
-        let Self { model, optimizer, average, grad } = self;
+    fn step(&mut self, windows: &[Window<'_>], change: Change) -> Result<Outcome, TrainError> {
+        let Self { model, optimizer, average, grad, carries } = self;
+        carries.resize(windows.len(), Carry::zero(model.dims()));
+        let mut rows: Vec<Row<'_>> = windows.iter().zip(carries).map(|(window, carry)| window.row(carry)).collect();
         grad.tensors_mut().into_iter().for_each(|(.., values)| values.fill(0.0));
-        let loss = gradient(model, rows, grad);
+        let loss = gradient(model, &mut rows, grad);
         let mean = (1.0 / loss.symbols.max(1) as f64) as f32;
         grad.tensors_mut().into_iter().for_each(|(.., values)| values.iter_mut().for_each(|g| *g *= mean));
         let outcome = Outcome { loss, norm: clip(grad, change.clip) };
@@ -151,6 +166,15 @@ impl Machine for Cpu {
         Ok(outcome)
     }
 
+    fn carries(&self) -> Result<Vec<Carry>, TrainError> {
+        Ok(self.carries.clone())
+    }
+
+    fn carry(&mut self, carries: Vec<Carry>) -> Result<(), TrainError> {
+        self.carries = carries;
+        Ok(())
+    }
+
     fn losses(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, TrainError> {
         Ok(losses(&Model::new(self.average.weights().clone())?, rows))
     }
@@ -161,7 +185,8 @@ impl Machine for Cpu {
     }
 
     fn set(&mut self, parts: Parts) -> Result<(), TrainError> {
-        *self = Self::new(parts)?;
+        let carries = std::mem::take(&mut self.carries);
+        *self = Self { carries, ..Self::new(parts)? };
         Ok(())
     }
 

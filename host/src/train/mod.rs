@@ -40,7 +40,7 @@ mod tensors;
 pub mod trainer;
 mod window;
 
-pub use row::{Carry, Loss, Row, gradient, losses};
+pub use row::{Carry, Loss, Row, Window, gradient, losses};
 pub use tensors::zeros_like;
 
 pub(crate) use math::{exp, vectors};

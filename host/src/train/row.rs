@@ -33,7 +33,26 @@ impl Carry {
     }
 }
 
-/// One row of a batch: a window of a stream.
+/// What one row of a batch reads in a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// Symbols that are read, each below the vocabulary (256 for bytes).
+    pub symbols: &'a [u16],
+    /// The symbol after each, as many: the targets.
+    pub next: &'a [u16],
+    /// Positions in `symbols`, ascending, before which a document ends: the state is zero there.
+    pub starts: &'a [u32],
+}
+
+impl<'a> Window<'a> {
+    /// With what the row carries.
+    pub const fn row(self, carry: &'a mut Carry) -> Row<'a> {
+        let Self { symbols, next, starts } = self;
+        Row { symbols, next, starts, carry }
+    }
+}
+
+/// A window, from the state that the row has.
 #[derive(Debug)]
 pub struct Row<'a> {
     /// Symbols that are read, each below the vocabulary (256 for bytes).
@@ -82,6 +101,11 @@ pub fn gradient(model: &Model, rows: &mut [Row<'_>], grad: &mut Checkpoint) -> L
 }
 
 impl<'a> Row<'a> {
+    /// Without what it carries.
+    pub const fn window(&self) -> Window<'a> {
+        Window { symbols: self.symbols, next: self.next, starts: self.starts }
+    }
+
     /// What is read, and what comes after.
     fn split(&mut self) -> (Stream<'_>, &'a [u16]) {
         assert_eq!(self.symbols.len(), self.next.len(), "a target for each symbol");

@@ -101,10 +101,10 @@ impl Trainer {
             writer.number(best.bits.to_bits());
             write_checkpoint(&mut writer, &best.weights);
         }
-        for stream in &self.streams {
+        for (stream, carry) in self.streams.iter().zip(self.machine.carries()?) {
             let Passage { text, from, to, seed } = stream.passage;
             [text as u64, from as u64, to as u64, seed, stream.at as u64].into_iter().for_each(|n| writer.number(n));
-            writer.floats(stream.carry.as_slice());
+            writer.floats(carry.as_slice());
         }
         Ok(writer.finish())
     }
@@ -152,7 +152,7 @@ impl Trainer {
             read_checkpoint(&mut reader, &mut weights)?;
             best = Some(Best { step, bits, weights });
         }
-        let mut streams = Vec::with_capacity(settings.batch);
+        let (mut streams, mut carries) = (Vec::with_capacity(settings.batch), Vec::with_capacity(settings.batch));
         for _ in 0..settings.batch {
             let passage =
                 Passage { text: reader.size()?, from: reader.size()?, to: reader.size()?, seed: reader.number()? };
@@ -161,13 +161,15 @@ impl Trainer {
             reader.floats(carry.as_mut_slice())?;
             let bytes = passage.bytes(corpus, &settings.augment).filter(|bytes| at <= bytes.len());
             let bytes = bytes.ok_or(StateFault::Content("its place in the texts is not in these texts"))?;
-            streams.push(Stream::at(passage, bytes, at, carry));
+            streams.push(Stream::at(passage, bytes, at));
+            carries.push(carry);
         }
         if reader.left() != 0 {
             return Err(StateFault::Content("it goes on after its end").into());
         }
         let like = parts.weights.clone();
-        let this = Self::on(machine(parts)?, &like, settings);
+        let mut this = Self::on(machine(parts)?, &like, settings)?;
+        this.machine.carry(carries)?;
         Ok(Self { streams, rng, step, bytes, halved, good, best, worse, ..this })
     }
 }

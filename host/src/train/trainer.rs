@@ -11,6 +11,7 @@ pub use super::machine::TrainError;
 use super::machine::{Change, Cpu, Machine, Parts};
 use super::optimizer::Matrices;
 use super::schedule::Schedule;
+use super::{Carry, Window};
 use crate::model::ModelError;
 use crate::{Checkpoint, Model};
 
@@ -92,6 +93,8 @@ pub struct Trainer {
     pub(super) good_every: u64,
     pub(super) streams: Vec<Stream>,
     pub(super) rng: Rng,
+    /// Both for the next step, drawn while the last one was computed.
+    pub(super) ahead: Option<(Vec<Stream>, Rng)>,
     pub(super) step: u64,
     pub(super) bytes: u64,
     pub(super) halved: u32,
@@ -118,7 +121,9 @@ impl Trainer {
     pub fn new(weights: Checkpoint, settings: Settings) -> Result<Self, ModelError> {
         let parts = Self::begin(weights, &settings);
         let like = parts.weights.clone();
-        Ok(Self::on(Box::new(Cpu::new(parts)?), &like, settings))
+        let mut cpu = Cpu::new(parts)?;
+        cpu.carries = vec![Carry::zero(&like.dims); settings.batch];
+        Ok(Self::with(Box::new(cpu), &like, settings))
     }
 
     /// What a machine begins a run with.
@@ -127,13 +132,22 @@ impl Trainer {
     }
 
     /// Before the first step, on a machine that has the run's first parts, with weights of `like`'s shape.
-    pub fn on(machine: Box<dyn Machine>, like: &Checkpoint, settings: Settings) -> Self {
+    ///
+    /// # Errors
+    /// Those of the processor.
+    pub fn on(mut machine: Box<dyn Machine>, like: &Checkpoint, settings: Settings) -> Result<Self, TrainError> {
+        machine.carry(vec![Carry::zero(&like.dims); settings.batch])?;
+        Ok(Self::with(machine, like, settings))
+    }
+
+    fn with(machine: Box<dyn Machine>, like: &Checkpoint, settings: Settings) -> Self {
         let (dims, rng) = (like.dims, Rng::new(settings.seed));
-        let streams = vec![Stream::new(&dims); settings.batch];
+        let streams = vec![Stream::default(); settings.batch];
         let good_every = if like.parameters() > LARGE { GOOD_LARGE } else { GOOD };
         let (step, bytes, halved, worse) = (0, 0, 0, 0);
         let (good, best) = (None, None);
-        Self { settings, dims, machine, good_every, streams, rng, step, bytes, halved, good, best, worse }
+        let ahead = None;
+        Self { settings, dims, machine, good_every, streams, rng, ahead, step, bytes, halved, good, best, worse }
     }
 
     /// What it was made with.
@@ -190,22 +204,35 @@ impl Trainer {
     }
 
     /// One step: a window of every row. A loss or gradient that is no number takes the run back to the last good
-    /// weights with half the rate; the text goes on from where it is.
+    /// weights with half the rate; the text goes on from where it is. The windows of the step after are drawn meanwhile:
+    /// `corpus` is the same in every call.
     ///
     /// # Errors
     /// [`TrainError::Diverged`] if that has happened too often.
     /// # Cost
     /// `batch * window` bytes forward and back.
     pub fn step(&mut self, corpus: &Corpus) -> Result<Result<Step, Fault>, TrainError> {
-        let Settings { window, passage, augment, .. } = self.settings;
-        for stream in &mut self.streams {
-            stream.fill(corpus, &augment, &mut self.rng, window, passage);
-        }
+        let settings = self.settings;
+        let draw = |streams: &[Stream], rng: &Rng| {
+            let (mut streams, mut rng) = (streams.to_vec(), *rng);
+            for stream in &mut streams {
+                stream.fill(corpus, &settings.augment, &mut rng, settings.window, settings.passage);
+            }
+            (streams, rng)
+        };
+        (self.streams, self.rng) = self.ahead.take().unwrap_or_else(|| draw(&self.streams, &self.rng));
         let due = self.step.is_multiple_of(self.good_every);
         let copy = due.then(|| self.machine.parts()).transpose()?;
-        let rate = self.settings.rate * self.settings.schedule.share(self.step) * 0.5f64.powi(self.halved as i32);
-        let mut rows: Vec<_> = self.streams.iter_mut().map(Stream::row).collect();
-        let outcome = self.machine.step(&mut rows, Change { rate, clip: self.settings.clip })?;
+        let rate = settings.rate * settings.schedule.share(self.step) * 0.5f64.powi(self.halved as i32);
+        let windows: Vec<Window<'_>> = self.streams.iter().map(Stream::window).collect();
+        let (machine, streams, rng) = (&mut self.machine, &self.streams, &self.rng);
+        let (outcome, ahead) = std::thread::scope(|scope| {
+            let ahead = scope.spawn(|| draw(streams, rng));
+            let outcome = machine.step(&windows, Change { rate, clip: settings.clip });
+            (outcome, ahead.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let outcome = outcome?;
+        self.ahead = Some(ahead);
         if !outcome.is_finite() {
             return self.go_back().map(Err);
         }
@@ -227,7 +254,9 @@ impl Trainer {
         self.machine.set(good.parts.clone())?;
         self.step = good.step;
         self.halved += 1;
-        self.streams = vec![Stream::new(&self.dims); self.settings.batch];
+        self.ahead = None;
+        self.streams = vec![Stream::default(); self.settings.batch];
+        self.machine.carry(vec![Carry::zero(&self.dims); self.settings.batch])?;
         Ok(Fault { step, place, back_to: self.step, halved: self.halved })
     }
 

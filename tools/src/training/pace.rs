@@ -80,7 +80,7 @@ impl Pace {
 /// As [`Place::machine`].
 pub fn begin(weights: &Checkpoint, settings: Settings, place: &Place) -> Result<Trainer, CliError> {
     let machine = place.machine(Trainer::begin(weights.clone(), &settings), &settings)?;
-    Ok(Trainer::on(machine, weights, settings))
+    Ok(Trainer::on(machine, weights, settings)?)
 }
 
 /// `VmHWM` of this process.

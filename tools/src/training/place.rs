@@ -3,7 +3,7 @@
 use mambabyte_host::Checkpoint;
 #[cfg(feature = "cuda")]
 use mambabyte_host::cuda::train::{GpuMachine, Products};
-use mambabyte_host::train::Row;
+use mambabyte_host::train::Window;
 use mambabyte_host::train::machine::{Change, Cpu, Machine, Parts};
 #[cfg(feature = "cuda")]
 use mambabyte_host::train::trainer::Trainer;
@@ -127,7 +127,7 @@ impl Place {
         &self,
         weights: &Checkpoint,
         settings: &Settings,
-        rows: &mut [Row<'_>],
+        windows: &[Window<'_>],
         change: Change,
     ) -> Result<Vec<(&'static str, f64, usize)>, TrainError> {
         #[cfg(feature = "cuda")]
@@ -135,10 +135,10 @@ impl Place {
             let parts = Trainer::begin(weights.clone(), settings);
             let products = self.products();
             let mut machine = GpuMachine::new(device, parts, products, (settings.batch, settings.window))?;
-            machine.step(rows, change)?;
-            return machine.timed_step(rows, change);
+            machine.step(windows, change)?;
+            return machine.timed_step(windows, change);
         }
-        let _ = (weights, settings, rows, change);
+        let _ = (weights, settings, windows, change);
         Ok(Vec::new())
     }
 

@@ -19,8 +19,9 @@ use crate::progress::Progress;
 
 /// Looks at the hold-out in a run, unless it is short.
 const LOOKS: u64 = 24;
-/// A run ends when so many looks in a row were no better than the best.
-const PATIENCE: u64 = 8;
+/// A run ends when so many looks in a row were no better than the best. Half of a run: while the rate is high the hold-out
+/// stands still for long, and falls again with the rate.
+const PATIENCE: u64 = 12;
 /// Lines of the log for steps.
 const LINES: u64 = 480;
 

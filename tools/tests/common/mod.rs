@@ -1,9 +1,17 @@
 //! Running the command.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
+pub(crate) mod broker;
+#[cfg(unix)]
+pub(crate) mod disk;
 #[cfg(unix)]
 pub(crate) mod monitor;
+pub(crate) mod page;
+#[cfg(unix)]
+pub(crate) mod place;
 pub(crate) mod schema;
+#[cfg(unix)]
+pub(crate) mod service;
 
 use std::io::Write;
 use std::path::PathBuf;

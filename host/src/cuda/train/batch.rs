@@ -3,7 +3,7 @@
 use super::memory::Memory;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
-use crate::train::Row;
+use crate::train::Window;
 
 /// Part of a row, from one of its positions.
 pub(super) struct Part<'a> {
@@ -14,7 +14,7 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    pub(super) fn of(row: &Row<'a>, range: std::ops::Range<usize>) -> Self {
+    pub(super) fn of(row: &Window<'a>, range: std::ops::Range<usize>) -> Self {
         let length = row.symbols.len();
         let range = range.start.min(length)..range.end.min(length);
         let from = range.start;
@@ -22,27 +22,14 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The states after a batch, to its rows.
-pub(super) fn leave(rows: &mut [Row<'_>], states: &[f32]) {
-    for (index, row) in rows.iter_mut().enumerate() {
-        let carry = row.carry.as_mut_slice();
-        let size = carry.len();
-        carry.copy_from_slice(&states[index * size..][..size]);
-        if row.starts.last().is_some_and(|&start| start as usize >= row.symbols.len()) {
-            carry.fill(0.0);
-        }
-    }
+/// Whether a document ends after the last symbol of `window`: what is carried on is the zero state then.
+pub(super) fn ends(window: &Window<'_>) -> bool {
+    window.starts.last().is_some_and(|&start| start as usize >= window.symbols.len())
 }
 
 impl Memory {
-    /// Uploads a batch: rows that are missing or shorter are filled up with zeros, which nothing before them sees.
-    pub(super) fn enter(
-        &mut self,
-        device: &Device,
-        len: usize,
-        rows: &[Part<'_>],
-        carries: &[f32],
-    ) -> Result<(), CudaError> {
+    /// Uploads a batch's text: rows that are missing or shorter are filled up with zeros, which nothing before them sees.
+    pub(super) fn enter(&mut self, device: &Device, len: usize, rows: &[Part<'_>]) -> Result<(), CudaError> {
         let size = self.bytes.len();
         let (mut bytes, mut next, mut age) = (vec![0; size], vec![0; size], vec![255; size]);
         for (index, row) in rows.iter().enumerate() {
@@ -60,7 +47,6 @@ impl Memory {
         stream.memcpy_htod(&bytes, &mut self.bytes)?;
         stream.memcpy_htod(&next, &mut self.next)?;
         stream.memcpy_htod(&age, &mut self.age)?;
-        stream.memcpy_htod(carries, &mut self.before)?;
         Ok(())
     }
 }

@@ -26,6 +26,8 @@ pub(super) const EMBED_SHARED: usize = 256 * 64 * 4;
 pub(super) struct Kept {
     /// `[_, d_model]` f32: the residual stream before the layer.
     pub(super) res: CudaSlice<f32>,
+    /// `[_, d_model]`: the norm's output.
+    pub(super) normed: Buffer,
     /// `[_, 2 * d_inner]`.
     pub(super) xz: Buffer,
     /// `[_, d_inner]`: after convolution and SiLU.
@@ -46,7 +48,7 @@ pub(super) struct Memory {
     pub(super) kept: Vec<Kept>,
     /// After the last layer.
     pub(super) res: CudaSlice<f32>,
-    /// `[_, d_model]`: a norm's output, and the gradient there.
+    /// `[HEAD_ROWS, d_model]`: the last norm's output; `[_, d_model]`: the gradient of any norm's.
     pub(super) normed: Buffer,
     pub(super) dnormed: Buffer,
     /// `[_, d_model]`: the gradient of the residual stream, and rounded.
@@ -120,6 +122,7 @@ impl Memory {
         let kept = (0..dims.n_layer).map(|_| {
             Ok(Kept {
                 res: device.zeros(layer, rows * d)?,
+                normed: typed(layer, rows * d)?,
                 xz: typed(layer, rows * 2 * di)?,
                 u: typed(layer, rows * di)?,
                 dtbc: typed(layer, rows * width)?,
@@ -148,7 +151,7 @@ impl Memory {
         Ok(Self {
             kept,
             res: device.zeros(layer, rows * d)?,
-            normed: typed(layer, rows * d)?,
+            normed: typed(layer, head * d)?,
             dnormed: typed(gradients, rows * d)?,
             dres: device.zeros(gradients, rows * d)?,
             dres_rounded: typed(gradients, rows * d)?,

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use cudarc::driver::CudaSlice;
 use mambabyte_core::dims::Norm;
 
-use self::batch::{Part, leave};
+use self::batch::{Part, ends};
 use self::kernels::Kernels;
 use self::memory::{EMBED_SHARED, Memory};
 use self::params::Params;
@@ -42,7 +42,7 @@ use crate::train::average::Average;
 use crate::train::machine::{Change, Machine, Outcome, Parts};
 use crate::train::optimizer::Optimizer;
 use crate::train::trainer::TrainError;
-use crate::train::{Loss, Row, zeros_like};
+use crate::train::{Carry, Loss, Row, Window, zeros_like};
 use crate::{Checkpoint, Model};
 
 /// What products and activations are in.
@@ -177,11 +177,11 @@ impl GpuMachine {
     /// As [`Machine::step`].
     pub fn timed_step(
         &mut self,
-        rows: &mut [Row<'_>],
+        windows: &[Window<'_>],
         change: Change,
     ) -> Result<Vec<(&'static str, f64, usize)>, TrainError> {
         self.timeline = Some(Timeline::default());
-        self.step(rows, change)?;
+        self.step(windows, change)?;
         Ok(self.timeline.take().unwrap_or_default().read()?)
     }
 
@@ -259,16 +259,14 @@ impl GpuMachine {
         }
     }
 
-    fn train(&mut self, rows: &mut [Row<'_>], change: Change) -> Result<Outcome, CudaError> {
-        let symbols: usize = rows.iter().map(|row| row.symbols.len()).sum();
+    fn train(&mut self, windows: &[Window<'_>], change: Change) -> Result<Outcome, CudaError> {
+        let symbols: usize = windows.iter().map(|window| window.symbols.len()).sum();
         assert!(
-            rows.len() == self.batch && symbols == self.batch * self.seq_len,
+            windows.len() == self.batch && symbols == self.batch * self.seq_len,
             "a batch of the shape that the machine was made for"
         );
-        let states: Vec<f32> = rows.iter().flat_map(|row| row.carry.as_slice()).copied().collect();
-        let parts: Vec<Part<'_>> = rows.iter().map(|row| Part::of(row, 0..self.seq_len)).collect();
-        self.memory.enter(&self.device, self.seq_len, &parts, &states)?;
-        drop(parts);
+        let parts: Vec<Part<'_>> = windows.iter().map(|window| Part::of(window, 0..self.seq_len)).collect();
+        self.memory.enter(&self.device, self.seq_len, &parts)?;
         self.device.stream().memset_zeros(&mut self.memory.dres)?;
         if let Some(timeline) = &self.timeline {
             timeline.mark(&self.device, "begin")?;
@@ -297,9 +295,13 @@ impl GpuMachine {
         };
         let losses = (&self.memory.nats, self.batch * self.seq_len);
         update.apply(&self.state, &self.grad, losses, &self.room, numbers)?;
-        let after = download(&self.device, &self.memory.after)?;
+        let size = self.params.dims.state_len();
+        for (index, _) in windows.iter().enumerate().filter(|(_, window)| ends(window)) {
+            let mut row = self.memory.after.slice_mut(index * size..(index + 1) * size);
+            self.device.stream().memset_zeros(&mut row)?;
+        }
+        std::mem::swap(&mut self.memory.before, &mut self.memory.after);
         let found = self.device.stream().clone_dtoh(&self.room.outcome)?;
-        leave(rows, &after);
         let found = found.first().copied().unwrap_or_default();
         if found.good != 0 {
             self.like.optimizer.steps += 1;
@@ -309,23 +311,41 @@ impl GpuMachine {
         Ok(Outcome { loss: Loss { nats: found.nats, symbols }, norm: found.norm })
     }
 
+    /// What the first rows carry; the others have zero states.
+    fn enter_states(&mut self, states: &[&[f32]]) -> Result<(), CudaError> {
+        let mut all = states.concat();
+        all.resize(self.memory.before.len(), 0.0);
+        self.device.stream().memcpy_htod(&all, &mut self.memory.before)?;
+        self.device.synchronize()
+    }
+
     fn judge(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, CudaError> {
         if let Some(rounded) = &mut self.average_rounded {
             let average = download(&self.device, &self.state.average)?;
             let halves: Vec<u16> = average.iter().map(|&w| to_bf16(w)).collect();
             self.device.stream().memcpy_htod(&halves, rounded)?;
         }
+        // What the rows of the run carry is not touched.
+        let room = self.device.zeros("states", self.memory.before.len())?;
+        let carried = std::mem::replace(&mut self.memory.before, room);
+        let losses = self.judge_from_carries(rows);
+        self.memory.before = carried;
+        losses
+    }
+
+    /// [`GpuMachine::judge`] with the average rounded, over what `memory.before` has.
+    fn judge_from_carries(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, CudaError> {
         let mut losses = Vec::with_capacity(rows.len());
         for group in rows.chunks_mut(self.batch) {
             let longest = group.iter().map(|row| row.symbols.len()).max().unwrap_or(0);
             let mut found = vec![Loss::default(); group.len()];
             for from in (0..longest).step_by(self.seq_len) {
-                let mut states: Vec<f32> = group.iter().flat_map(|row| row.carry.as_slice()).copied().collect();
-                states.resize(self.memory.before.len(), 0.0);
-                let parts: Vec<Part<'_>> = group.iter().map(|row| Part::of(row, from..from + self.seq_len)).collect();
-                self.memory.enter(&self.device, self.seq_len, &parts, &states)?;
+                let states: Vec<&[f32]> = group.iter().map(|row| row.carry.as_slice()).collect();
+                self.enter_states(&states)?;
+                let windows = group.iter().map(Row::window);
+                let parts: Vec<Part<'_>> = windows.map(|window| Part::of(&window, from..from + self.seq_len)).collect();
+                self.memory.enter(&self.device, self.seq_len, &parts)?;
                 let lengths: Vec<usize> = parts.iter().map(|part| part.symbols.len()).collect();
-                drop(parts);
                 let pass = self.pass(true);
                 pass.forward()?;
                 pass.head(None)?;
@@ -334,7 +354,13 @@ impl GpuMachine {
                     loss.nats += nats[..length].iter().map(|&n| f64::from(n)).sum::<f64>();
                     loss.symbols += length;
                 }
-                leave(group, &download(&self.device, &self.memory.after)?);
+                let after = download(&self.device, &self.memory.after)?;
+                for (row, state) in group.iter_mut().zip(after.chunks(self.params.dims.state_len())) {
+                    row.carry.as_mut_slice().copy_from_slice(state);
+                    if ends(&row.window()) {
+                        row.carry.as_mut_slice().fill(0.0);
+                    }
+                }
             }
             losses.extend(found);
         }
@@ -343,8 +369,24 @@ impl GpuMachine {
 }
 
 impl Machine for GpuMachine {
-    fn step(&mut self, rows: &mut [Row<'_>], change: Change) -> Result<Outcome, TrainError> {
-        Ok(self.train(rows, change)?)
+    fn step(&mut self, windows: &[Window<'_>], change: Change) -> Result<Outcome, TrainError> {
+        Ok(self.train(windows, change)?)
+    }
+
+    fn carries(&self) -> Result<Vec<Carry>, TrainError> {
+        let states = download(&self.device, &self.memory.before)?;
+        let dims = &self.params.dims;
+        let carry = |state: &[f32]| {
+            let mut carry = Carry::zero(dims);
+            carry.as_mut_slice().copy_from_slice(state);
+            carry
+        };
+        Ok(states.chunks(dims.state_len()).map(carry).collect())
+    }
+
+    fn carry(&mut self, carries: Vec<Carry>) -> Result<(), TrainError> {
+        let states: Vec<&[f32]> = carries.iter().map(Carry::as_slice).collect();
+        Ok(self.enter_states(&states)?)
     }
 
     fn losses(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, TrainError> {

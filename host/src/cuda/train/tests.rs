@@ -11,7 +11,7 @@ use crate::train::machine::Cpu;
 use crate::train::optimizer::Matrices;
 use crate::train::schedule::{Fall, Schedule};
 use crate::train::trainer::{Settings, Trainer};
-use crate::train::{Carry, gradient, initial, losses, state_file};
+use crate::train::{gradient, initial, losses, state_file};
 
 /// Small numbers, the same in every run.
 struct Noise(u64);
@@ -87,6 +87,17 @@ impl Batch {
         Self { texts, before: before.collect(), starts }
     }
 
+    /// A step of `machine` from `carries`, which it leaves there.
+    fn step(&self, machine: &mut impl Machine, carries: &mut Vec<Carry>, change: Change) -> Outcome {
+        let mut rows = carries.clone();
+        let rows = self.rows(&mut rows);
+        let windows: Vec<_> = rows.iter().map(Row::window).collect();
+        machine.carry(carries.clone()).unwrap();
+        let outcome = machine.step(&windows, change).unwrap();
+        *carries = machine.carries().unwrap();
+        outcome
+    }
+
     fn rows<'a>(&'a self, carries: &'a mut [Carry]) -> Vec<Row<'a>> {
         let rows = self.texts.iter().zip(&self.starts).zip(carries);
         let row = |((text, starts), carry): ((&'a Vec<u16>, &'a Vec<u32>), &'a mut Carry)| {
@@ -134,7 +145,7 @@ fn gpu_gradients_are_those_of_the_cpu() {
                 let parts = parts(&weights, Matrices::Adamw);
                 let mut machine = GpuMachine::new(&device, parts, products, (batch.texts.len(), len)).unwrap();
                 let mut found = batch.before.clone();
-                let outcome = machine.step(&mut batch.rows(&mut found), STILL).unwrap();
+                let outcome = batch.step(&mut machine, &mut found, STILL);
                 for ((layer, tensor, a), (.., b)) in
                     machine.last_gradient().unwrap().tensors_mut().into_iter().zip(grad.clone().tensors_mut())
                 {
@@ -176,7 +187,7 @@ fn gpu_convolution_back_is_plain_arithmetic() {
             let shape = (batch.texts.len(), len);
             let mut machine = GpuMachine::new(&device, parts(&weights, Matrices::Adamw), Products::F32, shape).unwrap();
             let mut carries = batch.before.clone();
-            machine.step(&mut batch.rows(&mut carries), STILL).unwrap();
+            batch.step(&mut machine, &mut carries, STILL);
             let [xz, dxz, du] = [&machine.memory.kept[0].xz, &machine.memory.dxz, &machine.memory.du]
                 .map(|buffer| buffer.download(&device).unwrap());
             let (di, taps, layer) = (dims.d_inner, dims.d_conv, &weights.layers[0]);
@@ -243,8 +254,8 @@ fn gpu_updates_are_those_of_the_cpu() {
                 [&mut same, &mut back].into_iter().for_each(|parts| parts.average.weights.tie_decays());
                 assert!(back == same, "what is uploaded comes back");
                 let (mut a, mut b) = (batch.before.clone(), batch.before.clone());
-                cpu.step(&mut batch.rows(&mut a), change).unwrap();
-                gpu.step(&mut batch.rows(&mut b), change).unwrap();
+                batch.step(&mut cpu, &mut a, change);
+                batch.step(&mut gpu, &mut b, change);
                 let (expected, found) = (cpu.parts().unwrap(), gpu.parts().unwrap());
                 assert_eq!(found.optimizer.steps, expected.optimizer.steps);
                 // The change itself is compared, not the weights that hardly move.
@@ -300,7 +311,7 @@ fn gpu_runs_are_repeated_and_resumed_to_the_bit() {
         let begin = || {
             let first = initial::checkpoint(&dims, 1);
             let machine = make(Trainer::begin(first.clone(), &settings)).unwrap();
-            Trainer::on(machine, &first, settings)
+            Trainer::on(machine, &first, settings).unwrap()
         };
         let steps =
             |trainer: &mut Trainer, n| -> Vec<_> { (0..n).map(|_| trainer.step(&corpus).unwrap().unwrap()).collect() };
@@ -341,7 +352,7 @@ fn gpu_nothing_is_changed_by_what_is_no_number() {
         let mut machine = GpuMachine::new(&device, parts.clone(), Products::F32, (4, 75)).unwrap();
         let before = machine.parts().unwrap();
         let mut carries = batch.before.clone();
-        let outcome = machine.step(&mut batch.rows(&mut carries), Change { rate: 0.01, clip: 1.0 }).unwrap();
+        let outcome = batch.step(&mut machine, &mut carries, Change { rate: 0.01, clip: 1.0 });
         assert!(!outcome.is_finite());
         let after = machine.parts().unwrap();
         let bits = |c: &Checkpoint| {

@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use mambabyte_core::Rng;
-use mambabyte_host::Checkpoint;
 use mambabyte_host::train::machine::{Change, Machine};
 use mambabyte_host::train::optimizer::Matrices;
 use mambabyte_host::train::schedule::{Fall, Schedule};
 use mambabyte_host::train::trainer::{Settings, Trainer};
-use mambabyte_host::train::{Carry, Row, initial};
+use mambabyte_host::train::{Window, initial};
 use serde_json::{Value, json};
 
 use super::TrainArgs;
@@ -54,25 +53,21 @@ fn settings(batch: usize, window: usize) -> Settings {
     }
 }
 
-/// Rows of random text, and what they carry.
+/// Rows of random text.
 struct Text {
     rows: Vec<Vec<u16>>,
-    carries: Vec<Carry>,
 }
 
 impl Text {
-    fn new(weights: &Checkpoint, batch: usize, window: usize) -> Self {
+    fn new(batch: usize, window: usize) -> Self {
         let mut rng = Rng::new(1);
         let rows = (0..batch).map(|_| (0..=window).map(|_| 32 + (rng.next_u64() % 64) as u16).collect());
-        Self { rows: rows.collect(), carries: vec![Carry::zero(&weights.dims); batch] }
+        Self { rows: rows.collect() }
     }
 
-    fn rows(&mut self) -> Vec<Row<'_>> {
-        let row = |(text, carry)| {
-            let text: &Vec<u16> = text;
-            Row { symbols: &text[..text.len() - 1], next: &text[1..], starts: &[0], carry }
-        };
-        self.rows.iter().zip(&mut self.carries).map(row).collect()
+    fn windows(&self) -> Vec<Window<'_>> {
+        let rows = self.rows.iter();
+        rows.map(|text| Window { symbols: &text[..text.len() - 1], next: &text[1..], starts: &[0] }).collect()
     }
 }
 
@@ -81,20 +76,21 @@ fn measure(shape: Shape, place: &Place, (batch, window): (usize, usize), args: &
     say(format_args!("measuring {name}"));
     let weights = initial::checkpoint(&shape.dims(), 1);
     let settings = settings(batch, window);
-    let mut text = Text::new(&weights, batch, window);
+    let text = Text::new(batch, window);
+    let windows = text.windows();
     let mut machine: Box<dyn Machine> = place.machine(Trainer::begin(weights.clone(), &settings), &settings)?;
     let change = Change { rate: settings.rate, clip: settings.clip };
     let mut times = Vec::new();
     for number in 0..args.steps + 2 {
         let begin = Instant::now();
-        machine.step(&mut text.rows(), change)?;
+        machine.step(&windows, change)?;
         if number >= 2 {
             times.push(begin.elapsed().as_secs_f64());
         }
     }
     times.sort_by(f64::total_cmp);
     drop(machine);
-    let stages = if args.stages { place.stages(&weights, &settings, &mut text.rows(), change)? } else { Vec::new() };
+    let stages = if args.stages { place.stages(&weights, &settings, &windows, change)? } else { Vec::new() };
     let stages: Vec<_> = stages.iter().map(|(name, ms, n)| json!({"name": name, "ms": ms, "launches": n})).collect();
     let seconds = times[times.len() / 2];
     Ok(json!({

@@ -57,6 +57,26 @@ pub(super) enum Event {
     Finished,
 }
 
+impl Event {
+    /// Its name in records; of a line, and of what is said with one, there is none.
+    pub(super) const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Line(_) | Self::Verdict(_) => return None,
+            Self::Connected => "connected",
+            Self::Disconnected(_) => "disconnected",
+            Self::Failed(_) => "failed",
+            Self::Start(_) => "start",
+            Self::Adapter(_) => "adapter",
+            Self::Detector(_) => "detector",
+            Self::Status(_) => "status",
+            Self::Foreign => "foreign",
+            Self::Missed(_) => "missed",
+            Self::Damaged(_) => "damaged",
+            Self::Finished => "finished",
+        })
+    }
+}
+
 /// Both directions of a port.
 pub(super) trait Link: Read + Write + Send {}
 impl<T: Read + Write + Send> Link for T {}

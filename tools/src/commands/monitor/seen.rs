@@ -1,13 +1,17 @@
 //! What a monitor knows of a device.
 
 use std::collections::VecDeque;
+use std::time::{Instant, SystemTime};
 
 use mambabyte_core::detect::Event as Said;
 use mambabyte_core::record::{LineVerdict, Record, Start, Status};
 use mambabyte_host::adapt::Preset;
+use serde_json::Value;
 
 use super::connection::Event;
 use crate::output::hex;
+use crate::records;
+use crate::totals::Totals;
 
 /// Records kept for the view.
 const KEPT: usize = 1000;
@@ -43,6 +47,10 @@ pub(super) struct Seen {
     pub(super) damaged: (u64, u64),
     /// All of the input is scored.
     pub(super) finished: bool,
+    /// What the last record says.
+    pub(super) totals: Totals,
+    /// What was said of the line that comes next.
+    verdict: Option<LineVerdict>,
 }
 
 impl Seen {
@@ -61,6 +69,8 @@ impl Seen {
             missed: 0,
             damaged: (0, 0),
             finished: false,
+            totals: Totals::default(),
+            verdict: None,
         }
     }
 
@@ -74,6 +84,7 @@ impl Seen {
         if matches!(event, Event::Start(_) | Event::Line(_)) && self.connection == FOREIGN {
             "connected".clone_into(&mut self.connection);
         }
+        self.count(event);
         match event {
             Event::Connected => {
                 (self.connection, self.open) = ("connected".to_owned(), true);
@@ -109,6 +120,42 @@ impl Seen {
             Event::Damaged(frames) => self.damaged.1 = *frames,
             Event::Finished => self.finished = true,
         }
+    }
+}
+
+impl Seen {
+    fn count(&mut self, event: &Event) {
+        let totals = &mut self.totals;
+        let mut said = |name| *totals.events.entry(name).or_default() += 1;
+        event.name().into_iter().for_each(&mut said);
+        match event {
+            Event::Start(_) => self.verdict = None,
+            Event::Verdict(verdict) => {
+                verdict.verdict.events.iter().map(Said::name).for_each(said);
+                self.verdict = Some(*verdict);
+            }
+            Event::Line(record) => {
+                let verdict = self.verdict.take().filter(|said| said.sequence == record.sequence);
+                let (alarm, odd) = match verdict {
+                    Some(said) => (said.verdict.alarm, said.verdict.odd),
+                    None => (record.flagged, record.flagged),
+                };
+                totals.lines += 1;
+                totals.bytes += u64::from(record.bytes);
+                totals.alarms += u64::from(alarm);
+                totals.odd += u64::from(odd);
+                // A device says the mean of a line.
+                totals.bits += u128::from(record.bits) * u128::from(record.bytes);
+            }
+            _ => {}
+        }
+    }
+
+    /// The last record, and the same in words.
+    pub(super) fn end(&self, begun: Instant, at: SystemTime) -> (Value, String) {
+        let mut record = records::event("end", None, Some(at));
+        self.totals.put(&mut record, Some(begun));
+        (record, format!("end: {}", self.totals.words()))
     }
 }
 
@@ -210,6 +257,28 @@ mod tests {
         }
         assert_eq!(said, ["p: record 63: learned"]);
         assert_eq!(seen.said.as_deref(), Some("record 63: learned"));
+        assert_eq!(seen.totals.events["learned"], 1);
+    }
+
+    #[test]
+    fn totals_have_the_verdicts_word_where_there_is_one() {
+        use mambabyte_core::detect::{Detector, Rate};
+
+        let (mut detector, mut seen) = (Detector::new(Rate::ONE_PERCENT), Seen::new("p"));
+        for sequence in 0..100 {
+            detector.push(b'a', if sequence == 90 { 60 << 16 } else { (sequence % 3) << 14 }, None);
+            let verdict = detector.push(b'\n', 1 << 16, None).unwrap();
+            // The verdict of the last line was lost.
+            if sequence < 99 {
+                seen.take(&Event::Verdict(LineVerdict { sequence, verdict }));
+            }
+            let bits = if sequence < 50 { 1 << 16 } else { 3 << 16 };
+            seen.take(&Event::Line(Record { sequence, bytes: 2, bits, flagged: sequence >= 98, ..Record::default() }));
+        }
+        let (record, words) = seen.end(Instant::now(), SystemTime::UNIX_EPOCH);
+        assert_eq!((&record["lines"], &record["bytes"], &record["alarms"]), (&100.into(), &200.into(), &2.into()));
+        assert_eq!((&record["bits_per_byte"], &record["events"]["learned"]), (&2.0.into(), &1.into()));
+        assert_eq!(words, "end: 100 lines, 2 alarms, 2.000 bits/byte");
     }
 
     #[test]

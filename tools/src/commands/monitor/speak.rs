@@ -27,42 +27,39 @@ impl Speaker {
     /// The records of `event` at time `at`; `left_out` like it were not told.
     pub(super) fn take(&mut self, event: &Event, left_out: u64, at: SystemTime) -> Vec<Value> {
         let port = &self.port;
-        let (name, more) = match event {
+        let more = match event {
             Event::Line(record) => return self.line(record, at),
             Event::Verdict(verdict) => {
                 // The line of the one before was lost.
                 let before = self.verdict.replace(*verdict);
                 return before.map_or_else(Vec::new, |before| of_stream(&before, None, at));
             }
-            Event::Connected => ("connected", json!({ "port": port })),
-            Event::Disconnected(error) => ("disconnected", json!({ "port": port, "error": error.to_string() })),
-            Event::Failed(error) => ("failed", json!({ "port": port, "error": error.to_string() })),
-            Event::Foreign => ("foreign", json!({ "port": port, "error": seen::FOREIGN })),
+            Event::Connected => json!({ "port": port }),
+            Event::Disconnected(error) => json!({ "port": port, "error": error.to_string() }),
+            Event::Failed(error) => json!({ "port": port, "error": error.to_string() }),
+            Event::Foreign => json!({ "port": port, "error": seen::FOREIGN }),
             Event::Start(s) => {
                 (self.adapter, self.verdict) = (Some("off".to_owned()), None);
                 let (model, position) = (hex(&s.fingerprint), s.position);
-                ("start", json!({ "port": port, "version": s.version, "fingerprint": model, "position": position }))
+                json!({ "port": port, "version": s.version, "fingerprint": model, "position": position })
             }
             Event::Adapter(preset) => {
                 let preset = seen::preset_name(*preset);
                 self.adapter = Some(preset.clone());
-                ("adapter", json!({ "port": port, "preset": preset }))
+                json!({ "port": port, "preset": preset })
             }
             Event::Detector(share) => {
-                ("detector", json!({ "port": port, "false_alarms": seen::percent(*share) / 100.0 }))
+                json!({ "port": port, "false_alarms": seen::percent(*share) / 100.0 })
             }
-            Event::Status(s) => (
-                "status",
-                json!({
-                    "stack_used": s.stack_used, "stack_watched": s.stack_watched, "waiting": s.waiting,
-                    "capacity": s.capacity,
-                }),
-            ),
-            Event::Missed(records) => ("missed", json!({ "records": records })),
-            Event::Damaged(frames) => ("damaged", json!({ "frames": frames })),
-            Event::Finished => ("finished", json!({})),
+            Event::Status(s) => json!({
+                "stack_used": s.stack_used, "stack_watched": s.stack_watched, "waiting": s.waiting,
+                "capacity": s.capacity,
+            }),
+            Event::Missed(records) => json!({ "records": records }),
+            Event::Damaged(frames) => json!({ "frames": frames }),
+            Event::Finished => json!({}),
         };
-        let mut record = records::event(name, None, Some(at));
+        let mut record = records::event(event.name().unwrap_or_default(), None, Some(at));
         if let (Value::Object(record), Value::Object(more)) = (&mut record, more) {
             record.extend(more);
             if left_out > 0 {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
@@ -14,6 +14,7 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, SparklineBar, Table};
 use super::connection::{Event, QUEUE, died};
 use super::seen::{self, Seen};
 use crate::error::CliError;
+use crate::output::say;
 use crate::paint::bits;
 
 /// How long the loops wait for something to happen.
@@ -25,26 +26,29 @@ pub(super) const TICK: Duration = Duration::from_millis(50);
 /// Those of the terminal, and that of a source that failed for good.
 pub(super) fn run(events: &Receiver<Event>, name: &str, lines: Option<u64>, stop: &AtomicBool) -> Result<(), CliError> {
     let mut terminal = ratatui::try_init().map_err(|e| CliError::io("terminal", e))?;
-    let outcome = show(&mut terminal, events, name, lines, stop);
+    let (mut seen, begun) = (Seen::new(name), Instant::now());
+    let outcome = show(&mut terminal, events, &mut seen, lines, stop);
     ratatui::restore();
+    if outcome.is_ok() {
+        say(seen.end(begun, SystemTime::now()).1);
+    }
     outcome
 }
 
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
     events: &Receiver<Event>,
-    name: &str,
+    seen: &mut Seen,
     lines: Option<u64>,
     stop: &AtomicBool,
 ) -> Result<(), CliError> {
     let failed = |e| CliError::io("terminal", e);
-    let mut seen = Seen::new(name);
     while !stop.load(Ordering::SeqCst) {
-        let taken = drain(events, &mut seen)?;
+        let taken = drain(events, seen)?;
         if !seen.finished && seen.enough(lines) {
             return Ok(());
         }
-        terminal.draw(|frame| draw(frame, &seen)).map_err(failed)?;
+        terminal.draw(|frame| draw(frame, seen)).map_err(failed)?;
         let wait = if taken < QUEUE { TICK } else { Duration::ZERO };
         if event::poll(wait).map_err(failed)?
             && let Input::Key(key) = event::read().map_err(failed)?

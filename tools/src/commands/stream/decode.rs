@@ -90,6 +90,14 @@ enum Ends {
     Byte(u8),
 }
 
+fn units(encoding: Encoding) -> Units {
+    match encoding {
+        Encoding::Utf16Be => Units::new(true, false),
+        Encoding::Utf16Le => Units::new(false, false),
+        Encoding::Utf16 | Encoding::Bytes => Units::new(false, true),
+    }
+}
+
 /// Decodes one input.
 #[derive(Debug)]
 pub(super) struct Decoder {
@@ -113,11 +121,7 @@ impl Decoder {
                 .delimiter
                 .map_or(Ends::Open(false), |byte| if byte == b'\n' { Ends::Lf } else { Ends::Byte(byte) }),
             escapes: Escapes::default(),
-            units: match how.encoding {
-                Encoding::Utf16Be => Units::new(true, false),
-                Encoding::Utf16Le => Units::new(false, false),
-                Encoding::Utf16 | Encoding::Bytes => Units::new(false, true),
-            },
+            units: units(how.encoding),
             sniffed: [0; 3],
             line: how.record_start.as_ref().map(|_| Vec::new()),
             held: false,
@@ -167,6 +171,16 @@ impl Decoder {
             out.push(b'\n', b'\n', end);
             self.line = Some(Vec::new());
         }
+    }
+
+    /// The end of a message, which ends a line too; `open` if its last line has no end of its own.
+    pub(super) fn end_message(&mut self, open: bool, out: &mut Decoded) {
+        if open {
+            out.push(b'\n', b'\n', out.raw.len());
+        }
+        // Half a unit, half an escape sequence and the byte order are those of one message.
+        self.units = units(self.how.encoding);
+        self.escapes = Escapes::default();
     }
 
     /// Whether it looks like UTF-16: half of the bytes of ASCII text are zero then.

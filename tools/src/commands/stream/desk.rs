@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::decode::{Decoded, How};
 use super::input::shown_label;
+use super::mqtt::Outbox;
 use super::react::Exec;
 use super::rule::Rule;
 use super::show::Show;
@@ -48,6 +49,8 @@ pub(super) struct Desk {
     pub(super) watches: Vec<Watch>,
     pub(super) show: Show,
     pub(super) exec: Option<Exec>,
+    /// Where alarms of a broker's streams go.
+    pub(super) outbox: Option<Arc<Outbox>>,
     /// The share of false alarms is another one from now on.
     pub(super) rate: Option<Rate>,
 }
@@ -93,7 +96,7 @@ impl Desk {
         last: Option<u8>,
         instead: Vec<(u8, u32)>,
     ) -> Result<(), CliError> {
-        let Self { way, watches, show, exec, rate } = self;
+        let Self { way, watches, show, exec, outbox, rate } = self;
         let watch = &mut watches[index];
         let scored = watch.count.take(scores, last);
         let mut text = watch.text.as_slice();
@@ -104,7 +107,7 @@ impl Desk {
         }
         let score = &scores.line;
         let mut found = match &scores.verdict {
-            Some(verdict) => words::found(verdict),
+            Some(verdict) => records::found(verdict),
             None => {
                 let known = |bits: u32| (bits != u32::MAX).then_some(bits);
                 let reason = if score.mean() > score.mean_threshold { "mean" } else { "peak" };
@@ -150,6 +153,10 @@ impl Desk {
         if let (true, Some(exec)) = (line.found.alarm, exec) {
             exec.alarm(&Value::Object(line.record()));
         }
+        if let (true, Some(outbox), Some(label)) = (line.found.alarm, outbox, line.label) {
+            let published = records::Line { text: line.text.filter(|_| show.text), ..line.clone() };
+            outbox.alarm(label, Value::Object(published.record()));
+        }
         show.line(&line, score, scored.goes_on, text, &watch.costs).map_err(CliError::stdout)?;
         watch.clear();
         let now = Instant::now();
@@ -162,7 +169,7 @@ impl Desk {
             let put = |record: &mut Value| {
                 record["line"] = json!(scored.line);
                 record["start"] = json!(start);
-                words::add(event, verdict, record);
+                records::add(event, verdict, record);
             };
             self.event(index, event.name(), put, &words)?;
         }
@@ -185,6 +192,9 @@ impl Desk {
             *watch.totals.events.entry(name).or_default() += 1;
         }
         put(&mut record);
+        if let (Some(outbox), Some(label)) = (&self.outbox, &label) {
+            outbox.event(label, &record);
+        }
         let words = label.map_or_else(|| words.to_owned(), |label| format!("{}: {words}", shown_label(&label)));
         self.show.event(&record, &words).map_err(CliError::stdout)
     }

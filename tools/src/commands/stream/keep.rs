@@ -78,7 +78,7 @@ impl KeepArgs {
 /// [`CliError::Usage`].
 pub(super) fn regular(option: &str, path: &Path) -> Result<(), CliError> {
     match path.metadata() {
-        Ok(found) if !found.is_file() && !found.is_dir() => Err(no_file(option, path)),
+        Ok(found) if !found.is_file() => Err(no_file(option, path)),
         _ => Ok(()),
     }
 }
@@ -108,15 +108,19 @@ pub(super) struct Kept {
     pub(super) text: String,
     /// Where a file that is followed was left: device, number, bytes.
     place: Option<(u64, u64, u64)>,
+    /// What is just before that place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<u32>,
 }
 
 impl Kept {
     pub(super) fn place(&self) -> Option<Place> {
-        self.place.map(|(device, number, offset)| Place { node: (device, number), offset })
+        self.place.map(|(device, number, offset)| Place { node: (device, number), offset, mark: self.mark })
     }
 
     pub(super) fn set_place(&mut self, place: Option<Place>) {
         self.place = place.map(|place| (place.node.0, place.node.1, place.offset));
+        self.mark = place.and_then(|place| place.mark);
     }
 }
 
@@ -193,7 +197,7 @@ mod tests {
         let mut saving = Saving::default();
         saving.add(Kept { label: Some("a".into()), line: 7, pieces: 2, ..Kept::default() }, b"first");
         let mut second = Kept { line: 9, ..Kept::default() };
-        second.set_place(Some(Place { node: (1, 2), offset: 3 }));
+        second.set_place(Some(Place { node: (1, 2), offset: 3, mark: Some(4) }));
         saving.add(second, b"2nd");
         let bytes = saving.bytes();
         let read = streams(path, &bytes).unwrap();
@@ -201,7 +205,7 @@ mod tests {
             read.iter().map(|(kept, snapshot)| (kept.line, *snapshot)).collect::<Vec<_>>(),
             [(7, &b"first"[..]), (9, b"2nd")]
         );
-        assert_eq!(read[1].0.place(), Some(Place { node: (1, 2), offset: 3 }));
+        assert_eq!(read[1].0.place(), Some(Place { node: (1, 2), offset: 3, mark: Some(4) }));
         assert_eq!(streams(path, b"snapshot").unwrap()[0].1, b"snapshot");
         for at in 8..bytes.len() - MAGIC.len() {
             let mut damaged = bytes.clone();

@@ -1,12 +1,13 @@
 //! `mambabyte stream`: bytes pass through, every line gets its surprise, odd lines an alarm.
 //!
 //! An input's thread (`input`) hands bytes to the loop (`service`), which decodes them (`decode`), lets the reader score
-//! them, judges lines by a rule (`rule`), shows them (`show`) and does what follows (`react`, `totals`, `keep`).
+//! them, judges lines by a rule (`rule`), shows them (`show`) and does what follows (`react`, `keep`).
 
 mod decode;
 mod desk;
 mod input;
 mod keep;
+mod mqtt;
 mod out;
 mod rate;
 mod react;
@@ -16,7 +17,6 @@ mod service;
 mod show;
 mod silence;
 mod text;
-mod totals;
 mod watch;
 mod words;
 
@@ -36,9 +36,11 @@ use crate::model::{AnyModel, Loading, Residence};
 use crate::net::{PrimedFile, model_name};
 use crate::output::{Door, Outputs, clean, shown};
 use crate::shipped::is_none;
+use crate::totals::Totals;
 use desk::Way;
 use input::{Input, InputArgs};
 use keep::KeepArgs;
+use mqtt::{Broker, MqttArgs, Outbox};
 use out::{Out, Which};
 use rate::FalseAlarms;
 use react::{Exec, ReactArgs};
@@ -54,6 +56,7 @@ use show::{Show, ShowArgs};
     "stream sensor-nano --json --baud 9600 /dev/ttyUSB0"
     "stream sensor-nano --json --follow --state log.state /var/log/syslog"
     "stream none some.log --adapt 1M"
+    "stream sensor-nano --mqtt mqtt://broker --topic 'sensors/#' --only-alarms"
 })]
 pub struct Args {
     /// Blob or checkpoint, by path or by name; `none` is no net, an adapter alone.
@@ -80,6 +83,9 @@ pub struct Args {
     /// Where the bytes come from.
     #[command(flatten)]
     pub input: InputArgs,
+    /// Where messages come from.
+    #[command(flatten)]
+    pub mqtt: MqttArgs,
     /// Where states are kept.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -98,12 +104,15 @@ pub struct Args {
 const PIECE: usize = 64;
 
 impl Args {
-    /// The inputs and the labels of their streams; with --multiplex labels come with the lines.
+    /// The inputs and the labels of their streams; of --multiplex and a broker labels come with the lines.
     ///
     /// # Errors
     /// [`CliError::Usage`] for two inputs of one label.
-    fn inputs(&self) -> Result<(Vec<Input>, Vec<Option<String>>), CliError> {
+    fn inputs(&self, broker: Option<&Broker>) -> Result<(Vec<Input>, Vec<Option<String>>), CliError> {
         let of = |path: &Path| Input { path: path.to_owned(), place: None };
+        if let Some(broker) = broker {
+            return Ok((vec![of(broker.name.as_ref())], Vec::new()));
+        }
         if self.input.input.is_empty() {
             let input = of(self.file.as_deref().unwrap_or(Path::new("-")));
             return Ok((vec![input], if self.input.multiplex { Vec::new() } else { vec![None] }));
@@ -124,6 +133,7 @@ impl Args {
         door.reads_model(&self.model);
         inputs.iter().for_each(|input| door.reads(&input.path));
         self.prime.iter().chain(&self.rule.normal).for_each(|read| door.reads(read));
+        self.mqtt.files().for_each(|read| door.reads(read));
         // The state that is loaded is no input to protect: the one that is saved is its successor.
         if let Some((option, path)) = self.keep.saves() {
             if self.keep.state.is_some() {
@@ -173,7 +183,8 @@ impl Args {
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
     let rule = Rule::new(&args.rule)?;
-    let (mut inputs, labels) = args.inputs()?;
+    let broker = args.mqtt.broker()?;
+    let (mut inputs, labels) = args.inputs(broker.as_ref())?;
     let live = inputs.iter().any(|input| input.is_live(&args.input));
     if let (Judge::Detector(FalseAlarms::PerDay(_)), false) = (rule.judge, live || inputs[0].path == Path::new("-")) {
         let why = "--false-alarms N/day is for a live stream: a file has no days; a share, such as 1%, is for both";
@@ -189,7 +200,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let adapter = args.adapter(model.as_ref())?;
     let engine = net_engine(model.as_ref(), args.computing, cpu)?;
     let precision = engine.as_ref().map_or(Precision::Exact, Engine::precision);
-    let several = args.input.multiplex || labels.len() > 1;
+    let multiplex = args.input.multiplex || broker.is_some();
+    let several = multiplex || labels.len() > 1;
     if precision != Precision::Exact && (args.keep.any() || several) {
         // Better now than at the end of the stream.
         return Err(EngineError::NotIntegers { precision }.into());
@@ -207,7 +219,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         adapt,
         adapter: template,
         piece: PIECE * cpu.threads,
-        multiplex: args.input.multiplex,
+        multiplex,
         silent: args.input.silent,
         live,
         names: inputs.iter().map(|input| shown(input.name())).collect(),
@@ -218,7 +230,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let show = args.shows(&outputs, several, &stop)?;
     let exec = args.react.exec.clone().map(|program| Exec::new(program, args.react.cooldown));
-    let totals = serve(args, way, reader, &labels, show, exec, outputs, &mut inputs)?;
+    let totals = serve(args, way, reader, &labels, show, exec, outputs, &mut inputs, broker)?;
     if args.react.exit_code && totals.alarms > 0 { Err(CliError::Alarmed) } else { Ok(()) }
 }
 
@@ -233,18 +245,23 @@ fn serve<'e>(
     exec: Option<Exec>,
     outputs: Outputs,
     inputs: &mut Vec<Input>,
-) -> Result<totals::Totals, CliError> {
-    let stop = Arc::clone(&way.stop);
-    let mut service = Service::new(way, reader, labels, show, exec, outputs);
+    broker: Option<Broker>,
+) -> Result<Totals, CliError> {
+    let (stop, multiplex) = (Arc::clone(&way.stop), way.multiplex);
+    let outbox = broker.as_ref().map(|broker| Arc::new(Outbox::new(broker.topics.clone())));
+    let mut service = Service::new(way, reader, labels, show, exec, outbox.clone(), outputs);
     if let Some((path, saved)) = args.keep.load()? {
         service.load(&path, &saved)?;
-        if !args.input.multiplex {
+        if !multiplex {
             inputs.iter_mut().zip(service.places()).for_each(|(input, place)| input.place = place);
         }
     }
     // From here on there is a state to save. A second handler in one process would be refused; the first one then still
     // ends the program.
     let _ = ctrlc::set_handler(move || stop.store(true, Ordering::SeqCst));
-    let input = input::start(std::mem::take(inputs), &args.input)?;
+    let input = match (broker, outbox) {
+        (Some(broker), Some(outbox)) => input::subscribe(broker, outbox),
+        _ => input::start(std::mem::take(inputs), &args.input)?,
+    };
     service.run(&input)
 }

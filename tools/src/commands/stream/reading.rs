@@ -48,17 +48,39 @@ impl Service<'_> {
         let at = line.iter().position(|&byte| byte == b'\t');
         let (label, text) = at.map_or((&[][..], line), |at| (&line[..at], &line[at + 1..]));
         let label = String::from_utf8_lossy(label);
-        let index = match self.labels.get(label.as_ref()) {
-            Some(&index) => index,
-            None if self.desk.watches.len() < STREAMS => self.begin(Some(label.into_owned())),
+        match self.stream(&label) {
+            Some(index) => self.feed(index, text),
+            None => Ok(()),
+        }
+    }
+
+    /// The stream of a label; `None` if there are too many.
+    fn stream(&mut self, label: &str) -> Option<usize> {
+        match self.labels.get(label) {
+            Some(&index) => Some(index),
+            None if self.desk.watches.len() < STREAMS => Some(self.begin(Some(label.to_owned()))),
             None => {
                 if !std::mem::replace(&mut self.full, true) {
-                    note(format_args!("--multiplex: more than {STREAMS} streams; lines of others are left out"));
+                    note(format_args!("more than {STREAMS} streams; lines of others are left out"));
                 }
-                return Ok(());
+                None
             }
-        };
-        self.feed(index, text)
+        }
+    }
+
+    /// The next bytes of a message; `last` ends it, and with it a line: an empty message is an empty line.
+    pub(super) fn message(&mut self, topic: &str, payload: &[u8], last: bool) -> Result<(), CliError> {
+        let Some(index) = self.stream(topic) else { return Ok(()) };
+        self.feed(index, payload)?;
+        if !last || self.late() {
+            return Ok(());
+        }
+        self.release(index)?;
+        let watch = &mut self.desk.watches[index];
+        let open = payload.is_empty() || !watch.view.is_empty() || watch.count.pieces > 0;
+        let mut decoded = Decoded::default();
+        watch.decoder.end_message(open, &mut decoded);
+        self.read(index, &decoded)
     }
 
     /// Whether the program should have ended.
@@ -109,8 +131,15 @@ impl Service<'_> {
                 return Ok(());
             }
             let Self { desk, reader, since, .. } = self;
-            let block = block(&decoded.view[from..], desk.way.piece);
+            let mut block = block(&decoded.view[from..], desk.way.piece);
             let watch = &mut desk.watches[index];
+            // A line that was open where the reader came to this stream: the next one is marked again.
+            if !watch.marked
+                && !watch.view.is_empty()
+                && let Some(end) = block.iter().position(|&byte| byte == b'\n')
+            {
+                block = &block[..=end];
+            }
             if watch.view.is_empty() && reader.mixture().marks() {
                 reader.mark()?;
                 since.clear();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -9,23 +10,24 @@ use std::time::{Duration, Instant};
 use mambabyte_host::adapt::AnyAdapter;
 use mambabyte_host::engine::{AnyEngine, EngineError};
 use mambabyte_host::stream::Reader;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::decode::Decoded;
 use super::desk::{Desk, Way};
 use super::input::{News, shown_label};
 use super::keep::{self, Saving};
+use super::mqtt::Outbox;
 use super::rate::{Clock, FalseAlarms};
 use super::react::Exec;
 use super::rule::Judge;
 use super::show::Show;
 use super::silence::Silent;
-use super::totals::{Totals, metrics};
 use super::watch::Watch;
 use super::words;
 use crate::error::CliError;
 use crate::output::{Outputs, note, shown};
 use crate::records;
+use crate::totals::{Totals, metrics};
 
 /// Between two looks at the clock and at whether the program should end.
 const TICK: Duration = Duration::from_millis(50);
@@ -65,11 +67,12 @@ impl<'e> Service<'e> {
         labels: &[Option<String>],
         show: Show,
         exec: Option<Exec>,
+        outbox: Option<Arc<Outbox>>,
         outputs: Outputs,
     ) -> Self {
         let now = Instant::now();
         let mut service = Self {
-            desk: Desk { way, watches: Vec::new(), show, exec, rate: None },
+            desk: Desk { way, watches: Vec::new(), show, exec, outbox, rate: None },
             reader,
             since: Vec::new(),
             current: 0,
@@ -100,6 +103,9 @@ impl<'e> Service<'e> {
         };
         if let Some(label) = &label {
             self.labels.insert(label.clone(), self.desk.watches.len());
+            if let Some(outbox) = &self.desk.outbox {
+                outbox.stream(label);
+            }
         }
         self.desk.watches.push(Watch::new(label, &self.desk.way.how, clock, parked));
         self.desk.watches.len() - 1
@@ -180,6 +186,10 @@ impl<'e> Service<'e> {
         if let Some(exec) = self.desk.exec.take() {
             exec.end(&self.desk.way.stop, LAST);
         }
+        if let Some(outbox) = &self.desk.outbox {
+            // Who waits here with a message cannot say that the broker has the last alarm.
+            outbox.end(&self.desk.way.stop, LAST, || input.try_iter().for_each(drop));
+        }
         saved?;
         outcome?;
         Ok(self.totals())
@@ -205,6 +215,8 @@ impl<'e> Service<'e> {
     fn pass(&mut self, input: &Receiver<(usize, News)>) -> Result<(), CliError> {
         let mut failed = None;
         while !self.desk.way.stop.load(Ordering::SeqCst) {
+            // What is said of an input with many streams is said of none of them.
+            let of = |number: usize| if self.desk.way.multiplex { usize::MAX } else { number };
             match input.recv_timeout(TICK) {
                 Ok((number, News::Bytes(bytes, place))) if self.desk.way.multiplex => {
                     let _ = (number, place);
@@ -216,13 +228,24 @@ impl<'e> Service<'e> {
                         watch.place = place;
                     }
                 }
-                Ok((number, News::Event(name, words))) => self.desk.event(number, name, |_| {}, &words)?,
+                Ok((_, News::Message { topic, payload, last })) => self.message(&topic, &payload, last)?,
+                Ok((number, News::Event(name, words))) => {
+                    let about = of(number);
+                    let why = |record: &mut Value| {
+                        if name == "disconnected" {
+                            record["error"] = json!(words);
+                        }
+                    };
+                    self.desk.event(about, name, why, &words)?;
+                }
                 Ok((number, News::End)) => self.ends(number)?,
                 Ok((number, News::Failed(error))) => {
                     let name = self.desk.way.names.get(number).map_or("", String::as_str);
                     let error = CliError::io(name, error);
                     if self.desk.watches.len() > 1 {
-                        self.desk.event(number, "failed", |_| {}, &format!("{error}"))?;
+                        let about = of(number);
+                        let words = caused(&error);
+                        self.desk.event(about, "failed", |record| record["error"] = json!(words), &words)?;
                         self.ends(number)?;
                     }
                     failed = failed.or(Some(error));
@@ -332,6 +355,14 @@ impl<'e> Service<'e> {
         let mut record = records::event("end", None, self.desk.show.now());
         totals.put(&mut record, self.desk.show.now().map(|_| self.begun));
         self.desk.show.event(&record, &format!("end: {}", totals.words())).map_err(CliError::stdout)
+    }
+}
+
+/// An error with its reason.
+fn caused(error: &CliError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

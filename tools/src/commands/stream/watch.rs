@@ -11,8 +11,8 @@ use super::keep::Kept;
 use super::rate::Clock;
 use super::rule::Repeats;
 use super::silence::Pauses;
-use super::totals::Totals;
 use crate::records;
+use crate::totals::Totals;
 
 /// Which line of the stream a score is of, counted by line ends from 1.
 #[derive(Clone, Copy, Debug)]

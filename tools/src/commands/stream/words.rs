@@ -1,9 +1,8 @@
-//! What the detector says, in words and in records.
+//! What the detector says, in words.
 
-use mambabyte_core::detect::{Detector, Event, JUDGED, LEARNING, Reason, Verdict};
-use serde_json::{Value, json};
+use mambabyte_core::detect::{Detector, Event, JUDGED, LEARNING, Verdict};
 
-use crate::records::{Found, q8, rounded};
+use crate::records::{Found, learned, q8, share};
 
 /// Why a line is odd, for people; nothing if it is not.
 pub(super) fn words(found: &Found) -> String {
@@ -41,42 +40,6 @@ fn shown(byte: u8) -> String {
     }
 }
 
-/// What the detector found in a line.
-pub(super) fn found(verdict: &Verdict) -> Found {
-    Found {
-        alarm: verdict.alarm,
-        odd: verdict.odd,
-        rarity: Some(verdict.rarity),
-        reason: verdict.reason.map(Reason::name),
-        worst: Some(crate::records::Worst {
-            offset: verdict.worst.at.into(),
-            byte: verdict.worst.byte,
-            bits: verdict.worst.bits,
-            instead: Vec::new(),
-        }),
-        ..Found::default()
-    }
-}
-
-/// Lines of the learning period that look odd, counted from 1.
-fn learned(verdict: &Verdict) -> Vec<u8> {
-    verdict.learned.into_iter().filter(|&line| line > 0).collect()
-}
-
-/// What an event's record has more.
-pub(super) fn add(event: Event, verdict: &Verdict, record: &mut Value) {
-    match event {
-        Event::Learned => record["odd_lines"] = json!(learned(verdict)),
-        Event::MoreOdd => record["share"] = json!(rounded(share_of(verdict))),
-        _ => {}
-    }
-}
-
-/// The share of lines that are rarer than one in 32 should be.
-fn share_of(verdict: &Verdict) -> f64 {
-    f64::from(verdict.odd_share) / 65_536.0
-}
-
 /// An event at line `line`, for people.
 pub(super) fn sentence(event: Event, line: u64, verdict: &Verdict) -> String {
     let what = match event {
@@ -91,7 +54,7 @@ pub(super) fn sentence(event: Event, line: u64, verdict: &Verdict) -> String {
             format!("the first {LEARNING} lines are learned; {odd}")
         }
         Event::MoreOdd => {
-            format!("more odd lines than before: {:.0} % of the last 64, usual are 3 %", 100.0 * share_of(verdict))
+            format!("more odd lines than before: {:.0} % of the last 64, usual are 3 %", 100.0 * share(verdict))
         }
         Event::NewNormal => "so many odd lines are the new normal; what is usual is learned anew".to_owned(),
         Event::NewKind => "a new kind of line; it is learned for itself".to_owned(),

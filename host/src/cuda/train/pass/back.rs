@@ -27,7 +27,7 @@ impl Pass<'_> {
         for from in (0..self.rows()).step_by(HEAD_ROWS) {
             let rows = HEAD_ROWS.min(self.rows() - from);
             let res = res + 4 * (from * d) as u64;
-            self.norm(res, rows, ["norm_f", "norm_f_bias"], 0)?;
+            self.norm(res, rows, ["norm_f", "norm_f_bias"], 0, normed)?;
             let weight = (self.typed(head.at), d);
             self.product(Form::Nt, [rows, 256, d], [(normed, d), weight, (logits, 256)], Element::F32, false)?;
             let args = CrossEntropyArgs {
@@ -123,9 +123,9 @@ impl Pass<'_> {
         let place = |tensor| self.params.place(tensor).of(layer);
         let weight = |tensor| self.typed(place(tensor));
         let to = |tensor| grad + 4 * place(tensor) as u64;
-        let [u, dtbc, out] = [&kept.u, &kept.dtbc, &kept.out].map(|buffer| buffer.address(device));
-        let [normed, dnormed, rounded, dout, dxz, du, ddelta, ddtbc] = [
-            &memory.normed,
+        let [normed, u, dtbc, out] =
+            [&kept.normed, &kept.u, &kept.dtbc, &kept.out].map(|buffer| buffer.address(device));
+        let [dnormed, rounded, dout, dxz, du, ddelta, ddtbc] = [
             &memory.dnormed,
             &memory.dres_rounded,
             &memory.dout,
@@ -175,7 +175,6 @@ impl Pass<'_> {
         self.sum_rows((partial + 4 * taps as u64, taps + di), (segments, di), to("conv_bias"), false)?;
 
         let res = device.address(&kept.res);
-        self.norm(res, rows, ["norm", "norm_bias"], layer)?;
         self.product(Form::Nn, [rows, d, 2 * di], [(dxz, 2 * di), (weight("in_proj"), d), (dnormed, d)], e, false)?;
         self.weight_gradient([2 * di, d], [(dxz, 2 * di), (normed, d)], rows, to("in_proj"), false)?;
         let at = [device.address(&memory.dres), rounded];

@@ -19,13 +19,14 @@ impl Pass<'_> {
         unsafe { self.launch(&self.kernels.decays, Launch::new((n.div_ceil(256) as u32, 1, 1), 256), &args) }
     }
 
-    /// Norm of rows `rows` of `res`, with weight and bias at `weight` and `bias`, to `memory.normed` from its start.
+    /// Norm of rows `rows` of `res`, with weight and bias at `weight` and `bias`, to `out`.
     pub(super) fn norm(
         &self,
         res: u64,
         rows: usize,
         tensors: [&'static str; 2],
         layer: usize,
+        out: u64,
     ) -> Result<(), CudaError> {
         let d = self.params.dims.d_model;
         let [weight, bias] = tensors.map(|tensor| self.params.place(tensor));
@@ -33,7 +34,7 @@ impl Pass<'_> {
             x: res,
             weight: self.float(weight.of(layer)),
             bias: if self.centred { self.float(bias.of(layer)) } else { 0 },
-            out: self.memory.normed.address(self.device),
+            out,
             len: 0,
             eps: self.eps,
             rows: rows as i32,
@@ -41,7 +42,7 @@ impl Pass<'_> {
             d_model: d as i32,
             seq_len: 0,
         };
-        // SAFETY: `res` has `rows` rows, `normed` as many.
+        // SAFETY: `res` has `rows` rows, `out` as many.
         unsafe { self.launch(&self.kernels.norm, norm_launch(rows, d).0, &args) }
     }
 
@@ -66,13 +67,13 @@ impl Pass<'_> {
         for (layer, kept) in memory.kept.iter().enumerate() {
             let res = device.address(&kept.res);
             let after = device.address(memory.kept.get(layer + 1).map_or(&memory.res, |next| &next.res));
-            let [xz, u, dtbc, delta, out] =
-                [&kept.xz, &kept.u, &kept.dtbc, &kept.delta, &kept.out].map(|buffer| buffer.address(device));
+            let [normed, xz, u, dtbc, delta, out] =
+                [&kept.normed, &kept.xz, &kept.u, &kept.dtbc, &kept.delta, &kept.out]
+                    .map(|buffer| buffer.address(device));
             let weight = |tensor| self.typed(self.params.place(tensor).of(layer));
             let e = self.element;
-            self.norm(res, rows, ["norm", "norm_bias"], layer)?;
-            let normed = (memory.normed.address(device), d);
-            self.product(Form::Nt, [rows, 2 * di, d], [normed, (weight("in_proj"), d), (xz, 2 * di)], e, false)?;
+            self.norm(res, rows, ["norm", "norm_bias"], layer, normed)?;
+            self.product(Form::Nt, [rows, 2 * di, d], [(normed, d), (weight("in_proj"), d), (xz, 2 * di)], e, false)?;
             self.conv_forward(layer, kept)?;
             self.product(Form::Nt, [rows, width, di], [(u, di), (weight("x_proj"), di), (dtbc, width)], e, false)?;
             self.product(

@@ -1,7 +1,7 @@
 //! One pass over a batch: forward, and back to the gradient of every parameter.
 //!
 //! What is launched, a layer at a time: norm, in_proj, convolution with SiLU, x_proj, dt_proj, scan with gate, out_proj; and
-//! back in reverse, where norm's output is computed again. Products over rows of a batch are divided into parts whose
+//! back in reverse. Products over rows of a batch are divided into parts whose
 //! results are then added in order.
 
 mod back;

@@ -1,18 +1,22 @@
-//! The inputs of a stream: files and pipes, packed or not, files that grow, serial ports. Each is read on a thread of its
+//! The inputs of a stream: files and pipes, packed or not, files that grow, serial ports, a broker. Each is read on a thread of its
 //! own, so that the program ends when it is asked to, whatever an input does.
 
 mod follow;
+mod mqtt;
 mod news;
 mod serial;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use regex::bytes::Regex;
 
 use super::decode::{Encoding, How};
+use super::mqtt::{Broker, Outbox};
 use super::silence::Silent;
 use crate::error::CliError;
 use crate::output::{clean, say, shown};
@@ -175,6 +179,19 @@ pub(super) fn start(inputs: Vec<Input>, args: &InputArgs) -> Result<Receiver<(us
         }
     }
     Ok(receive)
+}
+
+/// Reads the messages of a broker, on a thread.
+pub(super) fn subscribe(broker: Broker, outbox: Arc<Outbox>) -> Receiver<(usize, News)> {
+    let (send, receive) = sync_channel(WAITING);
+    let out = Sender { number: 0, send };
+    spawn(move || {
+        // What a broker sends is read by a library: if that fails, the stream must not end as if all were well.
+        if catch_unwind(AssertUnwindSafe(|| mqtt::read(&broker, &outbox, &out))).is_err() {
+            out.say(News::Failed(io::Error::other("what the broker sends cannot be read")));
+        }
+    });
+    receive
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) {

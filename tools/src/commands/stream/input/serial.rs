@@ -6,16 +6,12 @@ use std::time::Duration;
 
 use serialport::SerialPort;
 
-use super::news::{BLOCK, News, Sender};
+use super::news::{BLOCK, News, PATIENCE, RETRY, Sender};
 
 /// Bits per second, if nothing else is said.
 pub(super) const BAUD: u32 = 115_200;
 /// How long a read waits for bytes.
 const WAIT: Duration = Duration::from_millis(100);
-/// Between the first two attempts to open a port that is gone; each time twice as long, up to [`PATIENCE`].
-const RETRY: Duration = Duration::from_millis(100);
-/// The longest time between two attempts.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether `path` is a terminal: what a serial port looks like.
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What was counted: the last record, and `--metrics`.
+//! What was counted of streams: the last record of `stream` and `monitor`, and `--metrics`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,20 +11,20 @@ use crate::records::rounded;
 
 /// What was counted of a stream.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Totals {
-    pub(super) lines: u64,
-    pub(super) bytes: u64,
-    pub(super) alarms: u64,
-    pub(super) odd: u64,
+pub(crate) struct Totals {
+    pub(crate) lines: u64,
+    pub(crate) bytes: u64,
+    pub(crate) alarms: u64,
+    pub(crate) odd: u64,
     /// Alarms that lines would have been that were said to be fine.
-    pub(super) fine: u64,
+    pub(crate) fine: u64,
     /// Bits, Q16.
-    pub(super) bits: u128,
-    pub(super) events: BTreeMap<&'static str, u64>,
+    pub(crate) bits: u128,
+    pub(crate) events: BTreeMap<&'static str, u64>,
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.lines += other.lines;
         self.bytes += other.bytes;
         self.alarms += other.alarms;
@@ -39,7 +39,7 @@ impl Totals {
     }
 
     /// What the last record has more.
-    pub(super) fn put(&self, record: &mut Value, since: Option<Instant>) {
+    pub(crate) fn put(&self, record: &mut Value, since: Option<Instant>) {
         record["lines"] = json!(self.lines);
         record["bytes"] = json!(self.bytes);
         record["alarms"] = json!(self.alarms);
@@ -53,7 +53,7 @@ impl Totals {
     }
 
     /// The same in words.
-    pub(super) fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let alarms = match self.alarms {
             1 => "1 alarm".to_owned(),
             n => format!("{} alarms", thousands(n)),
@@ -63,7 +63,7 @@ impl Totals {
 }
 
 /// Counters in Prometheus' text format.
-pub(super) fn metrics<'t>(all: impl Iterator<Item = (Option<&'t str>, &'t Totals)> + Clone) -> String {
+pub(crate) fn metrics<'t>(all: impl Iterator<Item = (Option<&'t str>, &'t Totals)> + Clone) -> String {
     let mut out = String::new();
     type Count = fn(&Totals) -> f64;
     let counters: [(&str, &str, Count); 6] = [
