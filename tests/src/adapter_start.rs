@@ -1,6 +1,7 @@
 //! The start values of the adapters: what the texts of `tools/data/calibration` teach.
 //!
-//! Of each text the first 16 KiB are read, alone and with sensor-nano's logits; the mean over the texts is rounded to
+//! Of each text the first 16 KiB are read, alone and with the logits of the first sensor-nano (`data/first`): start values are
+//! part of what archives and primed adapters rely on, so they stay what they are when a model is trained anew; the mean over the texts is rounded to
 //! nearest.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use mambabyte_core::{Blob, Decoder, Logits, include_blob};
 
 /// Bytes of each text.
 const LENGTH: usize = 16 << 10;
-const NET: &[u8] = include_blob!("../../models/sensor-nano/model.mbb");
+const NET: &[u8] = include_blob!("../data/first/sensor-nano.mbb");
 
 /// A text, and the net's logits for each byte of it.
 pub struct Text {

@@ -337,14 +337,19 @@ fn lengths_are_bounded_before_they_are_believed() {
     }
 }
 
-/// Archives of version 1, written once by `mambabyte compress MODEL models/text/golden-4096.txt --adapt 8K`: read for ever.
+/// Archives of version 1, written once by `mambabyte compress MODEL models/text/golden-4096.txt --adapt 8K`: read for ever, also
+/// with a model that is shipped no more (`data/first`).
 #[test]
 fn archives_of_version_1_are_read_for_ever() {
-    let file = model("sensor-pico");
-    let blob = Blob::parse(file.as_slice()).unwrap();
-    let engine = IntEngine::of(blob, Cpu::default());
-    for (name, engine, blob) in [("none", None, None), ("sensor-pico", Some(&engine), Some(&blob))] {
-        let archive = std::fs::read(data_file(&format!("golden/{name}-8K.mba"))).unwrap();
+    let files = [model("sensor-pico"), AlignedBytes::new(&std::fs::read(data_file("first/sensor-pico.mbb")).unwrap())];
+    let [blob, first] = files.each_ref().map(|file| Blob::parse(file.as_slice()).unwrap());
+    let [engine, first_engine] = [blob, first].map(|blob| IntEngine::of(blob, Cpu::default()));
+    for (name, engine, blob) in [
+        ("golden/none", None, None),
+        ("golden/sensor-pico", Some(&engine), Some(&blob)),
+        ("first/sensor-pico", Some(&first_engine), Some(&first)),
+    ] {
+        let archive = std::fs::read(data_file(&format!("{name}-8K.mba"))).unwrap();
         let (text, end) = unpack(engine, &archive[..]);
         end.unwrap();
         assert!(text == TEXT, "{name}");

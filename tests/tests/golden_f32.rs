@@ -1,4 +1,5 @@
-//! The f32 model against logits that the training code computed in PyTorch, for every model in `models/`.
+//! The f32 model against logits that PyTorch computed, for every model in `models/`: of sensor-* by transformers
+//! (`tests/peers/interchange.py --golden`), of prose-small by the code that trained it.
 //!
 //! `golden_input.bin`: 512 bytes, read from the zero state. `data/golden/<model>.npy`: `[512, 256]`, row `t` predicts
 //! byte `t + 1`. And a small model that `mambabyte train` made, against transformers: `data/interchange`.
@@ -14,8 +15,8 @@ const LOGIT_TOLERANCE: f32 = 1e-3;
 /// The same for two narrow layers; found were 8e-6.
 const SMALL_TOLERANCE: f32 = 1e-4;
 
-/// Bits per byte of the golden input, mean over rows 0..=510, as the training code reports them.
-const GOLDEN_BPB: [f64; 4] = [0.70573, 0.66302, 0.64449, 1.54458];
+/// Bits per byte of the golden input, mean over rows 0..=510, as PyTorch has them.
+const GOLDEN_BPB: [f64; 4] = [0.82248, 0.67197, 0.58101, 1.54458];
 const BPB_TOLERANCE: f64 = 1e-4;
 
 fn model(name: &str) -> (Model, Vec<u8>) {

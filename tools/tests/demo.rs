@@ -1,17 +1,19 @@
 //! What the demonstration promises: the damaged line is found, and the log is learned.
 
-use mambabyte::builtin::{self, DAMAGE, SAMPLE, UNSEEN, UNSEEN_DAMAGE};
+use mambabyte::builtin::{DAMAGE, SAMPLE, UNSEEN, UNSEEN_DAMAGE};
 use mambabyte::commands::demo::Read;
-use mambabyte_core::Threshold;
-use mambabyte_host::cpu::{Cpu, IntEngine};
-use mambabyte_host::stream::Reader;
 
-/// Lines that the model alone flags.
+mod common;
+
+use common::{line_records, run};
+
+/// Lines that alarm by the model alone.
 fn flagged(text: &[u8]) -> Vec<usize> {
-    let engine = IntEngine::of(builtin::model().unwrap(), Cpu::single());
-    let mut reader = Reader::new(&engine, Threshold::Learned).unwrap();
-    let scores = text.iter().filter_map(|&byte| reader.read(byte).unwrap().1);
-    scores.enumerate().filter(|(_, s)| s.line.flagged).map(|(i, _)| i).collect()
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, text).unwrap();
+    let path = file.path().to_str().unwrap();
+    let lines = line_records(&run(&["stream", "sensor-nano", path, "--adapt", "off", "--json"]));
+    (0..).zip(lines).filter(|(_, line)| line["alarm"] == true).map(|(number, _)| number).collect()
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What an adapter believes before it has read anything.
 //!
 //! Weights and confidences are what they were, on average, after the first 16 KiB of ten kinds of text, without a net and
-//! with sensor-nano's logits. `cargo run --release -p mambabyte-tests --bin adapter_start` learns them from the texts of
-//! `tools/data/calibration`, from the values of [`plain`] on, and writes `start/PRESET.bin`.
+//! with the logits of the first sensor-nano. Archives rely on them, so they stay when that model is trained anew.
+//! `cargo run --release -p mambabyte-tests --bin adapter_start` learns them from the texts of `tools/data/calibration`, from
+//! the values of [`plain`] on, and writes `start/PRESET.bin`.
 
 use super::bytes::{Load, Move, Save};
 use super::design::{Design, POINTS};

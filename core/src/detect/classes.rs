@@ -1,7 +1,7 @@
-//! Classes of lines by their first byte, each with tails of its own.
+//! Classes of lines by what they begin with, each with tails of its own.
 //!
-//! One tail over two kinds of line sees the noisier kind only, and the quieter one's damage below it. Digits are one
-//! class, letters another, every other byte its own. A class is judged by its own tails after [`GROWN`] lines. Before,
+//! One tail over two kinds of line sees the noisier kind only, and the quieter one's damage below it. Letters are
+//! one class, every other first byte its own; of a first number the byte that ends it counts. A class is judged by its own tails after [`GROWN`] lines. Before,
 //! its first lines are judged as any line is, then it is silent: a new kind is reported once, not line by line. Lines
 //! that come too rarely to be a kind, as pasted ones do, stay judged as any line is.
 
@@ -35,7 +35,7 @@ pub(super) struct Classes(pub(super) [Class; CLASSES]);
 
 /// A line, as its class sees it.
 pub(super) struct Counted {
-    /// Its first byte.
+    /// What it begins with.
     pub(super) first: u8,
     /// Its number.
     pub(super) number: u32,
@@ -49,7 +49,7 @@ pub(super) struct Judged {
     pub(super) rarities: [i32; 2],
     /// Its class has no tails of its own yet.
     pub(super) young: bool,
-    /// The key of its class, if it is the third line of a young one in a row of close ones.
+    /// The key of its class, if that is young and has three close lines.
     pub(super) third: Option<u8>,
 }
 
@@ -78,7 +78,7 @@ impl Classes {
             true => [0; 2],
         };
         class.tails.learn(scores, if young { 0 } else { slow });
-        Judged { rarities, young, third: (young && class.count == 3).then_some(key) }
+        Judged { rarities, young, third: (young && class.count >= 3).then_some(key) }
     }
 
     /// Makes room for a class; its place. What is there when a stream settles needs no youth.
@@ -95,7 +95,7 @@ impl Classes {
     }
 }
 
-/// The class of a first byte.
+/// The class of what a line begins with.
 const fn key(first: u8) -> u8 {
     match first {
         b'0'..=b'9' => b'0',

@@ -207,7 +207,7 @@ impl NewKind {
     /// It is said once in so many lines, and of each kind once.
     pub(super) const ONCE_IN: u16 = 256;
 
-    /// Takes a line; `third` is what its class begins with, if it is the third line of a young one.
+    /// Takes a line; `third` is the key of its class, if that is young and has three lines.
     pub(super) fn take(&mut self, third: Option<u8>, settled: bool, events: &mut Events) {
         self.wait = self.wait.saturating_sub(1);
         let Some(key) = third.filter(|_| settled && self.wait == 0) else { return };

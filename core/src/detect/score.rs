@@ -106,6 +106,9 @@ impl Columns {
     }
 }
 
+/// Marks the byte after a line's first digits.
+const AFTER_DIGITS: u8 = 0x80;
+
 /// The line that is open.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
@@ -120,7 +123,7 @@ pub(super) struct Line {
     pub(super) recent: [u16; PEAK],
     pub(super) sum: u32,
     pub(super) peak: u32,
-    /// The first byte, and hashes of the line, its type and the field that is open.
+    /// What the line begins with: its first byte, or with [`AFTER_DIGITS`] the one after its first digits. Hashes of the line, its type and the field that is open.
     pub(super) first: u8,
     pub(super) hash: u32,
     pub(super) kind: u32,
@@ -179,6 +182,9 @@ impl Line {
         self.peak = self.peak.max(self.sum);
         if at == 0 {
             self.first = byte;
+        } else if self.first.is_ascii_digit() && !byte.is_ascii_digit() {
+            // What ends a number says more than its first digit: a date, a time of day, seconds since 1970.
+            self.first = byte | AFTER_DIGITS;
         }
         self.hash = self.hash.wrapping_mul(0x0100_0193) ^ byte as u32;
         if bits as u16 >= self.largest.bits {

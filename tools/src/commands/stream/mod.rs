@@ -56,7 +56,7 @@ use show::{Show, ShowArgs};
     "stream sensor-nano --json --baud 9600 /dev/ttyUSB0"
     "stream sensor-nano --json --follow --state log.state /var/log/syslog"
     "stream none some.log --adapt 1M"
-    "stream sensor-nano --mqtt mqtt://broker --topic 'sensors/#' --only-alarms"
+    "stream sensor-nano --mqtt mqtt://broker --topic \"sensors/#\" --only-alarms"
 })]
 pub struct Args {
     /// Blob or checkpoint, by path or by name; `none` is no net, an adapter alone.
