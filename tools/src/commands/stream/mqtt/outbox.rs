@@ -18,7 +18,7 @@ const MOST: usize = 1024;
 /// Messages that the broker has not confirmed yet.
 const WINDOW: usize = 32;
 /// Requests that a client takes: those messages, and the subscription.
-pub(in super::super) const CHANNEL: usize = WINDOW + 8;
+pub(crate) const CHANNEL: usize = WINDOW + 8;
 /// How long the end of a stream waits for a broker that has not gone away and confirms nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks whether all is published.
@@ -47,13 +47,13 @@ struct Inner {
 }
 
 /// What is published.
-pub(in super::super) struct Outbox {
+pub(crate) struct Outbox {
     topics: Topics,
     inner: Mutex<Inner>,
 }
 
 impl Outbox {
-    pub(in super::super) fn new(topics: Topics) -> Self {
+    pub(crate) fn new(topics: Topics) -> Self {
         Self { topics, inner: Mutex::default() }
     }
 
@@ -63,7 +63,7 @@ impl Outbox {
     }
 
     /// A stream has begun.
-    pub(in super::super) fn stream(&self, label: &str) {
+    pub(crate) fn stream(&self, label: &str) {
         if self.topics.home_assistant.is_some() {
             let mut inner = self.lock();
             inner.labels.push(label.to_owned());
@@ -72,7 +72,7 @@ impl Outbox {
     }
 
     /// A line has alarmed.
-    pub(in super::super) fn alarm(&self, label: &str, mut record: Value) {
+    pub(crate) fn alarm(&self, label: &str, mut record: Value) {
         let mut inner = self.lock();
         if inner.suppressed > 0 {
             record["suppressed"] = inner.suppressed.into();
@@ -85,7 +85,7 @@ impl Outbox {
     }
 
     /// Something has happened to a stream, or to all of them.
-    pub(in super::super) fn event(&self, label: &str, record: &Value) {
+    pub(crate) fn event(&self, label: &str, record: &Value) {
         if let Some(topic) = &self.topics.event {
             let mut inner = self.lock();
             inner.push(topic, label, record);
@@ -94,14 +94,14 @@ impl Outbox {
     }
 
     /// There is a connection.
-    pub(in super::super) fn connected(&self, client: Client) {
+    pub(crate) fn connected(&self, client: Client) {
         let mut inner = self.lock();
         inner.client = Some(client);
         inner.pump(&self.topics);
     }
 
     /// There is none any more. What was not confirmed is sent again: a message may come twice, none is lost.
-    pub(in super::super) fn disconnected(&self) {
+    pub(crate) fn disconnected(&self) {
         let mut inner = self.lock();
         (inner.client, inner.greeted, inner.announced) = (None, false, 0);
         let again: Vec<Message> = inner.sent.drain(..).flatten().collect();
@@ -109,7 +109,7 @@ impl Outbox {
     }
 
     /// The broker has the message that was sent first.
-    pub(in super::super) fn confirmed(&self) {
+    pub(crate) fn confirmed(&self) {
         let mut inner = self.lock();
         inner.sent.pop_front();
         inner.pump(&self.topics);
@@ -117,7 +117,7 @@ impl Outbox {
 
     /// The end of the stream: what waits may still go, for at most `patience` once the program should end.
     /// `meanwhile` is done again and again.
-    pub(in super::super) fn end(&self, stop: &AtomicBool, patience: Duration, meanwhile: impl Fn()) {
+    pub(crate) fn end(&self, stop: &AtomicBool, patience: Duration, meanwhile: impl Fn()) {
         let (begin, mut stopped) = (Instant::now(), None);
         while begin.elapsed() < PATIENCE {
             let inner = self.lock();

@@ -12,7 +12,7 @@ pub(super) const OFFLINE: &str = "offline";
 
 /// Where things are published.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Topics {
+pub(crate) struct Topics {
     pub(super) alarm: String,
     pub(super) event: Option<String>,
     pub(super) status: String,
@@ -21,7 +21,7 @@ pub(in super::super) struct Topics {
 
 impl Topics {
     /// Whether a message comes from here: it is no line of any stream, or each alarm would raise the next one.
-    pub(in super::super) fn is_own(&self, topic: &str) -> bool {
+    pub(crate) fn is_own(&self, topic: &str) -> bool {
         let below = |base: &str| topic.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
         topic == self.status
             || [Some(&self.alarm), self.event.as_ref(), self.home_assistant.as_ref()]
