@@ -4,8 +4,10 @@
 #include <cstring>
 #include <vector>
 
+#include "warp.hpp"
+
 #include "exact.cuh"
-#include "variate.cuh"
+#include "sample.cuh"
 
 static Tables t;
 
@@ -44,6 +46,25 @@ static void surprise(const i64* a, i64* y) {
     y[0] = score_surprise((u32)largest - (u32)(i32)a[a[256]], sum, t.log2);
 }
 
+// 256 logits, a choice, a generator's state, and a number that is not read; every lane must choose the same byte.
+static const i64* asked;
+static u32 chosen[32];
+
+static void choose_lane(int lane) {
+    i32 logits[8];
+    for (int i = 0; i < 8; i++) logits[i] = (i32)asked[lane * 8 + i];
+    Choice how = {(u64)asked[256], (u32)asked[257], (u32)asked[258]};
+    chosen[lane] = choose(logits, (u32)lane, how, (u64)asked[259], t.exp2);
+}
+
+static void choose_byte(const i64* a, i64* y) {
+    asked = a;
+    run_warp(choose_lane);
+    *y = chosen[0];
+    for (u32 byte : chosen)
+        if (byte != chosen[0]) *y = -1;
+}
+
 static const Function functions[] = {
     {"round_shift", 2, 1, [](const i64* a, i64* y) { *y = round_shift(a[0], (u32)a[1]); }},
     {"saturate_i16", 1, 1, [](const i64* a, i64* y) { *y = saturate_i16(a[0]); }},
@@ -73,6 +94,7 @@ static const Function functions[] = {
     {"score_weight", 1, 1, [](const i64* a, i64* y) { *y = (i64)score_weight((u64)a[0], t.exp2); }},
     {"surprise", 257, 1, surprise},
     {"mixed", 1, 1, [](const i64* a, i64* y) { *y = (i64)mixed((u64)a[0] + RNG_STEP); }},
+    {"choose", 261, 1, choose_byte},
     {"exponential", 1, 1, [](const i64* a, i64* y) { *y = (i64)exponential((u64)a[0]); }},
 };
 

@@ -1,5 +1,6 @@
 //! The arithmetic of the exact GPU kernels, `host/src/cuda/kernels/exact.cuh`, compiled as plain C++ and compared with
-//! the core to the bit over the whole ranges of its functions. Needs a C++ compiler, no GPU.
+//! the core to the bit over the whole ranges of its functions; and the sampler, `sample.cuh`, with the lanes of its warp as
+//! contexts of one thread. Needs a C++ compiler, no GPU.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::OnceLock;
 
 use mambabyte_core::fixed::{mul_q15, requantize, round_shift, saturate_i16, saturate_i32};
 use mambabyte_core::nonlinear::{decay, exp2_fraction, log2_q16, log2_softplus, rsqrt, sigmoid, silu};
-use mambabyte_core::sample::exponential;
+use mambabyte_core::sample::{SampleOptions, exponential, sample};
 use mambabyte_core::score::{surprise, weight};
 use mambabyte_core::selective_scan::delta_x;
 use mambabyte_core::{Logits, Rng, norm, tables};
@@ -23,6 +24,8 @@ fn program() -> &'static Path {
         let mut compiler = Command::new("c++");
         compiler.args(["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-static-libubsan"]);
         compiler.args(["-fno-sanitize-recover=undefined", "-Ihost/src/cuda/kernels", "tests/cuda/exact_header.cpp"]);
+        // Of the sampler: `#pragma unroll`, and a lane beside a distance.
+        compiler.args(["-Wno-unknown-pragmas", "-Wno-sign-compare"]);
         let output = compiler.arg("-o").arg(&path).current_dir(root).output().expect("a C++ compiler");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         (folder, path)
@@ -227,4 +230,35 @@ fn random_numbers() {
     let all = [&some[..], &edges].concat();
     compare("mixed", &all, |&[state]| [Rng::new(state as u64).next_u64() as i64]);
     compare("exponential", &all, |&[random]| [exponential(random as u64) as i64]);
+}
+
+/// Flat and steep distributions, equal logits, edges, every way to cut.
+#[test]
+fn the_choice_of_a_warp() {
+    let mut rng = Rng::new(11);
+    let temperatures = [65_536, 52_429, 0, 1, 655_360, u32::MAX, 131_072];
+    let cases: Vec<[i64; 261]> = (0..1500u64)
+        .map(|i| {
+            let down = [31, 22, 14, 12, 8, 0][i as usize % 6];
+            let temperature = temperatures[i as usize % 7];
+            let inverse = if temperature == 0 { 0 } else { (1u64 << 32) / u64::from(temperature) };
+            let (top_k, top_p) =
+                ([0, 0, 1, 5, 40, 255, 256][i as usize / 3 % 7], [65_536, 65_536, 58_982, 1, 0][i as usize / 5 % 5]);
+            let edges = [i32::MIN, i32::MAX, 0, -1];
+            std::array::from_fn(|at| match at {
+                0..256 if i % 13 == 0 => edges[rng.next_u64() as usize % 4].into(),
+                0..256 => (rng.next_u64() as i32 >> down).into(),
+                256 => inverse as i64,
+                257 => top_k,
+                258 => top_p,
+                259 => rng.next_u64() as i64,
+                _ => temperature.into(),
+            })
+        })
+        .collect();
+    compare("choose", &cases, |a| {
+        let logits: Logits = std::array::from_fn(|at| a[at] as i32);
+        let options = SampleOptions { temperature: a[260] as u32, top_k: a[257] as u16, top_p: a[258] as u32 };
+        [sample(&logits, &options, &mut Rng::new(a[259] as u64)).into()]
+    });
 }

@@ -18,7 +18,7 @@ pub trait Rule {
         false
     }
 
-    /// The byte that is written. `rng` moves as it does for [`sample`].
+    /// The byte that is written. `rng` moves as it does for [`sample()`].
     fn decide(&self, logits: &Logits, options: &SampleOptions, rng: &mut Rng, drafted: Option<Drafted<'_>>) -> u8;
 }
 
