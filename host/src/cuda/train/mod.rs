@@ -6,11 +6,12 @@
 //! this file says how far apart they are.
 //!
 //! * `params`: where parameters lie; `memory`: what a step works with; `scan`, `kernels`, `args`: what is launched.
-//! * `pass`: forward and back; `update`: what a gradient does to the weights.
+//! * `machine`: what a run asks of it; `pass`: forward and back; `update`: what a gradient does to the weights.
 
 pub(crate) mod args;
 mod batch;
 mod kernels;
+mod machine;
 mod memory;
 mod params;
 mod pass;
@@ -42,7 +43,7 @@ use crate::train::average::Average;
 use crate::train::machine::{Change, Machine, Outcome, Parts};
 use crate::train::optimizer::Optimizer;
 use crate::train::trainer::TrainError;
-use crate::train::{Carry, Loss, Row, Window, zeros_like};
+use crate::train::{Loss, Row, Window, zeros_like};
 use crate::{Checkpoint, Model};
 
 /// What products and activations are in.
@@ -365,43 +366,5 @@ impl GpuMachine {
             losses.extend(found);
         }
         Ok(losses)
-    }
-}
-
-impl Machine for GpuMachine {
-    fn step(&mut self, windows: &[Window<'_>], change: Change) -> Result<Outcome, TrainError> {
-        Ok(self.train(windows, change)?)
-    }
-
-    fn carries(&self) -> Result<Vec<Carry>, TrainError> {
-        let states = download(&self.device, &self.memory.before)?;
-        let dims = &self.params.dims;
-        let carry = |state: &[f32]| {
-            let mut carry = Carry::zero(dims);
-            carry.as_mut_slice().copy_from_slice(state);
-            carry
-        };
-        Ok(states.chunks(dims.state_len()).map(carry).collect())
-    }
-
-    fn carry(&mut self, carries: Vec<Carry>) -> Result<(), TrainError> {
-        let states: Vec<&[f32]> = carries.iter().map(Carry::as_slice).collect();
-        Ok(self.enter_states(&states)?)
-    }
-
-    fn losses(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, TrainError> {
-        Ok(self.judge(rows)?)
-    }
-
-    fn parts(&self) -> Result<Parts, TrainError> {
-        Ok(self.download_parts()?)
-    }
-
-    fn set(&mut self, parts: Parts) -> Result<(), TrainError> {
-        Ok(self.upload(parts)?)
-    }
-
-    fn last_gradient(&self) -> Result<Checkpoint, TrainError> {
-        Ok(self.checkpoint(&self.grad)?)
     }
 }

@@ -11,7 +11,7 @@ use crate::train::machine::Cpu;
 use crate::train::optimizer::Matrices;
 use crate::train::schedule::{Fall, Schedule};
 use crate::train::trainer::{Settings, Trainer};
-use crate::train::{gradient, initial, losses, state_file};
+use crate::train::{Carry, gradient, initial, losses, state_file};
 
 /// Small numbers, the same in every run.
 struct Noise(u64);

@@ -1,0 +1,140 @@
+//! Runs: they learn, are saved and loaded to the bit, and take back what is no number.
+
+use crate::train::data::Text;
+use crate::train::holdout::Holdout;
+use crate::train::optimizer::Matrices;
+use crate::train::schedule::Fall;
+use crate::train::{initial, state_file};
+use mambabyte_core::{Dims, Norm};
+
+use super::*;
+
+fn dims() -> Dims {
+    Dims {
+        d_model: 16,
+        n_layer: 2,
+        d_inner: 32,
+        d_state: 2,
+        d_conv: 3,
+        dt_rank: 1,
+        norm: Norm::Rms,
+        tied_head: true,
+        tied_decays: true,
+    }
+}
+
+fn settings(steps: u64) -> Settings {
+    Settings {
+        window: 32,
+        batch: 4,
+        passage: 80,
+        schedule: Schedule::new(steps, Fall::Cosine),
+        rate: 0.02,
+        decay: 0.1,
+        clip: 1.0,
+        matrices: Matrices::Muon,
+        augment: Augment::default(),
+        seed: 3,
+    }
+}
+
+/// A log that repeats itself, with numbers.
+fn text() -> Vec<u8> {
+    (0..200u32).flat_map(|i| format!("t={} level={} ok\n", 1000 + i, i * 7 % 10).into_bytes()).collect()
+}
+
+fn corpus() -> Corpus {
+    Corpus::new(vec![Text::of("log".into(), text())], None)
+}
+
+fn begin(steps: u64) -> Trainer {
+    Trainer::new(initial::checkpoint(&dims(), 1), settings(steps)).unwrap()
+}
+
+fn pool(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
+#[test]
+fn a_log_shrinks() {
+    let (corpus, mut trainer, text) = (corpus(), begin(150), text());
+    let holdout = Holdout::new(&[&text], 1 << 16);
+    let before = holdout.bits(&trainer.averaged().unwrap());
+    while !trainer.is_done() {
+        trainer.step(&corpus).unwrap().unwrap();
+    }
+    let after = holdout.bits(&trainer.averaged().unwrap());
+    assert!(before > 7.5 && after < 3.0, "{before} and {after}");
+    assert_eq!(trainer.bytes(), 150 * 4 * 32);
+    let mut judge = |bits| trainer.judge(bits).unwrap();
+    assert_eq!((judge(after), judge(after), judge(f64::NAN)), (0, 1, 2));
+}
+
+/// The state of a run, saved at every few steps, goes on as the run itself, with any number of threads.
+#[test]
+fn a_run_that_was_saved_and_loaded_is_the_run() {
+    let corpus = corpus();
+    let steps = |trainer: &mut Trainer, n: u64, threads: usize| {
+        pool(threads).install(|| (0..n).map(|_| trainer.step(&corpus).unwrap().unwrap()).collect::<Vec<_>>())
+    };
+    let mut whole = begin(60);
+    let mut expected = steps(&mut whole, 55, 1);
+    whole.judge(3.0).unwrap();
+    expected.extend(steps(&mut whole, 5, 2));
+    let mut parts = begin(60);
+    let mut found = Vec::new();
+    for (number, n) in [1, 2, 30, 22, 5].into_iter().enumerate() {
+        if number == 4 {
+            parts.judge(3.0).unwrap();
+        }
+        let file = parts.save(b"mine").unwrap();
+        let (note, reader) = state_file::open(&file).unwrap();
+        assert_eq!(note, b"mine");
+        parts = Trainer::load(reader, initial::checkpoint(&dims(), 9), settings(60), &corpus, Cpu::boxed).unwrap();
+        assert_eq!(parts.save(b"mine").unwrap(), file);
+        found.extend(steps(&mut parts, n, number % 2 + 1));
+    }
+    assert_eq!(found, expected);
+    assert_eq!(parts.save(b"").unwrap(), whole.save(b"").unwrap());
+    // Of another run.
+    let file = parts.save(b"").unwrap();
+    let load = |dims: Dims, settings: Settings, corpus: &Corpus| {
+        let (_, reader) = state_file::open(&file).unwrap();
+        Trainer::load(reader, initial::checkpoint(&dims, 1), settings, corpus, Cpu::boxed).err()
+    };
+    let other = Corpus::new(vec![Text::of("short".into(), b"x".to_vec())], None);
+    assert!(load(dims(), settings(60), &other).is_some());
+    assert!(load(Dims { n_layer: 3, ..dims() }, settings(60), &corpus).is_some());
+    assert!(load(dims(), Settings { batch: 5, ..settings(60) }, &corpus).is_some());
+    assert!(load(dims(), Settings { batch: 3, ..settings(60) }, &corpus).is_some());
+    assert!(load(dims(), settings(60), &corpus).is_none());
+}
+
+#[test]
+fn what_is_no_number_is_said_and_taken_back() {
+    let (corpus, mut trainer) = (corpus(), begin(200));
+    for _ in 0..53 {
+        trainer.step(&corpus).unwrap().unwrap();
+    }
+    let mut parts = trainer.machine.parts().unwrap();
+    parts.weights.layers[1].out_proj[5] = f32::NAN;
+    trainer.machine.set(parts).unwrap();
+    let fault = trainer.step(&corpus).unwrap().unwrap_err();
+    assert_eq!((fault.step, fault.back_to, fault.halved), (53, 50, 1));
+    assert!(fault.place.starts_with("layer 1: "), "{}", fault.place);
+    let on = trainer.step(&corpus).unwrap().unwrap();
+    assert!(on.bits_per_byte.is_finite());
+    assert!((on.rate - 0.01 * trainer.settings.schedule.share(50)).abs() < 1e-15);
+    // A rate beyond all measure does not get well.
+    let mut wild = Trainer::new(initial::checkpoint(&dims(), 1), Settings { rate: 1e38, ..settings(20) }).unwrap();
+    let mut faults = 0;
+    let error = loop {
+        match wild.step(&corpus) {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => faults += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, TrainError::Diverged { halved: 8, .. }), "{error}");
+    assert_eq!(faults, 8);
+}
