@@ -232,8 +232,9 @@ mod tests {
                 norm += expected.iter().map(|e| e * e).sum::<f64>();
             }
             let relative = (error / norm).sqrt();
-            // Found: 0.003 to 0.014.
-            assert!(relative < 0.02, "{name}: {relative}");
+            // Found: 0.0133 for nano's present weights.
+            let bound = if name == "sensor-nano" { 0.0135 } else { 0.01 };
+            assert!(relative < bound, "{name}: {relative}");
         }
     }
 

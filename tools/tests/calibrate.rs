@@ -32,7 +32,8 @@ fn a_head_that_differs_from_the_rest_does_not_choose_the_scales() {
     let dir = tempfile::tempdir().unwrap();
     let [mixed, blob] = ["mixed.txt", "a.mbb"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
     let rest = path("data/calibration/gnss_nmea.txt");
-    let text = [vec![b'0'; 65_536], fs::read(&rest).unwrap()].concat();
+    let digits: Vec<u8> = b"0123456789".iter().copied().cycle().take(65_536).collect();
+    let text = [digits, fs::read(&rest).unwrap()].concat();
     fs::write(&mixed, &text).unwrap();
     let pico = path("../models/sensor-pico");
     let (pico, rest) = (pico.to_str().unwrap(), rest.to_str().unwrap());
@@ -59,8 +60,8 @@ fn a_head_that_differs_from_the_rest_does_not_choose_the_scales() {
         |model: &str| json(&["eval", model, rest, "--limit", "16000", "--json"])["bits_per_byte"].as_f64().unwrap();
     let (int, f32) = (bpb(&blob), bpb(pico));
     assert!((int - f32).abs() < 0.03, "integer {int}, f32 {f32}");
-    // Its hold-out has some of the zeros, too, which drive a model to states that no text of its kinds has.
-    assert!((made["delta_bpb"].as_f64().unwrap()).abs() < 0.25, "{made}");
+    // What the command says of its hold-out is what the rest costs, not the digits.
+    assert!((made["delta_bpb"].as_f64().unwrap()).abs() < 0.03, "{made}");
 }
 
 #[test]
