@@ -2,6 +2,9 @@
 
 use super::average::Average;
 use super::optimizer::{Matrices, Optimizer, clip};
+use super::rounding::Rounding;
+use super::row::gradient_leaning;
+use super::teachers::{Teachers, Teaching};
 use super::{Carry, Loss, Row, Window, gradient, losses, zeros_like};
 use crate::model::ModelError;
 use crate::{Checkpoint, Model};
@@ -82,7 +85,10 @@ pub trait Machine: std::fmt::Debug + Send {
     /// [`TrainError`] if the processor fails.
     fn step(&mut self, windows: &[Window<'_>], change: Change) -> Result<Outcome, TrainError>;
 
-    /// What every row carries after the last step.
+    /// Floats that a row carries: the states of the model, then those of teachers.
+    fn carry_len(&self) -> usize;
+
+    /// What every row carries after the last step, [`Machine::carry_len`] floats each.
     ///
     /// # Errors
     /// As [`Machine::step`].
@@ -94,7 +100,7 @@ pub trait Machine: std::fmt::Debug + Send {
     /// As [`Machine::step`].
     fn carry(&mut self, carries: Vec<Carry>) -> Result<(), TrainError>;
 
-    /// The loss of every row with the average of the weights.
+    /// The loss of every row with the average of the weights, rounded as the run's are.
     ///
     /// # Errors
     /// As [`Machine::step`].
@@ -119,6 +125,28 @@ pub trait Machine: std::fmt::Debug + Send {
     fn last_gradient(&self) -> Result<Checkpoint, TrainError>;
 }
 
+/// What rows carry for several models, joined row by row.
+pub(crate) fn join<'a>(parts: impl Iterator<Item = &'a Vec<Carry>>) -> Vec<Carry> {
+    let parts: Vec<&Vec<Carry>> = parts.collect();
+    let rows = parts.first().map_or(0, |rows| rows.len());
+    let row = |row: usize| {
+        let values: Vec<&[f32]> = parts.iter().filter_map(|rows| rows.get(row)).map(Carry::as_slice).collect();
+        Carry::of(values.concat())
+    };
+    (0..rows).map(row).collect()
+}
+
+/// The reverse of [`join`], for models whose states have `lengths`.
+pub(crate) fn split(carries: &[Carry], lengths: impl Iterator<Item = usize>) -> Vec<Vec<Carry>> {
+    let mut at = 0;
+    let mut parts = Vec::new();
+    for length in lengths {
+        parts.push(carries.iter().map(|carry| Carry::of(carry.as_slice()[at..at + length].to_vec())).collect());
+        at += length;
+    }
+    parts
+}
+
 /// Rayon's current pool. Results do not depend on its threads.
 #[derive(Debug)]
 pub struct Cpu {
@@ -126,34 +154,62 @@ pub struct Cpu {
     optimizer: Optimizer,
     average: Average,
     grad: Checkpoint,
-    pub(super) carries: Vec<Carry>,
+    carries: Vec<Carry>,
+    rounding: Rounding,
+    teachers: Teachers,
 }
 
 impl Cpu {
     /// # Errors
     /// [`ModelError`] names the dimension or tensor that is wrong.
-    pub fn new(parts: Parts) -> Result<Self, ModelError> {
+    pub fn new(parts: Parts, rounding: Rounding, teaching: Teaching) -> Result<Self, ModelError> {
         let grad = zeros_like(&parts.weights);
         let Parts { weights, optimizer, average } = parts;
-        Ok(Self { model: Model::new(weights)?, optimizer, average, grad, carries: Vec::new() })
+        let (model, teachers) = (Model::new(weights)?, Teachers::new(teaching)?);
+        Ok(Self { model, optimizer, average, grad, carries: Vec::new(), rounding, teachers })
     }
 
     /// The same, as a run has it.
     ///
     /// # Errors
     /// As [`Cpu::new`].
-    pub fn boxed(parts: Parts) -> Result<Box<dyn Machine>, TrainError> {
-        Ok(Box::new(Self::new(parts)?))
+    pub fn boxed(parts: Parts, rounding: Rounding, teaching: Teaching) -> Result<Box<dyn Machine>, TrainError> {
+        Ok(Box::new(Self::new(parts, rounding, teaching)?))
+    }
+
+    /// What rows carry, divided.
+    pub(super) fn set_carries(&mut self, carries: &[Carry]) {
+        let lengths = std::iter::once(self.model.dims().state_len()).chain(self.teachers.lengths());
+        let mut parts = split(carries, lengths).into_iter();
+        self.carries = parts.next().unwrap_or_default();
+        self.teachers.carry(parts);
+    }
+
+    /// `weights` as they are computed with.
+    fn rounded(&self, weights: &Checkpoint) -> Result<Model, ModelError> {
+        let mut weights = weights.clone();
+        self.rounding.apply(&mut weights);
+        Model::new(weights)
     }
 }
 
 impl Machine for Cpu {
     fn step(&mut self, windows: &[Window<'_>], change: Change) -> Result<Outcome, TrainError> {
-        let Self { model, optimizer, average, grad, carries } = self;
+        let rounded = match self.rounding {
+            Rounding::None => None,
+            _ => Some(self.rounded(self.model.checkpoint())?),
+        };
+        let Self { model, optimizer, average, grad, carries, teachers, .. } = self;
         carries.resize(windows.len(), Carry::zero(model.dims()));
         let mut rows: Vec<Row<'_>> = windows.iter().zip(carries).map(|(window, carry)| window.row(carry)).collect();
         grad.tensors_mut().into_iter().for_each(|(.., values)| values.fill(0.0));
-        let loss = gradient(model, &mut rows, grad);
+        let computing = rounded.as_ref().unwrap_or(model);
+        let loss = if teachers.lengths().next().is_some() {
+            let targets = teachers.read(windows);
+            gradient_leaning(computing, &mut rows, (&targets, teachers.share), grad)
+        } else {
+            gradient(computing, &mut rows, grad)
+        };
         let mean = (1.0 / loss.symbols.max(1) as f64) as f32;
         grad.tensors_mut().into_iter().for_each(|(.., values)| values.iter_mut().for_each(|g| *g *= mean));
         let outcome = Outcome { loss, norm: clip(grad, change.clip) };
@@ -166,17 +222,21 @@ impl Machine for Cpu {
         Ok(outcome)
     }
 
+    fn carry_len(&self) -> usize {
+        self.model.dims().state_len() + self.teachers.lengths().sum::<usize>()
+    }
+
     fn carries(&self) -> Result<Vec<Carry>, TrainError> {
-        Ok(self.carries.clone())
+        Ok(join(std::iter::once(&self.carries).chain(self.teachers.carries())))
     }
 
     fn carry(&mut self, carries: Vec<Carry>) -> Result<(), TrainError> {
-        self.carries = carries;
+        self.set_carries(&carries);
         Ok(())
     }
 
     fn losses(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, TrainError> {
-        Ok(losses(&Model::new(self.average.weights().clone())?, rows))
+        Ok(losses(&self.rounded(self.average.weights())?, rows))
     }
 
     fn parts(&self) -> Result<Parts, TrainError> {
@@ -185,8 +245,10 @@ impl Machine for Cpu {
     }
 
     fn set(&mut self, parts: Parts) -> Result<(), TrainError> {
-        let carries = std::mem::take(&mut self.carries);
-        *self = Self { carries, ..Self::new(parts)? };
+        let Parts { weights, optimizer, average } = parts;
+        self.model = Model::new(weights)?;
+        self.optimizer = optimizer;
+        self.average = average;
         Ok(())
     }
 

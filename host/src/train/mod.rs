@@ -12,7 +12,8 @@
 //! * `row`: what a batch is made of; `window`: one row, forward and back; `layer`: one layer over a chunk;
 //!   `norm`, `conv`, `scan`, `matrix`, `math`: its parts.
 //! * `tensors`: a checkpoint as a list of tensors.
-//! * `machine`: the processor that computes a run's steps.
+//! * `machine`: the processor that computes a run's steps; `teachers`: models that it learns from; `rounding`: to few bits in
+//!   the loop.
 //! * `trainer`: a run, with its `data`, `augment`, `optimizer`, `schedule`, `average`, `initial` weights and `holdout`;
 //!   `state_file`: what it goes on from.
 //!
@@ -31,11 +32,13 @@ mod math;
 mod matrix;
 mod norm;
 pub mod optimizer;
+pub mod rounding;
 mod row;
 pub mod saved;
 mod scan;
 pub mod schedule;
 pub mod state_file;
+pub mod teachers;
 mod tensors;
 pub mod trainer;
 mod window;

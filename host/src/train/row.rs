@@ -5,6 +5,7 @@ use std::ops::Range;
 use mambabyte_core::Dims;
 use rayon::prelude::*;
 
+use super::teachers::lean;
 use super::tensors::zeros_like;
 use super::window::{Objective, Prepared, Stream, next_symbol};
 use crate::{Checkpoint, Model};
@@ -19,7 +20,16 @@ pub struct Carry {
 impl Carry {
     /// The zero state of a model of this shape: the beginning of a document.
     pub fn zero(dims: &Dims) -> Self {
-        Self { values: vec![0.0; dims.state_len()] }
+        Self::zeros(dims.state_len())
+    }
+
+    /// So many zeros: what a machine's rows carry may be more than one model's state.
+    pub(crate) fn zeros(len: usize) -> Self {
+        Self::of(vec![0.0; len])
+    }
+
+    pub(crate) const fn of(values: Vec<f32>) -> Self {
+        Self { values }
     }
 
     /// All values, in the order above.
@@ -97,6 +107,29 @@ const GROUPS: usize = 32;
 pub fn gradient(model: &Model, rows: &mut [Row<'_>], grad: &mut Checkpoint) -> Loss {
     let mut streams: Vec<(Stream<'_>, &[u16])> = rows.iter_mut().map(Row::split).collect();
     let objective = |next: &&[u16], range: Range<usize>, logits: &mut [f32]| next_symbol(&next[range], logits);
+    gradient_towards(model, &mut streams, grad, &objective)
+}
+
+/// As [`gradient`], with a share of the loss for `targets`, `[window, vocabulary]` distributions for each row; what comes
+/// back is the loss of the next symbols all the same.
+pub(super) fn gradient_leaning(
+    model: &Model,
+    rows: &mut [Row<'_>],
+    (targets, share): (&[Vec<f32>], f32),
+    grad: &mut Checkpoint,
+) -> Loss {
+    let vocabulary = model.checkpoint().vocabulary();
+    let mut streams: Vec<(Stream<'_>, (&[u16], &[f32]))> = Vec::with_capacity(rows.len());
+    for (row, targets) in rows.iter_mut().zip(targets) {
+        let (stream, next) = row.split();
+        streams.push((stream, (next, targets)));
+    }
+    let objective = |(next, targets): &(&[u16], &[f32]), range: Range<usize>, logits: &mut [f32]| {
+        let next = &next[range.clone()];
+        let nats = next_symbol(next, logits);
+        lean(next, &targets[range.start * vocabulary..range.end * vocabulary], share, logits);
+        nats
+    };
     gradient_towards(model, &mut streams, grad, &objective)
 }
 

@@ -152,12 +152,14 @@ impl Trainer {
             read_checkpoint(&mut reader, &mut weights)?;
             best = Some(Best { step, bits, weights });
         }
+        let like = parts.weights.clone();
+        let mut this = Self::on(machine(parts)?, &like, settings)?;
         let (mut streams, mut carries) = (Vec::with_capacity(settings.batch), Vec::with_capacity(settings.batch));
         for _ in 0..settings.batch {
             let passage =
                 Passage { text: reader.size()?, from: reader.size()?, to: reader.size()?, seed: reader.number()? };
             let at = reader.size()?;
-            let mut carry = Carry::zero(&dims);
+            let mut carry = Carry::zeros(this.machine.carry_len());
             reader.floats(carry.as_mut_slice())?;
             let bytes = passage.bytes(corpus, &settings.augment).filter(|bytes| at <= bytes.len());
             let bytes = bytes.ok_or(StateFault::Content("its place in the texts is not in these texts"))?;
@@ -167,8 +169,6 @@ impl Trainer {
         if reader.left() != 0 {
             return Err(StateFault::Content("it goes on after its end").into());
         }
-        let like = parts.weights.clone();
-        let mut this = Self::on(machine(parts)?, &like, settings)?;
         this.machine.carry(carries)?;
         Ok(Self { streams, rng, step, bytes, halved, good, best, worse, ..this })
     }

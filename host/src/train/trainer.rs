@@ -10,7 +10,9 @@ use super::holdout::Holdout;
 pub use super::machine::TrainError;
 use super::machine::{Change, Cpu, Machine, Parts};
 use super::optimizer::Matrices;
+use super::rounding::Rounding;
 use super::schedule::Schedule;
+use super::teachers::Teaching;
 use super::{Carry, Window};
 use crate::model::ModelError;
 use crate::{Checkpoint, Model};
@@ -36,6 +38,12 @@ pub struct Settings {
     pub matrices: Matrices,
     /// What is changed in the texts.
     pub augment: Augment,
+    /// Of the weights that steps are made with.
+    #[serde(default)]
+    pub rounding: Rounding,
+    /// Of the loss, for teachers if there are any.
+    #[serde(default)]
+    pub teachers_share: f64,
     /// Of the passages drawn.
     pub seed: u64,
 }
@@ -121,8 +129,8 @@ impl Trainer {
     pub fn new(weights: Checkpoint, settings: Settings) -> Result<Self, ModelError> {
         let parts = Self::begin(weights, &settings);
         let like = parts.weights.clone();
-        let mut cpu = Cpu::new(parts)?;
-        cpu.carries = vec![Carry::zero(&like.dims); settings.batch];
+        let mut cpu = Cpu::new(parts, settings.rounding, Teaching::default())?;
+        cpu.set_carries(&vec![Carry::zero(&like.dims); settings.batch]);
         Ok(Self::with(Box::new(cpu), &like, settings))
     }
 
@@ -136,7 +144,7 @@ impl Trainer {
     /// # Errors
     /// Those of the processor.
     pub fn on(mut machine: Box<dyn Machine>, like: &Checkpoint, settings: Settings) -> Result<Self, TrainError> {
-        machine.carry(vec![Carry::zero(&like.dims); settings.batch])?;
+        machine.carry(vec![Carry::zeros(machine.carry_len()); settings.batch])?;
         Ok(Self::with(machine, like, settings))
     }
 
@@ -170,12 +178,18 @@ impl Trainer {
         self.step >= self.settings.schedule.steps
     }
 
-    /// The average of the weights, as a model.
+    /// The average of the weights, rounded as the run's are, as a model.
     ///
     /// # Errors
     /// Those of the processor.
     pub fn averaged(&self) -> Result<Model, TrainError> {
-        Ok(Model::new(self.machine.parts()?.average.weights)?)
+        Ok(Model::new(self.rounded_average()?)?)
+    }
+
+    fn rounded_average(&self) -> Result<Checkpoint, TrainError> {
+        let mut weights = self.machine.parts()?.average.weights;
+        self.settings.rounding.apply(&mut weights);
+        Ok(weights)
     }
 
     /// The best average so far.
@@ -195,7 +209,7 @@ impl Trainer {
     /// Takes note that the average has `bits` per byte on the hold-out; how many judgements ago the best one was.
     fn judge(&mut self, bits: f64) -> Result<u64, TrainError> {
         if bits.is_finite() && self.best.as_ref().is_none_or(|best| bits < best.bits) {
-            self.best = Some(Best { step: self.step, bits, weights: self.machine.parts()?.average.weights });
+            self.best = Some(Best { step: self.step, bits, weights: self.rounded_average()? });
             self.worse = 0;
         } else {
             self.worse += 1;
@@ -256,7 +270,7 @@ impl Trainer {
         self.halved += 1;
         self.ahead = None;
         self.streams = vec![Stream::default(); self.settings.batch];
-        self.machine.carry(vec![Carry::zero(&self.dims); self.settings.batch])?;
+        self.machine.carry(vec![Carry::zeros(self.machine.carry_len()); self.settings.batch])?;
         Ok(Fault { step, place, back_to: self.step, halved: self.halved })
     }
 

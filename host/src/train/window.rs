@@ -287,6 +287,21 @@ pub(super) fn next_symbol(next: &[u16], logits: &mut [f32]) -> f64 {
     nats
 }
 
+/// Softmax of each row of `[_, vocabulary]` logits, in place.
+pub(super) fn softmax(logits: &mut [f32], vocabulary: usize) {
+    vectors(
+        #[inline(always)]
+        || {
+            for row in logits.chunks_exact_mut(vocabulary) {
+                let top = top(row);
+                row.iter_mut().for_each(|x| *x = exp(*x - top));
+                let sum = sum(row, |x| x);
+                row.iter_mut().for_each(|x| *x *= 1.0 / sum);
+            }
+        },
+    );
+}
+
 /// Natural log-softmax of each row of `[_, 256]` logits, in place.
 pub(crate) fn log_softmax(logits: &mut [f32]) {
     vectors(

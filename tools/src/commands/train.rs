@@ -18,7 +18,7 @@ use mambabyte_host::train::{initial, state_file};
 use serde_json::json;
 
 use crate::error::CliError;
-use crate::model::{AnyModel, read_text};
+use crate::model::{AnyModel, Loading, read_text};
 use crate::output::{bytes, print, print_json, say, shown, thousands};
 use crate::shipped::{self, Found};
 use crate::training::finish::{Made, finish, memory, write_checkpoint};
@@ -35,26 +35,41 @@ mod options;
 pub use options::{Args, FallArg, MatricesArg, ModelArgs, ReadingArgs, RunArgs};
 use options::{beside_resume, seed, separator, settings};
 
-/// What a run is begun with: weights, and where they came from.
+/// What a run is begun with: weights, and where they came from; and whom it learns from.
 struct Start {
     weights: Checkpoint,
     from: Option<(String, u32)>,
+    teachers: Vec<Checkpoint>,
+    named: Vec<(String, u32)>,
+}
+
+/// The weights of a model, its name, and their CRC-32.
+fn weights_of(path: &Path, loading: &Loading) -> Result<(Checkpoint, (String, u32)), CliError> {
+    let mut weights = match AnyModel::open(path, loading)? {
+        AnyModel::Blob(file) => dequantize(&file.blob()).checkpoint,
+        AnyModel::Checkpoint(model) => model.checkpoint().clone(),
+    };
+    weights.tie_decays();
+    let mut crc = crc32fast::Hasher::new();
+    for (.., values) in weights.tensors_mut() {
+        values.iter().for_each(|v| crc.update(&v.to_le_bytes()));
+    }
+    Ok((weights, (shown(path), crc.finalize())))
+}
+
+/// The models at `paths`.
+fn teachers(paths: &[PathBuf], loading: &Loading) -> Result<(Vec<Checkpoint>, Vec<(String, u32)>), CliError> {
+    let all = paths.iter().map(|path| weights_of(path, loading)).collect::<Result<Vec<_>, _>>()?;
+    Ok(all.into_iter().unzip())
 }
 
 /// The weights of `--from`, or random ones of the shape that was asked for.
 fn start(args: &Args) -> Result<Start, CliError> {
+    let (teachers, named) = teachers(&args.run.teacher, &args.loading)?;
     let model = &args.model;
     if let Some(path) = &model.from {
-        let mut weights = match AnyModel::open(path, &args.loading)? {
-            AnyModel::Blob(file) => dequantize(&file.blob()).checkpoint,
-            AnyModel::Checkpoint(model) => model.checkpoint().clone(),
-        };
-        weights.tie_decays();
-        let mut crc = crc32fast::Hasher::new();
-        for (.., values) in weights.tensors_mut() {
-            values.iter().for_each(|v| crc.update(&v.to_le_bytes()));
-        }
-        return Ok(Start { weights, from: Some((shown(path), crc.finalize())) });
+        let (weights, from) = weights_of(path, &args.loading)?;
+        return Ok(Start { weights, from: Some(from), teachers, named });
     }
     let dims = match (&model.chip, model.shape, model.d_model) {
         (Some(chip), ..) => {
@@ -79,7 +94,7 @@ fn start(args: &Args) -> Result<Start, CliError> {
     if let Some((name, found, low, high)) = dims.out_of_bounds() {
         return Err(CliError::Usage(format!("--{}: {found} is outside {low}..={high}", name.replace('_', "-"))));
     }
-    Ok(Start { weights: initial::checkpoint(&dims, seed(&args.run)), from: None })
+    Ok(Start { weights: initial::checkpoint(&dims, seed(&args.run)), from: None, teachers, named })
 }
 
 /// The texts, divided.
@@ -129,6 +144,7 @@ fn recipe(args: &Args, reading: &Reading, start: &Start, place: &Place) -> Recip
         separator: args.reading.separator.clone(),
         shape: Sizes::of(&start.weights.dims),
         from: start.from.clone(),
+        teachers: start.named.clone(),
         name: args.model.name.clone().unwrap_or_else(|| default_name(&reading.texts)),
         refine: args.model.refine,
         digits: args.reading.digits,
@@ -156,10 +172,10 @@ fn inputs(args: &Args, asked: &[Asked]) -> Result<Vec<PathBuf>, CliError> {
     for asked in asked.iter().cloned().chain(valid) {
         files.extend(asked.files()?);
     }
-    if let Some(from) = &args.model.from
-        && let Ok(Found::File(path)) = shipped::find(from)
-    {
-        files.extend(crate::formats::inputs(&path));
+    for model in args.model.from.iter().chain(&args.run.teacher) {
+        if let Ok(Found::File(path)) = shipped::find(model) {
+            files.extend(crate::formats::inputs(&path));
+        }
     }
     Ok(files)
 }
@@ -205,7 +221,8 @@ fn train(args: &Args) -> Result<(), CliError> {
         (Some(note), None) => Place::of(note.recipe.arithmetic)?,
         (_, device) => Place::open(device.unwrap_or_default(), args.run.precision)?,
     };
-    let (recipe, reading, weights) = prepare(args, asked, note.as_ref(), &place)?;
+    let (recipe, reading, start) = prepare(args, asked, note.as_ref(), &place)?;
+    let (weights, place) = (start.weights, place.with_teachers(start.teachers));
     folder.make()?;
     let texts: Vec<&[u8]> = reading.holdout.iter().flat_map(Text::documents).collect();
     let holdout = Holdout::new(&texts, LOOKED_AT);
@@ -248,7 +265,7 @@ fn prepare(
     asked: Vec<Asked>,
     note: Option<&Note>,
     place: &Place,
-) -> Result<(Recipe, Reading, Checkpoint), CliError> {
+) -> Result<(Recipe, Reading, Start), CliError> {
     let given = !asked.is_empty();
     let (asked, valid, ends) = match note {
         Some(note) if !given => {
@@ -267,20 +284,25 @@ fn prepare(
     match note {
         None => {
             let start = start(args)?;
-            Ok((recipe(args, &reading, &start, place), reading, start.weights))
+            Ok((recipe(args, &reading, &start, place), reading, start))
         }
         Some(note) => {
-            let mine = if given {
-                recipe(args, &reading, &start(args)?, place)
+            let (mine, teachers) = if given {
+                let start = start(args)?;
+                (recipe(args, &reading, &start, place), start.teachers)
             } else {
                 let (texts, valid) = (reading.texts.clone(), reading.valid.clone());
-                Recipe { texts, valid, arithmetic: place.arithmetic, ..note.recipe.clone() }
+                let paths: Vec<PathBuf> = note.recipe.teachers.iter().map(|(name, _)| name.into()).collect();
+                let (all, teachers) = teachers(&paths, &args.loading)?;
+                let arithmetic = place.arithmetic;
+                (Recipe { texts, valid, arithmetic, teachers, ..note.recipe.clone() }, all)
             };
             if let Some(difference) = note.recipe.difference(&mine) {
                 return Err(of_other(difference));
             }
             let weights = initial::checkpoint(&note.recipe.shape.dims(), 0);
-            Ok((note.recipe.clone(), reading, weights))
+            let Recipe { from, teachers: named, .. } = note.recipe.clone();
+            Ok((note.recipe.clone(), reading, Start { weights, from, teachers, named }))
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use mambabyte_core::Blob;
+use mambabyte_host::train::rounding::Rounding;
 
 use super::recipe::{Recipe, Source};
 use crate::measured::Measured;
@@ -62,9 +63,25 @@ pub fn card(card: &Card<'_>) -> String {
         Some((from, _)) => format!("It began with the weights of {}.", last(from)),
         None => "It began with random weights.".to_owned(),
     };
+    let named: Vec<String> = recipe.teachers.iter().map(|(name, _)| last(name)).collect();
+    let taught = match named.as_slice() {
+        [] => String::new(),
+        named => {
+            let share = 100.0 * recipe.settings.teachers_share;
+            format!(" A share of {share:.0} % of the loss aims at what {} expect.", named.join(", "))
+        }
+    };
+    let rounded = match recipe.settings.rounding {
+        Rounding::None => "",
+        Rounding::Bits8 => " Its matrices were rounded to 8 bits a row in every step.",
+        Rounding::Bits4 => {
+            " Its matrices were rounded to 4 bits in groups of 32 in every step; the blob has 8 bits, the checkpoint the rounded \
+             values."
+        }
+    };
     let _ = write!(
         out,
-        "\n{holdout} {from} {} bytes were read in {} steps; the weights are an average around step {}, which had the \
+        "\n{holdout} {from}{taught}{rounded} {} bytes were read in {} steps; the weights are an average around step {}, which had the \
          fewest bits per byte on windows of the hold-out ({:.4}).\n\nA model can repeat what it was trained on, word for \
          word: whoever has the model may find names, addresses or keys of these texts in it.\n\n## Command\n\n\
          ```sh\n{}\n```\n\nThe same command makes the same files on the same machine; another may round otherwise.\n\n",

@@ -5,6 +5,7 @@ use mambabyte_host::Checkpoint;
 use mambabyte_host::cuda::train::{GpuMachine, Products};
 use mambabyte_host::train::Window;
 use mambabyte_host::train::machine::{Change, Cpu, Machine, Parts};
+use mambabyte_host::train::teachers::Teaching;
 #[cfg(feature = "cuda")]
 use mambabyte_host::train::trainer::Trainer;
 use mambabyte_host::train::trainer::{Settings, TrainError};
@@ -41,6 +42,8 @@ pub enum PrecisionArg {
 pub struct Place {
     /// What with.
     pub arithmetic: Arithmetic,
+    /// Whom its runs learn from.
+    teachers: Vec<Checkpoint>,
     #[cfg(feature = "cuda")]
     device: Option<std::sync::Arc<mambabyte_host::cuda::Device>>,
 }
@@ -82,6 +85,7 @@ impl Place {
         }
         Ok(Self {
             arithmetic: Arithmetic::Cpu,
+            teachers: Vec::new(),
             #[cfg(feature = "cuda")]
             device: None,
         })
@@ -93,7 +97,7 @@ impl Place {
             Some(PrecisionArg::F32) => Arithmetic::CudaF32,
             Some(PrecisionArg::Bf16) | None => Arithmetic::CudaBf16,
         };
-        Ok(Self { arithmetic, device: Some(mambabyte_host::cuda::Device::open(0)?) })
+        Ok(Self { arithmetic, teachers: Vec::new(), device: Some(mambabyte_host::cuda::Device::open(0)?) })
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -106,6 +110,15 @@ impl Place {
         if self.arithmetic == Arithmetic::CudaF32 { Products::F32 } else { Products::Bf16 }
     }
 
+    /// With teachers, of whom runs learn as their settings say.
+    pub fn with_teachers(self, teachers: Vec<Checkpoint>) -> Self {
+        Self { teachers, ..self }
+    }
+
+    fn teaching(&self, settings: &Settings) -> Teaching {
+        Teaching { teachers: self.teachers.clone(), share: settings.teachers_share as f32 }
+    }
+
     /// Takes a run's parts there.
     ///
     /// # Errors
@@ -113,10 +126,16 @@ impl Place {
     pub fn machine(&self, parts: Parts, settings: &Settings) -> Result<Box<dyn Machine>, TrainError> {
         #[cfg(feature = "cuda")]
         if let Some(device) = &self.device {
-            return GpuMachine::boxed(device, parts, self.products(), (settings.batch, settings.window));
+            let shape = (settings.batch, settings.window);
+            return GpuMachine::boxed(
+                device,
+                parts,
+                self.products(),
+                shape,
+                (settings.rounding, &self.teaching(settings)),
+            );
         }
-        let _ = settings;
-        Cpu::boxed(parts)
+        Cpu::boxed(parts, settings.rounding, self.teaching(settings))
     }
 
     /// Where the time of a step goes, milliseconds and launches by kind; nothing on a CPU.
@@ -134,7 +153,8 @@ impl Place {
         if let Some(device) = &self.device {
             let parts = Trainer::begin(weights.clone(), settings);
             let products = self.products();
-            let mut machine = GpuMachine::new(device, parts, products, (settings.batch, settings.window))?;
+            let (shape, aim) = ((settings.batch, settings.window), (settings.rounding, &self.teaching(settings)));
+            let mut machine = GpuMachine::new(device, parts, products, shape, aim)?;
             machine.step(windows, change)?;
             return machine.timed_step(windows, change);
         }

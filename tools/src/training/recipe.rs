@@ -3,6 +3,7 @@
 use mambabyte_core::{Dims, Norm};
 use mambabyte_host::train::data::Text;
 use mambabyte_host::train::optimizer::Matrices;
+use mambabyte_host::train::rounding::Rounding;
 use mambabyte_host::train::schedule::Fall;
 use mambabyte_host::train::trainer::Settings;
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,9 @@ pub struct Recipe {
     pub shape: Sizes,
     /// The model it began with, and the CRC-32 of its weights.
     pub from: Option<(String, u32)>,
+    /// The same of its teachers.
+    #[serde(default)]
+    pub teachers: Vec<(String, u32)>,
     /// Name in the blob.
     pub name: String,
     /// Updates that choose the blob's integers, if the user said it.
@@ -146,7 +150,8 @@ impl Recipe {
 
     /// The command that makes the same again, whatever the machine's speed.
     pub fn command(&self) -> String {
-        let Settings { window, batch, passage, schedule, rate, decay, clip, matrices, augment, seed } = self.settings;
+        let Settings { window, batch, passage, schedule, rate, decay, clip, matrices, augment, .. } = self.settings;
+        let Settings { rounding, teachers_share, seed, .. } = self.settings;
         let quoted = |text: &str| {
             let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:,+=@%".contains(c));
             if plain && !text.is_empty() { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
@@ -196,6 +201,17 @@ impl Recipe {
             ("name", self.name.clone()),
         ] {
             option(name, value);
+        }
+        for (teacher, _) in &self.teachers {
+            option("teacher", teacher.clone());
+        }
+        if !self.teachers.is_empty() {
+            option("teacher-share", teachers_share.to_string());
+        }
+        match rounding {
+            Rounding::None => {}
+            Rounding::Bits8 => option("weights", "8".into()),
+            Rounding::Bits4 => option("weights", "4".into()),
         }
         if let Some(updates) = self.refine {
             option("refine", updates.to_string());

@@ -169,6 +169,36 @@ template <class T> __device__ __forceinline__ void muon_end(const MuonEndArgs &g
 extern "C" __global__ void __launch_bounds__(256) muon_end_bf16(const MuonEndArgs g) { muon_end<bf16>(g); }
 extern "C" __global__ void __launch_bounds__(256) muon_end_float(const MuonEndArgs g) { muon_end<float>(g); }
 
+// Rounding in the loop, in place: w = s round(w / s) with s the largest of a group over `largest`; and the bf16 copy, if there
+// is one. A group is `group` columns of a row, or what is left of it. A warp owns a group. train/rounding.rs computes the same
+// bits.
+struct RoundArgs {
+    float *w;
+    bf16 *rounded;
+    long long groups;
+    int columns, group;
+    float largest;
+};
+
+extern "C" __global__ void __launch_bounds__(256) round_weights(const RoundArgs g) {
+    const long long index = (long long)blockIdx.x * 8 + threadIdx.x / 32;
+    if (index >= g.groups) return;
+    const int each = (g.columns + g.group - 1) / g.group, lane = threadIdx.x % 32, part = index % each;
+    const long long from = index / each * g.columns + part * g.group;
+    const int len = min(g.group, g.columns - part * g.group);
+    float most = 0.f;
+    for (int i = lane; i < len; i += 32) most = fmaxf(most, fabsf(g.w[from + i]));
+#pragma unroll
+    for (int m = 16; m > 0; m /= 2) most = fmaxf(most, __shfl_xor_sync(FULL, most, m));
+    const float scale = __fdiv_rn(most, g.largest);
+    const bool some = scale > 0.f && scale < INFINITY;
+    for (int i = lane; i < len; i += 32) {
+        float w = g.w[from + i];
+        if (some) g.w[from + i] = w = __fmul_rn(rintf(__fdiv_rn(w, scale)), scale);
+        if (g.rounded) put(g.rounded + from + i, w);
+    }
+}
+
 // a[i] = -exp(a_log[i]) log2(e), as the scans want it.
 struct DecaysArgs {
     const float *a_log;

@@ -3,37 +3,59 @@
 #include "float.cuh"
 
 // Cross entropy of the next byte. nats[m] = log(sum_j exp(logits[m, j])) - logits[m, next[m]], dlogits = softmax - 1[next];
-// logits [rows, 256] f32. A warp owns a row.
+// logits [rows, 256] f32. With `targets` [rows, 256], distributions: dlogits = softmax - (1 - share) 1[next] - share targets.
+// A warp owns a row.
 struct CrossEntropyArgs {
     const float *logits;
     const unsigned char *next;
     void *dlogits;
     float *nats;
+    const float *targets;
     int rows;
+    float share;
 };
 
-template <class T> __device__ __forceinline__ void cross_entropy(const CrossEntropyArgs &g) {
-    const int row = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (row >= g.rows) return;
-    float v[8], most = -INFINITY, sum = 0.f;
-    load8(v, g.logits + (size_t)row * 256 + lane * 8);
+// The maximum of eight values of each lane, and the warp's sum of exp(v - maximum), which v becomes.
+__device__ __forceinline__ void exponentials(float v[8], float &most, float &sum) {
+    most = -INFINITY, sum = 0.f;
 #pragma unroll
     for (int i = 0; i < 8; i++) most = fmaxf(most, v[i]);
 #pragma unroll
     for (int m = 16; m > 0; m /= 2) most = fmaxf(most, __shfl_xor_sync(FULL, most, m));
-    const int next = g.next[row];
-    float chosen = 0.f;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-        if (lane * 8 + i == next) chosen = v[i];
         v[i] = expf(v[i] - most);
         sum += v[i];
     }
 #pragma unroll
-    for (int m = 16; m > 0; m /= 2) sum += __shfl_xor_sync(FULL, sum, m), chosen += __shfl_xor_sync(FULL, chosen, m);
-    const float scale = 1.f / sum;
+    for (int m = 16; m > 0; m /= 2) sum += __shfl_xor_sync(FULL, sum, m);
+}
+
+template <class T> __device__ __forceinline__ void cross_entropy(const CrossEntropyArgs &g) {
+    const int row = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (row >= g.rows) return;
+    float v[8], most, sum, chosen = 0.f;
+    load8(v, g.logits + (size_t)row * 256 + lane * 8);
+    const int next = g.next[row];
 #pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = fmaf(v[i], scale, lane * 8 + i == next ? -1.f : 0.f);
+    for (int i = 0; i < 8; i++)
+        if (lane * 8 + i == next) chosen = v[i];
+#pragma unroll
+    for (int m = 16; m > 0; m /= 2) chosen += __shfl_xor_sync(FULL, chosen, m);
+    exponentials(v, most, sum);
+    const float scale = 1.f / sum;
+    if (g.targets) {
+        float t[8];
+        load8(t, g.targets + (size_t)row * 256 + lane * 8);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            const float target = fmaf(g.share, t[i], lane * 8 + i == next ? 1.f - g.share : 0.f);
+            v[i] = fmaf(v[i], scale, -target);
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < 8; i++) v[i] = fmaf(v[i], scale, lane * 8 + i == next ? -1.f : 0.f);
+    }
     store8((T *)g.dlogits + (size_t)row * 256 + lane * 8, v);
     // fmaxf passes over NaN: the sum has it.
     if (lane == 0) g.nats[row] = logf(sum) + most - chosen;
@@ -41,6 +63,28 @@ template <class T> __device__ __forceinline__ void cross_entropy(const CrossEntr
 
 extern "C" __global__ void __launch_bounds__(256) cross_entropy_bf16(const CrossEntropyArgs g) { cross_entropy<bf16>(g); }
 extern "C" __global__ void __launch_bounds__(256) cross_entropy_float(const CrossEntropyArgs g) { cross_entropy<float>(g); }
+
+// targets (+)= weight softmax(logits), [rows, 256] both: the mean of teachers' distributions. A warp owns a row.
+struct SoftenArgs {
+    const float *logits;
+    float *targets;
+    int rows, add;
+    float weight;
+};
+
+extern "C" __global__ void __launch_bounds__(256) soften(const SoftenArgs g) {
+    const int row = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (row >= g.rows) return;
+    float v[8], t[8] = {}, most, sum;
+    load8(v, g.logits + (size_t)row * 256 + lane * 8);
+    exponentials(v, most, sum);
+    float *targets = g.targets + (size_t)row * 256 + lane * 8;
+    if (g.add) load8(t, targets);
+    const float scale = g.weight / sum;
+#pragma unroll
+    for (int i = 0; i < 8; i++) t[i] = fmaf(v[i], scale, t[i]);
+    store8(targets, t);
+}
 
 // partial[segment, byte, column] = sum of dres[m, column] over the segment's rows m whose byte it is. A thread owns a
 // column and walks the rows in order; a block has 64 columns of a segment.

@@ -82,7 +82,9 @@ kernel_struct! {
         next: u64,
         dlogits: u64,
         nats: u64,
+        targets: u64,
         rows: i32,
+        share: f32,
     }
 }
 
@@ -118,6 +120,27 @@ kernel_struct! {
         np: i32,
         n_pad: i32,
         ld: i32,
+    }
+}
+
+kernel_struct! {
+    pub(crate) struct SoftenArgs = "SoftenArgs" in "train_sums.cu" {
+        logits: u64,
+        targets: u64,
+        rows: i32,
+        add: i32,
+        weight: f32,
+    }
+}
+
+kernel_struct! {
+    pub(crate) struct RoundArgs = "RoundArgs" in "optimizer.cu" {
+        w: u64,
+        rounded: u64,
+        groups: i64,
+        columns: i32,
+        group: i32,
+        largest: f32,
     }
 }
 

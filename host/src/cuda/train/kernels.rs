@@ -17,6 +17,7 @@ pub(super) struct Kernels {
     pub(super) conv_back: Kernel,
     pub(super) conv_history: Kernel,
     pub(super) cross_entropy: Kernel,
+    pub(super) soften: Kernel,
     pub(super) embed_back: Kernel,
     pub(super) sum_rows: Kernel,
     pub(super) sum_planes: Kernel,
@@ -27,6 +28,7 @@ pub(super) struct Kernels {
     pub(super) muon_scale: Kernel,
     pub(super) muon_end: Kernel,
     pub(super) decays: Kernel,
+    pub(super) round: Kernel,
 }
 
 impl Kernels {
@@ -69,6 +71,7 @@ impl Kernels {
             conv_back: of(&TRAIN_CONV, two(conv_back))?,
             conv_history: of(&TRAIN_CONV, two(conv_history))?,
             cross_entropy: of(&TRAIN_SUMS, ["cross_entropy_bf16", "cross_entropy_float"])?,
+            soften: plain(&TRAIN_SUMS, "soften")?,
             embed_back: plain(&TRAIN_SUMS, "embed_back")?,
             sum_rows: plain(&TRAIN_SUMS, "sum_rows")?,
             sum_planes: of(&TRAIN_SUMS, ["sum_planes_bf16", "sum_planes_float"])?,
@@ -79,6 +82,7 @@ impl Kernels {
             muon_scale: of(&OPTIMIZER, ["muon_scale_bf16", "muon_scale_float"])?,
             muon_end: of(&OPTIMIZER, ["muon_end_bf16", "muon_end_float"])?,
             decays: plain(&OPTIMIZER, "decays")?,
+            round: plain(&OPTIMIZER, "round_weights")?,
         })
     }
 }

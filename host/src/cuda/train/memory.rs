@@ -2,11 +2,13 @@
 
 use cudarc::driver::CudaSlice;
 
+use super::batch::ends;
 use super::params::Params;
 use super::scan::Sizes;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::float::buffer::{Buffer, Element};
+use crate::train::Window;
 
 /// Rows of the head's products at a time, so that no [bytes, 256] of a long batch is in memory at once.
 pub(super) const HEAD_ROWS: usize = 65_536;
@@ -43,9 +45,19 @@ pub(super) struct Kept {
     pub(super) checkpoints: CudaSlice<f32>,
 }
 
+/// Whether there is a way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// What it needs.
+    All,
+    /// No: layers share their activations.
+    Nothing,
+}
+
 /// All of it.
 pub(super) struct Memory {
-    pub(super) kept: Vec<Kept>,
+    /// Of every layer, or of one.
+    kept: Vec<Kept>,
     /// After the last layer.
     pub(super) res: CudaSlice<f32>,
     /// `[HEAD_ROWS, d_model]`: the last norm's output; `[_, d_model]`: the gradient of any norm's.
@@ -114,12 +126,22 @@ impl Memory {
         element: Element,
         (batch, seq_len): (usize, usize),
         scan: Sizes,
+        keep: Keep,
     ) -> Result<Self, CudaError> {
         let dims = &params.dims;
         let (rows, d, di, width) = (batch * seq_len, dims.d_model, dims.d_inner, params.x_proj_rows());
         let layer = "activations of a layer";
         let typed = |what, len| Buffer::zeros(device, what, len, element);
-        let kept = (0..dims.n_layer).map(|_| {
+        let (layers, back) = match keep {
+            Keep::All => (dims.n_layer, rows),
+            Keep::Nothing => (1, 1),
+        };
+        // The scan's kernels count elements in 32 bits.
+        let largest = (2 * rows * di).max(scan.checkpoints).max(scan.planes * back * 2 * scan.padded);
+        if u32::try_from(largest).is_err() {
+            return Err(CudaError::Shape { name: "elements of a batch", found: largest, limit: u32::MAX as usize });
+        }
+        let kept = (0..layers).map(|_| {
             Ok(Kept {
                 res: device.zeros(layer, rows * d)?,
                 normed: typed(layer, rows * d)?,
@@ -145,22 +167,22 @@ impl Memory {
             NORM_BLOCKS * 2 * d,
             rows.div_ceil(embed_segment(rows, d)) * 256 * d,
         ];
-        let sums = sums.into_iter().max().unwrap_or(0);
+        let sums = if keep == Keep::All { sums.into_iter().max().unwrap_or(0) } else { 1 };
         let head = HEAD_ROWS.min(rows);
         let gradients = "gradients of activations";
         Ok(Self {
             kept,
             res: device.zeros(layer, rows * d)?,
             normed: typed(layer, head * d)?,
-            dnormed: typed(gradients, rows * d)?,
-            dres: device.zeros(gradients, rows * d)?,
-            dres_rounded: typed(gradients, rows * d)?,
-            dout: typed(gradients, rows * di)?,
-            dxz: typed(gradients, rows * 2 * di)?,
-            du: typed(gradients, rows * di)?,
-            ddelta: typed(gradients, rows * di)?,
-            ddtbc: typed(gradients, rows * width)?,
-            dbc: device.zeros("gradients of B and C", scan.planes * rows * 2 * scan.padded)?,
+            dnormed: typed(gradients, back * d)?,
+            dres: device.zeros(gradients, back * d)?,
+            dres_rounded: typed(gradients, back * d)?,
+            dout: typed(gradients, back * di)?,
+            dxz: typed(gradients, back * 2 * di)?,
+            du: typed(gradients, back * di)?,
+            ddelta: typed(gradients, back * di)?,
+            ddtbc: typed(gradients, back * width)?,
+            dbc: device.zeros("gradients of B and C", scan.planes * back * 2 * scan.padded)?,
             da_log: device.zeros(gradients, batch * di * if dims.tied_decays { 1 } else { dims.d_state })?,
             dd_skip: device.zeros(gradients, batch * di)?,
             ddelta_bias: device.zeros(gradients, batch * di)?,
@@ -175,6 +197,21 @@ impl Memory {
             before: device.zeros("states", batch * dims.state_len())?,
             after: device.zeros("states", batch * dims.state_len())?,
         })
+    }
+
+    /// The activations of a layer.
+    pub(super) fn layer(&self, layer: usize) -> &Kept {
+        &self.kept[layer.min(self.kept.len() - 1)]
+    }
+
+    /// After the windows were read: what the rows carry is the state then, zero where a document ends with the window.
+    pub(super) fn leave(&mut self, device: &Device, windows: &[Window<'_>], size: usize) -> Result<(), CudaError> {
+        for (index, _) in windows.iter().enumerate().filter(|(_, window)| ends(window)) {
+            let mut row = self.after.slice_mut(index * size..(index + 1) * size);
+            device.stream().memset_zeros(&mut row)?;
+        }
+        std::mem::swap(&mut self.before, &mut self.after);
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 //! this file says how far apart they are.
 //!
 //! * `params`: where parameters lie; `memory`: what a step works with; `scan`, `kernels`, `args`: what is launched.
+//! * `teachers`, `rounding`: what a loss may aim at beside the text, and few bits in the loop.
 //! * `machine`: what a run asks of it; `pass`: forward and back; `update`: what a gradient does to the weights.
 
 pub(crate) mod args;
@@ -15,7 +16,9 @@ mod machine;
 mod memory;
 mod params;
 mod pass;
+mod rounding;
 mod scan;
+mod teachers;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -25,14 +28,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
+use mambabyte_core::Dims;
 use mambabyte_core::dims::Norm;
 
 use self::batch::{Part, ends};
 use self::kernels::Kernels;
-use self::memory::{EMBED_SHARED, Memory};
+use self::memory::{EMBED_SHARED, Keep, Memory};
 use self::params::Params;
 use self::pass::{Pass, Weights};
 use self::scan::Scan;
+use self::teachers::Teachers;
 use self::timeline::Timeline;
 use self::update::{Numbers, Room, State, Update};
 use super::Device;
@@ -42,6 +47,8 @@ use super::float::gemm::Blas;
 use crate::train::average::Average;
 use crate::train::machine::{Change, Machine, Outcome, Parts};
 use crate::train::optimizer::Optimizer;
+use crate::train::rounding::Rounding;
+use crate::train::teachers::Teaching;
 use crate::train::trainer::TrainError;
 use crate::train::{Loss, Row, Window, zeros_like};
 use crate::{Checkpoint, Model};
@@ -71,6 +78,10 @@ pub struct GpuMachine {
     a: CudaSlice<f32>,
     /// Of the average, where it is computed with.
     average_rounded: Option<CudaSlice<u16>>,
+    rounding: Rounding,
+    /// The rounded weights, or average, that are computed with, if the run rounds.
+    few: Option<CudaSlice<f32>>,
+    teachers: Option<Teachers>,
     /// Shapes, steps and settings; the values are on the GPU.
     like: Parts,
     batch: usize,
@@ -90,6 +101,18 @@ impl From<CudaError> for TrainError {
     }
 }
 
+/// Whether there are kernels for a model of this shape.
+fn supported(dims: &Dims) -> Result<(), CudaError> {
+    let divided = [("d_model % 8", dims.d_model % 8), ("d_inner % 8", dims.d_inner % 8)];
+    if let Some((name, found)) = divided.into_iter().find(|&(_, found)| found > 0) {
+        return Err(CudaError::Shape { name, found, limit: 0 });
+    }
+    if dims.d_model > 4096 {
+        return Err(CudaError::Shape { name: "d_model", found: dims.d_model, limit: 4096 });
+    }
+    Ok(())
+}
+
 /// Downloads an array, after all work so far.
 fn download(device: &Device, slice: &CudaSlice<f32>) -> Result<Vec<f32>, CudaError> {
     Ok(device.stream().clone_dtoh(slice)?)
@@ -106,15 +129,10 @@ impl GpuMachine {
         parts: Parts,
         products: Products,
         (batch, window): (usize, usize),
+        (rounding, teaching): (Rounding, &Teaching),
     ) -> Result<Self, CudaError> {
         let dims = parts.weights.dims;
-        let divided = [("d_model % 8", dims.d_model % 8), ("d_inner % 8", dims.d_inner % 8)];
-        if let Some((name, found)) = divided.into_iter().find(|&(_, found)| found > 0) {
-            return Err(CudaError::Shape { name, found, limit: 0 });
-        }
-        if dims.d_model > 4096 {
-            return Err(CudaError::Shape { name: "d_model", found: dims.d_model, limit: 4096 });
-        }
+        supported(&dims)?;
         let element = match products {
             Products::F32 => Element::F32,
             Products::Bf16 => Element::Bf16,
@@ -123,14 +141,7 @@ impl GpuMachine {
         kernels.embed_back.allow_shared(EMBED_SHARED)?;
         let scan = Scan::load(device, element, &dims, batch)?;
         let params = Params::new(&dims, parts.weights.head.is_some(), !parts.weights.norm_f_bias.is_empty());
-        let sizes = scan.sizes(window);
-        // The scan's kernels count elements in 32 bits.
-        let rows = batch * window;
-        let largest = (2 * rows * dims.d_inner).max(sizes.checkpoints).max(sizes.planes * rows * 2 * sizes.padded);
-        if u32::try_from(largest).is_err() {
-            return Err(CudaError::Shape { name: "elements of a batch", found: largest, limit: u32::MAX as usize });
-        }
-        let memory = Memory::new(device, &params, element, (batch, window), sizes)?;
+        let memory = Memory::new(device, &params, element, (batch, window), scan.sizes(window), Keep::All)?;
         let place = params.place("a_log");
         let (zeros, halves) = (|| device.zeros("parameters", params.len), || device.zeros("parameters", params.len));
         let rounded = (element == Element::Bf16).then(halves).transpose()?;
@@ -148,6 +159,9 @@ impl GpuMachine {
             grad: zeros()?,
             a: device.zeros("decays", place.size * place.layers)?,
             average_rounded,
+            rounding,
+            few: (rounding != Rounding::None).then(zeros).transpose()?,
+            teachers: Teachers::new(device, teaching, element, (batch, window))?,
             like: parts.clone(),
             batch,
             seq_len: window,
@@ -167,9 +181,12 @@ impl GpuMachine {
         parts: Parts,
         products: Products,
         shape: (usize, usize),
+        (rounding, teaching): (Rounding, &Teaching),
     ) -> Result<Box<dyn Machine>, TrainError> {
-        Model::new(parts.weights.clone())?;
-        Ok(Box::new(Self::new(device, parts, products, shape)?))
+        for weights in std::iter::once(&parts.weights).chain(&teaching.teachers) {
+            Model::new(weights.clone())?;
+        }
+        Ok(Box::new(Self::new(device, parts, products, shape, (rounding, teaching))?))
     }
 
     /// One step as [`Machine::step`] makes it, with the milliseconds and the number of launches of each kind.
@@ -241,7 +258,7 @@ impl GpuMachine {
             false => (&self.state.w, &self.state.rounded),
             true => (&self.state.average, &self.average_rounded),
         };
-        let f32 = self.device.address(w);
+        let f32 = self.device.address(self.few.as_ref().unwrap_or(w));
         let typed = rounded.as_ref().map_or(f32, |rounded| self.device.address(rounded));
         Pass {
             device: &self.device,
@@ -260,6 +277,16 @@ impl GpuMachine {
         }
     }
 
+    /// Rounds the weights, or their average, if the run does.
+    fn round(&mut self, average: bool) -> Result<(), CudaError> {
+        let Some(few) = &mut self.few else { return Ok(()) };
+        let (from, typed) = match average {
+            false => (&self.state.w, &self.state.rounded),
+            true => (&self.state.average, &self.average_rounded),
+        };
+        rounding::round((&self.device, &self.kernels, &self.params), self.rounding, from, few, typed.as_ref())
+    }
+
     fn train(&mut self, windows: &[Window<'_>], change: Change) -> Result<Outcome, CudaError> {
         let symbols: usize = windows.iter().map(|window| window.symbols.len()).sum();
         assert!(
@@ -272,10 +299,15 @@ impl GpuMachine {
         if let Some(timeline) = &self.timeline {
             timeline.mark(&self.device, "begin")?;
         }
+        self.round(false)?;
+        if let Some(teachers) = &mut self.teachers {
+            teachers.read(&self.device, &self.blas, &self.memory)?;
+        }
         let grad = self.device.address(&self.grad);
         let pass = self.pass(false);
+        let aim = self.teachers.as_ref().map(|teachers| teachers.aim(&self.device, &self.blas));
         pass.forward()?;
-        pass.head(Some(grad))?;
+        pass.head(Some(grad), aim.as_ref())?;
         pass.back(grad)?;
         let numbers = Numbers {
             mean: 1.0 / symbols.max(1) as f64,
@@ -296,12 +328,10 @@ impl GpuMachine {
         };
         let losses = (&self.memory.nats, self.batch * self.seq_len);
         update.apply(&self.state, &self.grad, losses, &self.room, numbers)?;
-        let size = self.params.dims.state_len();
-        for (index, _) in windows.iter().enumerate().filter(|(_, window)| ends(window)) {
-            let mut row = self.memory.after.slice_mut(index * size..(index + 1) * size);
-            self.device.stream().memset_zeros(&mut row)?;
+        self.memory.leave(&self.device, windows, self.params.dims.state_len())?;
+        if let Some(teachers) = &mut self.teachers {
+            teachers.leave(&self.device, windows)?;
         }
-        std::mem::swap(&mut self.memory.before, &mut self.memory.after);
         let found = self.device.stream().clone_dtoh(&self.room.outcome)?;
         let found = found.first().copied().unwrap_or_default();
         if found.good != 0 {
@@ -326,6 +356,7 @@ impl GpuMachine {
             let halves: Vec<u16> = average.iter().map(|&w| to_bf16(w)).collect();
             self.device.stream().memcpy_htod(&halves, rounded)?;
         }
+        self.round(true)?;
         // What the rows of the run carry is not touched.
         let room = self.device.zeros("states", self.memory.before.len())?;
         let carried = std::mem::replace(&mut self.memory.before, room);
@@ -349,7 +380,7 @@ impl GpuMachine {
                 let lengths: Vec<usize> = parts.iter().map(|part| part.symbols.len()).collect();
                 let pass = self.pass(true);
                 pass.forward()?;
-                pass.head(None)?;
+                pass.head(None, None)?;
                 let nats = download(&self.device, &self.memory.nats)?;
                 for ((loss, &length), nats) in found.iter_mut().zip(&lengths).zip(nats.chunks(self.seq_len)) {
                     loss.nats += nats[..length].iter().map(|&n| f64::from(n)).sum::<f64>();

@@ -13,7 +13,7 @@ use crate::Checkpoint;
 /// The projections, which Muon updates.
 pub(super) const MATRICES: [&str; 4] = ["in_proj", "x_proj", "dt_proj", "out_proj"];
 /// What else decays.
-const DECAYING: [&str; 2] = ["embedding", "lm_head"];
+pub(super) const DECAYING: [&str; 2] = ["embedding", "lm_head"];
 const REST: [&str; 9] =
     ["norm", "norm_bias", "conv1d", "conv_bias", "dt_bias", "a_log", "d_skip", "norm_f", "norm_f_bias"];
 /// Parts of the array begin at multiples of so many elements.

@@ -13,6 +13,11 @@ use crate::train::schedule::{Fall, Schedule};
 use crate::train::trainer::{Settings, Trainer};
 use crate::train::{Carry, gradient, initial, losses, state_file};
 
+mod aims;
+
+/// Neither rounding nor teachers.
+const ALONE: (Rounding, &Teaching) = (Rounding::None, &Teaching { teachers: Vec::new(), share: 0.0 });
+
 /// Small numbers, the same in every run.
 struct Noise(u64);
 
@@ -143,7 +148,7 @@ fn gpu_gradients_are_those_of_the_cpu() {
             let loss = gradient(&model, &mut batch.rows(&mut carries), &mut grad);
             for (products, bound) in [(Products::F32, 1e-4), (Products::Bf16, 6e-2)] {
                 let parts = parts(&weights, Matrices::Adamw);
-                let mut machine = GpuMachine::new(&device, parts, products, (batch.texts.len(), len)).unwrap();
+                let mut machine = GpuMachine::new(&device, parts, products, (batch.texts.len(), len), ALONE).unwrap();
                 let mut found = batch.before.clone();
                 let outcome = batch.step(&mut machine, &mut found, STILL);
                 for ((layer, tensor, a), (.., b)) in
@@ -185,10 +190,11 @@ fn gpu_convolution_back_is_plain_arithmetic() {
             let (weights, batch) = (weights(&dims), Batch::new(&dims, len.max(20)));
             let len = len.max(20);
             let shape = (batch.texts.len(), len);
-            let mut machine = GpuMachine::new(&device, parts(&weights, Matrices::Adamw), Products::F32, shape).unwrap();
+            let mut machine =
+                GpuMachine::new(&device, parts(&weights, Matrices::Adamw), Products::F32, shape, ALONE).unwrap();
             let mut carries = batch.before.clone();
             batch.step(&mut machine, &mut carries, STILL);
-            let [xz, dxz, du] = [&machine.memory.kept[0].xz, &machine.memory.dxz, &machine.memory.du]
+            let [xz, dxz, du] = [&machine.memory.layer(0).xz, &machine.memory.dxz, &machine.memory.du]
                 .map(|buffer| buffer.download(&device).unwrap());
             let (di, taps, layer) = (dims.d_inner, dims.d_conv, &weights.layers[0]);
             let mut dx = vec![0.0f64; shape.0 * len * di];
@@ -243,9 +249,9 @@ fn gpu_updates_are_those_of_the_cpu() {
     for dims in shapes().into_iter().filter(|dims| dims.d_model < 1000) {
         for matrices in [Matrices::Muon, Matrices::Adamw] {
             let (weights, batch) = (weights(&dims), Batch::new(&dims, 75));
-            let mut cpu = Cpu::new(parts(&weights, matrices)).unwrap();
+            let mut cpu = Cpu::new(parts(&weights, matrices), Rounding::None, Teaching::default()).unwrap();
             let shape = (batch.texts.len(), 75);
-            let mut gpu = GpuMachine::new(&device, parts(&weights, matrices), Products::F32, shape).unwrap();
+            let mut gpu = GpuMachine::new(&device, parts(&weights, matrices), Products::F32, shape, ALONE).unwrap();
             for step in 0..3 {
                 let change = Change { rate: 0.01, clip: 0.5 };
                 let before = cpu.parts().unwrap();
@@ -289,6 +295,8 @@ fn settings(window: usize, batch: usize, steps: u64) -> Settings {
         clip: 1.0,
         matrices: Matrices::Muon,
         augment: Augment { digits: 0.4, ..Augment::default() },
+        rounding: Rounding::None,
+        teachers_share: 0.0,
         seed: 3,
     }
 }
@@ -307,7 +315,7 @@ fn gpu_runs_are_repeated_and_resumed_to_the_bit() {
     let dims = shapes()[1];
     for products in [Products::F32, Products::Bf16] {
         let settings = settings(192, 16, 60);
-        let make = |parts| GpuMachine::boxed(&device, parts, products, (16, 192));
+        let make = |parts| GpuMachine::boxed(&device, parts, products, (16, 192), ALONE);
         let begin = || {
             let first = initial::checkpoint(&dims, 1);
             let machine = make(Trainer::begin(first.clone(), &settings)).unwrap();
@@ -349,7 +357,7 @@ fn gpu_nothing_is_changed_by_what_is_no_number() {
     weights.layers[1].out_proj[3] = f32::NAN;
     for matrices in [Matrices::Muon, Matrices::Adamw] {
         let parts = parts(&weights, matrices);
-        let mut machine = GpuMachine::new(&device, parts.clone(), Products::F32, (4, 75)).unwrap();
+        let mut machine = GpuMachine::new(&device, parts.clone(), Products::F32, (4, 75), ALONE).unwrap();
         let before = machine.parts().unwrap();
         let mut carries = batch.before.clone();
         let outcome = batch.step(&mut machine, &mut carries, Change { rate: 0.01, clip: 1.0 });
@@ -376,7 +384,7 @@ fn gpu_shapes_without_kernels_are_refused() {
         let mut dims = shapes()[0];
         change(&mut dims);
         let parts = parts(&initial::checkpoint(&dims, 1), Matrices::Muon);
-        GpuMachine::new(&device, parts, Products::Bf16, (2, 64)).err().map(|e| e.to_string()).unwrap_or_default()
+        GpuMachine::new(&device, parts, Products::Bf16, (2, 64), ALONE).err().map(|e| e.to_string()).unwrap_or_default()
     };
     assert!(refused(|dims| dims.d_model = 20).contains("d_model % 8"));
     assert!(refused(|dims| dims.d_inner = 36).contains("d_inner % 8"));
@@ -403,7 +411,7 @@ fn gpu_losses_are_those_of_the_cpu() {
     });
     let (mut expected, mut found) = (expected, found);
     let cpu = losses(&Model::new(weights.clone()).unwrap(), &mut expected);
-    let mut machine = GpuMachine::new(&device, parts(&weights, Matrices::Muon), Products::F32, (2, 64)).unwrap();
+    let mut machine = GpuMachine::new(&device, parts(&weights, Matrices::Muon), Products::F32, (2, 64), ALONE).unwrap();
     let gpu = machine.losses(&mut found).unwrap();
     for (gpu, cpu) in gpu.iter().zip(&cpu) {
         assert!(gpu.symbols == cpu.symbols && (gpu.nats / cpu.nats - 1.0).abs() < 1e-5, "{gpu:?} {cpu:?}");

@@ -49,7 +49,7 @@ fn is_projection(tensor: &str) -> bool {
 }
 
 /// What decays: matrices. Norms, biases, `A_log`, `D` and the taps of the convolution do not.
-fn decays(tensor: &str) -> bool {
+pub(crate) fn decays(tensor: &str) -> bool {
     is_projection(tensor) || matches!(tensor, "embedding" | "lm_head")
 }
 

@@ -34,6 +34,8 @@ fn settings(steps: u64) -> Settings {
         clip: 1.0,
         matrices: Matrices::Muon,
         augment: Augment::default(),
+        rounding: Rounding::None,
+        teachers_share: 0.0,
         seed: 3,
     }
 }
@@ -49,6 +51,10 @@ fn corpus() -> Corpus {
 
 fn begin(steps: u64) -> Trainer {
     Trainer::new(initial::checkpoint(&dims(), 1), settings(steps)).unwrap()
+}
+
+fn plain(parts: Parts) -> Result<Box<dyn Machine>, TrainError> {
+    Cpu::boxed(parts, Rounding::None, Teaching::default())
 }
 
 fn pool(threads: usize) -> rayon::ThreadPool {
@@ -90,7 +96,7 @@ fn a_run_that_was_saved_and_loaded_is_the_run() {
         let file = parts.save(b"mine").unwrap();
         let (note, reader) = state_file::open(&file).unwrap();
         assert_eq!(note, b"mine");
-        parts = Trainer::load(reader, initial::checkpoint(&dims(), 9), settings(60), &corpus, Cpu::boxed).unwrap();
+        parts = Trainer::load(reader, initial::checkpoint(&dims(), 9), settings(60), &corpus, plain).unwrap();
         assert_eq!(parts.save(b"mine").unwrap(), file);
         found.extend(steps(&mut parts, n, number % 2 + 1));
     }
@@ -100,7 +106,7 @@ fn a_run_that_was_saved_and_loaded_is_the_run() {
     let file = parts.save(b"").unwrap();
     let load = |dims: Dims, settings: Settings, corpus: &Corpus| {
         let (_, reader) = state_file::open(&file).unwrap();
-        Trainer::load(reader, initial::checkpoint(&dims, 1), settings, corpus, Cpu::boxed).err()
+        Trainer::load(reader, initial::checkpoint(&dims, 1), settings, corpus, plain).err()
     };
     let other = Corpus::new(vec![Text::of("short".into(), b"x".to_vec())], None);
     assert!(load(dims(), settings(60), &other).is_some());
@@ -137,4 +143,43 @@ fn what_is_no_number_is_said_and_taken_back() {
     };
     assert!(matches!(&error, TrainError::Diverged { halved: 8, .. }), "{error}");
     assert_eq!(faults, 8);
+}
+
+/// A run whose teachers are two other models.
+fn taught(steps: u64) -> Trainer {
+    let settings = Settings { teachers_share: 0.5, rounding: Rounding::Bits8, ..settings(steps) };
+    let (like, parts) = (initial::checkpoint(&dims(), 1), Trainer::begin(initial::checkpoint(&dims(), 1), &settings));
+    Trainer::on(taught_machine(parts, &settings), &like, settings).unwrap()
+}
+
+fn taught_machine(parts: Parts, settings: &Settings) -> Box<dyn Machine> {
+    let wide = Dims { d_model: 24, d_inner: 48, d_state: 3, tied_decays: false, ..dims() };
+    let teachers = vec![initial::checkpoint(&dims(), 7), initial::checkpoint(&wide, 8)];
+    let teaching = Teaching { teachers, share: settings.teachers_share as f32 };
+    Cpu::boxed(parts, settings.rounding, teaching).unwrap()
+}
+
+#[test]
+fn a_taught_run_goes_on_to_the_bit() {
+    let corpus = corpus();
+    let mut whole = taught(9);
+    for _ in 0..5 {
+        whole.step(&corpus).unwrap().unwrap();
+    }
+    let file = whole.save(b"").unwrap();
+    let (_, reader) = state_file::open(&file).unwrap();
+    let settings = *whole.settings();
+    let machine = |parts| Ok(taught_machine(parts, &settings));
+    let mut again = Trainer::load(reader, initial::checkpoint(&dims(), 0), settings, &corpus, machine).unwrap();
+    for _ in 0..4 {
+        let (a, b) = (whole.step(&corpus).unwrap().unwrap(), again.step(&corpus).unwrap().unwrap());
+        assert_eq!(a, b);
+    }
+    assert!(whole.save(b"").unwrap() == again.save(b"").unwrap());
+    // What comes out of it is rounded.
+    let weights = again.averaged().unwrap().checkpoint().clone();
+    let mut rounded = weights.clone();
+    Rounding::Bits8.apply(&mut rounded);
+    let far = weights.embedding.iter().zip(&rounded.embedding).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(far < 1e-6, "{far}");
 }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use mambabyte_core::Rng;
 use mambabyte_host::train::machine::{Change, Machine};
 use mambabyte_host::train::optimizer::Matrices;
+use mambabyte_host::train::rounding::Rounding;
 use mambabyte_host::train::schedule::{Fall, Schedule};
 use mambabyte_host::train::trainer::{Settings, Trainer};
 use mambabyte_host::train::{Window, initial};
@@ -49,6 +50,8 @@ fn settings(batch: usize, window: usize) -> Settings {
         clip: 1.0,
         matrices: Matrices::Muon,
         augment: mambabyte_host::train::augment::Augment::default(),
+        rounding: Rounding::None,
+        teachers_share: 0.0,
         seed: 1,
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use mambabyte_core::Dims;
 use mambabyte_host::train::augment::Augment;
 use mambabyte_host::train::optimizer::Matrices;
+use mambabyte_host::train::rounding::Rounding;
 use mambabyte_host::train::schedule::{Fall, Schedule};
 use mambabyte_host::train::trainer::Settings;
 
@@ -26,6 +27,7 @@ const PASSAGE: u32 = 8192;
 const SEED: u64 = 1;
 const DECAY: f64 = 0.1;
 const CLIP: f64 = 1.0;
+const TEACHER_SHARE: f64 = 0.5;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -103,6 +105,11 @@ pub struct ModelArgs {
     /// Name in the blob, at most 24 bytes. Default: that of the first text.
     #[arg(long, value_parser = crate::commands::convert::blob_name)]
     pub name: Option<String>,
+    /// Round weights in every step, so that the model learns to live with few bits: 8 with a scale for each row, as a blob
+    /// has them, or 4 with a scale for each 32 columns, for which there is no blob yet: the checkpoint holds the rounded
+    /// values, for `eval`.
+    #[arg(long, value_enum, value_name = "BITS")]
+    pub weights: Option<WeightsArg>,
     /// Updates that choose the integers of the blob. Default: as `mambabyte convert --refine auto`.
     #[arg(long, value_name = "UPDATES")]
     pub refine: Option<usize>,
@@ -144,6 +151,13 @@ pub struct RunArgs {
     /// Names one run; equal ones with equal --steps are equal to the bit. Default: 1.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Learn from this model too: a checkpoint, a blob, or a name of `mambabyte models`, of any size. It may be repeated:
+    /// the distributions of several are averaged.
+    #[arg(long, value_name = "MODEL")]
+    pub teacher: Vec<PathBuf>,
+    /// Share of the loss that is the teachers'. Default: 0.5.
+    #[arg(long, value_name = "SHARE", value_parser = share, requires = "teacher")]
+    pub teacher_share: Option<f64>,
     /// Peak of the rate. Default: 0.004 for a width of 64, less for wider models, with --from a quarter of that.
     #[arg(long, value_name = "RATE", value_parser = share)]
     pub rate: Option<f64>,
@@ -184,6 +198,17 @@ pub struct ReadingArgs {
     /// Share of the passages that lose one line of eight. Default: 0.
     #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
     pub drop_lines: Option<f64>,
+}
+
+/// `--weights`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum WeightsArg {
+    /// Of the blob.
+    #[value(name = "8")]
+    Eight,
+    /// Groups of 32.
+    #[value(name = "4")]
+    Four,
 }
 
 /// `--schedule`.
@@ -260,7 +285,7 @@ pub(super) fn seed(run: &RunArgs) -> u64 {
 /// The trainer's settings as the arguments have them; the steps of `--minutes` are not known yet, and with them the
 /// default of `--digits`.
 pub(super) fn settings(args: &Args, dims: &Dims, gpu: bool) -> Settings {
-    let run = &args.run;
+    let (run, model) = (&args.run, &args.model);
     let (window, batch) = if gpu { (GPU_WINDOW, GPU_BATCH) } else { (WINDOW, BATCH) };
     let (window, batch) = (run.window.unwrap_or(window) as usize, usize::from(run.batch.unwrap_or(batch)));
     let steps = match (run.steps, run.bytes) {
@@ -292,6 +317,12 @@ pub(super) fn settings(args: &Args, dims: &Dims, gpu: bool) -> Settings {
             letters: reading.letters.unwrap_or_default(),
             lines: reading.drop_lines.unwrap_or_default(),
         },
+        rounding: match model.weights {
+            None => Rounding::None,
+            Some(WeightsArg::Eight) => Rounding::Bits8,
+            Some(WeightsArg::Four) => Rounding::Bits4,
+        },
+        teachers_share: if run.teacher.is_empty() { 0.0 } else { run.teacher_share.unwrap_or(TEACHER_SHARE) },
         seed: seed(run),
     }
 }
@@ -309,6 +340,8 @@ pub(super) fn beside_resume(args: &Args) -> Option<&'static str> {
         ("d-model", model.d_model.is_some()),
         ("name", model.name.is_some()),
         ("refine", model.refine.is_some()),
+        ("weights", model.weights.is_some()),
+        ("teacher", !run.teacher.is_empty()),
         ("minutes", run.minutes.is_some()),
         ("bytes", run.bytes.is_some()),
         ("steps", run.steps.is_some()),

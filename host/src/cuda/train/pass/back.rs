@@ -5,13 +5,41 @@ use crate::cuda::error::CudaError;
 use crate::cuda::float::buffer::Element;
 use crate::cuda::float::gemm::Form;
 use crate::cuda::kernels::Launch;
-use crate::cuda::train::args::{CrossEntropyArgs, EmbedBackArgs, SumPlanesArgs, TrainNormArgs};
+use crate::cuda::train::args::{CrossEntropyArgs, EmbedBackArgs, SoftenArgs, SumPlanesArgs, TrainNormArgs};
 use crate::cuda::train::memory::{EMBED_SHARED, HEAD_ROWS, Kept, NORM_BLOCKS, embed_segment};
+use crate::cuda::train::teachers::Aim;
 
 impl Pass<'_> {
+    /// Natural logits of rows `from .. from + rows` to `memory.logits`, after [`Pass::forward`].
+    fn logits(&self, from: usize, rows: usize) -> Result<(), CudaError> {
+        let (memory, device, d) = (self.memory, self.device, self.params.dims.d_model);
+        let (normed, logits) = (memory.normed.address(device), device.address(&memory.logits));
+        self.norm(device.address(&memory.res) + 4 * (from * d) as u64, rows, ["norm_f", "norm_f_bias"], 0, normed)?;
+        let weight = (self.typed(self.params.head().at), d);
+        self.product(Form::Nt, [rows, 256, d], [(normed, d), weight, (logits, 256)], Element::F32, false)
+    }
+
+    /// What teachers expect after rows `from .. from + rows`: the address of `[rows, 256]`.
+    fn targets(&self, aim: &Aim<'_>, from: usize, rows: usize) -> Result<u64, CudaError> {
+        for (index, teacher) in aim.passes.iter().enumerate() {
+            teacher.logits(from, rows)?;
+            let args = SoftenArgs {
+                logits: self.device.address(&teacher.memory.logits),
+                targets: aim.targets,
+                rows: rows as i32,
+                add: i32::from(index > 0),
+                weight: 1.0 / aim.passes.len() as f32,
+            };
+            let launch = Launch::new((rows.div_ceil(8) as u32, 1, 1), 256);
+            // SAFETY: both have HEAD_ROWS rows.
+            unsafe { self.launch(&self.kernels.soften, launch, &args)? };
+        }
+        Ok(aim.targets)
+    }
+
     /// The loss of every position, to `memory.nats`; with `grad`, the address of an array of gradients, also those of the
-    /// head, and `memory.dres`.
-    pub(in super::super) fn head(&self, grad: Option<u64>) -> Result<(), CudaError> {
+    /// head, and `memory.dres`, of a loss that is part `aim`'s.
+    pub(in super::super) fn head(&self, grad: Option<u64>, aim: Option<&Aim<'_>>) -> Result<(), CudaError> {
         let (memory, device, d) = (self.memory, self.device, self.params.dims.d_model);
         let head = self.params.head();
         let [logits, nats, res, dres, next] = [
@@ -26,25 +54,26 @@ impl Pass<'_> {
                 .map(|buffer| buffer.address(device));
         for from in (0..self.rows()).step_by(HEAD_ROWS) {
             let rows = HEAD_ROWS.min(self.rows() - from);
-            let res = res + 4 * (from * d) as u64;
-            self.norm(res, rows, ["norm_f", "norm_f_bias"], 0, normed)?;
-            let weight = (self.typed(head.at), d);
-            self.product(Form::Nt, [rows, 256, d], [(normed, d), weight, (logits, 256)], Element::F32, false)?;
+            self.logits(from, rows)?;
             let args = CrossEntropyArgs {
                 logits,
                 next: next + from as u64,
                 dlogits,
                 nats: nats + 4 * from as u64,
+                targets: aim.map_or(Ok(0), |aim| self.targets(aim, from, rows))?,
                 rows: rows as i32,
+                share: aim.map_or(0.0, |aim| aim.share),
             };
             let launch = Launch::new((rows.div_ceil(8) as u32, 1, 1), 256);
             // SAFETY: logits has HEAD_ROWS rows, the others one entry for each position.
             unsafe { self.launch(&self.kernels.cross_entropy, launch, &args)? };
             let Some(grad) = grad else { continue };
+            let weight = (self.typed(head.at), d);
             self.product(Form::Nn, [rows, d, 256], [(dlogits, 256), weight, (dnormed, d)], self.element, false)?;
             let to = grad + 4 * head.at as u64;
             self.weight_gradient([256, d], [(dlogits, 256), (normed, d)], rows, to, from > 0)?;
             let at = [dres + 4 * (from * d) as u64, rounded + (from * d * self.element.bytes()) as u64];
+            let res = res + 4 * (from * d) as u64;
             self.norm_back(res, rows, at, ["norm_f", "norm_f_bias"], 0, grad, from > 0)?;
         }
         Ok(())
@@ -93,8 +122,8 @@ impl Pass<'_> {
     /// is there already.
     pub(in super::super) fn back(&self, grad: u64) -> Result<(), CudaError> {
         let (memory, device, d) = (self.memory, self.device, self.params.dims.d_model);
-        for (layer, kept) in memory.kept.iter().enumerate().rev() {
-            self.layer_back(layer, kept, grad)?;
+        for layer in (0..self.params.dims.n_layer).rev() {
+            self.layer_back(layer, memory.layer(layer), grad)?;
         }
         let rows = self.rows();
         let (embedding, segment) = (self.params.place("embedding"), embed_segment(rows, d));

@@ -52,7 +52,7 @@ impl Pass<'_> {
         let (rows, d, di, width, rank) =
             (self.rows(), dims.d_model, dims.d_inner, self.params.x_proj_rows(), self.params.rank());
         self.decays()?;
-        let first = memory.kept.first().map_or(&memory.res, |kept| &kept.res);
+        let first = if dims.n_layer > 0 { &memory.layer(0).res } else { &memory.res };
         let args = EmbedArgs {
             bytes: device.address(&memory.bytes),
             embedding: self.float(self.params.place("embedding").at),
@@ -64,9 +64,11 @@ impl Pass<'_> {
         unsafe {
             self.launch(&self.kernels.embed, Launch::new(((rows * d / 4).div_ceil(256) as u32, 1, 1), 256), &args)?
         };
-        for (layer, kept) in memory.kept.iter().enumerate() {
+        for layer in 0..dims.n_layer {
+            let kept = memory.layer(layer);
             let res = device.address(&kept.res);
-            let after = device.address(memory.kept.get(layer + 1).map_or(&memory.res, |next| &next.res));
+            let after = if layer + 1 < dims.n_layer { &memory.layer(layer + 1).res } else { &memory.res };
+            let after = device.address(after);
             let [normed, xz, u, dtbc, delta, out] =
                 [&kept.normed, &kept.xz, &kept.u, &kept.dtbc, &kept.delta, &kept.out]
                     .map(|buffer| buffer.address(device));
@@ -99,7 +101,7 @@ impl Pass<'_> {
                 form: Form::Nt,
                 many: Many::ONE,
             };
-            // SAFETY: as in `product`; the stream is read before the layer and written after it.
+            // SAFETY: as in `product`; the stream is read before the layer and written after it, maybe in place.
             unsafe { self.blas.run_scaled(device, product, [1.0, 1.0], [weight("out_proj"), out, res, after])? };
             self.mark("products forward")?;
         }
