@@ -118,7 +118,7 @@ mod tests {
         let weights = model(Norm::Rms, true).checkpoint().clone();
         let parts = Parts::new(weights, Matrices::Adamw, 0.1, 10);
         let mut cpu = Cpu::new(parts, Rounding::None, Teaching { teachers, share }).unwrap();
-        let text: Vec<u16> = (0..300).map(|i| 97 + i * i % 13).collect();
+        let text: Vec<u16> = (0..300u32).map(|i| (97 + i * i % 13) as u16).collect();
         let windows = [&text[..150], &text[140..]].map(|text| Window {
             symbols: &text[..text.len() - 1],
             next: &text[1..],
