@@ -187,6 +187,33 @@ fn a_run_that_was_killed_goes_on_as_if_it_never_was() {
 
 #[cfg(unix)]
 #[test]
+fn teachers_and_few_bits_are_part_of_a_run() {
+    let (dir, file) = folder(600);
+    let path = |name: &str| text(dir.path().join(name));
+    let aims = ["--teacher", "sensor-pico", "--teacher", "sensor-nano", "--teacher-share", "0.75", "--weights", "4"];
+    let with = |out: &str, aims: &[&str]| {
+        expect(&run(&words(&[&file], out, &[&["--steps", "12", "--save-every", "0"], aims].concat())), 0, "");
+    };
+    let (taught, plain) = (path("taught"), path("plain"));
+    with(&taught, &aims);
+    with(&plain, &[]);
+    let [taught, plain] = [files(taught.as_ref()), files(plain.as_ref())];
+    let weights = Path::new("model.safetensors");
+    assert!(taught[weights] != plain[weights]);
+    let card = String::from_utf8_lossy(&taught[Path::new("README.md")]).into_owned();
+    for said in [
+        "A share of 75 % of the loss aims at what sensor-pico, sensor-nano expect.",
+        "rounded to 4 bits in groups of 32 in every step",
+        "--teacher sensor-pico --teacher sensor-nano --teacher-share 0.75 --weights 4",
+    ] {
+        assert!(card.contains(said), "{said}: {card}");
+    }
+    let missing = path("missing");
+    expect(&run(&words(&[&file], &path("other"), &["--steps", "2", "--teacher", &missing])), 1, "missing");
+    assert!(!dir.path().join("other").exists());
+}
+
+#[test]
 fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
     let (dir, file) = folder(600);
     let out = text(dir.path().join("out"));

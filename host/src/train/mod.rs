@@ -32,6 +32,7 @@ mod math;
 mod matrix;
 mod norm;
 pub mod optimizer;
+pub mod rate;
 pub mod rounding;
 mod row;
 pub mod saved;

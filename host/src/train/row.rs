@@ -110,6 +110,9 @@ pub fn gradient(model: &Model, rows: &mut [Row<'_>], grad: &mut Checkpoint) -> L
     gradient_towards(model, &mut streams, grad, &objective)
 }
 
+/// What comes next, and what teachers expect.
+type Aimed<'a> = (&'a [u16], &'a [f32]);
+
 /// As [`gradient`], with a share of the loss for `targets`, `[window, vocabulary]` distributions for each row; what comes
 /// back is the loss of the next symbols all the same.
 pub(super) fn gradient_leaning(
@@ -119,12 +122,12 @@ pub(super) fn gradient_leaning(
     grad: &mut Checkpoint,
 ) -> Loss {
     let vocabulary = model.checkpoint().vocabulary();
-    let mut streams: Vec<(Stream<'_>, (&[u16], &[f32]))> = Vec::with_capacity(rows.len());
+    let mut streams: Vec<(Stream<'_>, Aimed<'_>)> = Vec::with_capacity(rows.len());
     for (row, targets) in rows.iter_mut().zip(targets) {
         let (stream, next) = row.split();
         streams.push((stream, (next, targets)));
     }
-    let objective = |(next, targets): &(&[u16], &[f32]), range: Range<usize>, logits: &mut [f32]| {
+    let objective = |(next, targets): &Aimed<'_>, range: Range<usize>, logits: &mut [f32]| {
         let next = &next[range.clone()];
         let nats = next_symbol(next, logits);
         lean(next, &targets[range.start * vocabulary..range.end * vocabulary], share, logits);

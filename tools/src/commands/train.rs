@@ -44,7 +44,9 @@ struct Start {
 }
 
 /// The weights of a model, its name, and their CRC-32.
-fn weights_of(path: &Path, loading: &Loading) -> Result<(Checkpoint, (String, u32)), CliError> {
+type Weights = (Checkpoint, (String, u32));
+
+fn weights_of(path: &Path, loading: &Loading) -> Result<Weights, CliError> {
     let mut weights = match AnyModel::open(path, loading)? {
         AnyModel::Blob(file) => dequantize(&file.blob()).checkpoint,
         AnyModel::Checkpoint(model) => model.checkpoint().clone(),
@@ -58,14 +60,13 @@ fn weights_of(path: &Path, loading: &Loading) -> Result<(Checkpoint, (String, u3
 }
 
 /// The models at `paths`.
-fn teachers(paths: &[PathBuf], loading: &Loading) -> Result<(Vec<Checkpoint>, Vec<(String, u32)>), CliError> {
-    let all = paths.iter().map(|path| weights_of(path, loading)).collect::<Result<Vec<_>, _>>()?;
-    Ok(all.into_iter().unzip())
+fn teachers(paths: &[PathBuf], loading: &Loading) -> Result<Vec<Weights>, CliError> {
+    paths.iter().map(|path| weights_of(path, loading)).collect()
 }
 
 /// The weights of `--from`, or random ones of the shape that was asked for.
 fn start(args: &Args) -> Result<Start, CliError> {
-    let (teachers, named) = teachers(&args.run.teacher, &args.loading)?;
+    let (teachers, named) = teachers(&args.run.teacher, &args.loading)?.into_iter().unzip();
     let model = &args.model;
     if let Some(path) = &model.from {
         let (weights, from) = weights_of(path, &args.loading)?;
@@ -293,7 +294,7 @@ fn prepare(
             } else {
                 let (texts, valid) = (reading.texts.clone(), reading.valid.clone());
                 let paths: Vec<PathBuf> = note.recipe.teachers.iter().map(|(name, _)| name.into()).collect();
-                let (all, teachers) = teachers(&paths, &args.loading)?;
+                let (all, teachers) = teachers(&paths, &args.loading)?.into_iter().unzip();
                 let arithmetic = place.arithmetic;
                 (Recipe { texts, valid, arithmetic, teachers, ..note.recipe.clone() }, all)
             };

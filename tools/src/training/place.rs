@@ -162,6 +162,15 @@ impl Place {
         Ok(Vec::new())
     }
 
+    /// Operations a second of large bf16 products on the GPU, the fastest that there are; `None` on a CPU.
+    pub fn product_rate(&self) -> Option<Result<f64, CliError>> {
+        #[cfg(feature = "cuda")]
+        if let Some(device) = &self.device {
+            return Some(mambabyte_host::cuda::bench::product_rate(device).map_err(CliError::from));
+        }
+        None
+    }
+
     /// Whether a GPU computes: it wants larger steps than a CPU.
     pub fn is_gpu(&self) -> bool {
         self.arithmetic != Arithmetic::Cpu

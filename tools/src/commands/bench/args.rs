@@ -80,6 +80,10 @@ pub struct TrainArgs {
     /// Also where the time of a step goes, on a GPU.
     #[arg(long)]
     pub stages: bool,
+    /// A Python that has PyTorch and, for a CPU, transformers, for a GPU mamba-ssm and causal-conv1d: the same steps are
+    /// timed there in the same run.
+    #[arg(long, value_name = "PATH_TO_PYTHON")]
+    pub peer: Option<PathBuf>,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     pub json: bool,

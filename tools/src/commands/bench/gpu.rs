@@ -4,9 +4,7 @@
 //! rate of a large bf16 product measured in the same run, exponentials at 16 a clock and multiprocessor.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use mambabyte_host::checksum::checksum;
@@ -17,9 +15,10 @@ use mambabyte_host::engine::{Engine, Precision, Want};
 use mambabyte_host::{Checkpoint, Model};
 use serde_json::{Value, json};
 
+use super::peer;
 use crate::builtin::{self, SAMPLE};
 use crate::error::CliError;
-use crate::output::{print, print_json, say, shown};
+use crate::output::{print, print_json, say};
 
 /// Rows, channels, steps, tied decays, and what it must be in ms.
 const SCANS: [(usize, usize, usize, bool, f64); 5] = [
@@ -114,7 +113,7 @@ pub(super) fn run(args: &super::GpuArgs) -> Result<(), CliError> {
     errors(&device, &mut figures)?;
     in_tables(&mut figures);
     let (cpu, gpu) = checksums(&device)?;
-    let peer = args.peer.as_deref().map(|python| peer(python, &mut figures));
+    let peer = args.peer.as_deref().map(|python| measure_peer(python, &mut figures));
     let report = json!({
         "version": env!("CARGO_PKG_VERSION"), "gpu": device.name(), "copy_bytes_per_second": rates.copy,
         "product_operations_per_second": rates.product, "exponentials_per_second": rates.exponentials,
@@ -249,30 +248,14 @@ fn checksums(device: &Arc<Device>) -> Result<(u32, u32), CliError> {
 }
 
 /// Times mamba-ssm and puts its figures beside ours. An error says in one line why not.
-fn peer(python: &Path, figures: &mut [Figure]) -> Result<(), String> {
+fn measure_peer(python: &Path, figures: &mut [Figure]) -> Result<(), String> {
     say("measuring mamba-ssm");
-    let failed = |e: &dyn std::fmt::Display| format!("--peer {}: {e}", shown(python));
-    let child =
-        Command::new(python).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.map_err(|e| failed(&e))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // If it has ended already, its exit status says so.
-        let _ = stdin.write_all(include_bytes!("gpu_peer.py"));
-    }
-    let output = child.wait_with_output().map_err(|e| failed(&e))?;
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let Some((name, ms)) = line.split_once(" | ") else { continue };
-        let Ok(ms) = ms.trim().parse::<f64>() else { continue };
+    let script = (&include_bytes!("gpu_peer.py")[..], &[][..]);
+    peer::run(python, script, "torch mamba-ssm causal-conv1d", |name, ms| {
         for figure in figures.iter_mut().filter(|f| f.name == name) {
             figure.peer = Some(if figure.unit == "B/s" { 1e3 / ms } else { ms });
         }
-    }
-    if output.status.success() {
-        return Ok(());
-    }
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let last = errors.lines().last().unwrap_or("it has failed").to_owned();
-    Err(failed(&format!("{last} (pip install torch mamba-ssm causal-conv1d)")))
+    })
 }
 
 fn as_json(figure: &Figure) -> Value {
@@ -362,11 +345,5 @@ mod tests {
         assert!((free - 0.610).abs() < 0.001 && why == "exponentials", "{free}");
         let (tied, why) = rates.scan(8, 2048, 8192, true);
         assert!((tied - 0.358).abs() < 0.001 && why == "memory", "{tied}");
-    }
-
-    #[test]
-    fn a_peer_that_is_not_there_is_said_in_one_line() {
-        let reason = peer(Path::new("no/such/python"), &mut []).unwrap_err();
-        assert!(reason.starts_with("--peer no/such/python: ") && !reason.contains('\n'), "{reason}");
     }
 }

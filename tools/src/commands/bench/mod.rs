@@ -9,6 +9,7 @@ mod args;
 mod gpu;
 mod json;
 mod measure;
+mod peer;
 mod plot;
 mod train;
 
