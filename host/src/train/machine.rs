@@ -135,7 +135,7 @@ impl Cpu {
     pub fn new(parts: Parts) -> Result<Self, ModelError> {
         let grad = zeros_like(&parts.weights);
         let Parts { weights, optimizer, average } = parts;
-        Ok(Self { model: Model::new(weights)?, optimizer, average, grad, carries: Vec::new() })
+        Ok(Self { model: Model::of_symbols(weights)?, optimizer, average, grad, carries: Vec::new() })
     }
 
     /// The same, as a run has it.
@@ -176,7 +176,7 @@ impl Machine for Cpu {
     }
 
     fn losses(&mut self, rows: &mut [Row<'_>]) -> Result<Vec<Loss>, TrainError> {
-        Ok(losses(&Model::new(self.average.weights().clone())?, rows))
+        Ok(losses(&Model::of_symbols(self.average.weights().clone())?, rows))
     }
 
     fn parts(&self) -> Result<Parts, TrainError> {

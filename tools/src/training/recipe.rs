@@ -96,6 +96,9 @@ pub struct Recipe {
     pub separator: Option<String>,
     /// The shape.
     pub shape: Sizes,
+    /// Most symbols of its vocabulary, if these are subwords.
+    #[serde(default)]
+    pub tokenizer: Option<usize>,
     /// The model it began with, and the CRC-32 of its weights.
     pub from: Option<(String, u32)>,
     /// Name in the blob.
@@ -196,6 +199,9 @@ impl Recipe {
             ("name", self.name.clone()),
         ] {
             option(name, value);
+        }
+        if let Some(symbols) = self.tokenizer {
+            option("tokenizer", format!("bpe:{symbols}"));
         }
         if let Some(updates) = self.refine {
             option("refine", updates.to_string());
