@@ -10,6 +10,7 @@
 //! * [`bpb`], [`mod@checksum`], [`stream`], [`archive`]: what is done with an engine, an adapter or both: bits per byte of
 //!   a text, one number over all results, jobs on a stream, archives.
 //! * [`speculate`]: text that a model writes with drafts, several bytes at a time.
+//! * [`subwords`]: vocabularies whose symbols stand for several bytes; a model over one can draft.
 //! * `cuda`: the same on NVIDIA GPUs, feature `cuda`.
 
 pub mod adapt;
@@ -29,6 +30,7 @@ pub mod quantize;
 pub mod random_blob;
 pub mod speculate;
 pub mod stream;
+pub mod subwords;
 pub mod train;
 
 pub use checkpoint::{Checkpoint, Layer};

@@ -5,6 +5,9 @@ use mambabyte_core::{Dims, LOGIT_SCALE, Logits, VOCAB};
 
 use crate::Checkpoint;
 
+mod symbols;
+pub use symbols::Symbols;
+
 /// Why a checkpoint is no model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -45,7 +48,7 @@ impl Model {
     }
 
     /// A model over other symbols than bytes: as many as the embedding has rows, up to 65,536. It can be trained, and
-    /// has no [`Model::session`].
+    /// has [`Model::symbols`] instead of [`Model::session`].
     ///
     /// # Errors
     /// As [`Model::new`].

@@ -1,7 +1,7 @@
 //! Prefill in blocks: the bits of stepping, on every backend.
 
 use mambabyte_core::blob::matrices;
-use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Prefill, Rng, Show, State, tiles};
+use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Prefill, Rng, Run, Show, State, tiles};
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_tests::random_blob::{BlobSpec, Contents, random_blob};
 
@@ -90,6 +90,54 @@ fn blocks_of_every_size_have_the_bits_of_stepping() {
                     assert_eq!(last, [(36, vec![truth.logits[36]])]);
                     assert_eq!(state.as_slice(), truth.state);
                     prefill.read(&mut state, &text, Show::Nothing, &mut |_, _| panic!("nothing was wanted")).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// What a block has kept takes the state from before it to any of its positions.
+#[test]
+fn a_state_goes_to_any_position_of_a_block_that_was_kept() {
+    const BEFORE: usize = 5;
+    const BLOCK: usize = 13;
+    let text = text(BEFORE + BLOCK);
+    let (head, block) = text.split_at(BEFORE);
+    for (seed, dims) in shapes().into_iter().enumerate() {
+        for contents in [Contents::Sane, all_contents()[1 + seed % 3]] {
+            let memory = AlignedBytes::new(&random_blob(BlobSpec { dims, contents, seed: seed as u64 }));
+            let blob = Blob::parse(memory.as_slice()).unwrap();
+            let mut decoder = Decoder::owned(blob).with_backend(scalar());
+            decoder.prefill(head);
+            let mut truths = vec![decoder.state().as_slice().to_vec()];
+            for &byte in block {
+                decoder.step(byte);
+                truths.push(decoder.state().as_slice().to_vec());
+            }
+            for backend in Backend::all() {
+                let mut prefill = Prefill::new(blob, 16, vec![-1; dims.prefill_len(16)]).unwrap().with_backend(backend);
+                let mut before = State::new(&blob, vec![0; dims.state_len()]).unwrap();
+                prefill.read(&mut before, head, Show::Nothing, &mut |_, _| ()).unwrap();
+                let mut kept = vec![vec![-1; dims.kept_len(BLOCK)]; dims.n_layer];
+                let mut after = State::new(&blob, vec![0; dims.state_len()]).unwrap();
+                after.clone_from(&before).unwrap();
+                prefill.embed(block);
+                for (index, (state, keep)) in after.layers_mut(&blob).zip(&mut kept).enumerate() {
+                    prefill.layer(index, &mut [Run { state, positions: BLOCK, keep }]);
+                }
+                // Other positions have been in the same memory since.
+                prefill.embed(&[7; 16]);
+                let mut other = State::new(&blob, vec![0; dims.state_len()]).unwrap();
+                prefill.read(&mut other, &[7; 16], Show::Nothing, &mut |_, _| ()).unwrap();
+                for count in 0..=BLOCK + 1 {
+                    let mut state = State::new(&blob, vec![0; dims.state_len()]).unwrap();
+                    state.clone_from(&before).unwrap();
+                    // Layers do not need each other: backwards.
+                    for (index, (state, kept)) in state.layers_mut(&blob).zip(&kept).enumerate().rev() {
+                        prefill.replay(index, state, kept, count);
+                    }
+                    let truth = &truths[count.min(BLOCK)];
+                    assert!(state.as_slice() == truth, "{count} positions, {}, {contents:?}, {dims:?}", backend.name());
                 }
             }
         }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mambabyte_core::{Logits, Rng, SampleOptions, sample};
+use mambabyte::subwords::Bpe;
+use mambabyte_core::{Dims, Logits, Norm, Rng, SampleOptions, sample};
 use mambabyte_host::Model;
 use mambabyte_host::adapt::{AnyAdapter, Preset};
 use mambabyte_host::align::AlignedBytes;
@@ -10,9 +11,16 @@ use mambabyte_host::cpu::{Cpu, FloatEngine, IntEngine, Source, Weights};
 use mambabyte_host::engine::{Engine, EngineError, Want};
 use mambabyte_host::speculate::{
     AdapterDrafter, Ask, Choice, Draft, Drafted, Drafter, Exact, Length, ModelDrafter, Nobody, Rejection, Rule,
-    Speculation, Start, Suffix,
+    Speculation, Start, SubwordDrafter, Suffix, TopBeta,
 };
 use mambabyte_host::stream::Mixture;
+use mambabyte_host::subwords::Subwords;
+use mambabyte_host::train::augment::Augment;
+use mambabyte_host::train::data::{Corpus, Text};
+use mambabyte_host::train::initial;
+use mambabyte_host::train::optimizer::Matrices;
+use mambabyte_host::train::schedule::{Fall, Schedule};
+use mambabyte_host::train::trainer::{Settings, Trainer};
 use mambabyte_tests::model_file;
 use sha2::{Digest, Sha256};
 
@@ -208,6 +216,87 @@ fn streams_together_write_what_each_writes_alone() {
     }
 }
 
+/// Proposes commas and a wrong byte here and there, and notes how often it is asked.
+struct Asked<'a> {
+    asked: &'a std::cell::RefCell<Vec<bool>>,
+}
+
+impl Drafter for Asked<'_> {
+    fn read(&mut self, _: &[&[u8]]) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn draft(&mut self, asks: &[Ask], choice: &Choice, drafts: &mut [Draft]) -> Result<(), EngineError> {
+        for (draft, ask) in drafts.iter_mut().zip(asks) {
+            self.asked.borrow_mut().push(ask.most > 0);
+            // No byte that a sensor's line has: the model takes none of it.
+            (0..ask.most).for_each(|_| draft.push(0xfe, choice));
+        }
+        Ok(())
+    }
+}
+
+/// After a byte that is not good enough the model writes alone, up to a space, a comma or the end of a line.
+#[test]
+fn the_paper_rule_completes_to_a_boundary() {
+    let weights = shipped("sensor-micro");
+    let target = engine(&weights);
+    let asked = std::cell::RefCell::new(Vec::new());
+    let (options, length) = (SampleOptions::GREEDY, Length::Fixed(4));
+    let drafter = Asked { asked: &asked };
+    let mut text = Speculation::new(&target, vec![start(0)], drafter, TopBeta::default(), options, length).unwrap();
+    text.read(&[NMEA]).unwrap();
+    let (mut written, mut expected) = (Vec::new(), Vec::new());
+    let mut alone = 0;
+    while written.len() < 300 {
+        let before = asked.borrow().len();
+        let round = text.round(&[100]).unwrap().concat();
+        assert_eq!(round.len(), 1, "no draft is taken");
+        let byte = round[0];
+        // Who is not asked, or for nothing, drafts nothing.
+        let drafts = asked.borrow()[before..].contains(&true);
+        assert_eq!(drafts, alone == 0, "after {:?}", String::from_utf8_lossy(&written));
+        alone = match (b" ,\n".contains(&byte), drafts) {
+            (true, _) => 0,
+            (false, true) => 32,
+            (false, false) => alone - 1,
+        };
+        expected.push(drafts);
+        written.push(byte);
+    }
+    assert_eq!(written, plain(&target, NMEA, 0, &options, 300), "its own bytes are the greedy ones");
+    let share = expected.iter().filter(|&&drafts| drafts).count();
+    assert!((20..150).contains(&share), "{share} of 300 rounds drafted");
+}
+
+/// A `beta` of 1 is greedy decoding; a larger one takes more, at a loss that is measured.
+#[test]
+fn the_paper_rule_trades_bits_for_bytes() {
+    let (target, helper) = (shipped("sensor-micro"), shipped("sensor-nano"));
+    let (target, helper) = (engine(&target), engine(&helper));
+    let alone = plain(&target, NMEA, 0, &SampleOptions::GREEDY, 600);
+    let with = |beta| {
+        let drafter = ModelDrafter::new(&helper, 1).unwrap();
+        let (rule, options) = (TopBeta { beta }, SampleOptions::GREEDY);
+        let text = Speculation::new(&target, vec![start(0)], drafter, rule, options, Length::Fixed(8)).unwrap();
+        let mut text = text.measuring();
+        text.read(&[NMEA]).unwrap();
+        (text.write(600).unwrap().concat(), *text.stats())
+    };
+    let (greedy, exact) = with(1);
+    assert_eq!(greedy, alone);
+    let (lossy, stats) = with(3);
+    assert_ne!(lossy, alone);
+    assert!(stats.acceptance() > exact.acceptance(), "{stats:?}");
+    assert!(stats.bits_per_byte() > exact.bits_per_byte(), "{} {}", stats.bits_per_byte(), exact.bits_per_byte());
+    // The measure is what reading the text costs.
+    let mut rows = target.rows(1).unwrap();
+    target.read(&mut rows, &[&[&[0], NMEA].concat()[..NMEA.len()]], Want::Nothing).unwrap();
+    let read = [&NMEA[NMEA.len() - 1..], &lossy[..599]].concat();
+    let cost = target.read(&mut rows, &[&read], Want::Surprise(&[&lossy])).unwrap();
+    assert_eq!(cost.surprise().iter().map(|&bits| u64::from(bits)).sum::<u64>(), stats.bits);
+}
+
 #[test]
 fn a_restored_state_goes_on() {
     let (target, helper) = (shipped("sensor-nano"), shipped("sensor-pico"));
@@ -248,6 +337,85 @@ fn the_float_engine_writes_the_same_too() {
         assert!(stats.acceptance() > 0.8, "{stats:?}");
         assert_eq!(drafted(&target, Nobody, Exact, Length::Auto, what).0, text);
     }
+}
+
+/// A model over subwords of the sample, trained for a moment.
+fn subword_model(words: &Arc<Bpe>, text: &[u8]) -> Model {
+    let dims = Dims {
+        d_model: 32,
+        n_layer: 2,
+        d_inner: 64,
+        d_state: 4,
+        d_conv: 4,
+        dt_rank: 2,
+        norm: Norm::Rms,
+        tied_head: true,
+        tied_decays: true,
+    };
+    let settings = Settings {
+        window: 64,
+        batch: 4,
+        passage: 2048,
+        schedule: Schedule::new(80, Fall::Cosine),
+        rate: 0.01,
+        decay: 0.1,
+        clip: 1.0,
+        matrices: Matrices::Muon,
+        augment: Augment::NONE,
+        seed: 1,
+    };
+    let corpus = Corpus::new(vec![Text::of("sample".into(), text.to_vec())], None);
+    let corpus = corpus.in_subwords(Arc::clone(words) as Arc<dyn Subwords>);
+    let mut trainer = Trainer::new(initial::with_vocabulary(&dims, words.count(), 2), settings).unwrap();
+    while !trainer.is_done() {
+        trainer.step(&corpus).unwrap().unwrap();
+    }
+    trainer.averaged().unwrap()
+}
+
+/// Subwords draft bytes: the text is the plain one, wherever words end and whether it is UTF-8 or not.
+#[test]
+fn subwords_change_no_byte() {
+    let text = std::fs::read(model_file("text", "gnss-sample.nmea")).unwrap();
+    let words = Arc::new(Bpe::train(&[&text], 400).unwrap());
+    let model = subword_model(&words, &text);
+    let weights = shipped("sensor-micro");
+    let target = engine(&weights);
+    let mut shares = Vec::new();
+    // Long enough to be read in parts; broken UTF-8; an end within a word.
+    let long = [&text[..3001], b"\xff\xc3$GPG"].concat();
+    for (prompt, count) in [(NMEA, 200), (PROSE, 60), (&long, 60)] {
+        for (index, (seed, options)) in choices().into_iter().take(4).enumerate() {
+            let alone = plain(&target, prompt, seed, &options, count);
+            let length = if index % 2 == 0 { Length::Auto } else { Length::Fixed(11) };
+            let drafter = SubwordDrafter::new(&model, &*words, 1).unwrap();
+            let (found, stats) = drafted(&target, drafter, Exact, length, (prompt, seed, &options, count));
+            assert_eq!(hash(&found), hash(&alone), "{options:?}, seed {seed}");
+            assert!(stats.drafted > 0);
+            if prompt == NMEA {
+                shares.push(stats.acceptance());
+            }
+        }
+    }
+    // It has learned something of such lines, where chance gives one byte in two hundred.
+    let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+    assert!(mean > 0.2, "{shares:?}");
+    // Two streams, each with words of its own; states that were kept are not another row's.
+    let options = SampleOptions::default();
+    let starts = vec![start(1), start(2)];
+    let drafter = SubwordDrafter::new(&model, &*words, 2).unwrap();
+    let mut both = Speculation::new(&target, starts, drafter, Exact, options, Length::Auto).unwrap();
+    both.read(&[NMEA, PROSE]).unwrap();
+    let found = both.write(120).unwrap();
+    assert!(found[0] == plain(&target, NMEA, 1, &options, 120) && found[1] == plain(&target, PROSE, 2, &options, 120));
+    // Rejection knows what a byte was drawn from.
+    let drafter = SubwordDrafter::new(&model, &*words, 1).unwrap();
+    let greedy = (NMEA, 0, &SampleOptions::GREEDY, 100);
+    let rejected = drafted(&target, drafter, Rejection, Length::Auto, greedy).0;
+    assert_eq!(rejected, plain(&target, NMEA, 0, &SampleOptions::GREEDY, 100));
+    // A model of other symbols.
+    let bytes = Model::new(initial::checkpoint(model.dims(), 1)).unwrap();
+    assert!(SubwordDrafter::new(&bytes, &*words, 1).is_err());
 }
 
 /// The residual is taken to be the whole distribution.

@@ -184,7 +184,13 @@ fn every_prefix_is_accepted_with_the_state_of_stepping() {
 #[test]
 fn rows_accept_each_for_itself() {
     let weights = shipped("sensor-pico");
-    let engine = IntEngine::new(&weights, cpu(2));
+    for threads in [1, 2, 3] {
+        rows_accept_on(&weights, threads);
+    }
+}
+
+fn rows_accept_on(weights: &Weights, threads: usize) {
+    let engine = IntEngine::new(weights, cpu(threads));
     let mut rows = engine.rows(5).unwrap();
     let mut single: Vec<_> = (0..5).map(|_| Decoder::owned(weights.blob())).collect();
     let mut rng = Rng::new(4);

@@ -186,6 +186,14 @@ impl CliError {
         Self::Io { path: path.as_ref().to_owned(), source }
     }
 
+    /// An error of going on at the state in `path`.
+    pub fn of_state(path: &Path, error: EngineError) -> Self {
+        match error {
+            EngineError::State(source) => Self::State { path: path.to_owned(), source },
+            other => other.into(),
+        }
+    }
+
     /// An error of writing to standard output.
     pub fn stdout(source: std::io::Error) -> Self {
         if source.kind() == std::io::ErrorKind::BrokenPipe {

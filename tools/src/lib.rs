@@ -30,5 +30,6 @@ pub mod report;
 pub mod sampling;
 pub mod shipped;
 pub mod speed;
+pub mod subwords;
 mod totals;
 pub mod training;

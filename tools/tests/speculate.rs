@@ -40,6 +40,49 @@ fn drafts_change_no_byte_of_the_output() {
     }
 }
 
+/// From texts to a model over subwords that drafts: the files are Hugging Face's, the bytes those of plain decoding.
+#[test]
+fn a_trained_subword_model_drafts() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = text(dir.path().join("some.log"));
+    let lines: String = (0..900u32).map(|i| format!("{:06} pump={} state=ok\n", 120_000 + i * 5, i % 3)).collect();
+    fs::write(&log, lines).unwrap();
+    let folder = text(dir.path().join("subwords"));
+    let train = ["train", &log, "-o", &folder, "--d-model", "16", "--n-layer", "1", "--window", "32", "--batch", "4"];
+    let made = run(&[&train[..], &["--steps", "30", "--tokenizer", "bpe:320", "--threads", "1"]].concat());
+    expect(&made, 0, "subwords");
+    let files: Vec<_> = ["config.json", "model.safetensors", "tokenizer.json", "README.md", "log.jsonl", "model.mbb"]
+        .into_iter()
+        .filter(|file| dir.path().join("subwords").join(file).is_file())
+        .collect();
+    assert_eq!(files, ["config.json", "model.safetensors", "tokenizer.json", "README.md", "log.jsonl"]);
+    let read = |file| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(dir.path().join("subwords").join(file)).unwrap()).unwrap()
+    };
+    let tokenizer = read("tokenizer.json");
+    assert_eq!(
+        (&tokenizer["model"]["type"], &tokenizer["pre_tokenizer"]["type"]),
+        (&"BPE".into(), &"ByteLevel".into())
+    );
+    assert_eq!(read("config.json")["vocab_size"], tokenizer["model"]["vocab"].as_object().unwrap().len());
+
+    for choice in [&["--temperature", "0"][..], &["--seed", "4"]] {
+        let plain = [&["generate", "sensor-nano", "--prompt", "\u{fc}ber $GP", "-n", "150"], choice].concat();
+        let drafted = [&plain[..], &["--speculate", &folder]].concat();
+        assert!(written(&drafted) == written(&plain), "{choice:?}");
+        let adapted = [&plain[..], &["--adapt", "4K"]].concat();
+        assert!(written(&[&drafted[..], &["--adapt", "4K"]].concat()) == written(&adapted), "{choice:?}");
+    }
+    // It is no model of bytes, and says so; a byte model with such a tokenizer is refused, too.
+    expect(&run(&["generate", &folder]), 1, "vocabulary");
+    fs::write(dir.path().join("subwords/tokenizer.json"), "{}").unwrap();
+    expect(&run(&["generate", "sensor-nano", "--speculate", &folder]), 2, "tokenizer.json");
+    for wrong in ["bpe:256", "bpe:65537", "bpe", "unigram:8000"] {
+        expect(&run(&["train", &log, "-o", &folder, "--tokenizer", wrong]), 2, "bpe:N");
+    }
+    expect(&run(&["train", &log, "-o", &folder, "--tokenizer", "bpe:300", "--from", "sensor-nano"]), 2, "--tokenizer");
+}
+
 #[test]
 fn stats_say_what_happened() {
     let words =
@@ -69,6 +112,29 @@ fn rejection_writes_another_text_with_the_same_seed_the_same() {
 }
 
 #[test]
+fn the_mode_of_the_paper_says_what_it_costs() {
+    let greedy = ["generate", "sensor-micro", "--prompt", "$GPGGA,", "--temperature", "0", "-n", "300"];
+    let paper = [&greedy[..], &["--speculate", "sensor-pico", "--speculate-mode", "paper", "--stats"]].concat();
+    let said = |words: &[&str]| {
+        let output = run(words);
+        expect(&output, 0, "bits per byte under the model");
+        (String::from_utf8_lossy(&output.stderr).into_owned(), output.stdout)
+    };
+    // The best byte alone: the greedy text, at no loss.
+    let (costs, text) = said(&[&paper[..], &["--beta", "1"]].concat());
+    assert_eq!(text, written(&greedy));
+    assert!(costs.contains("of its own text: +0.0000"), "{costs}");
+    let (costs, text) = said(&paper);
+    assert_ne!(text, written(&greedy));
+    assert_eq!(text.len(), 300);
+    let loss = costs.split("of its own text: ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    assert!(loss.parse::<f64>().unwrap() > 0.0, "{costs}");
+    // Equal seeds, equal texts; sampled, too.
+    let warm = [&paper[..4], &["--seed", "3"], &paper[6..]].concat();
+    assert_eq!(written(&warm[..warm.len() - 1]), said(&warm).1);
+}
+
+#[test]
 fn wrong_use_is_refused_by_name() {
     for length in ["0", "32", "many", "-1"] {
         let length = format!("--draft-len={length}");
@@ -79,5 +145,10 @@ fn wrong_use_is_refused_by_name() {
     }
     expect(&run(&["generate", "none", "--speculate", "suffix"]), 2, "--speculate: the model is `none`");
     expect(&run(&["generate", &pico(), "--speculate", "no/such"]), 1, "no/such");
-    expect(&run(&["generate", &pico(), "--speculate", "suffix", "--speculate-mode", "paper"]), 2, "rejection");
+    expect(&run(&["generate", &pico(), "--speculate", "suffix", "--speculate-mode", "other"]), 2, "rejection");
+    expect(&run(&["generate", &pico(), "--speculate", "suffix", "--beta", "3"]), 2, "--speculate-mode paper");
+    let paper = ["generate", &pico(), "--speculate", "suffix", "--speculate-mode", "paper", "--beta"];
+    for beta in ["0", "257", "few"] {
+        expect(&run(&[&paper[..], &[beta]].concat()), 2, "--beta");
+    }
 }

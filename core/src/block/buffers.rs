@@ -8,6 +8,9 @@ pub struct Run<'m> {
     pub state: &'m mut [i16],
     /// How many positions.
     pub positions: usize,
+    /// Takes what [`Prefill::replay`](crate::Prefill::replay) needs of these positions: [`Dims::kept_len`] elements.
+    /// Empty: nothing is kept. A single position on its own and a shard keep nothing.
+    pub keep: &'m mut [i16],
 }
 
 /// The memory of a pass through the layers. The first index is the position; `own` are the channels of a shard, or all.

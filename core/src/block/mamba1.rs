@@ -15,6 +15,7 @@
 //! go from position to position of each stream.
 
 use super::buffers::{Buffers, Run, Shape};
+use super::kept::{Kept, keep};
 use super::share::Share;
 use super::team::Team;
 use crate::blob::{LayerParams, LayerView};
@@ -133,6 +134,49 @@ fn take<'b, P: Span, T>(rest: &mut &'b mut [T], positions: usize, width: usize) 
     }
 }
 
+/// Shifts the columns `new` into `history`, `[d_conv - 1, d_inner]`, oldest first.
+fn shift_in(history: &mut [i16], new: &[i16]) {
+    let stay = history.len().saturating_sub(new.len());
+    let shifted = history.len() - stay;
+    history.copy_within(shifted.., 0);
+    let newest = new.get(new.len().saturating_sub(history.len())..);
+    if let (Some(to), Some(newest)) = (history.get_mut(stay..), newest) {
+        keep(to, newest);
+    }
+}
+
+/// Takes `state` to position `count` of a block that was kept: the convolution's history, then the scan.
+#[inline(always)]
+pub(crate) fn replay<K: Kernels, P: Span>(
+    k: K,
+    dims: &Dims,
+    layer: &Mamba1<'_>,
+    state: &mut [i16],
+    kept: &[i16],
+    count: usize,
+    (powers, y): (&mut [i16], &mut [i32]),
+) {
+    let (kept, positions) = Kept::of(dims, kept);
+    let count = count.min(positions);
+    let columns = count * dims.d_inner;
+    let (Some(x), Some(decay), Some(dx)) = (kept.x.get(..columns), kept.decay.get(..columns), kept.dx.get(..columns))
+    else {
+        return never("the columns of a part of the positions", ());
+    };
+    let rows = kept.selected.get(..count * dims.x_proj_rows());
+    let rows = rows.unwrap_or_else(|| never("the rows of a part of the positions", &[]));
+    let halves = state.split_at_mut_checked((dims.d_conv - 1) * dims.d_inner);
+    let (history, h) = halves.unwrap_or_else(|| never("history and h in a layer's state", (&mut [], &mut [])));
+    shift_in(history, x);
+    let bc = Selected { rows, dt_rank: dims.dt_rank, d_state: dims.d_state };
+    let y = y.get_mut(..columns).unwrap_or_else(|| never("room for the sums of the scan", &mut []));
+    if dims.tied_decays {
+        k.scan_tied::<P>(h, bc, decay, powers, dx, y);
+    } else {
+        k.scan_free::<P>(h, layer.a_log, layer.params.a_base, bc, decay, dx, y);
+    }
+}
+
 /// Takes the positions in `buffers` through the layer.
 ///
 /// * `runs`: the states, and which positions belong to which; together they are all positions.
@@ -153,6 +197,7 @@ pub(crate) fn run<'t, K: Kernels, P: Span, T: Team<'t>>(
     let history_len = (dims.d_conv - 1) * own;
     let Buffers { residual, u, xz, x_proj, log_delta, dx, powers, down, y } = buffers;
     let x_len = if P::ONE { d_inner } else { xz.len() / 2 };
+    let keeps = !P::ONE && T::ALONE;
 
     // Input.
     for (residual, u) in P::rows(residual, d_model).zip(P::rows_mut(u, d_model)) {
@@ -176,7 +221,11 @@ pub(crate) fn run<'t, K: Kernels, P: Span, T: Team<'t>>(
     for run in runs.iter_mut() {
         let state = run.state.get_mut(..history_len);
         let history = state.unwrap_or_else(|| never("the history in a layer's state", &mut []));
-        for x in P::rows_mut(take::<P, _>(&mut rest, run.positions, own), own) {
+        let x = take::<P, _>(&mut rest, run.positions, own);
+        if keeps {
+            keep(Kept::of_mut(dims, run.keep).x, x);
+        }
+        for x in P::rows_mut(x, own) {
             k.conv1d_silu(x, history, layer.conv, layer.conv_code, layer.conv_bias, p.conv_shift, p.x_frac);
         }
     }
@@ -218,6 +267,12 @@ pub(crate) fn run<'t, K: Kernels, P: Span, T: Team<'t>>(
                 Selected { rows: take::<P, _>(&mut x_proj, n, rows), dt_rank: dims.dt_rank, d_state: dims.d_state };
             let (l, dx) = (take::<P, _>(&mut log_delta, n, own), take::<P, _>(&mut dx, n, own));
             let y = take::<P, _>(&mut rest, n, own);
+            if keeps {
+                let kept = Kept::of_mut(dims, run.keep);
+                keep(kept.decay, l);
+                keep(kept.dx, dx);
+                keep(kept.selected, bc.rows);
+            }
             if dims.tied_decays {
                 k.scan_tied::<P>(h, bc, l, powers, dx, y);
             } else {

@@ -4,6 +4,7 @@
 //! its phases. A kind of layer is a variant of [`BlockView`] and a file beside [`mamba1`] with its phases.
 
 mod buffers;
+mod kept;
 pub(crate) mod mamba1;
 mod share;
 mod team;
@@ -15,9 +16,31 @@ pub use team::Exchange;
 pub(crate) use team::{Alone, Sharing, Team};
 
 use crate::blob::BlockView;
+use crate::dims::Dims;
 use crate::simd::Kernels;
 use crate::span::Span;
 use crate::stage::Stage;
+
+/// Takes the state of one layer to position `count` of a block that it kept, from the state before that block.
+///
+/// * `powers`: `[d_inner]`, `y`: `[count, d_inner]`, contents irrelevant.
+#[inline(always)]
+pub(crate) fn replay<K: Kernels, P: Span>(
+    k: K,
+    dims: &Dims,
+    layer: &BlockView<'_>,
+    state: &mut [i16],
+    kept: &[i16],
+    count: usize,
+    memory: (&mut [i16], &mut [i32]),
+) {
+    match layer {
+        BlockView::Mamba1(layer) => {
+            let layer = mamba1::Mamba1::new(layer, dims, None);
+            mamba1::replay::<K, P>(k, dims, &layer, state, kept, count, memory);
+        }
+    }
+}
 
 /// Takes the positions in `buffers` through one layer; `done` hears the end of each stage.
 ///

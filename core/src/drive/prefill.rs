@@ -113,7 +113,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         for block in bytes.chunks(self.positions) {
             self.embed(block);
             for (index, layer) in state.layers_mut(&self.blob).enumerate() {
-                self.layer(index, &mut [Run { state: layer, positions: block.len() }]);
+                self.layer(index, &mut [Run { state: layer, positions: block.len(), keep: &mut [] }]);
             }
             state.count(block.len() as u64);
             let end = first + block.len();
@@ -158,6 +158,24 @@ impl<'b, S: DerefMut<Target = [i32]>> Prefill<'b, S> {
         with_kernels!(self.backend, |k| {
             // A pass that is alone always completes.
             let _ = block::run(k, &mut span, shape, &layer, &mut buffers, runs, &mut Alone, done);
+        });
+    }
+
+    /// Takes the state of layer `index` to position `count` of a block, from the state before that block, with the bits
+    /// of a step for each: what speculation does with the part of a draft that is accepted.
+    ///
+    /// * `state`: of one layer, as in [`Run::state`].
+    /// * `kept`: what that run has put in [`Run::keep`]; at most [`Prefill::positions`]. Layers go in any order.
+    /// * `count`: at most as many as are kept; more is as many.
+    ///
+    /// # Cost
+    /// The convolution's history and the scan: no projection, so no weight but the decays is read. No allocation.
+    pub fn replay(&mut self, index: usize, state: &mut [i16], kept: &[i16], count: usize) {
+        let (layer, dims) = (self.blob.block(index), *self.blob.dims());
+        let (buffers, _) = scratch::positions(&dims, &mut self.scratch, self.positions);
+        let memory = (buffers.powers, buffers.y);
+        with_kernels!(self.backend, |k| {
+            block::replay::<_, Many<'_>>(k, &dims, &layer, state, kept, count, memory);
         });
     }
 

@@ -100,7 +100,7 @@ impl<'b, S: DerefMut<Target = [i32]>> Shard<'b, S> {
             for layer in blob.blocks() {
                 let state = states.next().unwrap_or(&mut []);
                 let mut team = Sharing { share, strided: strided.next().unwrap_or(&[]), exchange };
-                let runs = &mut [Run { state, positions: 1 }];
+                let runs = &mut [Run { state, positions: 1, keep: &mut [] }];
                 block::run(k, &mut One, shape, &layer, &mut buffers, runs, &mut team, &mut untimed)?;
             }
             let Buffers { residual, u, .. } = buffers;

@@ -145,7 +145,7 @@ impl<'b, M: DerefMut<Target = [i16]>, S: DerefMut<Target = [i32]>> Decoder<'b, M
         let shape = Shape { dims: &dims, eps: self.blob.head.norm_eps };
         let states = self.state.advance().chunks_exact_mut(dims.layer_state_len().max(1));
         for (state, layer) in states.zip(self.blob.blocks()) {
-            let mut runs = [Run { state, positions: 1 }];
+            let mut runs = [Run { state, positions: 1, keep: &mut [] }];
             // A pass that is alone always completes.
             let _ = block::run(k, &mut One, shape, &layer, &mut buffers, &mut runs, &mut Alone, done);
         }

@@ -20,10 +20,10 @@
 //! # Nothing is dropped silently
 //!
 //! A reader says which [`Sections`] it takes. It gets these, whole and of a version that it reads, or an error that
-//! names the section: one that it does not know, one that it does not take, or one that is missing. There are no
-//! optional sections that a reader may skip. A stream that resumes without its line scorer or without its adapter looks
-//! healthy and gives other numbers; only the caller can decide that this does not matter, by asking for less with
-//! [`Snapshot::parse`] and other `Sections`.
+//! names the section: one that it does not know, one that it does not take, or one that is missing. No section says of
+//! itself that a reader may skip it. A stream that resumes without its line scorer or without its adapter looks
+//! healthy and gives other numbers; only the caller can decide that this does not matter, and says so by
+//! [`Sections::judged_or_not`].
 //!
 //! # In flash
 //!

@@ -68,6 +68,8 @@ impl SectionKind {
 pub struct Sections {
     /// The section with the number `k` as bit `k`.
     kinds: u8,
+    /// Sections that may be there, too, in the same way.
+    allowed: u8,
     /// Number of the adapter's preset.
     preset: u8,
     /// Bytes of the adapter's data.
@@ -76,9 +78,11 @@ pub struct Sections {
 
 impl Sections {
     /// The state alone: what [`State::snapshot`](crate::State::snapshot) writes.
-    pub const STATE: Self = Self { kinds: 1 << SectionKind::State as u8, preset: 0, adapter: 0 };
+    pub const STATE: Self = Self { kinds: 1 << SectionKind::State as u8, allowed: 0, preset: 0, adapter: 0 };
+    /// A text that is written: state, pending byte.
+    pub const TEXT: Self = Self::STATE.with(SectionKind::Pending);
     /// A stream that is scored: state, pending byte, line scorer.
-    pub const STREAM: Self = Self::STATE.with(SectionKind::Pending).with(SectionKind::Lines);
+    pub const STREAM: Self = Self::TEXT.with(SectionKind::Lines);
     /// A device that scores a stream: [`Sections::STREAM`] and the number of its records.
     pub const DEVICE: Self = Self::STREAM.with(SectionKind::Records);
 
@@ -99,6 +103,13 @@ impl Sections {
     /// These and a detector of odd lines.
     pub const fn with_detector(self) -> Self {
         self.with(SectionKind::Detector)
+    }
+
+    /// These, and what only judges a stream may be there or not: line scorers, a detector, the number of records. For who
+    /// goes on with the text of a stream and scores nothing.
+    pub const fn judged_or_not(self) -> Self {
+        let judges = Self::DEVICE.with_net_lines().with_detector();
+        Self { allowed: judges.kinds & !Self::TEXT.kinds, ..self }
     }
 
     /// Whether a section is among them.
@@ -148,9 +159,10 @@ impl Sections {
         self.has(SectionKind::Adapter).then_some((self.preset, self.adapter as usize))
     }
 
-    /// Whether there are exactly these sections, given those there are as [`Sections::bits`].
+    /// Whether there are exactly these sections, beside those that may be there, given those there are as
+    /// [`Sections::bits`].
     pub(crate) const fn exactly(self, found: u8) -> Result<(), StateError> {
-        let (unwanted, missing) = (found & !self.kinds, self.kinds & !found);
+        let (unwanted, missing) = (found & !(self.kinds | self.allowed), self.kinds & !found);
         if unwanted != 0 {
             return Err(StateError::UnwantedSection { kind: unwanted.trailing_zeros() as u16 });
         }

@@ -6,6 +6,7 @@
 
 use mambabyte_core::{Logits, Prefill, Run, State};
 
+use super::kept::{Keep, layers};
 use super::out::Out;
 
 /// A thread's memory.
@@ -16,6 +17,7 @@ pub(super) struct Job<'a> {
     pub(super) state: &'a mut State<Vec<i16>>,
     pub(super) text: &'a [u8],
     pub(super) out: Out<'a, i32>,
+    pub(super) keep: Keep<'a>,
 }
 
 /// Consecutive bytes of one row in a block.
@@ -23,6 +25,7 @@ struct Part<'j, 'a> {
     state: &'j mut State<Vec<i16>>,
     text: &'a [u8],
     out: Out<'a, i32>,
+    keep: &'a mut [i16],
 }
 
 /// Reads all bytes of all jobs; no job is empty.
@@ -39,7 +42,8 @@ pub(super) fn read(worker: &mut Worker<'_>, jobs: &mut [Job<'_>]) {
             job.text = left;
             room -= text.len();
             done += usize::from(left.is_empty());
-            parts.push(Part { state: &mut *job.state, text, out: job.out.take(text.len(), left.is_empty()) });
+            let (out, keep) = (job.out.take(text.len(), left.is_empty()), job.keep.take(text.len()));
+            parts.push(Part { state: &mut *job.state, text, out, keep });
         }
         block(worker, parts);
         first += done;
@@ -53,13 +57,21 @@ fn block(worker: &mut Worker<'_>, mut parts: Vec<Part<'_, '_>>) {
         [only] => worker.embed(only.text),
         several => worker.embed(&several.iter().flat_map(|part| part.text).copied().collect::<Vec<u8>>()),
     }
-    let mut layers: Vec<_> = parts.iter_mut().map(|part| (part.state.layers_mut(&blob), part.text.len())).collect();
-    for index in 0..blob.dims().n_layer {
-        let states = layers.iter_mut().filter_map(|(layers, positions)| Some((layers.next()?, *positions)));
-        let mut runs: Vec<Run<'_>> = states.map(|(state, positions)| Run { state, positions }).collect();
+    let dims = blob.dims();
+    let mut streams: Vec<_> = parts
+        .iter_mut()
+        .map(|Part { state, text, keep, .. }| (state.layers_mut(&blob), layers(dims, keep, text.len()), text.len()))
+        .collect();
+    for index in 0..dims.n_layer {
+        let mut runs: Vec<Run<'_>> = streams
+            .iter_mut()
+            .filter_map(|(states, kept, positions)| {
+                Some(Run { state: states.next()?, keep: kept.next()?, positions: *positions })
+            })
+            .collect();
         worker.layer(index, &mut runs);
     }
-    drop(layers);
+    drop(streams);
     let mut outs = Vec::with_capacity(parts.len());
     for part in parts {
         part.state.count(part.text.len() as u64);

@@ -4,6 +4,7 @@ use mambabyte_core::{Blob, Decoder, Dims, Prefill, State, StateError};
 use rayon::prelude::*;
 
 use super::blocks::{self, Job, Worker};
+use super::kept::{Going, Keep, Kept};
 use super::memory::Weights;
 use super::out::Out;
 use super::pipeline::{self, MIN_POSITIONS};
@@ -14,6 +15,8 @@ use crate::engine::{Answer, Engine, EngineError, Load, Precision, Want, check, c
 
 /// From this many bytes on, reading them as a block is faster than stepping.
 const BLOCK_FROM: usize = 4;
+/// Elements of `h`, times bytes, that keep a thread busy with a replay for longer than it takes to wake it.
+const REPLAYED_PER_THREAD: usize = 1 << 19;
 /// Blocks of one call for each thread: enough that the beginning and the end of a pipeline cost little.
 const BLOCKS: usize = 16;
 
@@ -43,8 +46,10 @@ pub struct IntRows<'w> {
     ahead: Option<usize>,
     /// The states after the drafts that were verified last, made when first needed.
     drafted: Vec<State<Vec<i16>>>,
-    /// These drafts; none if the rows have moved since.
-    drafts: Option<Vec<Vec<u8>>>,
+    /// What was kept of each draft for going to a byte within it.
+    kept: Vec<Kept>,
+    /// The lengths of these drafts; none if the rows have moved since.
+    drafts: Option<Vec<usize>>,
 }
 
 impl<'w> IntEngine<'w> {
@@ -114,6 +119,27 @@ impl<'w> IntEngine<'w> {
             }
         }
         Ok(())
+    }
+
+    /// Takes layers to their accepted bytes, `count` of all rows together, on as many threads as that is worth and the
+    /// system gives.
+    fn replay(&self, workers: &mut Vec<Worker<'w>>, mut layers: Vec<Going<'_>>, count: usize) {
+        let dims = self.blob.dims();
+        let work = count * dims.n_layer * dims.d_inner * dims.d_state;
+        let threads = self.cpu.threads.min(layers.len()).min(work / REPLAYED_PER_THREAD).max(1);
+        let pool = if threads > 1 { self.pool.start(self.cpu.threads).ok() } else { None };
+        let workers = self.workers(workers, threads);
+        match (pool, workers) {
+            (None, [worker, ..]) => layers.into_iter().for_each(|layer| layer.run(worker)),
+            (None, []) => {}
+            (Some(pool), workers) => {
+                let each = layers.len().div_ceil(threads);
+                let parts: Vec<Vec<Going<'_>>> =
+                    workers.iter().map(|_| layers.drain(..each.min(layers.len())).collect()).collect();
+                let pairs = workers.par_iter_mut().zip(parts);
+                pool.install(|| pairs.for_each(|(worker, part)| part.into_iter().for_each(|layer| layer.run(worker))));
+            }
+        }
     }
 
     /// The first `n` workers.
@@ -213,6 +239,7 @@ impl<'w> Engine for IntEngine<'w> {
             team: None,
             ahead: None,
             drafted: Vec::new(),
+            kept: Vec::new(),
             drafts: None,
         })
     }
@@ -242,7 +269,12 @@ impl<'w> Engine for IntEngine<'w> {
         rows.settle();
         let outs = Out::all(answer, text, want);
         let streams = rows.streams.iter_mut().zip(text).filter(|(_, text)| !text.is_empty());
-        let jobs = streams.zip(outs).map(|((stream, text), out)| Job { state: stream.state_mut(), text, out });
+        let jobs = streams.zip(outs).map(|((stream, text), out)| Job {
+            state: stream.state_mut(),
+            text,
+            out,
+            keep: Keep::nothing(),
+        });
         self.work(&mut rows.workers, jobs.collect())?;
         rows.positions.iter_mut().zip(text).for_each(|(p, text)| *p = p.wrapping_add(text.len() as u64));
         Ok(())
@@ -287,32 +319,34 @@ impl<'w> Engine for IntEngine<'w> {
         while rows.drafted.len() < rows.streams.len() {
             rows.drafted.push(self.zero_state());
         }
+        rows.kept.resize_with(rows.streams.len(), Kept::default);
         let outs = Out::all(answer, drafts, Want::All);
         let mut jobs = Vec::with_capacity(outs.len());
-        let streams = rows.streams.iter().zip(&mut rows.drafted).zip(drafts).filter(|(_, draft)| !draft.is_empty());
-        for (((stream, state), text), out) in streams.zip(outs) {
+        let streams = rows.streams.iter().zip(&mut rows.drafted).zip(&mut rows.kept).zip(drafts);
+        for ((((stream, state), kept), text), out) in streams.filter(|(_, draft)| !draft.is_empty()).zip(outs) {
             state.clone_from(stream.state())?;
-            jobs.push(Job { state, text, out });
+            jobs.push(Job { state, text, out, keep: kept.begin(self.blob.dims(), text.len()) });
         }
         self.work(&mut rows.workers, jobs)?;
-        rows.drafts = Some(drafts.iter().map(|d| d.to_vec()).collect());
+        rows.drafts = Some(drafts.iter().map(|draft| draft.len()).collect());
         Ok(())
     }
 
     fn accept(&self, rows: &mut IntRows<'w>, counts: &[usize]) -> Result<(), EngineError> {
         self.check_rows(rows)?;
         let Some(drafts) = &rows.drafts else { return Err(EngineError::NoDraft) };
-        check_counts(drafts.iter().map(Vec::len), counts)?;
-        let parts = drafts.iter().zip(counts).map(|(draft, &count)| (draft.get(..count).unwrap_or(&[]), draft.len()));
-        let partly =
-            rows.streams.iter_mut().zip(parts.clone()).filter(|(_, (text, all))| (1..*all).contains(&text.len()));
-        let jobs = partly.map(|(stream, (text, _))| Job { state: stream.state_mut(), text, out: Out::Nothing });
-        self.work(&mut rows.workers, jobs.collect())?;
-        for ((stream, after), (text, all)) in rows.streams.iter_mut().zip(&mut rows.drafted).zip(parts) {
-            if all > 0 && text.len() == all {
+        check_counts(drafts.iter().copied(), counts)?;
+        let mut layers = Vec::new();
+        let parts = drafts.iter().zip(counts);
+        let streams = rows.streams.iter_mut().zip(&mut rows.drafted).zip(&rows.kept);
+        for (((stream, after), kept), (&all, &count)) in streams.zip(parts) {
+            if all > 0 && count == all {
                 std::mem::swap(stream.state_mut(), after);
+            } else if count > 0 {
+                layers.extend(kept.go(&self.blob, stream.state_mut(), count));
             }
         }
+        self.replay(&mut rows.workers, layers, counts.iter().sum());
         rows.positions.iter_mut().zip(counts).for_each(|(p, &count)| *p = p.wrapping_add(count as u64));
         rows.drafts = None;
         Ok(())

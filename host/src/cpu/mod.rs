@@ -9,6 +9,7 @@ mod blocks;
 mod counter;
 mod float;
 mod int;
+mod kept;
 mod memory;
 mod out;
 mod pipeline;

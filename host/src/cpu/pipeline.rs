@@ -12,6 +12,7 @@ use mambabyte_core::Run;
 
 use super::blocks::{Job, Worker, show};
 use super::counter::{Alive, Counter};
+use super::kept::layers;
 use super::out::Out;
 
 /// A block of fewer positions is not worth a thread.
@@ -28,6 +29,7 @@ struct Block<'a> {
     number: usize,
     text: &'a [u8],
     out: Out<'a, i32>,
+    keep: &'a mut [i16],
 }
 
 /// Everything that the threads share.
@@ -49,8 +51,12 @@ pub(super) fn read(workers: &mut [Worker<'_>], job: &mut Job<'_>) {
     let positions = job.text.len().div_ceil(threads).max(MIN_POSITIONS).min(worker.positions());
     let cut = job.text.chunks(positions).enumerate();
     let end = job.text.len().div_ceil(positions);
-    let mut blocks: Vec<Block<'_>> =
-        cut.map(|(number, text)| Block { number, text, out: job.out.take(text.len(), number + 1 == end) }).collect();
+    let mut blocks: Vec<Block<'_>> = cut
+        .map(|(number, text)| {
+            let (out, keep) = (job.out.take(text.len(), number + 1 == end), job.keep.take(text.len()));
+            Block { number, text, out, keep }
+        })
+        .collect();
     blocks.reverse();
     let slots =
         job.state.layers_mut(&blob).map(|s| Slot { passed: Counter::default(), state: Mutex::new(s) }).collect();
@@ -76,17 +82,20 @@ impl<'a> Pipeline<'a, '_> {
     fn run(&self, worker: &mut Worker<'_>) {
         let _guard = self.alive.guard();
         while let Some(block) = self.next() {
+            let positions = block.text.len();
+            let mut kept = layers(worker.blob().dims(), block.keep, positions);
             worker.embed(block.text);
             for (layer, slot) in self.slots.iter().enumerate() {
                 if !slot.passed.wait(block.number, &self.alive) {
                     return;
                 }
                 let mut state = slot.state.lock().unwrap_or_else(PoisonError::into_inner);
-                worker.layer(layer, &mut [Run { state: &mut state, positions: block.text.len() }]);
+                let keep = kept.next().unwrap_or(&mut []);
+                worker.layer(layer, &mut [Run { state: &mut state, positions, keep }]);
                 drop(state);
                 slot.passed.advance(block.number + 1);
             }
-            show(worker, vec![(block.text.len(), block.out)]);
+            show(worker, vec![(positions, block.out)]);
         }
     }
 }

@@ -204,7 +204,8 @@ pub trait Engine {
     /// [`EngineError::NoDraft`] if the rows remember none, [`EngineError::Rows`], [`EngineError::TooManyAccepted`];
     /// nothing is accepted then.
     /// # Cost
-    /// A whole draft is a swap of states; a part of one is read again.
+    /// A whole draft is a swap of states. A part of one is computed again from what the draft has kept: blobs on CPUs go
+    /// through convolution and scan, without a projection; float engines on CPUs read it again.
     fn accept(&self, rows: &mut Self::Rows, counts: &[usize]) -> Result<(), EngineError>;
 
     /// Writes `count` bytes a row: reads `last`, samples the next byte, reads that, and so on. `last` becomes the last

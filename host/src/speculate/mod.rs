@@ -8,7 +8,8 @@
 //! * [`Speculation`]: the loop, over any engine, for one stream or many that accept different lengths.
 //! * [`Exact`]: the text is the one that the model writes alone, byte for byte, for every seed and every
 //!   [`SampleOptions`](mambabyte_core::SampleOptions). [`Rejection`]: another text with the same distribution.
-//! * [`Suffix`], [`AdapterDrafter`], [`ModelDrafter`]: what drafts.
+//!   [`TopBeta`]: what the paper does, a text that the drafter has a say in.
+//! * [`Suffix`], [`AdapterDrafter`], [`ModelDrafter`], [`SubwordDrafter`]: what drafts.
 //!
 //! # Why the exact text is not rare luck
 //!
@@ -29,7 +30,9 @@ mod model;
 mod rule;
 mod speculation;
 mod stats;
+mod subword;
 mod suffix;
+mod top_beta;
 
 pub use adapter::AdapterDrafter;
 pub use drafter::{Ask, Choice, Draft, Drafter, Nobody};
@@ -38,4 +41,6 @@ pub use model::ModelDrafter;
 pub use rule::{Drafted, Exact, Rejection, Rule};
 pub use speculation::{Speculation, Start};
 pub use stats::Stats;
+pub use subword::SubwordDrafter;
 pub use suffix::Suffix;
+pub use top_beta::TopBeta;

@@ -20,6 +20,12 @@ pub trait Rule {
 
     /// The byte that is written. `rng` moves as it does for [`sample()`].
     fn decide(&self, logits: &Logits, options: &SampleOptions, rng: &mut Rng, drafted: Option<Drafted<'_>>) -> u8;
+
+    /// After a drafted byte that was not taken the model writes alone until this holds for what it wrote: whether drafts
+    /// begin again after `byte`. At once, if a rule says nothing.
+    fn is_boundary(&self, _byte: u8) -> bool {
+        true
+    }
 }
 
 impl<R: Rule + ?Sized> Rule for Box<R> {
@@ -29,6 +35,10 @@ impl<R: Rule + ?Sized> Rule for Box<R> {
 
     fn decide(&self, logits: &Logits, options: &SampleOptions, rng: &mut Rng, drafted: Option<Drafted<'_>>) -> u8 {
         (**self).decide(logits, options, rng, drafted)
+    }
+
+    fn is_boundary(&self, byte: u8) -> bool {
+        (**self).is_boundary(byte)
     }
 }
 

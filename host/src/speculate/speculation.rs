@@ -2,12 +2,16 @@
 
 use std::time::Instant;
 
-use mambabyte_core::{Logits, Rng, SampleOptions, State, VOCAB};
+use mambabyte_core::{Logits, Rng, SampleOptions, State, VOCAB, surprise};
 
 use super::length::Pace;
 use super::{Ask, Choice, Draft, Drafted, Drafter, Length, Rule, Stats};
 use crate::adapt::AnyAdapter;
 use crate::engine::{Answer, Engine, EngineError, Want};
+use crate::stream::Bookmark;
+
+/// Bytes that are written alone at most where no boundary comes.
+const ALONE: usize = 32;
 
 /// How a stream begins.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ struct Stream {
     /// The last byte of the text, which the row has not read; 0x00 at the beginning.
     pending: u8,
     pace: Pace,
+    /// Bytes that are still written without drafts, at most.
+    alone: usize,
 }
 
 impl Stream {
@@ -35,21 +41,30 @@ impl Stream {
         }
     }
 
-    /// Decides the next byte, and reads it.
+    /// Decides the next byte, and reads it; `see` is shown what it was decided from.
     fn decide(
         &mut self,
         logits: &Logits,
         rule: &impl Rule,
         options: &SampleOptions,
         drafted: Option<Drafted<'_>>,
+        see: impl FnOnce(&Logits, u8),
     ) -> u8 {
-        let Some(adapter) = &mut self.adapter else {
-            return rule.decide(logits, options, &mut self.rng, drafted);
+        let byte = if let Some(adapter) = &mut self.adapter {
+            let mut mixed = [0; VOCAB];
+            adapter.distribution(Some(logits), &mut mixed);
+            let byte = rule.decide(&mixed, options, &mut self.rng, drafted);
+            adapter.read(Some(logits), byte);
+            see(&mixed, byte);
+            byte
+        } else {
+            let byte = rule.decide(logits, options, &mut self.rng, drafted);
+            see(logits, byte);
+            byte
         };
-        let mut mixed = [0; VOCAB];
-        adapter.distribution(Some(logits), &mut mixed);
-        let byte = rule.decide(&mixed, options, &mut self.rng, drafted);
-        adapter.read(Some(logits), byte);
+        let missed = drafted.is_some_and(|drafted| drafted.byte != byte);
+        let left = if missed { ALONE } else { self.alone.saturating_sub(1) };
+        self.alone = if rule.is_boundary(byte) { 0 } else { left };
         byte
     }
 }
@@ -89,6 +104,7 @@ pub struct Speculation<'e, E: Engine, D, R> {
     drafts: Vec<Draft>,
     answer: Answer,
     stats: Stats,
+    measures: bool,
 }
 
 impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
@@ -104,8 +120,8 @@ impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
         options: SampleOptions,
         length: Length,
     ) -> Result<Self, EngineError> {
-        let stream =
-            |start: Start| Stream { rng: start.rng, adapter: start.adapter, pending: 0, pace: Pace::new(length) };
+        let pace = Pace::new(length);
+        let stream = |start: Start| Stream { rng: start.rng, adapter: start.adapter, pending: 0, pace, alone: 0 };
         Ok(Self {
             engine,
             rows: engine.rows(starts.len())?,
@@ -116,7 +132,13 @@ impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
             options,
             answer: Answer::Nothing,
             stats: Stats::default(),
+            measures: false,
         })
+    }
+
+    /// The same, and what is written is measured: [`Stats::bits`], at 256 exponentials a byte.
+    pub fn measuring(self) -> Self {
+        Self { measures: true, ..self }
     }
 
     /// What happened so far.
@@ -137,8 +159,22 @@ impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
     pub fn resume(&mut self, row: usize, state: &State<Vec<i16>>, pending: u8) -> Result<(), EngineError> {
         self.engine.set_state(&mut self.rows, row, state)?;
         // `set_state` knows the row.
-        self.streams[row].pending = pending;
+        let stream = &mut self.streams[row];
+        (stream.pending, stream.alone) = (pending, 0);
         Ok(())
+    }
+
+    /// Where the text of stream `row` is.
+    ///
+    /// # Errors
+    /// Those of [`Engine::state`].
+    /// # Cost
+    /// A copy of the state and of the adapter.
+    pub fn bookmark(&mut self, row: usize) -> Result<Bookmark, EngineError> {
+        let state = Some(self.engine.state(&mut self.rows, row)?);
+        // `state` knows the row.
+        let stream = &self.streams[row];
+        Ok(Bookmark { state, pending: stream.pending, adapter: stream.adapter.as_ref().map(AnyAdapter::copy) })
     }
 
     /// Reads the next bytes of each text, of a prompt for example: into model, adapter and drafter.
@@ -211,7 +247,7 @@ impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
             .collect();
         let drafted = Instant::now();
         let blocks = slices(&blocks);
-        let Self { engine, rows, streams, drafter, rule, options, drafts, answer, stats } = self;
+        let Self { engine, rows, streams, drafter, rule, options, drafts, answer, stats, measures } = self;
         let is_step = drafts.iter().all(|draft| draft.bytes.is_empty());
         let verified = if is_step {
             engine.read_into(rows, &blocks, Want::Last, answer)?;
@@ -226,7 +262,10 @@ impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
             for (index, logits) in logits.iter().skip(at).take(block.len()).enumerate() {
                 let byte = draft.bytes.get(index).copied();
                 let from = draft.distributions.get(index);
-                let found = stream.decide(logits, rule, options, byte.map(|byte| Drafted { byte, from }));
+                let drafted = byte.map(|byte| Drafted { byte, from });
+                let found = stream.decide(logits, rule, options, drafted, |logits, byte| {
+                    stats.bits += if *measures { u64::from(surprise(logits, byte)) } else { 0 };
+                });
                 written.push(found);
                 stream.pending = found;
                 if byte != Some(found) {
@@ -261,7 +300,7 @@ impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
     fn draft(&mut self, most: &[usize]) -> Result<(), EngineError> {
         self.drafts.iter_mut().for_each(Draft::clear);
         let ask = |(stream, &most): (&Stream, &usize)| Ask {
-            most: stream.pace.now().min(most.saturating_sub(1)),
+            most: if stream.alone > 0 { 0 } else { stream.pace.now().min(most.saturating_sub(1)) },
             rng: stream.rng,
         };
         let asks: Vec<Ask> = self.streams.iter().zip(most).map(ask).collect();

@@ -15,6 +15,9 @@ pub struct Stats {
     pub accepted: u64,
     /// Drafted bytes that were looked at: those accepted, and the first that was not.
     pub judged: u64,
+    /// What the written bytes cost under the model, adapter included, bits in Q16; 0 unless it is measured
+    /// ([`Speculation::measuring`](super::Speculation::measuring)).
+    pub bits: u64,
     /// Time of the drafter, with its reading of what was written.
     pub draft: Duration,
     /// Time of the engine for blocks and steps.
@@ -34,6 +37,11 @@ impl Stats {
     /// The share of judged bytes that were accepted: what the chance of a drafted byte is when all before it were right.
     pub fn acceptance(&self) -> f64 {
         self.accepted as f64 / self.judged.max(1) as f64
+    }
+
+    /// Bits per byte of what was written, under the model without temperature and cuts.
+    pub fn bits_per_byte(&self) -> f64 {
+        self.bits as f64 / 65_536.0 / self.written.max(1) as f64
     }
 
     /// All time.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use mambabyte_core::{Logits, VOCAB};
 
-use super::Passage;
+use super::{Bookmark, Passage};
 use crate::adapt::{AnyAdapter, Preset};
 use crate::engine::{Engine, EngineError};
 
@@ -64,6 +64,29 @@ impl<'e, E: Engine> Mixture<'e, E> {
     /// The last byte; 0x00 at the beginning.
     pub const fn pending(&self) -> u8 {
         self.pending
+    }
+
+    /// Where the stream is.
+    ///
+    /// # Errors
+    /// [`EngineError::NotIntegers`] of a float engine.
+    /// # Cost
+    /// A copy of the net's state and of the adapter.
+    pub fn bookmark(&mut self) -> Result<Bookmark, EngineError> {
+        let state = self.net.as_mut().map(Passage::state).transpose()?;
+        Ok(Bookmark { state, pending: self.pending, adapter: self.adapter.as_ref().map(AnyAdapter::copy) })
+    }
+
+    /// Continues at a place of another stream of the same net: with its adapter, or with none if it has none.
+    ///
+    /// # Errors
+    /// Those of [`Engine::set_state`]; nothing has changed then.
+    pub fn resume(&mut self, at: Bookmark) -> Result<(), EngineError> {
+        if let (Some(net), Some(state)) = (&mut self.net, &at.state) {
+            net.resume(state, at.pending)?;
+        }
+        (self.pending, self.adapter) = (at.pending, at.adapter);
+        Ok(())
     }
 
     /// After [`Self::parts`] were given other contents: the last byte that they have seen.

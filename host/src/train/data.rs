@@ -6,11 +6,13 @@
 //! symbol is 0x00, as `eval` reads texts, so that every byte is predicted and none from another document.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use mambabyte_core::Rng;
 
 use super::Window;
 use super::augment::{Augment, below, unit};
+use crate::subwords::Subwords;
 
 /// A text and the ends of its documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Text {
 const HOLDOUT: usize = 20;
 /// At least so many bytes, as far as that is no more than a quarter, and at most these.
 const HOLDOUT_BYTES: Range<usize> = 4096..1 << 20;
+/// Bytes of each text that the length of symbols is measured on.
+const MEASURED: usize = 1 << 16;
 /// The cut is moved this far to the end of a line.
 const LINE: usize = 4096;
 
@@ -89,6 +93,8 @@ pub struct Corpus {
     texts: Vec<Text>,
     /// Sums of the shares up to each text; the last is 1.
     sums: Vec<f64>,
+    /// What passages are made into; bytes, if there are none.
+    words: Option<Arc<dyn Subwords>>,
 }
 
 impl Corpus {
@@ -105,7 +111,39 @@ impl Corpus {
             sum += size / total;
             sum
         });
-        Self { sums: sums.collect(), texts }
+        Self { sums: sums.collect(), texts, words: None }
+    }
+
+    /// The same, read as symbols of `words`. A passage is drawn and changed in bytes, then made into symbols.
+    pub fn in_subwords(self, words: Arc<dyn Subwords>) -> Self {
+        Self { words: Some(words), ..self }
+    }
+
+    /// The symbols that the texts are read as, if these are no bytes.
+    pub fn subwords(&self) -> Option<&dyn Subwords> {
+        self.words.as_deref()
+    }
+
+    /// Bytes that a symbol stands for, on average over the beginning of the texts; 1 if they are read as bytes.
+    pub fn bytes_a_symbol(&self) -> f64 {
+        let bytes: Vec<u8> = self.texts.iter().flat_map(|text| text.bytes.iter().take(MEASURED).copied()).collect();
+        if self.words.is_none() || bytes.is_empty() {
+            return 1.0;
+        }
+        bytes.len() as f64 / self.symbols(&bytes).len() as f64
+    }
+
+    /// Symbols of a text.
+    pub(super) fn symbols(&self, bytes: &[u8]) -> Vec<u16> {
+        symbols(self.subwords(), bytes)
+    }
+
+    /// Bytes that symbols stand for.
+    pub(super) fn bytes_of(&self, symbols: &[u16]) -> usize {
+        match &self.words {
+            Some(words) => symbols.iter().map(|&symbol| words.bytes(symbol).len()).sum(),
+            None => symbols.len(),
+        }
     }
 
     /// The texts.
@@ -137,6 +175,19 @@ impl Corpus {
     }
 }
 
+/// The symbols of a text: of `words`, or its bytes.
+pub(super) fn symbols(words: Option<&dyn Subwords>, bytes: &[u8]) -> Vec<u16> {
+    match words {
+        Some(words) => words.encode(bytes),
+        None => bytes.iter().map(|&byte| u16::from(byte)).collect(),
+    }
+}
+
+/// The symbol that is read before a text.
+pub(super) fn start(words: Option<&dyn Subwords>) -> u16 {
+    symbols(words, &[0]).first().copied().unwrap_or(0)
+}
+
 /// A part of a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Passage {
@@ -148,10 +199,10 @@ pub(super) struct Passage {
 }
 
 impl Passage {
-    /// Its bytes as the model reads them; `None` if there is no such passage.
-    pub(super) fn bytes(&self, corpus: &Corpus, augment: &Augment) -> Option<Vec<u8>> {
+    /// Its symbols as the model reads them; `None` if there is no such passage.
+    pub(super) fn symbols(&self, corpus: &Corpus, augment: &Augment) -> Option<Vec<u16>> {
         let bytes = corpus.texts.get(self.text)?.bytes.get(self.from..self.to)?;
-        Some(augment.apply(bytes, self.seed))
+        Some(corpus.symbols(&augment.apply(bytes, self.seed)))
     }
 }
 
@@ -159,8 +210,9 @@ impl Passage {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stream {
     pub(super) passage: Passage,
-    pub(super) bytes: Vec<u8>,
-    /// Bytes of the passage that were targets.
+    /// All symbols of the passage.
+    text: Vec<u16>,
+    /// Those of them that were targets.
     pub(super) at: usize,
     symbols: Vec<u16>,
     next: Vec<u16>,
@@ -168,8 +220,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) const fn at(passage: Passage, bytes: Vec<u8>, at: usize) -> Self {
-        Self { passage, bytes, at, symbols: Vec::new(), next: Vec::new(), starts: Vec::new() }
+    pub(super) const fn at(passage: Passage, text: Vec<u16>, at: usize) -> Self {
+        Self { passage, text, at, symbols: Vec::new(), next: Vec::new(), starts: Vec::new() }
     }
 
     /// Goes on by a window of `window` symbols; passages have at most `passage` bytes.
@@ -177,21 +229,21 @@ impl Stream {
         self.symbols.clear();
         self.next.clear();
         self.starts.clear();
+        let start = start(corpus.subwords());
         while self.next.len() < window {
-            if self.at >= self.bytes.len() {
+            if self.at >= self.text.len() {
                 self.passage = corpus.draw(rng, passage);
-                self.bytes = self.passage.bytes(corpus, augment).unwrap_or_default();
+                self.text = self.passage.symbols(corpus, augment).unwrap_or_default();
                 self.at = 0;
             }
             if self.at == 0 {
                 self.starts.push(self.next.len() as u32);
             }
-            let before = if self.at == 0 { 0 } else { self.bytes[self.at - 1] };
-            let count = (window - self.next.len()).min(self.bytes.len() - self.at);
-            let part = &self.bytes[self.at..self.at + count];
-            self.symbols.push(u16::from(before));
-            self.symbols.extend(part[..count - 1].iter().map(|&b| u16::from(b)));
-            self.next.extend(part.iter().map(|&b| u16::from(b)));
+            let count = (window - self.next.len()).min(self.text.len() - self.at);
+            let part = &self.text[self.at..self.at + count];
+            self.symbols.push(if self.at == 0 { start } else { self.text[self.at - 1] });
+            self.symbols.extend_from_slice(&part[..count - 1]);
+            self.next.extend_from_slice(part);
             self.at += count;
         }
     }
@@ -201,7 +253,7 @@ impl Stream {
         Window { symbols: &self.symbols, next: &self.next, starts: &self.starts }
     }
 
-    /// The bytes of the window that are read, the symbols before each.
+    /// What is read of the window.
     pub(super) fn symbols(&self) -> &[u16] {
         &self.symbols
     }
@@ -210,6 +262,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subwords::tests::Words;
 
     fn text(name: &str, bytes: &[u8], ends: &[usize]) -> Text {
         Text { name: name.into(), bytes: bytes.to_vec(), ends: ends.to_vec() }
@@ -272,6 +325,30 @@ mod tests {
             }
         }
         assert_eq!(seen.iter().filter(|&&seen| seen).count(), 7);
+    }
+
+    /// Targets are the text, whatever it is cut into; what is read is what came before.
+    #[test]
+    fn subwords_spell_the_text() {
+        let bytes = b"one two two one\xff two ".repeat(9);
+        let corpus = Corpus::new(vec![text("a", &bytes, &[bytes.len()])], None);
+        let corpus = corpus.in_subwords(Arc::new(Words::new(&["one", " two", " t"])));
+        let (mut stream, mut rng, mut read) = (Stream::default(), Rng::new(1), Vec::new());
+        while read.len() < bytes.len() {
+            stream.fill(&corpus, &Augment::NONE, &mut rng, 16, 1000);
+            let row = stream.window();
+            assert_eq!((row.symbols.len(), row.next.len()), (16, 16));
+            // But where the passage ends and another one begins.
+            let pairs = (1..16).filter(|at| !row.starts.contains(&(*at as u32)));
+            assert!(pairs.into_iter().all(|at| row.symbols[at] == row.next[at - 1]));
+            let words = corpus.subwords().unwrap();
+            let found: Vec<u8> = row.next.iter().flat_map(|&symbol| words.bytes(symbol).to_vec()).collect();
+            assert_eq!(corpus.bytes_of(row.next), found.len());
+            read.extend(found);
+        }
+        assert!(read.starts_with(&bytes));
+        let holdout = crate::train::holdout::Holdout::of(&[&bytes], 1 << 20, corpus.subwords());
+        assert_eq!(holdout.bytes(), bytes.len());
     }
 
     #[test]

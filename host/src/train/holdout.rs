@@ -4,8 +4,10 @@ use std::convert::Infallible;
 
 use mambabyte_core::Dims;
 
+use super::data::{start, symbols};
 use super::{Carry, Loss, Row, losses};
 use crate::Model;
+use crate::subwords::Subwords;
 
 /// Bytes of a window, each from the zero state.
 pub const WINDOW: usize = 8192;
@@ -21,21 +23,26 @@ pub struct Holdout {
 impl Holdout {
     /// At most `most` bytes of `texts`: of each a part as large as its share of all, whole windows from all over it.
     pub fn new(texts: &[&[u8]], most: usize) -> Self {
+        Self::of(texts, most, None)
+    }
+
+    /// The same, read as symbols of `words` if there are some: the bits are still those of a byte.
+    pub fn of(texts: &[&[u8]], most: usize, words: Option<&dyn Subwords>) -> Self {
         let total: usize = texts.iter().map(|text| text.len()).sum();
-        let mut windows = Vec::new();
+        let (mut windows, mut bytes) = (Vec::new(), 0);
         for text in texts {
             let all = text.len().div_ceil(WINDOW);
             let wanted = if total <= most { all } else { (all * most / total.max(1)).clamp(1.min(all), all) };
             for i in 0..wanted {
                 let from = i * all / wanted * WINDOW;
                 let part = &text[from..(from + WINDOW).min(text.len())];
-                let next: Vec<u16> = part.iter().map(|&b| u16::from(b)).collect();
-                let mut symbols = vec![0];
-                symbols.extend(&next[..next.len() - 1]);
-                windows.push([symbols, next]);
+                let next = symbols(words, part);
+                let mut before = vec![start(words)];
+                before.extend(&next[..next.len() - 1]);
+                windows.push([before, next]);
+                bytes += part.len();
             }
         }
-        let bytes = windows.iter().map(|[_, next]| next.len()).sum();
         Self { windows, bytes }
     }
 

@@ -23,10 +23,15 @@ fn uniform(rng: &mut Rng, n: usize, limit: f64) -> Vec<f32> {
 /// A model that has learned nothing: projections uniform in `+-1 / sqrt(columns)`, those back into the residual stream
 /// divided by `sqrt(n_layer)`; step sizes between 0.001 and 0.1, even in their logarithm; `A = -(n + 1)`, `D = 1`.
 pub fn checkpoint(dims: &Dims, seed: u64) -> Checkpoint {
+    with_vocabulary(dims, VOCAB, seed)
+}
+
+/// The same, over `vocabulary` symbols instead of bytes.
+pub fn with_vocabulary(dims: &Dims, vocabulary: usize, seed: u64) -> Checkpoint {
     let mut rng = Rng::new(seed);
     let (d, di, n) = (dims.d_model, dims.d_inner, dims.d_state);
     let bias = if dims.norm == Norm::Layer { d } else { 0 };
-    let mut embedding = || (0..VOCAB * d).map(|_| (EMBEDDING * normal(&mut rng)) as f32).collect::<Vec<f32>>();
+    let mut embedding = || (0..vocabulary * d).map(|_| (EMBEDDING * normal(&mut rng)) as f32).collect::<Vec<f32>>();
     let head = (!dims.tied_head).then(&mut embedding);
     let embedding = embedding();
     let of = |columns: usize| 1.0 / (columns as f64).sqrt();

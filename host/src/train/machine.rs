@@ -165,7 +165,7 @@ impl Cpu {
     pub fn new(parts: Parts, rounding: Rounding, teaching: Teaching) -> Result<Self, ModelError> {
         let grad = zeros_like(&parts.weights);
         let Parts { weights, optimizer, average } = parts;
-        let (model, teachers) = (Model::new(weights)?, Teachers::new(teaching)?);
+        let (model, teachers) = (Model::of_symbols(weights)?, Teachers::new(teaching)?);
         Ok(Self { model, optimizer, average, grad, carries: Vec::new(), rounding, teachers })
     }
 
@@ -189,7 +189,7 @@ impl Cpu {
     fn rounded(&self, weights: &Checkpoint) -> Result<Model, ModelError> {
         let mut weights = weights.clone();
         self.rounding.apply(&mut weights);
-        Model::new(weights)
+        Model::of_symbols(weights)
     }
 }
 
@@ -246,7 +246,7 @@ impl Machine for Cpu {
 
     fn set(&mut self, parts: Parts) -> Result<(), TrainError> {
         let Parts { weights, optimizer, average } = parts;
-        self.model = Model::new(weights)?;
+        self.model = Model::of_symbols(weights)?;
         self.optimizer = optimizer;
         self.average = average;
         Ok(())

@@ -161,9 +161,9 @@ impl Trainer {
             let at = reader.size()?;
             let mut carry = Carry::zeros(this.machine.carry_len());
             reader.floats(carry.as_mut_slice())?;
-            let bytes = passage.bytes(corpus, &settings.augment).filter(|bytes| at <= bytes.len());
-            let bytes = bytes.ok_or(StateFault::Content("its place in the texts is not in these texts"))?;
-            streams.push(Stream::at(passage, bytes, at));
+            let text = passage.symbols(corpus, &settings.augment).filter(|text| at <= text.len());
+            let text = text.ok_or(StateFault::Content("its place in the texts is not in these texts"))?;
+            streams.push(Stream::at(passage, text, at));
             carries.push(carry);
         }
         if reader.left() != 0 {

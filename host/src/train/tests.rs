@@ -2,6 +2,7 @@
 //! what state goes where, and what threads do to the result.
 
 mod plain;
+mod symbols;
 
 use mambabyte_core::dims::Norm;
 use mambabyte_core::{Dims, VOCAB};

@@ -58,6 +58,8 @@ pub struct Step {
     /// That the step was made with.
     pub rate: f64,
     /// Targets.
+    pub symbols: usize,
+    /// Bytes that these are.
     pub bytes: usize,
 }
 
@@ -168,7 +170,7 @@ impl Trainer {
         self.step
     }
 
-    /// Targets read.
+    /// Bytes of the targets read.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -183,7 +185,7 @@ impl Trainer {
     /// # Errors
     /// Those of the processor.
     pub fn averaged(&self) -> Result<Model, TrainError> {
-        Ok(Model::new(self.rounded_average()?)?)
+        Ok(Model::of_symbols(self.rounded_average()?)?)
     }
 
     fn rounded_average(&self) -> Result<Checkpoint, TrainError> {
@@ -239,6 +241,7 @@ impl Trainer {
         let copy = due.then(|| self.machine.parts()).transpose()?;
         let rate = settings.rate * settings.schedule.share(self.step) * 0.5f64.powi(self.halved as i32);
         let windows: Vec<Window<'_>> = self.streams.iter().map(Stream::window).collect();
+        let bytes: usize = windows.iter().map(|window| corpus.bytes_of(window.next)).sum();
         let (machine, streams, rng) = (&mut self.machine, &self.streams, &self.rng);
         let (outcome, ahead) = std::thread::scope(|scope| {
             let ahead = scope.spawn(|| draw(streams, rng));
@@ -255,9 +258,9 @@ impl Trainer {
         }
         let loss = outcome.loss;
         self.step += 1;
-        self.bytes += loss.symbols as u64;
-        let bits_per_byte = loss.nats / std::f64::consts::LN_2 / loss.symbols.max(1) as f64;
-        Ok(Ok(Step { bits_per_byte, norm: outcome.norm, rate, bytes: loss.symbols }))
+        self.bytes += bytes as u64;
+        let bits_per_byte = loss.nats / std::f64::consts::LN_2 / bytes.max(1) as f64;
+        Ok(Ok(Step { bits_per_byte, norm: outcome.norm, rate, symbols: loss.symbols, bytes }))
     }
 
     fn go_back(&mut self) -> Result<Fault, TrainError> {
@@ -276,11 +279,11 @@ impl Trainer {
 
     /// Where the first number that is none comes from.
     fn place(&self) -> Result<String, TrainError> {
-        let model = Model::new(self.machine.parts()?.weights)?;
+        let model = Model::of_symbols(self.machine.parts()?.weights)?;
         for stream in &self.streams {
-            let mut session = model.session();
+            let mut session = model.symbols()?;
             for &symbol in stream.symbols() {
-                if let Err(fault) = session.step(symbol as u8) {
+                if let Err(fault) = session.step(symbol) {
                     return Ok(fault.to_string());
                 }
             }

@@ -1,5 +1,6 @@
 //! `mambabyte generate`: bytes that the model finds likely.
 
+mod keeping;
 mod speculating;
 mod stops;
 mod writer;
@@ -18,6 +19,7 @@ use crate::model::{Loading, read_text};
 use crate::output::Harmless;
 use crate::sampling::Sampling;
 
+use self::keeping::Keeping;
 use self::speculating::Speculating;
 use self::stops::Stops;
 use self::writer::{Way, Writer};
@@ -33,6 +35,7 @@ const SOON: Duration = Duration::from_millis(20);
     "generate prose-small --prompt \"It was \" --temperature 0.7 --stop ."
     "generate sensor-nano --prompt-file start.log -n 2000 --seed 7"
     "generate none --prompt-file some.log --adapt 1M"
+    "generate sensor-nano --load-state stream.mbs --adapt 16K"
     "generate prose-small --prompt \"It was \" --speculate suffix --stats"
 })]
 pub struct Args {
@@ -60,6 +63,9 @@ pub struct Args {
     /// Equal seeds give equal text; in integers, on every machine.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Where the text begins and is left.
+    #[command(flatten)]
+    pub keeping: Keeping,
     /// Drafts.
     #[command(flatten)]
     pub speculating: Speculating,
@@ -93,13 +99,16 @@ impl Args {
     }
 }
 
-/// Runs the command. One 0x00 byte is read before the prompt, as in training windows.
+/// Runs the command. One 0x00 byte is read before the prompt, as in training windows, if no state is loaded.
 ///
 /// # Errors
 /// [`CliError`].
 pub fn run(args: &Args) -> Result<(), CliError> {
     let speculating = &args.speculating;
+    speculating.check()?;
     let cpu = args.running.cpu()?;
+    let reads: Vec<&Path> = args.prompt_file.iter().chain(&speculating.speculate).map(PathBuf::as_path).collect();
+    let outputs = args.keeping.outputs(&args.model, &reads)?;
     let model = open_net(&args.model, &args.loading)?;
     if model.is_none() && speculating.is_on() {
         return Err(CliError::Usage(
@@ -111,23 +120,34 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let engine = net_engine(model.as_ref(), args.computing, cpu)?;
     let helper = Speculating::helper(helper.as_ref(), args.computing, cpu)?;
     let (way, prompt) = (Way { preset, seed: args.seed, options: args.sampling.options() }, args.prompt()?);
+    let load = || args.keeping.load(engine.as_ref(), preset);
+    // Loaded before the text is written: its end may replace the file.
+    let (begin, again) = (load()?, if speculating.measures() { load()? } else { None });
     let mut writer = match &engine {
         Some(engine) if speculating.is_on() => {
             let drafter = speculating.drafter(helper.as_ref())?;
-            Writer::drafted(engine, way, &prompt, drafter, speculating.rule(), speculating.draft_len)?
+            Writer::drafted(engine, way, begin, &prompt, drafter, speculating.rule(), speculating.draft_len)?
+                .measuring(speculating.measures())
         }
-        engine => Writer::plain(engine.as_ref(), way, &prompt)?,
+        engine => Writer::plain(engine.as_ref(), way, begin, &prompt)?,
     };
     let mut out = std::io::stdout().lock();
     // What a model writes may be anything; a terminal obeys some of it.
     let mut harmless = out.is_terminal().then(Harmless::default);
-    let (mut left, mut now, mut stops) = (args.bytes, 1, Stops::new(&args.stop));
+    // A piece ends a draft. Where the text depends on drafts, pieces do not depend on the time.
+    let first = if speculating.is_exact() { 1 } else { AT_ONCE };
+    let (mut left, mut now, mut stops, mut left_at) = (args.bytes, first, Stops::new(&args.stop), None);
     while left > 0 {
         let start = Instant::now();
         let count = left.min(now);
+        let before = (args.keeping.saves() && !args.stop.is_empty()).then(|| writer.bookmark()).transpose()?;
         let mut text = writer.write(count as usize)?;
         let end = stops.end(&text);
         text.truncate(end.unwrap_or(usize::MAX));
+        if let (Some(_), Some(before)) = (end, before) {
+            // More was written than is shown: the place is after what is shown.
+            left_at = Some(Writer::plain(engine.as_ref(), way, Some(before), &text)?.bookmark()?);
+        }
         match &mut harmless {
             Some(harmless) => out.write_all(harmless.pass(&text).as_bytes()),
             None => out.write_all(&text),
@@ -141,8 +161,22 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         now = if start.elapsed() < SOON { (2 * now).min(AT_ONCE) } else { now };
     }
     out.flush().map_err(CliError::stdout)?;
+    if args.keeping.saves() {
+        let end = left_at.map_or_else(|| writer.bookmark(), Ok)?;
+        Keeping::save(&outputs, end)?;
+    }
     match (writer.stats(), &engine) {
-        (Some(stats), Some(engine)) if speculating.is_on() => speculating.report(stats, engine, way),
+        (Some(stats), Some(engine)) if speculating.is_on() => {
+            let alone = match speculating.measures() {
+                true => {
+                    let mut alone = Writer::alone(engine, way, again, &prompt)?.measuring(true);
+                    alone.write(stats.written as usize)?;
+                    alone.stats().copied()
+                }
+                false => None,
+            };
+            speculating.report(stats, engine, way, alone.as_ref())
+        }
         _ => Ok(()),
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mambabyte_core::Dims;
+use mambabyte_core::{Dims, VOCAB};
 use mambabyte_host::Checkpoint;
 use mambabyte_host::dequantize::dequantize;
+use mambabyte_host::subwords::Subwords;
 use mambabyte_host::train::data::{Corpus, Text};
 use mambabyte_host::train::holdout::Holdout;
 use mambabyte_host::train::saved::ResumeError;
@@ -21,6 +22,7 @@ use crate::error::CliError;
 use crate::model::{AnyModel, Loading, read_text};
 use crate::output::{bytes, print, print_json, say, shown, thousands};
 use crate::shipped::{self, Found};
+use crate::subwords::{self, Bpe};
 use crate::training::finish::{Made, finish, memory, write_checkpoint};
 use crate::training::folder::{Folder, STATE};
 use crate::training::log::Log;
@@ -29,6 +31,7 @@ use crate::training::place::Place;
 use crate::training::recipe::{Length, Recipe, Sizes, Source, digits};
 use crate::training::run::{End, Note, Run, Surroundings};
 use crate::training::shape::{self, Shape};
+use crate::training::subword;
 use crate::training::texts::{Asked, read_all};
 
 mod options;
@@ -64,8 +67,8 @@ fn teachers(paths: &[PathBuf], loading: &Loading) -> Result<Vec<Weights>, CliErr
     paths.iter().map(|path| weights_of(path, loading)).collect()
 }
 
-/// The weights of `--from`, or random ones of the shape that was asked for.
-fn start(args: &Args) -> Result<Start, CliError> {
+/// The weights of `--from`, or random ones of the shape that was asked for, over as many symbols.
+fn start(args: &Args, symbols: usize) -> Result<Start, CliError> {
     let (teachers, named) = teachers(&args.run.teacher, &args.loading)?.into_iter().unzip();
     let model = &args.model;
     if let Some(path) = &model.from {
@@ -95,7 +98,8 @@ fn start(args: &Args) -> Result<Start, CliError> {
     if let Some((name, found, low, high)) = dims.out_of_bounds() {
         return Err(CliError::Usage(format!("--{}: {found} is outside {low}..={high}", name.replace('_', "-"))));
     }
-    Ok(Start { weights: initial::checkpoint(&dims, seed(&args.run)), from: None, teachers, named })
+    let weights = initial::with_vocabulary(&dims, symbols, seed(&args.run));
+    Ok(Start { weights, from: None, teachers, named })
 }
 
 /// The texts, divided.
@@ -104,6 +108,8 @@ struct Reading {
     holdout: Vec<Text>,
     texts: Vec<Source>,
     valid: Vec<Source>,
+    /// What the corpus is read as, if not as bytes.
+    words: Option<Arc<Bpe>>,
 }
 
 fn read(asked: &[Asked], valid: &[PathBuf], separator: &[u8]) -> Result<Reading, CliError> {
@@ -115,7 +121,21 @@ fn read(asked: &[Asked], valid: &[PathBuf], separator: &[u8]) -> Result<Reading,
     let valid = judges.iter().map(|text| Source::of(text, None)).collect();
     let (train, holdout) = if judges.is_empty() { all.into_iter().map(Text::cut).unzip() } else { (all, judges) };
     let corpus = Corpus::new(train, shares.as_deref());
-    Ok(Reading { corpus, holdout, texts, valid })
+    Ok(Reading { corpus, holdout, texts, valid, words: None })
+}
+
+/// A vocabulary made of what is trained on.
+fn vocabulary(corpus: &Corpus, count: usize) -> Result<Bpe, CliError> {
+    let texts: Vec<&[u8]> = corpus.texts().iter().map(|text| text.bytes.as_slice()).collect();
+    let words = Bpe::train(&texts, count)?;
+    if words.count() < count {
+        say(format_args!(
+            "the texts give {} subwords, not {}",
+            thousands(words.count() as u64),
+            thousands(count as u64)
+        ));
+    }
+    Ok(words)
 }
 
 /// Most bytes of the hold-out that are looked at during a run.
@@ -139,11 +159,17 @@ fn recipe(args: &Args, reading: &Reading, start: &Start, place: &Place) -> Recip
         (_, Some(bytes), _) => Length::Bytes(bytes),
         (_, _, minutes) => Length::Minutes(minutes.unwrap_or(5.0)),
     };
+    let mut settings = settings(args, &start.weights.dims, place.is_gpu());
+    if let (Some(bytes), Some(_)) = (args.run.bytes, args.model.tokenizer) {
+        let each = (settings.window * settings.batch) as f64 * reading.corpus.bytes_a_symbol();
+        settings.schedule = Schedule::new(((bytes as f64 / each).ceil() as u64).max(1), settings.schedule.fall);
+    }
     Recipe {
         texts: reading.texts.clone(),
         valid: reading.valid.clone(),
         separator: args.reading.separator.clone(),
         shape: Sizes::of(&start.weights.dims),
+        tokenizer: args.model.tokenizer,
         from: start.from.clone(),
         teachers: start.named.clone(),
         name: args.model.name.clone().unwrap_or_else(|| default_name(&reading.texts)),
@@ -151,7 +177,7 @@ fn recipe(args: &Args, reading: &Reading, start: &Start, place: &Place) -> Recip
         digits: args.reading.digits,
         length,
         arithmetic: place.arithmetic,
-        settings: settings(args, &start.weights.dims, place.is_gpu()),
+        settings,
     }
 }
 
@@ -222,11 +248,15 @@ fn train(args: &Args) -> Result<(), CliError> {
         (Some(note), None) => Place::of(note.recipe.arithmetic)?,
         (_, device) => Place::open(device.unwrap_or_default(), args.run.precision)?,
     };
-    let (recipe, reading, start) = prepare(args, asked, note.as_ref(), &place)?;
+    let kept = folder.path(subwords::FILE);
+    let (recipe, reading, start) = prepare(args, asked, note.as_ref(), &place, &kept)?;
     let (weights, place) = (start.weights, place.with_teachers(start.teachers));
     folder.make()?;
+    if let (None, Some(words)) = (&note, &reading.words) {
+        folder.write(subwords::FILE, words.json()?.as_bytes())?;
+    }
     let texts: Vec<&[u8]> = reading.holdout.iter().flat_map(Text::documents).collect();
-    let holdout = Holdout::new(&texts, LOOKED_AT);
+    let holdout = Holdout::of(&texts, LOOKED_AT, reading.corpus.subwords());
     let parameters = weights.parameters();
     let save_every = Duration::from_secs_f64(args.run.save_every.clamp(0.0, 1e6));
     let with = Surroundings { corpus: &reading.corpus, holdout: &holdout, folder: &folder, stop: &stop, save_every };
@@ -256,6 +286,10 @@ fn train(args: &Args) -> Result<(), CliError> {
     }
     // All is saved, so that from here on the first Ctrl-C ends it: --resume converts again.
     stop.store(true, Ordering::SeqCst);
+    if let Some(words) = &reading.words {
+        let best = subword::finish(&folder, &recipe, &run, &**words)?;
+        return done_subwords(args, &recipe, &run, parameters, best);
+    }
     let made = finish(&folder, &recipe, &run, reading.corpus.texts(), &reading.holdout)?;
     done(args, &recipe, &run, parameters, &made)
 }
@@ -266,6 +300,7 @@ fn prepare(
     asked: Vec<Asked>,
     note: Option<&Note>,
     place: &Place,
+    kept: &Path,
 ) -> Result<(Recipe, Reading, Start), CliError> {
     let given = !asked.is_empty();
     let (asked, valid, ends) = match note {
@@ -279,17 +314,31 @@ fn prepare(
         _ => (asked, args.reading.valid.clone(), args.reading.separator.clone()),
     };
     let ends = ends.as_deref().map(separator).transpose()?.unwrap_or_default();
-    let reading = read(&asked, &valid, &ends)?;
+    let mut reading = read(&asked, &valid, &ends)?;
+    let wanted = if given || note.is_none() { args.model.tokenizer } else { note.and_then(|n| n.recipe.tokenizer) };
+    if let Some(count) = wanted {
+        if place.is_gpu() {
+            return Err(CliError::Usage(
+                "--tokenizer: a GPU trains models of bytes only; --device cpu is needed".into(),
+            ));
+        }
+        // A run that is gone on with has its vocabulary already.
+        let words = if note.is_some() { Bpe::open(kept)? } else { vocabulary(&reading.corpus, count)? };
+        let words = Arc::new(words);
+        reading.corpus = reading.corpus.in_subwords(Arc::clone(&words) as _);
+        reading.words = Some(words);
+    }
+    let symbols = reading.words.as_ref().map_or(VOCAB, |words| words.count());
     let of_other =
         |why: String| CliError::Usage(format!("--resume: the run in {} is another: {why}", shown(&args.output)));
     match note {
         None => {
-            let start = start(args)?;
+            let start = start(args, symbols)?;
             Ok((recipe(args, &reading, &start, place), reading, start))
         }
         Some(note) => {
             let (mine, teachers) = if given {
-                let start = start(args)?;
+                let start = start(args, symbols)?;
                 (recipe(args, &reading, &start, place), start.teachers)
             } else {
                 let (texts, valid) = (reading.texts.clone(), reading.valid.clone());
@@ -301,7 +350,7 @@ fn prepare(
             if let Some(difference) = note.recipe.difference(&mine) {
                 return Err(of_other(difference));
             }
-            let weights = initial::checkpoint(&note.recipe.shape.dims(), 0);
+            let weights = initial::with_vocabulary(&note.recipe.shape.dims(), symbols, 0);
             let Recipe { from, teachers: named, .. } = note.recipe.clone();
             Ok((note.recipe.clone(), reading, Start { weights, from, teachers, named }))
         }
@@ -311,7 +360,7 @@ fn prepare(
 /// How often the steps of a run read its texts.
 fn passes(recipe: &Recipe, corpus: &Corpus) -> f64 {
     let Settings { schedule, batch, window, .. } = recipe.settings;
-    schedule.steps as f64 * (batch * window) as f64 / corpus.bytes().max(1) as f64
+    schedule.steps as f64 * (batch * window) as f64 * corpus.bytes_a_symbol() / corpus.bytes().max(1) as f64
 }
 
 /// Measures how fast the machine is, makes steps of minutes, chooses what follows from them, and says how long it will
@@ -332,10 +381,13 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>, plac
     }
     let settings = &recipe.settings;
     let (steps, each) = (settings.schedule.steps, (settings.batch * settings.window) as u64);
-    let converting = memory(&recipe, weights.parameters(), with.corpus.texts());
+    let (converting, unit) = match with.corpus.subwords() {
+        Some(_) => (0, "subwords"),
+        None => (memory(&recipe, weights.parameters(), with.corpus.texts()), "bytes"),
+    };
     let memory = pace.memory.map(|memory| format!(", {} of memory", bytes(memory + converting))).unwrap_or_default();
     say(format_args!(
-        "{} parameters, {} bytes of text, {} bytes of hold-out; {} steps of {} bytes read the text {:.1} times: about {} \
+        "{} parameters, {} bytes of text, {} bytes of hold-out; {} steps of {} {unit} read the text {:.1} times: about {} \
          and converting, at {:.1} KB/s{memory}",
         thousands(weights.parameters() as u64),
         thousands(with.corpus.bytes() as u64),
@@ -344,7 +396,7 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>, plac
         thousands(each),
         passes,
         time(pace.time(steps)),
-        each as f64 / pace.step.as_secs_f64().max(1e-9) / 1000.0,
+        each as f64 * with.corpus.bytes_a_symbol() / pace.step.as_secs_f64().max(1e-9) / 1000.0,
     ));
     match (recipe.digits, settings.augment.digits) {
         (Some(_), _) => {}
@@ -362,7 +414,7 @@ fn stopped(args: &Args, folder: &Folder, run: &Run<'_>) -> Result<(), CliError> 
         write_checkpoint(folder, &best.weights)?;
     }
     let (step, output) = (thousands(run.trainer.steps()), shown(&args.output));
-    let best = run.trainer.best().map(|best| {
+    let best = run.trainer.best().filter(|best| best.weights.vocabulary() == VOCAB).map(|best| {
         format!(
             "; the best weights so far are in it ({:.4} bits per byte), and `mambabyte convert {output} -o model.mbb` makes \
              a blob of them",
@@ -374,6 +426,32 @@ fn stopped(args: &Args, folder: &Folder, run: &Run<'_>) -> Result<(), CliError> 
         best.unwrap_or_default()
     ));
     Ok(())
+}
+
+/// What was made of a run over subwords, and what to type next.
+fn done_subwords(
+    args: &Args,
+    recipe: &Recipe,
+    run: &Run<'_>,
+    parameters: usize,
+    (step, bits): (u64, f64),
+) -> Result<(), CliError> {
+    if args.json {
+        return print_json(&json!({
+            "steps": run.trainer.steps(), "bytes_read": run.trainer.bytes(), "params": parameters, "best_step": step,
+            "bpb_holdout_windows": bits, "name": recipe.name,
+        }));
+    }
+    let output = shown(&args.output);
+    print(&format!(
+        "{} steps, {} bytes read; best at step {}: {bits:.4} bits per byte on windows of the hold-out, {} parameters\n\n\
+         What next:\n  mambabyte generate MODEL --speculate {output} --stats    it drafts for a model of bytes\n\
+         {output}/README.md is the card\n",
+        thousands(run.trainer.steps()),
+        thousands(run.trainer.bytes()),
+        thousands(step),
+        thousands(parameters as u64),
+    ))
 }
 
 /// What was made, and what to type next.

@@ -18,7 +18,7 @@ use super::options::Options;
 use super::shorten::shorten;
 use super::tensor::{Dtype, Entry, RawTensor};
 use super::tensors::Tensors;
-use super::{decays, vocabulary};
+use super::{Symbols, decays, vocabulary};
 
 /// Deepest model accepted.
 const MAX_LAYERS: usize = 1024;
@@ -60,6 +60,7 @@ pub(super) fn assemble(
     entries: Vec<(String, Entry<'_>)>,
     config: &Config,
     tokenizer: &Value,
+    symbols: Symbols,
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Checkpoint, FormatError> {
@@ -89,7 +90,10 @@ pub(super) fn assemble(
     };
     check_ranges(&dims)?;
     let vocab_rows = size(Axis::Vocab);
-    let bytes = vocabulary::find(vocab_rows, config, tokenizer, options.byte_offset)?;
+    let bytes = match symbols {
+        Symbols::Bytes => Some(vocabulary::find(vocab_rows, config, tokenizer, options.byte_offset)?),
+        Symbols::All => None,
+    };
 
     let norm_eps = config.norm_eps(notes);
     let read = |name: &str| finite(&named, name, 0..usize::MAX);
@@ -114,7 +118,8 @@ pub(super) fn assemble(
             out_proj: read(&at("mixer.out_proj.weight"))?,
         });
     }
-    let rows = bytes.offset * dims.d_model..(bytes.offset + VOCAB) * dims.d_model;
+    let rows = bytes.as_ref().map_or(0..vocab_rows, |bytes| bytes.offset..bytes.offset + VOCAB);
+    let rows = rows.start * dims.d_model..rows.end * dims.d_model;
     let embedding = finite(&named, EMBEDDING, rows.clone())?;
     let mut head = None;
     if named.get(HEAD).is_some() {
@@ -133,7 +138,7 @@ pub(super) fn assemble(
     if !plan.conv_bias {
         notes.push("there is no mixer.conv1d.bias: zeros are used".to_owned());
     }
-    notes.extend(bytes.note);
+    notes.extend(bytes.and_then(|bytes| bytes.note));
     config.compare(&Facts { dims, vocab_rows, conv_bias: plan.conv_bias }, notes);
     let norm_f = read("norm_f.weight")?;
     let norm_f_bias = read_if(plan.norm_bias, "norm_f.bias")?;

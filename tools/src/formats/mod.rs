@@ -99,6 +99,27 @@ pub struct Loaded {
 /// One pass over the files; memory for the f32 checkpoint and the largest tensor. The files are mapped and must not
 /// change meanwhile.
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, FormatError> {
+    load_as(path, Symbols::Bytes, options)
+}
+
+/// As [`load`], with all rows of the vocabulary, whatever they stand for.
+///
+/// # Errors
+/// The same.
+pub fn load_symbols(path: &Path) -> Result<Loaded, FormatError> {
+    load_as(path, Symbols::All, &Options::default())
+}
+
+/// Which rows of a vocabulary are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Symbols {
+    /// Those of the 256 bytes.
+    Bytes,
+    /// All of them.
+    All,
+}
+
+fn load_as(path: &Path, symbols: Symbols, options: &Options) -> Result<Loaded, FormatError> {
     let mut notes = Vec::new();
     let weights = locate::find(path, &mut notes)?;
     let beside = Beside::read(weights.path(), &mut notes)?;
@@ -132,7 +153,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, FormatError> {
     if source_format == SourceFormat::ShardedTorchZip && index.is_some() {
         notes.push(format!("the weights are {} files of torch.save, as their index lists them", files.len()));
     }
-    let checkpoint = assemble::assemble(entries, &beside.config, &beside.tokenizer, options, &mut notes)?;
+    let checkpoint = assemble::assemble(entries, &beside.config, &beside.tokenizer, symbols, options, &mut notes)?;
     if let Weights::Index(path) = weights {
         files.push(path);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mambabyte_core::{Norm, VOCAB};
+use mambabyte_core::Norm;
 use mambabyte_host::Checkpoint;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
@@ -21,9 +21,9 @@ pub struct Written {
 /// not have, are called as in the reference code.
 fn tensors(checkpoint: &Checkpoint) -> Vec<(String, Vec<usize>, &[f32])> {
     let dims = &checkpoint.dims;
-    let (d, di) = (dims.d_model, dims.d_inner);
+    let (d, di, symbols) = (dims.d_model, dims.d_inner, checkpoint.vocabulary());
     let mut all: Vec<(String, Vec<usize>, &[f32])> =
-        vec![("backbone.embeddings.weight".into(), vec![VOCAB, d], &checkpoint.embedding)];
+        vec![("backbone.embeddings.weight".into(), vec![symbols, d], &checkpoint.embedding)];
     for (number, l) in checkpoint.layers.iter().enumerate() {
         let mut push = |name: &str, shape: &[usize], values| {
             all.push((format!("backbone.layers.{number}.{name}"), shape.to_vec(), values));
@@ -47,7 +47,7 @@ fn tensors(checkpoint: &Checkpoint) -> Vec<(String, Vec<usize>, &[f32])> {
         all.push(("backbone.norm_f.bias".into(), vec![d], &checkpoint.norm_f_bias));
     }
     if let Some(head) = &checkpoint.head {
-        all.push(("lm_head.weight".into(), vec![VOCAB, d], head));
+        all.push(("lm_head.weight".into(), vec![symbols, d], head));
     }
     all
 }
@@ -70,8 +70,8 @@ pub fn write(checkpoint: &Checkpoint) -> Result<Written, SafeTensorError> {
     // Through its shortest decimal digits: 1e-05, not what f64 makes of the f32.
     let eps: f64 = checkpoint.norm_eps.to_string().parse().unwrap_or(1e-5);
     let mut config = json!({
-        "architectures": ["MambaForCausalLM"], "model_type": "mamba", "vocab_size": VOCAB, "hidden_size": dims.d_model,
-        "num_hidden_layers": dims.n_layer, "state_size": dims.d_state, "conv_kernel": dims.d_conv,
+        "architectures": ["MambaForCausalLM"], "model_type": "mamba", "vocab_size": checkpoint.vocabulary(),
+        "hidden_size": dims.d_model, "num_hidden_layers": dims.n_layer, "state_size": dims.d_state, "conv_kernel": dims.d_conv,
         "expand": dims.d_inner / dims.d_model.max(1), "intermediate_size": dims.d_inner, "time_step_rank": dims.dt_rank,
         "use_bias": false, "use_conv_bias": true, "hidden_act": "silu", "layer_norm_epsilon": eps,
         "residual_in_fp32": true, "tie_word_embeddings": dims.tied_head, "rescale_prenorm_residual": false,

@@ -38,6 +38,14 @@ pub fn write_checkpoint(folder: &Folder, weights: &Checkpoint) -> Result<(), Cli
     folder.write("model.safetensors", &files.weights)
 }
 
+/// The best weights, their step and their bits per byte on windows of the hold-out.
+pub(super) fn best(run: &Run<'_>) -> Result<(Checkpoint, (u64, f64)), CliError> {
+    Ok(match run.trainer.best() {
+        Some(best) => (best.weights.clone(), (best.step, best.bits)),
+        None => (run.trainer.averaged()?.checkpoint().clone(), (run.trainer.steps(), f64::NAN)),
+    })
+}
+
 /// How the blob's integers are chosen.
 fn refinement(recipe: &Recipe, parameters: usize) -> Schedule {
     match recipe.refine {
@@ -65,11 +73,7 @@ pub fn finish(
     texts: &[Text],
     holdout: &[Text],
 ) -> Result<Made, CliError> {
-    let best = match run.trainer.best() {
-        Some(best) => (best.weights.clone(), (best.step, best.bits)),
-        None => (run.trainer.averaged()?.checkpoint().clone(), (run.trainer.steps(), f64::NAN)),
-    };
-    let (weights, best) = best;
+    let (weights, best) = best(run)?;
     write_checkpoint(folder, &weights)?;
     let parameters = weights.parameters();
     let model = Model::new(weights)?;

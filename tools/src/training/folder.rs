@@ -9,7 +9,8 @@ use crate::output::{Door, is_left, say, shown};
 /// What a run goes on from.
 pub const STATE: &str = "train.state";
 /// Everything that a run leaves.
-pub const FILES: [&str; 6] = ["config.json", "model.safetensors", "log.jsonl", "report.html", "model.mbb", "README.md"];
+pub const FILES: [&str; 7] =
+    ["config.json", "model.safetensors", "tokenizer.json", "log.jsonl", "report.html", "model.mbb", "README.md"];
 
 /// The folder, and what is read.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ impl Folder {
         let this = Self { path: path.to_owned(), reads };
         let state = this.path(STATE).is_file();
         if resume && !state {
-            let done = this.path("model.mbb").is_file();
+            let done = this.path("README.md").is_file();
             let why = if done { "the run in it is finished" } else { "no run was begun in it" };
             return refused(format!(
                 "there is no {STATE}: {why}; without --resume a new one begins, in another folder"

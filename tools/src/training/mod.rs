@@ -12,4 +12,5 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod shape;
+pub mod subword;
 pub mod texts;

@@ -97,6 +97,9 @@ pub struct Recipe {
     pub separator: Option<String>,
     /// The shape.
     pub shape: Sizes,
+    /// Most symbols of its vocabulary, if these are subwords.
+    #[serde(default)]
+    pub tokenizer: Option<usize>,
     /// The model it began with, and the CRC-32 of its weights.
     pub from: Option<(String, u32)>,
     /// The same of its teachers.
@@ -212,6 +215,9 @@ impl Recipe {
             Rounding::None => {}
             Rounding::Bits8 => option("weights", "8".into()),
             Rounding::Bits4 => option("weights", "4".into()),
+        }
+        if let Some(symbols) = self.tokenizer {
+            option("tokenizer", format!("bpe:{symbols}"));
         }
         if let Some(updates) = self.refine {
             option("refine", updates.to_string());

@@ -118,7 +118,8 @@ impl<'a> Run<'a> {
         let settings = *self.trainer.settings();
         let steps = settings.schedule.steps;
         let (between, line) = (between_looks(&settings), steps.div_ceil(LINES).max(1));
-        let bar = Progress::training(steps * (settings.batch * settings.window) as u64, self.trainer.bytes());
+        let each = (settings.batch * settings.window) as u64;
+        let bar = Progress::training(steps * each, self.trainer.steps() * each);
         let mut saved = Instant::now();
         while !self.trainer.is_done() && !self.ended {
             if with.stop.load(Ordering::SeqCst) {
@@ -130,7 +131,7 @@ impl<'a> Run<'a> {
                     self.since.0 += step.bits_per_byte;
                     self.since.1 += step.norm;
                     self.since.2 += 1;
-                    bar.add(step.bytes);
+                    bar.add(step.symbols);
                     let at = self.trainer.steps();
                     if at.is_multiple_of(line) || at == steps {
                         let n = self.since.2.max(1) as f64;
@@ -171,7 +172,7 @@ impl<'a> Run<'a> {
         let (bits, worse) = self.trainer.look(with.holdout)?;
         let model = self.trainer.averaged()?;
         let step = self.trainer.steps();
-        let written = sample(&model, step);
+        let written = sample(&model, with.corpus.subwords(), step);
         self.log.push(&json!({ "step": step, "holdout": bits, "best": worse == 0, "sample": written }));
         let better = if worse == 0 { ", the best so far" } else { "" };
         bar.line(&format!("step {}: hold-out {bits:.4} bits per byte{better}; it writes", thousands(step)));

@@ -3,6 +3,7 @@
 use mambabyte_core::{Rng, SampleOptions, sample as choose};
 use mambabyte_host::Model;
 use mambabyte_host::model::{LOGIT_LIMIT, logit_units};
+use mambabyte_host::subwords::Subwords;
 
 /// Bytes of a sample.
 const BYTES: usize = 160;
@@ -10,8 +11,33 @@ const BYTES: usize = 160;
 const OPTIONS: SampleOptions = SampleOptions { temperature: 52_429, top_k: 0, top_p: 65_536 };
 
 /// A sample from the zero state, as text: bytes that are no UTF-8 are replacement characters. It ends where the model
-/// fails.
-pub fn sample(model: &Model, seed: u64) -> String {
+/// fails. A model over `words` writes the symbol that it finds likeliest.
+pub fn sample(model: &Model, words: Option<&dyn Subwords>, seed: u64) -> String {
+    let bytes = match words {
+        Some(words) => likeliest(model, words),
+        None => drawn(model, seed),
+    };
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn likeliest(model: &Model, words: &dyn Subwords) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(BYTES);
+    let Ok(mut session) = model.symbols() else { return bytes };
+    let mut last = words.encode(&[0]).first().copied().unwrap_or(0);
+    // As many symbols as bytes at most: some stand for no text.
+    for _ in 0..BYTES {
+        let Ok(logits) = session.step(last) else { break };
+        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(symbol, _)| symbol);
+        last = best as u16;
+        bytes.extend_from_slice(words.bytes(last));
+        if bytes.len() >= BYTES {
+            break;
+        }
+    }
+    bytes
+}
+
+fn drawn(model: &Model, seed: u64) -> Vec<u8> {
     let (mut session, mut rng, mut last) = (model.session(), Rng::new(seed), 0);
     let mut bytes = Vec::with_capacity(BYTES);
     while bytes.len() < BYTES {
@@ -23,5 +49,5 @@ pub fn sample(model: &Model, seed: u64) -> String {
             _ => break,
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }

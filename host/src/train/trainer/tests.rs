@@ -6,6 +6,10 @@ use crate::train::optimizer::Matrices;
 use crate::train::schedule::Fall;
 use crate::train::{initial, state_file};
 use mambabyte_core::{Dims, Norm};
+use std::sync::Arc;
+
+use crate::subwords::Subwords;
+use crate::subwords::tests::Words;
 
 use super::*;
 
@@ -74,6 +78,29 @@ fn a_log_shrinks() {
     assert_eq!(trainer.bytes(), 150 * 4 * 32);
     let mut judge = |bits| trainer.judge(bits).unwrap();
     assert_eq!((judge(after), judge(after), judge(f64::NAN)), (0, 1, 2));
+}
+
+/// A model over subwords is judged by the bits of a byte, and goes on where it was saved.
+#[test]
+fn a_run_over_subwords_is_a_run() {
+    let words = Arc::new(Words::new(&["level=", " ok\n", "t=1", "t="]));
+    let corpus = corpus().in_subwords(words.clone());
+    let weights = |seed| initial::with_vocabulary(&dims(), words.count(), seed);
+    let mut trainer = Trainer::new(weights(1), settings(80)).unwrap();
+    let holdout = Holdout::of(&[&text()], 1 << 16, corpus.subwords());
+    let before = holdout.bits(&trainer.averaged().unwrap());
+    (0..40).for_each(|_| _ = trainer.step(&corpus).unwrap().unwrap());
+    let file = trainer.save(b"").unwrap();
+    let (_, reader) = state_file::open(&file).unwrap();
+    let mut again = Trainer::load(reader, weights(9), settings(80), &corpus, Cpu::boxed).unwrap();
+    while !trainer.is_done() {
+        let step = trainer.step(&corpus);
+        assert_eq!(step, again.step(&corpus));
+        let step = step.unwrap().unwrap();
+        assert!(step.symbols == 4 * 32 && step.bytes > 5 * 32, "{step:?}");
+    }
+    let after = holdout.bits(&trainer.averaged().unwrap());
+    assert!(before > 3.0 && after < 0.7 * before, "{before} and {after}");
 }
 
 /// The state of a run, saved at every few steps, goes on as the run itself, with any number of threads.

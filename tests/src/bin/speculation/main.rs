@@ -5,6 +5,7 @@
 //! cargo run --release -p mambabyte-tests --bin speculation -- coupling MODEL DRAFTER TEXT...
 //! cargo run --release -p mambabyte-tests --bin speculation -- texts MODEL DRAFTER,DRAFTER... TEXT...
 //! cargo run --release -p mambabyte-tests --bin speculation -- blocks MODEL...
+//! cargo run --release -p mambabyte-tests --bin speculation -- replay MODEL...
 //! ```
 //!
 //! `MODEL` is a blob or the name of a folder in `models`; `DRAFTER` is the same, or `adapter`, or `suffix`. `all` prints
@@ -13,6 +14,7 @@
 
 mod blocks;
 mod coupling;
+mod replay;
 mod texts;
 
 use std::path::PathBuf;
@@ -57,15 +59,17 @@ fn main() -> Fallible<()> {
             coupling::table("prose-small", "adapter", &[&prose])?;
             texts::table("sensor-micro", &["suffix", "adapter", "sensor-nano"], &sensor)?;
             texts::table("prose-small", &["suffix", "adapter", "sensor-micro"], &[&prose])?;
-            blocks::table(&["sensor-nano", "sensor-micro", "prose-small"])
+            blocks::table(&["sensor-nano", "sensor-micro", "prose-small"])?;
+            replay::table(&["sensor-nano", "sensor-micro", "prose-small"])
         }
         ["coupling", model, drafter, files @ ..] if !files.is_empty() => coupling::table(model, drafter, files),
         ["texts", model, drafters, files @ ..] if !files.is_empty() => {
             texts::table(model, &drafters.split(',').collect::<Vec<_>>(), files)
         }
         ["blocks", models @ ..] if !models.is_empty() => blocks::table(models),
+        ["replay", models @ ..] if !models.is_empty() => replay::table(models),
         _ => Err("usage: speculation all FOLDER | coupling MODEL DRAFTER TEXT... | texts MODEL DRAFTER,... TEXT... | \
-                  blocks MODEL..."
+                  blocks MODEL... | replay MODEL..."
             .into()),
     }
 }

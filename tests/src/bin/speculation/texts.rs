@@ -57,6 +57,7 @@ fn add(sum: &mut Stats, other: &Stats) {
     sum.drafted += other.drafted;
     sum.accepted += other.accepted;
     sum.judged += other.judged;
+    sum.bits += other.bits;
     sum.draft += other.draft;
     sum.verify += other.verify;
     sum.choose += other.choose;

@@ -256,7 +256,7 @@ fn prefill_stages(blob: Blob<'_>, backend: Backend, text: &[u8], seconds: f64) -
             prefill.embed(block);
             clock.done(Stage::Embed);
             for (index, state) in state.layers_mut(&blob).enumerate() {
-                let mut run = [Run { state, positions: block.len() }];
+                let mut run = [Run { state, positions: block.len(), keep: &mut [] }];
                 prefill.layer_timed(index, &mut run, &mut |stage| clock.done(stage));
             }
             done += block.len();

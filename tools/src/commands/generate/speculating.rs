@@ -5,18 +5,22 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use mambabyte_host::Model;
 use mambabyte_host::adapt::Preset;
 use mambabyte_host::cpu::Cpu;
 use mambabyte_host::engine::{AnyEngine, EngineError};
 use mambabyte_host::speculate::{
-    AdapterDrafter, Drafter, Exact, Length, MOST, ModelDrafter, Rejection, Rule, Stats, Suffix,
+    AdapterDrafter, Drafter, Exact, Length, MOST, ModelDrafter, Rejection, Rule, Stats, SubwordDrafter, Suffix, TopBeta,
 };
 
 use super::writer::{Way, Writer};
 use crate::computing::Computing;
 use crate::error::CliError;
+use crate::formats;
 use crate::model::{AnyModel, Loading};
 use crate::output::{note, say};
+use crate::shipped::{self, Found};
+use crate::subwords::{self, Bpe};
 
 /// The adapter that drafts.
 const PRESET: Preset = Preset::K16;
@@ -25,12 +29,29 @@ const MEASURING: u32 = 20;
 /// Bytes after which it is said that drafts do not pay.
 const ENOUGH: u64 = 64;
 
+/// A model that drafts.
+pub(super) enum Helper {
+    /// Of bytes.
+    Bytes(AnyModel),
+    /// Of subwords, on the CPU.
+    Subwords(Box<(Model, Bpe)>),
+}
+
+/// Who drafts, if it is a model.
+pub(super) enum Drafting<'m> {
+    /// Bytes.
+    Bytes(AnyEngine<'m>),
+    /// Subwords.
+    Subwords(&'m Model, &'m Bpe),
+}
+
 /// Drafts of text.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Speculation")]
 pub struct Speculating {
     /// Who drafts what comes next, which the model then verifies as one block: `suffix`, what followed the same bytes
-    /// before; `adapter`, an adapter alone, which learns prompt and text; or another model, by path or by name.
+    /// before; `adapter`, an adapter alone, which learns prompt and text; or another model, by path or by name, also one
+    /// of subwords (`mambabyte train --tokenizer`): a folder with tokenizer.json.
     #[arg(long, value_name = "DRAFT")]
     pub speculate: Option<PathBuf>,
     /// Bytes of a draft at most, or `auto`: as many as were accepted of late.
@@ -39,6 +60,9 @@ pub struct Speculating {
     /// What is accepted.
     #[arg(long, value_name = "MODE", value_enum, default_value_t, requires = "speculate")]
     pub speculate_mode: Mode,
+    /// With --speculate-mode paper: how many of the most probable bytes are good enough.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), requires = "speculate")]
+    pub beta: Option<u16>,
     /// Say on standard error what was drafted and accepted, where the time went, and how fast the model is alone.
     #[arg(long, requires = "speculate")]
     pub stats: bool,
@@ -52,6 +76,9 @@ pub enum Mode {
     Exact,
     /// Each byte with the model's probability (speculative sampling): another text of the same distribution.
     Rejection,
+    /// Each of the --beta most probable bytes, 3 if it is not said; after one that is not, the model writes alone to the
+    /// next space, comma or end of a line. Another text, of another distribution: --stats says what it costs.
+    Paper,
 }
 
 fn length(word: &str) -> Result<Length, String> {
@@ -71,21 +98,28 @@ impl Speculating {
     /// Opens the model that drafts, if it is one.
     ///
     /// # Errors
-    /// Those of [`AnyModel::open`].
-    pub(super) fn open(&self, loading: &Loading) -> Result<Option<AnyModel>, CliError> {
-        match self.speculate.as_deref() {
-            Some(path) if !is_word(path) => AnyModel::open(path, loading).map(Some),
-            _ => Ok(None),
-        }
+    /// Those of [`AnyModel::open`], [`formats::load_symbols`] and [`Bpe::open`].
+    pub(super) fn open(&self, loading: &Loading) -> Result<Option<Helper>, CliError> {
+        let Some(path) = self.speculate.as_deref().filter(|path| !is_word(path)) else { return Ok(None) };
+        let vocabulary = match shipped::find(path)? {
+            Found::File(folder) => subwords::in_folder(&folder),
+            Found::BuiltIn(_) => None,
+        };
+        let Some(vocabulary) = vocabulary else { return AnyModel::open(path, loading).map(Helper::Bytes).map(Some) };
+        let words = Bpe::open(&vocabulary)?;
+        let loaded = formats::load_symbols(path)?;
+        loaded.notes.iter().for_each(note);
+        Ok(Some(Helper::Subwords(Box::new((Model::of_symbols(loaded.checkpoint)?, words)))))
     }
 
-    /// The drafter; `helper` is the engine of what [`Self::open`] gave.
+    /// The drafter; `helper` is what [`Self::helper`] made of what [`Self::open`] gave.
     ///
     /// # Errors
-    /// Those of the engine.
-    pub(super) fn drafter<'e>(&self, helper: Option<&'e AnyEngine<'_>>) -> Result<Box<dyn Drafter + 'e>, EngineError> {
+    /// Those of the engine; [`CliError::Model`] for a model of other symbols than its tokenizer's.
+    pub(super) fn drafter<'e>(&self, helper: Option<&'e Drafting<'_>>) -> Result<Box<dyn Drafter + 'e>, CliError> {
         Ok(match (helper, self.speculate.as_deref()) {
-            (Some(engine), _) => Box::new(ModelDrafter::new(engine, 1)?),
+            (Some(Drafting::Bytes(engine)), _) => Box::new(ModelDrafter::new(engine, 1)?),
+            (Some(Drafting::Subwords(model, words)), _) => Box::new(SubwordDrafter::new(model, *words, 1)?),
             (None, Some(word)) if word == Path::new("adapter") => Box::new(AdapterDrafter::new(PRESET, 1)),
             (None, _) => Box::new(Suffix::new(1)),
         })
@@ -96,6 +130,7 @@ impl Speculating {
         match self.speculate_mode {
             Mode::Exact => Box::new(Exact),
             Mode::Rejection => Box::new(Rejection),
+            Mode::Paper => Box::new(self.beta.map_or_else(TopBeta::default, |beta| TopBeta { beta: beta.into() })),
         }
     }
 
@@ -104,20 +139,54 @@ impl Speculating {
     /// # Errors
     /// Those of [`Computing::engine`].
     pub(super) fn helper<'m>(
-        model: Option<&'m AnyModel>,
+        model: Option<&'m Helper>,
         computing: Computing,
         cpu: Cpu,
-    ) -> Result<Option<AnyEngine<'m>>, CliError> {
+    ) -> Result<Option<Drafting<'m>>, CliError> {
         // A precision is of the model that writes; the other may be of another kind.
         let computing = Computing { precision: None, ..computing };
-        model.map(|model| computing.engine(model, cpu)).transpose()
+        let drafting = |model: &'m Helper| match model {
+            Helper::Bytes(model) => computing.engine(model, cpu).map(Drafting::Bytes),
+            Helper::Subwords(both) => Ok(Drafting::Subwords(&both.0, &both.1)),
+        };
+        model.map(drafting).transpose()
     }
 
-    /// Says what drafts did, if asked, and that they did not pay, if so. `engine` and `way` write the same without them.
+    /// Whether the text is that of plain decoding, whatever is drafted.
+    pub(super) fn is_exact(&self) -> bool {
+        self.speculate_mode == Mode::Exact
+    }
+
+    /// Whether what is written is measured: if that is asked for, and drafts change it.
+    pub(super) fn measures(&self) -> bool {
+        self.stats && self.speculate_mode == Mode::Paper
+    }
+
+    /// Options that do not go together.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`].
+    pub(super) fn check(&self) -> Result<(), CliError> {
+        match self.beta {
+            Some(_) if self.speculate_mode != Mode::Paper => {
+                Err(CliError::Usage("--beta: it belongs to --speculate-mode paper".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what drafts did, if asked, and that they did not pay, if so. `engine` and `way` write the same without them;
+    /// `alone` has done so from the same place on, if what is written is measured.
     ///
     /// # Errors
     /// Those of the engine.
-    pub(super) fn report(&self, stats: &Stats, engine: &AnyEngine<'_>, way: Way) -> Result<(), CliError> {
+    pub(super) fn report(
+        &self,
+        stats: &Stats,
+        engine: &AnyEngine<'_>,
+        way: Way,
+        alone: Option<&Stats>,
+    ) -> Result<(), CliError> {
         if stats.written < ENOUGH && !self.stats {
             return Ok(());
         }
@@ -140,6 +209,13 @@ impl Speculating {
                 ms(stats.choose),
                 ms(stats.replay)
             ));
+            if let Some(alone) = alone {
+                let (mine, others) = (stats.bits_per_byte(), alone.bits_per_byte());
+                say(format_args!(
+                    "{mine:.4} bits per byte under the model; {others:.4} of its own text: {:+.4}",
+                    mine - others
+                ));
+            }
             say(format_args!("{rate:.0} bytes/s; {plain:.0} without drafts: {:.2} times as fast", rate / plain));
         }
         if rate < plain && stats.written >= ENOUGH {
@@ -166,7 +242,7 @@ fn per_second(bytes: u64, time: Duration) -> f64 {
 /// # Errors
 /// Those of the engine.
 fn plain_rate(engine: &AnyEngine<'_>, way: Way, time: Duration) -> Result<f64, EngineError> {
-    let mut writer = Writer::plain(Some(engine), way, b"")?;
+    let mut writer = Writer::plain(Some(engine), way, None, b"")?;
     // Threads start, memory is touched.
     writer.write(4)?;
     let (began, mut bytes, mut count) = (Instant::now(), 0, 4);

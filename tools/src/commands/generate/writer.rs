@@ -4,7 +4,7 @@ use mambabyte_core::{Rng, SampleOptions, sample};
 use mambabyte_host::adapt::{AnyAdapter, Preset};
 use mambabyte_host::engine::{AnyEngine, AnyRows, Engine, EngineError, Want};
 use mambabyte_host::speculate::{Drafter, Exact, Length, Nobody, Rule, Speculation, Start, Stats};
-use mambabyte_host::stream::Mixture;
+use mambabyte_host::stream::{Bookmark, Mixture};
 
 /// Bytes of a prompt that an adapter alone reads at once.
 const PART: usize = 4096;
@@ -30,28 +30,36 @@ pub(super) enum Writer<'e, 'm> {
 }
 
 impl<'e, 'm> Writer<'e, 'm> {
-    /// Without drafts.
+    /// Without drafts. A text begins at `begin`, which has what `way` asks for, and reads `prompt`.
     ///
     /// # Errors
     /// Those of the engine.
-    pub(super) fn plain(engine: Option<&'e AnyEngine<'m>>, way: Way, prompt: &[u8]) -> Result<Self, EngineError> {
+    pub(super) fn plain(
+        engine: Option<&'e AnyEngine<'m>>,
+        way: Way,
+        begin: Option<Bookmark>,
+        prompt: &[u8],
+    ) -> Result<Self, EngineError> {
         let Way { preset, seed, options } = way;
         let rng = Rng::new(seed);
         match (engine, preset) {
             (Some(engine), None) => {
                 let (mut rows, mut last) = (engine.rows(1)?, 0);
+                if let Some(Bookmark { state: Some(state), pending, .. }) = &begin {
+                    engine.set_state(&mut rows, 0, state)?;
+                    last = *pending;
+                }
                 if let Some((&newest, head)) = prompt.split_last() {
-                    engine.read(&mut rows, &[&[&[0], head].concat()], Want::Nothing)?;
+                    engine.read(&mut rows, &[&[&[last], head].concat()], Want::Nothing)?;
                     last = newest;
                 }
                 Ok(Self::Net { engine, rows, rng, last, options })
             }
-            (Some(engine), Some(_)) => {
-                Self::drafted(engine, way, prompt, Box::new(Nobody), Box::new(Exact), Length::Fixed(0))
-            }
+            (Some(engine), Some(_)) => Self::alone(engine, way, begin, prompt),
             (None, _) => {
                 let adapter = preset.map(|preset| AnyAdapter::new(preset, false));
                 let mut mixture = Mixture::new(None, adapter)?;
+                begin.map_or(Ok(()), |begin| mixture.resume(begin))?;
                 for part in prompt.chunks(PART) {
                     mixture.read(part, |_, _| Ok::<_, EngineError>(()))?;
                 }
@@ -60,23 +68,51 @@ impl<'e, 'm> Writer<'e, 'm> {
         }
     }
 
-    /// With drafts.
+    /// The loop of drafts without drafts, as [`Writer::plain`].
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(super) fn alone(
+        engine: &'e AnyEngine<'m>,
+        way: Way,
+        begin: Option<Bookmark>,
+        prompt: &[u8],
+    ) -> Result<Self, EngineError> {
+        Self::drafted(engine, way, begin, prompt, Box::new(Nobody), Box::new(Exact), Length::Fixed(0))
+    }
+
+    /// With drafts, as [`Writer::plain`].
     ///
     /// # Errors
     /// Those of the engine, and of the drafter.
     pub(super) fn drafted(
         engine: &'e AnyEngine<'m>,
         way: Way,
+        begin: Option<Bookmark>,
         prompt: &[u8],
         drafter: Box<dyn Drafter + 'e>,
         rule: Box<dyn Rule>,
         length: Length,
     ) -> Result<Self, EngineError> {
-        let adapter = way.preset.map(|preset| AnyAdapter::new(preset, true));
+        let (place, adapter) = match begin {
+            Some(begin) => (begin.state.map(|state| (state, begin.pending)), begin.adapter),
+            None => (None, way.preset.map(|preset| AnyAdapter::new(preset, true))),
+        };
         let start = Start { rng: Rng::new(way.seed), adapter };
         let mut text = Speculation::new(engine, vec![start], drafter, rule, way.options, length)?;
+        if let Some((state, pending)) = &place {
+            text.resume(0, state, *pending)?;
+        }
         text.read(&[prompt])?;
         Ok(Self::Drafted(Box::new(text)))
+    }
+
+    /// The same; what is written with drafts is measured.
+    pub(super) fn measuring(self, measures: bool) -> Self {
+        match self {
+            Self::Drafted(text) if measures => Self::Drafted(Box::new(text.measuring())),
+            other => other,
+        }
     }
 
     /// The next `count` bytes.
@@ -95,6 +131,20 @@ impl<'e, 'm> Writer<'e, 'm> {
                 (0..count).map(|_| mixture.write(|logits| sample(logits, options, rng))).collect()
             }
             Self::Drafted(text) => Ok(text.write(count)?.concat()),
+        }
+    }
+
+    /// Where the text is.
+    ///
+    /// # Errors
+    /// [`EngineError::NotIntegers`] of a float engine.
+    pub(super) fn bookmark(&mut self) -> Result<Bookmark, EngineError> {
+        match self {
+            Self::Net { engine, rows, last, .. } => {
+                Ok(Bookmark { state: Some(engine.state(rows, 0)?), pending: *last, adapter: None })
+            }
+            Self::Adapter(mixture, ..) => mixture.bookmark(),
+            Self::Drafted(text) => text.bookmark(0),
         }
     }
 

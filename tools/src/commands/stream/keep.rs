@@ -187,6 +187,21 @@ pub(super) fn streams<'s>(path: &Path, saved: &'s [u8]) -> Result<Vec<(Kept, &'s
     if rest.is_empty() { Ok(all) } else { Err(wrong("is damaged")) }
 }
 
+/// The snapshot in a saved state of one stream.
+///
+/// # Errors
+/// As [`streams`]; [`CliError::Io`]; [`CliError::Usage`] for a file of several streams.
+pub(in crate::commands) fn one_stream(path: &Path) -> Result<Vec<u8>, CliError> {
+    let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
+    match &*streams(path, &saved)? {
+        [(_, snapshot)] => Ok(snapshot.to_vec()),
+        several => {
+            let (path, count) = (shown(path), several.len());
+            Err(CliError::Usage(format!("--load-state {path}: it holds {count} streams, there has to be one")))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,7 @@ use crate::totals::Totals;
 use desk::Way;
 use input::{Input, InputArgs};
 use keep::KeepArgs;
+pub(super) use keep::one_stream;
 use mqtt::{Broker, MqttArgs, Outbox};
 use out::{Out, Which};
 use rate::FalseAlarms;

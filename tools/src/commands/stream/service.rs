@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use mambabyte_host::adapt::AnyAdapter;
-use mambabyte_host::engine::{AnyEngine, EngineError};
+use mambabyte_host::engine::AnyEngine;
 use mambabyte_host::stream::Reader;
 use serde_json::{Value, json};
 
@@ -146,7 +146,9 @@ impl<'e> Service<'e> {
                 continue;
             };
             self.activate(index)?;
-            self.reader.load(snapshot, self.desk.way.rule.threshold()).map_err(|error| of_state(path, error))?;
+            self.reader
+                .load(snapshot, self.desk.way.rule.threshold())
+                .map_err(|error| CliError::of_state(path, error))?;
             if let Judge::Detector(FalseAlarms::Share(rate)) = self.desk.way.rule.judge {
                 self.reader.set_rate(rate);
             }
@@ -363,13 +365,5 @@ fn caused(error: &CliError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    }
-}
-
-/// Names the file of a saved state.
-fn of_state(path: &Path, error: EngineError) -> CliError {
-    match error {
-        EngineError::State(source) => CliError::State { path: path.to_owned(), source },
-        other => other.into(),
     }
 }

@@ -102,6 +102,10 @@ pub struct ModelArgs {
     /// The head is a matrix of its own instead of the embedding.
     #[arg(long, requires = "d_model")]
     pub untied_head: bool,
+    /// Read the texts as subwords: `bpe:N` makes a vocabulary of at most N symbols of them, byte-level BPE. Such a model
+    /// drafts for a byte model, `mambabyte generate MODEL --speculate FOLDER`; there is no blob of it. On a CPU.
+    #[arg(long, value_name = "bpe:N", value_parser = bpe, conflicts_with_all = ["chip", "from", "refine"])]
+    pub tokenizer: Option<usize>,
     /// Name in the blob, at most 24 bytes. Default: that of the first text.
     #[arg(long, value_parser = crate::commands::convert::blob_name)]
     pub name: Option<String>,
@@ -138,7 +142,7 @@ pub struct RunArgs {
     /// What products and activations are in. Default: f32 on a CPU, bf16 on a GPU.
     #[arg(long, value_enum)]
     pub precision: Option<PrecisionArg>,
-    /// Bytes of a row in a step: how far the gradient goes back. Default: 1024, on a GPU 4096.
+    /// Bytes (or subwords) of a row in a step: how far the gradient goes back. Default: 1024, on a GPU 4096.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
     pub window: Option<u32>,
     /// Rows in a step. Default: 8, on a GPU 64.
@@ -153,7 +157,7 @@ pub struct RunArgs {
     pub seed: Option<u64>,
     /// Learn from this model too: a checkpoint, a blob, or a name of `mambabyte models`, of any size. It may be repeated:
     /// the distributions of several are averaged.
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", conflicts_with = "tokenizer")]
     pub teacher: Vec<PathBuf>,
     /// Share of the loss that is the teachers'. Default: 0.5.
     #[arg(long, value_name = "SHARE", value_parser = share, requires = "teacher")]
@@ -236,6 +240,13 @@ fn minutes(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|&n| n > 0.0 && n <= 100_000.0)
         .ok_or_else(|| "it must be above 0 and at most 100000".into())
+}
+
+/// `bpe:N`.
+fn bpe(text: &str) -> Result<usize, String> {
+    let count = text.strip_prefix("bpe:").and_then(|count| count.parse().ok());
+    let count = count.filter(|count| (257..=1 << 16).contains(count));
+    count.ok_or_else(|| "it is bpe:N, with N from 257 to 65536".into())
 }
 
 fn clip(text: &str) -> Result<f64, String> {
@@ -338,6 +349,7 @@ pub(super) fn beside_resume(args: &Args) -> Option<&'static str> {
         ("chip", model.chip.is_some()),
         ("from", model.from.is_some()),
         ("d-model", model.d_model.is_some()),
+        ("tokenizer", model.tokenizer.is_some()),
         ("name", model.name.is_some()),
         ("refine", model.refine.is_some()),
         ("weights", model.weights.is_some()),
