@@ -30,5 +30,7 @@ pub mod report;
 pub mod sampling;
 pub mod shipped;
 pub mod speed;
-mod totals;
+pub mod totals;
 pub mod training;
+pub mod watching;
+pub mod writing;

@@ -1,9 +1,5 @@
 //! `mambabyte generate`: bytes that the model finds likely.
 
-mod speculating;
-mod stops;
-mod writer;
-
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -17,10 +13,7 @@ use crate::error::CliError;
 use crate::model::{Loading, read_text};
 use crate::output::Harmless;
 use crate::sampling::Sampling;
-
-use self::speculating::Speculating;
-use self::stops::Stops;
-use self::writer::{Way, Writer};
+use crate::writing::{Speculating, Stops, Way, Writer};
 
 /// Most bytes that are written at once.
 const AT_ONCE: u64 = 64;
@@ -121,7 +114,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     // What a model writes may be anything; a terminal obeys some of it.
     let mut harmless = out.is_terminal().then(Harmless::default);
-    let (mut left, mut now, mut stops) = (args.bytes, 1, Stops::new(&args.stop));
+    let (mut left, mut now, mut stops) =
+        (args.bytes, 1, Stops::new(args.stop.iter().map(|text| text.as_encoded_bytes()).collect()));
     while left > 0 {
         let start = Instant::now();
         let count = left.min(now);

@@ -54,7 +54,11 @@ pub enum Mode {
     Rejection,
 }
 
-fn length(word: &str) -> Result<Length, String> {
+/// What `--draft-len` says.
+///
+/// # Errors
+/// What it must be, for people.
+pub fn length(word: &str) -> Result<Length, String> {
     if word == "auto" {
         return Ok(Length::Auto);
     }
@@ -72,7 +76,7 @@ impl Speculating {
     ///
     /// # Errors
     /// Those of [`AnyModel::open`].
-    pub(super) fn open(&self, loading: &Loading) -> Result<Option<AnyModel>, CliError> {
+    pub fn open(&self, loading: &Loading) -> Result<Option<AnyModel>, CliError> {
         match self.speculate.as_deref() {
             Some(path) if !is_word(path) => AnyModel::open(path, loading).map(Some),
             _ => Ok(None),
@@ -83,7 +87,7 @@ impl Speculating {
     ///
     /// # Errors
     /// Those of the engine.
-    pub(super) fn drafter<'e>(&self, helper: Option<&'e AnyEngine<'_>>) -> Result<Box<dyn Drafter + 'e>, EngineError> {
+    pub fn drafter<'e>(&self, helper: Option<&'e AnyEngine<'_>>) -> Result<Box<dyn Drafter + Send + 'e>, EngineError> {
         Ok(match (helper, self.speculate.as_deref()) {
             (Some(engine), _) => Box::new(ModelDrafter::new(engine, 1)?),
             (None, Some(word)) if word == Path::new("adapter") => Box::new(AdapterDrafter::new(PRESET, 1)),
@@ -92,7 +96,7 @@ impl Speculating {
     }
 
     /// The rule of the mode.
-    pub(super) fn rule(&self) -> Box<dyn Rule> {
+    pub fn rule(&self) -> Box<dyn Rule + Send> {
         match self.speculate_mode {
             Mode::Exact => Box::new(Exact),
             Mode::Rejection => Box::new(Rejection),
@@ -103,7 +107,7 @@ impl Speculating {
     ///
     /// # Errors
     /// Those of [`Computing::engine`].
-    pub(super) fn helper<'m>(
+    pub fn helper<'m>(
         model: Option<&'m AnyModel>,
         computing: Computing,
         cpu: Cpu,
@@ -117,7 +121,7 @@ impl Speculating {
     ///
     /// # Errors
     /// Those of the engine.
-    pub(super) fn report(&self, stats: &Stats, engine: &AnyEngine<'_>, way: Way) -> Result<(), CliError> {
+    pub fn report(&self, stats: &Stats, engine: &AnyEngine<'_>, way: Way) -> Result<(), CliError> {
         if stats.written < ENOUGH && !self.stats {
             return Ok(());
         }
