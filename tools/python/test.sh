@@ -5,8 +5,9 @@
 #   tools/python/test.sh --all   also the slow tests, the wheel and the source package as they would be published, and every
 #                                Python that is at hand
 #
-# The wheel of every run has the profile `dev`, which shares its dependencies with all else that is built here; the code of
-# the kernels is optimised in it too. PYTHON names another interpreter. Exit status 3: what is needed is not to be had.
+# The wheel of every run is packed of the library that `cargo build --workspace` makes with everything else: maturin builds one
+# package by itself, which is another set of features of `core`, and with it another build of all. PYTHON names another
+# interpreter. Exit status 3: what is needed is not to be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -47,28 +48,21 @@ tests() {
         -p no:cacheprovider -c "$here/pyproject.toml" --rootdir "$here" "$here/tests" --durations 5 "$@")
 }
 
-# wheel PROFILE FOLDER ARGUMENT...: makes the one wheel of a folder.
-wheel() {
-    local profile=$1 folder=$2
-    shift 2
-    rm -rf "$folder"
-    # The linker's own library of Python is not asked for: an extension takes symbols from the interpreter that loads it.
-    "$first/bin/maturin" build --quiet --locked --profile "$profile" --manifest-path "$here/Cargo.toml" --out "$folder" "$@" >&2
-    echo "$folder"/*.whl
-}
-
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || missing "$python is not installed"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || missing "$python is older than 3.10"
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing "$python has no venv; in Debian: apt-get install python3-venv"
 mkdir -p "$home"
 first=$(environment venv "$python") || missing "the packages of tools/python/tests/requirements.txt could not be installed"
-export PYO3_PYTHON=$first/bin/python
-made=$(wheel dev "$home/wheels" --features cuda)
+cargo build --quiet --locked --workspace --features mambabyte/cuda --lib
+made=$("$first/bin/python" "$here/wheel.py" "$target/debug" "$home/wheels")
 tests "$first" "$made" -m "not slow"
 
 [ -n "$all" ] || exit 0
-released=$(wheel wheel "$home/released")
+export PYO3_PYTHON=$first/bin/python
+rm -rf "$home/released" "$home/source"
+"$first/bin/maturin" build --quiet --locked --manifest-path "$here/Cargo.toml" --out "$home/released"
+released=$(echo "$home"/released/*.whl)
 ls -l "$released"
 MAMBABYTE_WHEEL=$released tests "$first" "$released"
 for version in 3.10 3.11 3.12 3.13 3.14; do
@@ -80,7 +74,6 @@ for version in 3.10 3.11 3.12 3.13 3.14; do
     tests "$place" "$released" -m "not slow"
 done
 # From the source package, as pip builds it where there is no wheel.
-rm -rf "$home/source"
 "$first/bin/maturin" sdist --quiet --manifest-path "$here/Cargo.toml" --out "$home/source"
 # shellcheck disable=SC2030,SC2031
 (

@@ -55,6 +55,9 @@ pub(crate) fn usage(words: impl AsRef<str>) -> PyErr {
 
 /// The kind of an error.
 const fn kind(error: &CliError) -> Kind {
+    if error.is_of_device() {
+        return Kind::Device;
+    }
     match error {
         CliError::Usage(_) | CliError::NeedsBlob { .. } | CliError::NoModel { .. } => Kind::Usage,
         CliError::Engine(EngineError::NotIntegers { .. }) => Kind::Usage,
@@ -69,9 +72,6 @@ const fn kind(error: &CliError) -> Kind {
         | CliError::Model(_)
         | CliError::TrainState { .. } => Kind::Data,
         CliError::Engine(EngineError::State(_)) => Kind::Data,
-        CliError::NoCuda { .. } => Kind::Device,
-        #[cfg(feature = "cuda")]
-        CliError::Cuda(_) => Kind::Device,
         _ => Kind::Other,
     }
 }

@@ -85,22 +85,23 @@ class AnomalyDetector:
         if model is not None and not isinstance(model, Model) and model != "none":
             model = Model(model, device=self.device, threads=self.threads)
         stream = Stream(model, adapt=self.adapt, false_alarms=self.false_alarms)
-        count = 0
-        for number, line in enumerate(X):
-            stream.feed(_bytes(line, number))
-            count += 1
-        if count == 0:
+        lines = [_bytes(line, number) for number, line in enumerate(X)]
+        if not lines:
             raise UsageError("no lines to learn from")
+        stream.feed(b"".join(lines))
         self.stream_ = stream
-        self.n_lines_ = count
+        self.n_lines_ = len(lines)
         return self
 
     def lines(self, X: Iterable[Text]) -> list[list[Line]]:
         """The records of each line as what comes after those of ``fit``; several of a line that is scored in pieces."""
         if not hasattr(self, "stream_"):
             raise UsageError("not fitted yet: call fit with usual lines")
-        stream = self.stream_.fork()
-        return [list(stream.lines(_bytes(line, number))) for number, line in enumerate(X)]
+        text = [_bytes(line, number) for number, line in enumerate(X)]
+        found: list[list[Line]] = [[] for _ in text]
+        for record in self.stream_.fork().lines(b"".join(text)):
+            found[record.line - 1 - self.n_lines_].append(record)
+        return found
 
     def score_samples(self, X: Iterable[Text]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """How usual each line is: minus its rarity in bits, float64. ``2**score`` of usual lines are as odd."""
