@@ -66,6 +66,7 @@ install_missing() {
         node g++ mosquitto_pub openssl; do
         has "$program" || missing="$missing $program"
     done
+    python3 -c "import ensurepip" 2>/dev/null || missing="$missing python3-venv"
     [ -n "$missing" ] || return 0
     if ! has apt-get || [ "$(id -u)" != 0 ]; then
         echo "missing:$missing; to be installed by hand, in Debian by: apt-get install ${packages[*]}"
@@ -110,6 +111,7 @@ lane_host() {
     step "the fuzz targets read their seeds" tests/fuzz/run.sh seeds "$target/debug"
     step "the GPU kernels: fatbins are of these sources" xtask cuda check
     step "circles of imports" xtask circles --most 3
+    step "the Python package" tools/python/test.sh ${all:+--all}
     step "the library in Node and in Chromium" xtask web test
     step "the C library on an emulated Cortex-M4" xtask c test
     step "lints" cargo clippy --quiet "${workspace[@]}" --all-targets -- -D warnings -D clippy::incompatible_msrv
@@ -194,7 +196,7 @@ install_missing
 step "formatting" cargo fmt --all --check
 step "formatting of the firmware" cargo fmt --check --manifest-path firmware/Cargo.toml
 # Both cores. Without the programs nothing else can run.
-if step "build" cargo build --quiet --locked "${workspace[@]}" --bins; then
+if step "build" cargo build --quiet --locked "${workspace[@]}" --bins --lib; then
     groups=()
     trap 'for group in "${groups[@]}"; do kill -TERM -- "-$group" 2>/dev/null; done' EXIT
     trap 'exit 130' INT TERM

@@ -7,6 +7,7 @@ use std::time::Instant;
 use mambabyte_core::VOCAB;
 use rayon::prelude::*;
 
+use crate::adapt::Preset;
 use crate::engine::{Answer, Engine, EngineError, natural};
 use crate::stream::{block, part, read_ahead};
 pub use compare::{Compared, compare};
@@ -142,8 +143,60 @@ pub fn evaluate<E: Engine>(
 /// As [`evaluate`]; rows in them are the numbers of the texts.
 pub fn evaluate_all<E: Engine>(engine: &E, texts: &[&[u8]], progress: &dyn Fn(usize)) -> Result<Score, EngineError> {
     let start = Instant::now();
-    let at_once = engine.full_load().rows.max(1);
     let mut score = Score { bytes: texts.iter().map(|t| t.len()).sum(), ..Score::empty() };
+    each_text(engine, texts, progress, &mut |_, tally| score.add(tally))?;
+    score.seconds = start.elapsed().as_secs_f64();
+    Ok(score)
+}
+
+/// What a text cost, in bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Under the net, if there is one.
+    pub net: Option<f64>,
+    /// Under the adapter, which hears the net if there is one; `None` without an adapter.
+    pub mixed: Option<f64>,
+}
+
+/// What each of `texts` cost, each by itself: as one unbroken stream from the zero state, under a net, under an adapter of
+/// `preset` that begins anew in each, or under both. Texts are read side by side, those of like lengths together, and their
+/// rows share the weights. With neither, nothing is said.
+///
+/// `progress` is told bytes as they are read.
+///
+/// # Errors
+/// As [`evaluate`]; rows in them are the numbers of the texts.
+pub fn each<E: Engine>(
+    engine: Option<&E>,
+    preset: Option<Preset>,
+    texts: &[&[u8]],
+    progress: &dyn Fn(usize),
+) -> Result<Vec<Cost>, EngineError> {
+    let mut costs = vec![Cost::default(); texts.len()];
+    // Rows end together where texts of like lengths are side by side; the results do not depend on it.
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    order.sort_by_key(|&number| std::cmp::Reverse(texts[number].len()));
+    let sorted: Vec<&[u8]> = order.iter().map(|&number| texts[number]).collect();
+    let mut put = |place: usize, cost: Cost| costs[order[place]] = cost;
+    let read = match (engine, preset) {
+        (engine, Some(preset)) => compare::each_mixed(engine, preset, &sorted, progress, &mut put),
+        (Some(engine), None) => each_text(engine, &sorted, progress, &mut |place, tally| {
+            put(place, Cost { net: Some(tally.bits), mixed: None });
+        }),
+        (None, None) => Ok(()),
+    };
+    read.map_err(|e| e.of_text(|place| (order.get(place).copied().unwrap_or(place), 0)))?;
+    Ok(costs)
+}
+
+/// Reads each of `texts` from the zero state; `take_text` gets what each has cost, in their order.
+fn each_text<E: Engine>(
+    engine: &E,
+    texts: &[&[u8]],
+    progress: &dyn Fn(usize),
+    take_text: &mut dyn FnMut(usize, &Tally),
+) -> Result<(), EngineError> {
+    let at_once = engine.full_load().rows.max(1);
     for (number, group) in texts.chunks(at_once).enumerate() {
         let mut tallies = vec![Tally::default(); group.len()];
         let each = block(engine, group.len());
@@ -158,10 +211,9 @@ pub fn evaluate_all<E: Engine>(engine: &E, texts: &[&[u8]], progress: &dyn Fn(us
             }
         };
         read_ahead(engine, group, progress, take).map_err(|e| e.of_text(|row| (number * at_once + row, 0)))?;
-        tallies.iter().for_each(|tally| score.add(tally));
+        tallies.iter().enumerate().for_each(|(row, tally)| take_text(number * at_once + row, tally));
     }
-    score.seconds = start.elapsed().as_secs_f64();
-    Ok(score)
+    Ok(())
 }
 
 /// What each byte of `next` costs under the logits of an answer, in f64 from the logits as computed: finer than Q16.

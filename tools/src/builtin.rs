@@ -1,15 +1,15 @@
 //! What is built in: a model, and logs with one damaged line, for the demonstration.
 
-use mambabyte_core::{Blob, include_blob};
+use mambabyte_core::Blob;
 
 use crate::error::CliError;
 
 /// The model: sensor-nano.
-pub const MODEL: &[u8] = include_blob!("../../models/sensor-nano/model.mbb");
+pub const MODEL: &[u8] = mambabyte_models::SENSOR_NANO;
 /// A log of a kind that the model knows: a GPS receiver's output, see `models/text/README.md`.
-pub const SAMPLE: &[u8] = include_bytes!("../../models/text/gnss-sample.nmea");
+pub const SAMPLE: &[u8] = mambabyte_models::GNSS_SAMPLE;
 /// A log of a kind that no shipped model was trained on: latency of a server's requests, see `models/text/README.md`.
-pub const UNSEEN: &[u8] = include_bytes!("../../models/text/request-latency.csv");
+pub const UNSEEN: &[u8] = mambabyte_models::REQUEST_LATENCY;
 
 /// What is damaged for the show: one bit.
 #[derive(Clone, Copy, Debug)]

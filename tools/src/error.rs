@@ -203,6 +203,16 @@ impl CliError {
         }
     }
 
+    /// Whether a machine is not there or does not work.
+    pub const fn is_of_device(&self) -> bool {
+        match self {
+            Self::NoCuda { .. } => true,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => true,
+            _ => false,
+        }
+    }
+
     /// The exit code of the process.
     pub const fn exit_code(&self) -> u8 {
         match self {

@@ -31,5 +31,7 @@ pub mod sampling;
 pub mod shipped;
 pub mod speed;
 pub mod subwords;
-mod totals;
+pub mod totals;
 pub mod training;
+pub mod watching;
+pub mod writing;

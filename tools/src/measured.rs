@@ -9,6 +9,7 @@ use crate::error::CliError;
 use crate::progress::Progress;
 
 /// f32 and integer bits per byte on the hold-out.
+#[derive(Clone, Debug)]
 pub struct Measured {
     /// Of the checkpoint.
     pub f32: Score,

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use mambabyte_core::{Backend, Blob, BlobError, Dims};
 use mambabyte_host::Model;
+use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::cpu::{Source, Weights};
 use mambabyte_host::engine::Precision;
 use mambabyte_host::quantize::writer;
@@ -58,6 +59,17 @@ impl Source for Mapped {
         formats::release(&self.map);
     }
 }
+
+/// A blob that came as bytes.
+struct Owned(AlignedBytes);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl Source for Owned {}
 
 /// A copy of a file, which stays what it is whatever becomes of the file.
 struct Copied(memmap2::MmapMut);
@@ -169,6 +181,16 @@ impl BlobFile {
     /// None in a program that was built right.
     pub fn built_in(bytes: &'static [u8], name: &Path) -> Result<Self, CliError> {
         Self::of(BuiltIn(bytes), name)
+    }
+
+    /// Checks a copy of `bytes`, which people call `name`: checksums and fingerprint.
+    ///
+    /// # Errors
+    /// [`CliError::Blob`], [`CliError::Contents`].
+    pub fn of_bytes(bytes: &[u8], name: &Path) -> Result<Self, CliError> {
+        let file = Self::of(Owned(AlignedBytes::new(bytes)), name)?;
+        writer::verify(&file.blob()).map_err(|source| CliError::Contents { path: name.to_owned(), source })?;
+        Ok(file)
     }
 
     /// Checks what is at `path`.

@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use mambabyte_core::archive::{ModelName, Primed};
+use mambabyte_core::archive::{Header, ModelName, Primed};
 use mambabyte_host::adapt::{AnyAdapter, Preset};
-use mambabyte_host::archive::ArchiveFault;
+use mambabyte_host::archive::{ArchiveFault, Predictor};
+use mambabyte_host::engine::AnyEngine;
 
+use crate::adapting::Adapt;
 use crate::error::CliError;
 use crate::model::{AnyModel, BlobFile, Verify};
-use crate::output::clean;
+use crate::output::{clean, thousands};
 use crate::shipped::is_none;
 
 /// Opens a blob, by path or by name; `none` is no model.
@@ -78,5 +80,76 @@ impl PrimedFile {
         let mut adapter = AnyAdapter::new(preset, !model.is_none());
         adapter.load(primed.adapter()).map_err(|error| needs(error.to_string()))?;
         Ok(adapter)
+    }
+}
+
+/// The adapter to begin with, which `--adapt` and `--prime` name.
+///
+/// # Errors
+/// [`CliError::Usage`], and those of [`PrimedFile::adapter`].
+pub fn first_adapter(
+    adapt: Option<Adapt>,
+    primed: Option<&PrimedFile>,
+    model: &ModelName,
+) -> Result<Option<AnyAdapter>, CliError> {
+    let Some(file) = primed else {
+        let adapt = adapt.unwrap_or(Adapt::Preset(Preset::K16));
+        return Ok(adapt.preset().map(|preset| AnyAdapter::new(preset, !model.is_none())));
+    };
+    let adapter = file.adapter(model)?;
+    match adapt {
+        Some(Adapt::Off) => Err(CliError::Usage("--prime: with --adapt off there is no adapter".into())),
+        Some(Adapt::Preset(asked)) if asked != adapter.preset() => {
+            let found = adapter.preset();
+            Err(file.refused(ArchiveFault::Needs(format!("the primed adapter is {found}, --adapt asks for {asked}"))))
+        }
+        _ => Ok(Some(adapter)),
+    }
+}
+
+/// What an archive is decoded with.
+pub struct Given<'e, 'm> {
+    /// The model.
+    pub model: ModelName,
+    /// What computes it.
+    pub engine: Option<&'e AnyEngine<'m>>,
+    /// A primed adapter.
+    pub primed: Option<&'e PrimedFile>,
+}
+
+impl<'e, 'm> Given<'e, 'm> {
+    /// What `header` asks for, or why it is not there.
+    ///
+    /// # Errors
+    /// [`ArchiveFault::Needs`], and those of [`Predictor::new`].
+    pub fn open(&self, header: &Header) -> Result<Predictor<'e, AnyEngine<'m>>, ArchiveFault> {
+        let needs = |text: String| Err(ArchiveFault::Needs(text));
+        if header.model.fingerprint() != self.model.fingerprint() {
+            let (asked, given) = (header.model.to_string(), self.model.to_string());
+            return needs(format!("compressed with the model {}; this one is {}", clean(&asked), clean(&given)));
+        }
+        let adapter = match (header.primed, self.primed) {
+            (Some(asked), None) => {
+                let bytes = thousands(asked.bytes);
+                return needs(format!(
+                    "begun with a primed adapter, CRC-32 {:08x}, which has read {bytes} bytes; give it with --prime",
+                    asked.crc
+                ));
+            }
+            (Some(asked), Some(file)) => {
+                let given = file.primed().map_err(|error| ArchiveFault::Needs(error.to_string()))?;
+                if given.id() != asked || given.design().id != header.preset {
+                    return needs(format!(
+                        "begun with another primed adapter than --prime: CRC-32 {:08x}, not {:08x}",
+                        asked.crc,
+                        given.id().crc
+                    ));
+                }
+                Some(file.adapter(&self.model).map_err(|error| ArchiveFault::Needs(error.to_string()))?)
+            }
+            // Of several archives some may need one.
+            (None, _) => Preset::of_id(header.preset).map(|preset| AnyAdapter::new(preset, !self.model.is_none())),
+        };
+        Predictor::new(self.engine, adapter)
     }
 }

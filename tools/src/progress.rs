@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output::say;
+use crate::output::{is_said, say};
 
 /// A bar that counts bytes.
 pub struct Progress(ProgressBar);
 
+/// Where bars are drawn: nowhere, if lines go elsewhere, too.
+fn target() -> ProgressDrawTarget {
+    if is_said() { ProgressDrawTarget::stderr_with_hz(4) } else { ProgressDrawTarget::hidden() }
+}
+
 impl Progress {
     /// A bar of `total` bytes.
     pub fn bytes(what: &str, total: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4));
+        let bar = ProgressBar::with_draw_target(Some(total), target());
         let style = ProgressStyle::with_template("{msg:14} {bar:32} {percent:>3}%  {binary_bytes_per_sec}  {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(what.to_owned());
@@ -22,7 +27,7 @@ impl Progress {
 
     /// A bar of a training run, of `total` bytes of which `done` are read.
     pub fn training(total: u64, done: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4));
+        let bar = ProgressBar::with_draw_target(Some(total), target());
         let template = "{msg:16} {bar:28} {percent:>3}%  {decimal_bytes_per_sec}  {eta} left";
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -4,8 +4,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use mambabyte_core::include_blob;
-
 use crate::builtin::MODEL;
 use crate::error::CliError;
 use crate::output::shown;
@@ -26,17 +24,9 @@ pub struct Shipped {
 
 /// All of them, small ones first. Three are in the program; `mambabyte models` says how large.
 pub static SHIPPED: [Shipped; 4] = [
-    Shipped {
-        name: "sensor-pico",
-        trained_on: SENSOR,
-        blob: Some(include_blob!("../../models/sensor-pico/model.mbb")),
-    },
+    Shipped { name: "sensor-pico", trained_on: SENSOR, blob: Some(mambabyte_models::SENSOR_PICO) },
     Shipped { name: "sensor-nano", trained_on: SENSOR, blob: Some(MODEL) },
-    Shipped {
-        name: "sensor-micro",
-        trained_on: SENSOR,
-        blob: Some(include_blob!("../../models/sensor-micro/model.mbb")),
-    },
+    Shipped { name: "sensor-micro", trained_on: SENSOR, blob: Some(mambabyte_models::SENSOR_MICRO) },
     Shipped { name: "prose-small", trained_on: "94 British novels, 1840-1918", blob: None },
 ];
 

@@ -11,20 +11,26 @@ use crate::records::rounded;
 
 /// What was counted of a stream.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) lines: u64,
-    pub(crate) bytes: u64,
-    pub(crate) alarms: u64,
-    pub(crate) odd: u64,
+pub struct Totals {
+    /// Lines that are finished.
+    pub lines: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Lines that alarmed.
+    pub alarms: u64,
+    /// Lines rarer than the share that was asked for.
+    pub odd: u64,
     /// Alarms that lines would have been that were said to be fine.
-    pub(crate) fine: u64,
+    pub fine: u64,
     /// Bits, Q16.
-    pub(crate) bits: u128,
-    pub(crate) events: BTreeMap<&'static str, u64>,
+    pub bits: u128,
+    /// How often each event was said.
+    pub events: BTreeMap<&'static str, u64>,
 }
 
 impl Totals {
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds those of another stream.
+    pub fn add(&mut self, other: &Self) {
         self.lines += other.lines;
         self.bytes += other.bytes;
         self.alarms += other.alarms;
@@ -34,12 +40,13 @@ impl Totals {
         other.events.iter().for_each(|(event, count)| *self.events.entry(event).or_default() += count);
     }
 
-    fn mean(&self) -> f64 {
+    /// Bits per byte.
+    pub fn mean(&self) -> f64 {
         self.bits as f64 / 65_536.0 / self.bytes.max(1) as f64
     }
 
     /// What the last record has more.
-    pub(crate) fn put(&self, record: &mut Value, since: Option<Instant>) {
+    pub fn put(&self, record: &mut Value, since: Option<Instant>) {
         record["lines"] = json!(self.lines);
         record["bytes"] = json!(self.bytes);
         record["alarms"] = json!(self.alarms);
@@ -53,7 +60,7 @@ impl Totals {
     }
 
     /// The same in words.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let alarms = match self.alarms {
             1 => "1 alarm".to_owned(),
             n => format!("{} alarms", thousands(n)),
@@ -63,7 +70,7 @@ impl Totals {
 }
 
 /// Counters in Prometheus' text format.
-pub(crate) fn metrics<'t>(all: impl Iterator<Item = (Option<&'t str>, &'t Totals)> + Clone) -> String {
+pub fn metrics<'t>(all: impl Iterator<Item = (Option<&'t str>, &'t Totals)> + Clone) -> String {
     let mut out = String::new();
     type Count = fn(&Totals) -> f64;
     let counters: [(&str, &str, Count); 6] = [

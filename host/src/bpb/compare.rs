@@ -5,7 +5,7 @@ use std::time::Instant;
 use mambabyte_core::Logits;
 use rayon::prelude::*;
 
-use super::{Score, Tally, costs};
+use super::{Cost, Score, Tally, costs};
 use crate::adapt::{AnyAdapter, Preset};
 use crate::engine::{Answer, Engine, EngineError};
 use crate::stream::{block, part, read_ahead};
@@ -70,9 +70,51 @@ pub fn compare<E: Engine>(
     let start = Instant::now();
     let size = window.unwrap_or(text.len()).max(1);
     let texts: Vec<&[u8]> = text.chunks(size).collect();
+    let (mut mixed, mut net, mut adapter) = (Score::empty(), Score::empty(), Score::empty());
+    each_window(engine, preset, alone, &texts, progress, &mut |_, window| {
+        mixed.add(&window.mixed.1);
+        net.add(&window.net);
+        window.alone.iter().for_each(|(_, tally)| adapter.add(tally));
+    })
+    .map_err(|e| e.of_text(|window| (0, (window * size) as u64)))?;
+    for score in [&mut mixed, &mut net, &mut adapter] {
+        (score.bytes, score.seconds) = (text.len(), start.elapsed().as_secs_f64());
+    }
+    let adapter = match engine {
+        None => Some(mixed.clone()),
+        Some(_) => alone.then_some(adapter),
+    };
+    Ok(Compared { mixed, net: engine.map(|_| net), adapter })
+}
+
+/// What each of `texts` cost, under the net and under an adapter that starts anew in each.
+///
+/// # Errors
+/// As [`evaluate`](super::evaluate); rows in them are the numbers of the texts.
+pub(super) fn each_mixed<E: Engine>(
+    engine: Option<&E>,
+    preset: Preset,
+    texts: &[&[u8]],
+    progress: &dyn Fn(usize),
+    take: &mut dyn FnMut(usize, Cost),
+) -> Result<(), EngineError> {
+    each_window(engine, preset, false, texts, progress, &mut |number, window| {
+        let net = engine.map(|_| window.net.bits);
+        take(number, Cost { net, mixed: Some(window.mixed.1.bits) });
+    })
+}
+
+/// Reads each of `texts` from the zero state; `take` gets what each has cost, in their order.
+fn each_window<E: Engine>(
+    engine: Option<&E>,
+    preset: Preset,
+    alone: bool,
+    texts: &[&[u8]],
+    progress: &dyn Fn(usize),
+    take_window: &mut dyn FnMut(usize, &Window<'_>),
+) -> Result<(), EngineError> {
     let fits = (ADAPTERS / (2 * preset.bytes())).max(1);
     let at_once = engine.map_or_else(rayon::current_num_threads, |engine| engine.full_load().rows).clamp(1, fits);
-    let (mut mixed, mut net, mut adapter) = (Score::empty(), Score::empty(), Score::empty());
     for (number, group) in texts.chunks(at_once).enumerate() {
         let new = |text| Window::new(text, preset, engine.is_some(), alone);
         let mut windows: Vec<Window<'_>> = group.iter().map(|&text| new(text)).collect();
@@ -94,25 +136,13 @@ pub fn compare<E: Engine>(
                         window.read(from, logits, costs.get(range).unwrap_or(&[]), logits.len());
                     });
                 };
-                read_ahead(engine, group, progress, take)
-                    .map_err(|e| e.of_text(|row| (0, ((number * at_once + row) * size) as u64)))?;
+                read_ahead(engine, group, progress, take).map_err(|e| e.of_text(|row| (number * at_once + row, 0)))?;
             }
         }
         if engine.is_none() {
             progress(group.iter().map(|text| text.len()).sum());
         }
-        for window in &windows {
-            mixed.add(&window.mixed.1);
-            net.add(&window.net);
-            window.alone.iter().for_each(|(_, tally)| adapter.add(tally));
-        }
+        windows.iter().enumerate().for_each(|(row, window)| take_window(number * at_once + row, window));
     }
-    for score in [&mut mixed, &mut net, &mut adapter] {
-        (score.bytes, score.seconds) = (text.len(), start.elapsed().as_secs_f64());
-    }
-    let adapter = match engine {
-        None => Some(mixed.clone()),
-        Some(_) => alone.then_some(adapter),
-    };
-    Ok(Compared { mixed, net: engine.map(|_| net), adapter })
+    Ok(())
 }

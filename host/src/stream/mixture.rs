@@ -191,6 +191,26 @@ impl<'e, E: Engine> Mixture<'e, E> {
         Ok(found)
     }
 
+    /// What is expected of the byte that comes next: the logits of the net, if there is one, and those of the mixed
+    /// distribution, `log2 p`, if there is an adapter. The stream stays where it is.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`].
+    /// # Cost
+    /// A step of the net and [`AnyAdapter::distribution`].
+    pub fn peek(&mut self) -> Result<(Option<Box<Logits>>, Option<Box<Logits>>), EngineError> {
+        let net = match &mut self.net {
+            Some(net) => net.peek()?.first().map(|logits| Box::new(*logits)),
+            None => None,
+        };
+        let mixed = self.adapter.as_mut().map(|adapter| {
+            let mut mixed = Box::new([0; VOCAB]);
+            adapter.distribution(net.as_deref(), &mut mixed);
+            mixed
+        });
+        Ok((net, mixed))
+    }
+
     /// Writes the next byte of the stream: what `choose` makes of its distribution, which is the net's logits or, with an
     /// adapter, [`AnyAdapter::distribution`]. Both read it.
     ///

@@ -114,6 +114,20 @@ impl<'e, E: Engine> Passage<'e, E> {
         Ok(())
     }
 
+    /// The logits of the byte that comes next; the stream stays where it is. [`Passage::keep`] is not possible before the next
+    /// block.
+    ///
+    /// # Errors
+    /// Those of [`Engine::read_into`].
+    /// # Cost
+    /// A copy of the state, and a step.
+    pub fn peek(&mut self) -> Result<Cow<'_, [Logits]>, EngineError> {
+        self.block.clear();
+        self.engine.fork(&mut self.rows, STREAM, BEFORE)?;
+        self.engine.read_into(&mut self.rows, &[b"", &[self.pending], b""], Want::Last, &mut self.answer)?;
+        Ok(self.answer.logits())
+    }
+
     /// Remembers this place of the stream, for [`Passage::replay`]; at first that is its beginning.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::adapting::{Adapt, presets};
 use crate::computing::{Computing, DeviceKind, Running};
 use crate::error::CliError;
 use crate::model::Verify;
-use crate::net::{PrimedFile, model_name, open_blob};
+use crate::net::{PrimedFile, first_adapter, model_name, open_blob};
 use crate::output::{Door, Sink, thousands};
 use crate::progress::Progress;
 
@@ -81,27 +81,6 @@ impl Source {
     }
 }
 
-/// The adapter to begin with, which `--adapt` and `--prime` name.
-pub(super) fn adapter(
-    adapt: Option<Adapt>,
-    primed: Option<&PrimedFile>,
-    model: &mambabyte_core::archive::ModelName,
-) -> Result<Option<AnyAdapter>, CliError> {
-    let Some(file) = primed else {
-        let adapt = adapt.unwrap_or(Adapt::Preset(Preset::K16));
-        return Ok(adapt.preset().map(|preset| AnyAdapter::new(preset, !model.is_none())));
-    };
-    let adapter = file.adapter(model)?;
-    match adapt {
-        Some(Adapt::Off) => Err(CliError::Usage("--prime: with --adapt off there is no adapter".into())),
-        Some(Adapt::Preset(asked)) if asked != adapter.preset() => {
-            let found = adapter.preset();
-            Err(file.refused(ArchiveFault::Needs(format!("the primed adapter is {found}, --adapt asks for {asked}"))))
-        }
-        _ => Ok(Some(adapter)),
-    }
-}
-
 /// Names what failed.
 pub(super) fn named(fault: ArchiveFault, input: &Path, sink: &Sink<'_>) -> CliError {
     match fault {
@@ -133,7 +112,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let engine = model.as_ref().map(|model| computing.engine(model, cpu)).transpose()?;
     let name = model_name(model.as_ref());
     let primed = args.prime.as_deref().map(PrimedFile::open).transpose()?;
-    let adapter = adapter(args.adapt, primed.as_ref(), &name)?;
+    let adapter = first_adapter(args.adapt, primed.as_ref(), &name)?;
     let preset = adapter.as_ref().map(AnyAdapter::preset);
     let header = Header {
         model: name,

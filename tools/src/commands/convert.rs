@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::formats;
 use crate::measured::Measured;
 use crate::numbers::{byte_bits, finite};
-use crate::output::{Door, bytes, clean, hex, shown, thousands};
+use crate::output::{Door, Outputs, bytes, clean, hex, shown, thousands};
 use crate::progress::Progress;
 use crate::report;
 use crate::shipped::find_checkpoint;
@@ -87,23 +87,30 @@ impl std::str::FromStr for Refine {
     }
 }
 
-/// Runs the command.
+/// What a conversion gave.
+pub struct Converted {
+    /// The blob, and what is known of it.
+    pub quantized: Quantized,
+    /// What its integers cost.
+    pub measured: Measured,
+    /// Parameters of the checkpoint.
+    pub parameters: usize,
+    /// What scales were chosen by.
+    pub texts: Vec<Text>,
+    /// What there is to say.
+    pub notes: Vec<String>,
+}
+
+/// Makes a blob; nothing is written. `tick` is told how many more bytes are read, and of how many in all.
 ///
 /// # Errors
-/// [`CliError`]; nothing is written then.
-pub fn run(args: &Args) -> Result<(), CliError> {
+/// [`CliError`].
+pub fn convert(args: &Args, tick: &(dyn Fn(usize, usize) + Sync)) -> Result<Converted, CliError> {
     let checkpoint = find_checkpoint(&args.checkpoint)?;
-    let mut door = Door::default();
-    door.reads_checkpoint(&checkpoint);
-    args.calibrate.iter().for_each(|text| door.reads(text));
-    door.writes("--output", &*args.output);
-    door.writes("--report", args.report.as_deref());
-    let outputs = door.open()?;
     let loaded = formats::load(&checkpoint, &args.loading)?;
     let mut notes = loaded.notes;
     let model = Model::new(loaded.checkpoint)?;
     let texts = texts(&args.calibrate, args.mixture)?;
-    let names: Vec<String> = texts.iter().map(Text::description).collect();
     let calibration: Vec<&[u8]> = texts.iter().map(|t| t.calibration.as_slice()).collect();
     let holdout: Vec<&[u8]> = texts.iter().map(|t| t.holdout.as_slice()).collect();
     let parameters = model.checkpoint().parameters();
@@ -115,14 +122,17 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         notes.push("a large model: rounded without refinement, which --refine 300 would do".to_owned());
     }
     let total = texts.iter().map(Text::used).sum::<usize>() + refine.bytes();
-    let bar = Progress::bytes("calibrating", total as u64);
     let name = args.name.clone().unwrap_or_else(|| default_name(&checkpoint));
     let unknown_text = args.unknown_text.map_or(0, |bits| (bits * 256.0).round() as u16);
     let options = Options { name, unknown_text, refine, ..Options::default() };
-    let quantized = quantize(&model, &calibration, &holdout, &options, &|n| bar.add(n))?;
+    let bar = Progress::bytes("calibrating", total as u64);
+    let seen = |n| {
+        bar.add(n);
+        tick(n, total);
+    };
+    let quantized = quantize(&model, &calibration, &holdout, &options, &seen)?;
     drop(bar);
     notes.extend(quantized.notes.iter().cloned());
-
     let aligned = AlignedBytes::new(&quantized.blob);
     let blob =
         Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path: args.output.clone(), source })?;
@@ -130,18 +140,52 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if let Some(allowed) = args.max_delta.filter(|&allowed| measured.delta() > allowed) {
         return Err(CliError::TooMuchLoss { delta: measured.delta(), allowed });
     }
+    Ok(Converted { quantized, measured, parameters, texts, notes })
+}
+
+/// Makes a blob and writes it, and the report if there is to be one; where else there is something to say.
+///
+/// # Errors
+/// [`CliError`]; nothing is written then.
+pub fn write(args: &Args, tick: &(dyn Fn(usize, usize) + Sync)) -> Result<(Converted, Outputs), CliError> {
+    let checkpoint = find_checkpoint(&args.checkpoint)?;
+    let mut door = Door::default();
+    door.reads_checkpoint(&checkpoint);
+    args.calibrate.iter().for_each(|text| door.reads(text));
+    door.writes("--output", &*args.output);
+    door.writes("--report", args.report.as_deref());
+    let outputs = door.open()?;
+    let made = convert(args, tick)?;
+    let aligned = AlignedBytes::new(&made.quantized.blob);
+    let blob =
+        Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path: args.output.clone(), source })?;
+    let names: Vec<String> = made.texts.iter().map(Text::description).collect();
     let page = args.report.as_ref().map(|_| {
         report::page(&report::Input {
             checkpoint: &checkpoint.display().to_string(),
             blob,
-            parameters: model.checkpoint().parameters(),
-            quantized: &quantized,
-            measured: &measured,
+            parameters: made.parameters,
+            quantized: &made.quantized,
+            measured: &made.measured,
             texts: &names,
-            notes: &notes,
+            notes: &made.notes,
         })
     });
-    outputs.write(&[("--output", &quantized.blob), ("--report", page.unwrap_or_default().as_bytes())])?;
+    outputs.write(&[("--output", &made.quantized.blob), ("--report", page.unwrap_or_default().as_bytes())])?;
+    Ok((made, outputs))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`]; nothing is written then.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let (made, outputs) = write(args, &|_, _| ())?;
+    let Converted { quantized, measured, parameters, texts, notes } = made;
+    let aligned = AlignedBytes::new(&quantized.blob);
+    let blob =
+        Blob::parse(aligned.as_slice()).map_err(|source| CliError::Blob { path: args.output.clone(), source })?;
+    let names: Vec<String> = texts.iter().map(Text::description).collect();
     if args.json {
         return outputs.print_json(&json!({
             "bpb_f32": measured.f32.bits_per_byte(), "bpb_int": measured.int.bits_per_byte(),

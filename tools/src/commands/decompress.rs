@@ -3,18 +3,15 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use mambabyte_core::archive::Header;
-use mambabyte_host::adapt::{AnyAdapter, Preset};
-use mambabyte_host::archive::{ArchiveFault, Predictor, decompress};
-use mambabyte_host::engine::AnyEngine;
+use mambabyte_host::archive::{ArchiveFault, decompress};
 use serde_json::json;
 
 use super::compress::{Source, named};
 use crate::computing::{Computing, DeviceKind, Running};
 use crate::error::CliError;
 use crate::model::Verify;
-use crate::net::{PrimedFile, model_name, open_blob};
-use crate::output::{Door, clean, thousands};
+use crate::net::{Given, PrimedFile, model_name, open_blob};
+use crate::output::{Door, thousands};
 use crate::progress::Progress;
 
 /// The arguments.
@@ -46,47 +43,6 @@ pub struct Args {
     /// What to run on.
     #[command(flatten)]
     pub running: Running,
-}
-
-/// What an archive is decoded with.
-struct Given<'e, 'm> {
-    model: mambabyte_core::archive::ModelName,
-    engine: Option<&'e AnyEngine<'m>>,
-    primed: Option<&'e PrimedFile>,
-}
-
-impl<'e, 'm> Given<'e, 'm> {
-    /// What `header` asks for, or why it is not there.
-    fn open(&self, header: &Header) -> Result<Predictor<'e, AnyEngine<'m>>, ArchiveFault> {
-        let needs = |text: String| Err(ArchiveFault::Needs(text));
-        if header.model.fingerprint() != self.model.fingerprint() {
-            let (asked, given) = (header.model.to_string(), self.model.to_string());
-            return needs(format!("compressed with the model {}; this one is {}", clean(&asked), clean(&given)));
-        }
-        let adapter = match (header.primed, self.primed) {
-            (Some(asked), None) => {
-                let bytes = thousands(asked.bytes);
-                return needs(format!(
-                    "begun with a primed adapter, CRC-32 {:08x}, which has read {bytes} bytes; give it with --prime",
-                    asked.crc
-                ));
-            }
-            (Some(asked), Some(file)) => {
-                let given = file.primed().map_err(|error| ArchiveFault::Needs(error.to_string()))?;
-                if given.id() != asked || given.design().id != header.preset {
-                    return needs(format!(
-                        "begun with another primed adapter than --prime: CRC-32 {:08x}, not {:08x}",
-                        asked.crc,
-                        given.id().crc
-                    ));
-                }
-                Some(file.adapter(&self.model).map_err(|error| ArchiveFault::Needs(error.to_string()))?)
-            }
-            // Of several archives some may need one.
-            (None, _) => Preset::of_id(header.preset).map(|preset| AnyAdapter::new(preset, !self.model.is_none())),
-        };
-        Predictor::new(self.engine, adapter)
-    }
 }
 
 /// A source, with a bar of what was read of it.

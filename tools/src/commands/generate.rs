@@ -1,9 +1,6 @@
 //! `mambabyte generate`: bytes that the model finds likely.
 
 mod keeping;
-mod speculating;
-mod stops;
-mod writer;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -18,11 +15,9 @@ use crate::error::CliError;
 use crate::model::{Loading, read_text};
 use crate::output::Harmless;
 use crate::sampling::Sampling;
+use crate::writing::{Speculating, Stops, Way, Writer};
 
 use self::keeping::Keeping;
-use self::speculating::Speculating;
-use self::stops::Stops;
-use self::writer::{Way, Writer};
 
 /// Most bytes that are written at once.
 const AT_ONCE: u64 = 64;
@@ -136,7 +131,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut harmless = out.is_terminal().then(Harmless::default);
     // A piece ends a draft. Where the text depends on drafts, pieces do not depend on the time.
     let first = if speculating.is_exact() { 1 } else { AT_ONCE };
-    let (mut left, mut now, mut stops, mut left_at) = (args.bytes, first, Stops::new(&args.stop), None);
+    let stops = args.stop.iter().map(|text| text.as_encoded_bytes()).collect();
+    let (mut left, mut now, mut stops, mut left_at) = (args.bytes, first, Stops::new(stops), None);
     while left > 0 {
         let start = Instant::now();
         let count = left.min(now);

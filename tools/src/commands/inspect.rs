@@ -39,7 +39,7 @@ pub struct Args {
 const STEP_STACK: u64 = 1024;
 
 /// Parameters that a blob stands for (its i8, i16 and a_log elements; row codes are not parameters).
-pub(super) fn parameters(blob: &Blob<'_>) -> u64 {
+pub fn parameters(blob: &Blob<'_>) -> u64 {
     let counted = Section::ALL.iter().filter(|s| {
         !matches!(
             s,

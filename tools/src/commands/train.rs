@@ -29,7 +29,7 @@ use crate::training::log::Log;
 use crate::training::pace::{Pace, begin, time};
 use crate::training::place::Place;
 use crate::training::recipe::{Length, Recipe, Sizes, Source, digits};
-use crate::training::run::{End, Note, Run, Surroundings};
+use crate::training::run::{End, Note, Run, Surroundings, Told};
 use crate::training::shape::{self, Shape};
 use crate::training::subword;
 use crate::training::texts::{Asked, read_all};
@@ -212,20 +212,6 @@ fn inputs(args: &Args, asked: &[Asked]) -> Result<Vec<PathBuf>, CliError> {
 /// # Errors
 /// [`CliError`] names the text, the option or the step.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let threads = args.run.threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|e| CliError::Usage(format!("--threads: {e}")))?;
-    pool.install(|| train(args))
-}
-
-fn train(args: &Args) -> Result<(), CliError> {
-    let asked = args.texts.iter().map(|text| Asked::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(option) = beside_resume(args) {
-        return Err(CliError::Usage(format!(
-            "--{option}: --resume without texts takes all from the run; leave it out, or repeat the whole command"
-        )));
-    }
-    let folder = Folder::open(&args.output, inputs(args, &asked)?, args.resume)?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     // The first Ctrl-C lets the step end and saves; another does not wait.
@@ -234,6 +220,82 @@ fn train(args: &Args) -> Result<(), CliError> {
             std::process::exit(130);
         }
     });
+    match train(args, &stop, &|_| ())? {
+        Trained::Stopped { step, best } => {
+            stopped(args, step, best);
+            Ok(())
+        }
+        Trained::Finished(finished) => done(args, &finished),
+        Trained::Subwords(finished) => done_subwords(args, &finished),
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Trained {
+    /// Someone stopped it; it is saved, and its best weights so far are in the folder.
+    Stopped {
+        /// After which step.
+        step: u64,
+        /// Bits per byte of the best weights on windows of the hold-out, if they were looked at.
+        best: Option<f64>,
+    },
+    /// It was finished.
+    Finished(Box<Finished>),
+    /// So was one over subwords, of which no blob is made.
+    Subwords(Box<FinishedSubwords>),
+}
+
+/// What a run over subwords gave.
+#[derive(Debug)]
+pub struct FinishedSubwords {
+    /// Which run it was.
+    pub recipe: Recipe,
+    /// Steps that were made.
+    pub steps: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Parameters of the model.
+    pub parameters: usize,
+    /// Step of the weights, and their bits per byte on windows of the hold-out.
+    pub best: (u64, f64),
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Finished {
+    /// Which run it was.
+    pub recipe: Recipe,
+    /// Steps that were made.
+    pub steps: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Parameters of the model.
+    pub parameters: usize,
+    /// The blob and what it costs.
+    pub made: Made,
+}
+
+/// Makes a run, or goes on with one, up to the blob; `told` hears how it goes. Once `stop` is set, the step ends and the run
+/// is saved; after the last step `stop` is set by the run.
+///
+/// # Errors
+/// [`CliError`] names the text, the option or the step.
+pub fn train(args: &Args, stop: &AtomicBool, told: &(dyn Fn(&Told<'_>) + Sync)) -> Result<Trained, CliError> {
+    let threads = args.run.threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| CliError::Usage(format!("--threads: {e}")))?;
+    pool.install(|| in_pool(args, stop, told))
+}
+
+fn in_pool(args: &Args, stop: &AtomicBool, told: &(dyn Fn(&Told<'_>) + Sync)) -> Result<Trained, CliError> {
+    let asked = args.texts.iter().map(|text| Asked::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(option) = beside_resume(args) {
+        return Err(CliError::Usage(format!(
+            "--{option}: --resume without texts takes all from the run; leave it out, or repeat the whole command"
+        )));
+    }
+    let folder = Folder::open(&args.output, inputs(args, &asked)?, args.resume)?;
     let saved = if args.resume { Some(read_text(&folder.path(STATE))?) } else { None };
     let of_state = |source| CliError::TrainState { path: folder.path(STATE), source };
     let opened = saved.as_deref().map(state_file::open).transpose().map_err(of_state)?;
@@ -259,7 +321,7 @@ fn train(args: &Args) -> Result<(), CliError> {
     let holdout = Holdout::of(&texts, LOOKED_AT, reading.corpus.subwords());
     let parameters = weights.parameters();
     let save_every = Duration::from_secs_f64(args.run.save_every.clamp(0.0, 1e6));
-    let with = Surroundings { corpus: &reading.corpus, holdout: &holdout, folder: &folder, stop: &stop, save_every };
+    let with = Surroundings { corpus: &reading.corpus, holdout: &holdout, folder: &folder, stop, save_every, told };
     let recipe = match &note {
         Some(_) => recipe,
         None => paced(recipe, &weights, &with, &place)?,
@@ -282,16 +344,25 @@ fn train(args: &Args) -> Result<(), CliError> {
         }
     };
     if run.go(&with)? == End::Stopped {
-        return stopped(args, &folder, &run);
+        let best = run.trainer.best();
+        if let Some(best) = best {
+            write_checkpoint(&folder, &best.weights)?;
+        }
+        let blobs = best.filter(|best| best.weights.vocabulary() == VOCAB);
+        return Ok(Trained::Stopped { step: run.trainer.steps(), best: blobs.map(|best| best.bits) });
     }
     // All is saved, so that from here on the first Ctrl-C ends it: --resume converts again.
     stop.store(true, Ordering::SeqCst);
     if let Some(words) = &reading.words {
         let best = subword::finish(&folder, &recipe, &run, &**words)?;
-        return done_subwords(args, &recipe, &run, parameters, best);
+        let (steps, bytes) = (run.trainer.steps(), run.trainer.bytes());
+        drop(run);
+        return Ok(Trained::Subwords(Box::new(FinishedSubwords { recipe, steps, bytes, parameters, best })));
     }
     let made = finish(&folder, &recipe, &run, reading.corpus.texts(), &reading.holdout)?;
-    done(args, &recipe, &run, parameters, &made)
+    let (steps, bytes) = (run.trainer.steps(), run.trainer.bytes());
+    drop(run);
+    Ok(Trained::Finished(Box::new(Finished { recipe, steps, bytes, parameters, made })))
 }
 
 /// Recipe, texts and first weights: of the arguments, or of the run that is gone on with.
@@ -409,37 +480,27 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>, plac
 }
 
 /// Ctrl-C: the state is saved.
-fn stopped(args: &Args, folder: &Folder, run: &Run<'_>) -> Result<(), CliError> {
-    if let Some(best) = run.trainer.best() {
-        write_checkpoint(folder, &best.weights)?;
-    }
-    let (step, output) = (thousands(run.trainer.steps()), shown(&args.output));
-    let best = run.trainer.best().filter(|best| best.weights.vocabulary() == VOCAB).map(|best| {
+fn stopped(args: &Args, step: u64, best: Option<f64>) {
+    let (step, output) = (thousands(step), shown(&args.output));
+    let best = best.map(|bits| {
         format!(
-            "; the best weights so far are in it ({:.4} bits per byte), and `mambabyte convert {output} -o model.mbb` makes \
-             a blob of them",
-            best.bits
+            "; the best weights so far are in it ({bits:.4} bits per byte), and `mambabyte convert {output} -o model.mbb` \
+             makes a blob of them"
         )
     });
     say(format_args!(
         "stopped after step {step} and saved: `mambabyte train --resume -o {output}` goes on{}",
         best.unwrap_or_default()
     ));
-    Ok(())
 }
 
 /// What was made of a run over subwords, and what to type next.
-fn done_subwords(
-    args: &Args,
-    recipe: &Recipe,
-    run: &Run<'_>,
-    parameters: usize,
-    (step, bits): (u64, f64),
-) -> Result<(), CliError> {
+fn done_subwords(args: &Args, finished: &FinishedSubwords) -> Result<(), CliError> {
+    let FinishedSubwords { recipe, steps, bytes, parameters, best: (step, bits) } = finished;
     if args.json {
         return print_json(&json!({
-            "steps": run.trainer.steps(), "bytes_read": run.trainer.bytes(), "params": parameters, "best_step": step,
-            "bpb_holdout_windows": bits, "name": recipe.name,
+            "steps": steps, "bytes_read": bytes, "params": parameters, "best_step": step, "bpb_holdout_windows": bits,
+            "name": recipe.name,
         }));
     }
     let output = shown(&args.output);
@@ -447,19 +508,20 @@ fn done_subwords(
         "{} steps, {} bytes read; best at step {}: {bits:.4} bits per byte on windows of the hold-out, {} parameters\n\n\
          What next:\n  mambabyte generate MODEL --speculate {output} --stats    it drafts for a model of bytes\n\
          {output}/README.md is the card\n",
-        thousands(run.trainer.steps()),
-        thousands(run.trainer.bytes()),
-        thousands(step),
-        thousands(parameters as u64),
+        thousands(*steps),
+        thousands(*bytes),
+        thousands(*step),
+        thousands(*parameters as u64),
     ))
 }
 
 /// What was made, and what to type next.
-fn done(args: &Args, recipe: &Recipe, run: &Run<'_>, parameters: usize, made: &Made) -> Result<(), CliError> {
+fn done(args: &Args, finished: &Finished) -> Result<(), CliError> {
+    let Finished { recipe, steps, bytes: read, parameters, made } = finished;
     let (f32, int) = (made.measured.f32.bits_per_byte(), made.measured.int.bits_per_byte());
     if args.json {
         return print_json(&json!({
-            "steps": run.trainer.steps(), "bytes_read": run.trainer.bytes(), "params": parameters,
+            "steps": steps, "bytes_read": read, "params": parameters,
             "best_step": made.best.0, "bpb_holdout_windows": made.best.1, "bpb_f32": f32, "bpb_int": int, "delta_bpb": int - f32,
             "bytes": made.blob,
             "name": recipe.name,
@@ -470,8 +532,8 @@ fn done(args: &Args, recipe: &Recipe, run: &Run<'_>, parameters: usize, made: &M
     let _ = writeln!(
         out,
         "{} steps, {} bytes read; best at step {}: {:.4} bits per byte on windows of the hold-out",
-        thousands(run.trainer.steps()),
-        thousands(run.trainer.bytes()),
+        thousands(*steps),
+        thousands(*read),
         thousands(made.best.0),
         made.best.1
     );
@@ -479,7 +541,7 @@ fn done(args: &Args, recipe: &Recipe, run: &Run<'_>, parameters: usize, made: &M
         out,
         "blob: {} for {} parameters; the hold-out as a stream: f32 {f32:.4}, integer {int:.4} bits per byte\n",
         bytes(made.blob as u64),
-        thousands(parameters as u64)
+        thousands(*parameters as u64)
     );
     let log = recipe.texts.first().map(|source| source.name.as_str()).unwrap_or("my.log");
     let _ = write!(

@@ -19,7 +19,7 @@ pub(crate) use beside::is_left;
 pub use door::{Door, Outputs};
 pub use fault::OutputFault;
 pub use harmless::Harmless;
-pub use note::{note, say};
+pub use note::{heard_by, is_said, note, say};
 pub use sink::Sink;
 pub use text::{bytes, clean, hex, shown, thousands};
 

@@ -19,6 +19,7 @@ use crate::measured::Measured;
 use crate::progress::Progress;
 
 /// What a run gave.
+#[derive(Debug)]
 pub struct Made {
     /// Bits per byte of the hold-out in f32 and in integers.
     pub measured: Measured,

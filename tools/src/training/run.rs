@@ -71,6 +71,35 @@ pub struct Surroundings<'a> {
     pub stop: &'a AtomicBool,
     /// Time between two states.
     pub save_every: Duration,
+    /// Hears how it goes.
+    pub told: &'a (dyn Fn(&Told<'_>) + Sync),
+}
+
+/// How a run goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'a> {
+    /// A step was made.
+    Step {
+        /// Which one, from 1.
+        step: u64,
+        /// Of how many.
+        steps: u64,
+        /// Bytes that were read so far.
+        bytes: u64,
+        /// What its bytes cost.
+        bits_per_byte: f64,
+    },
+    /// The hold-out was looked at.
+    Look {
+        /// After which step.
+        step: u64,
+        /// What its bytes cost.
+        bits_per_byte: f64,
+        /// Whether no look was better.
+        best: bool,
+        /// What the model writes.
+        sample: &'a str,
+    },
 }
 
 /// A look takes about as long as three steps: so many are between two of them at least.
@@ -133,6 +162,8 @@ impl<'a> Run<'a> {
                     self.since.2 += 1;
                     bar.add(step.symbols);
                     let at = self.trainer.steps();
+                    let (bytes, bits_per_byte) = (self.trainer.bytes(), step.bits_per_byte);
+                    (with.told)(&Told::Step { step: at, steps, bytes, bits_per_byte });
                     if at.is_multiple_of(line) || at == steps {
                         let n = self.since.2.max(1) as f64;
                         let (bits, norm) = (self.since.0 / n, self.since.1 / n);
@@ -174,6 +205,7 @@ impl<'a> Run<'a> {
         let step = self.trainer.steps();
         let written = sample(&model, with.corpus.subwords(), step);
         self.log.push(&json!({ "step": step, "holdout": bits, "best": worse == 0, "sample": written }));
+        (with.told)(&Told::Look { step, bits_per_byte: bits, best: worse == 0, sample: &written });
         let better = if worse == 0 { ", the best so far" } else { "" };
         bar.line(&format!("step {}: hold-out {bits:.4} bits per byte{better}; it writes", thousands(step)));
         let shown: String = written.chars().take(76).collect();

@@ -13,13 +13,13 @@ use super::decode::{Decoded, How};
 use super::input::shown_label;
 use super::mqtt::Outbox;
 use super::react::Exec;
-use super::rule::Rule;
 use super::show::Show;
 use super::silence::Silent;
 use super::watch::Watch;
 use super::words;
 use crate::error::CliError;
-use crate::records::{self, Found};
+use crate::records::{self, Line};
+use crate::watching::Rule;
 
 /// How the loop works.
 pub(super) struct Way {
@@ -73,9 +73,7 @@ impl Desk {
         if self.show.paints() {
             watch.costs.push((text, cost.asked()));
         }
-        watch.view.push(decoded.view[at]);
-        watch.text.push(text);
-        watch.totals.bytes += 1;
+        watch.page.push(decoded.view[at], text);
         Ok(())
     }
 
@@ -98,63 +96,15 @@ impl Desk {
     ) -> Result<(), CliError> {
         let Self { way, watches, show, exec, outbox, rate } = self;
         let watch = &mut watches[index];
-        let scored = watch.count.take(scores, last);
-        let mut text = watch.text.as_slice();
-        if last == Some(b'\n')
-            && let Some((&end, rest)) = text.split_last()
-        {
-            text = if end == b'\n' { rest.strip_suffix(b"\r").unwrap_or(rest) } else { rest };
-        }
         let score = &scores.line;
-        let mut found = match &scores.verdict {
-            Some(verdict) => records::found(verdict),
-            None => {
-                let known = |bits: u32| (bits != u32::MAX).then_some(bits);
-                let reason = if score.mean() > score.mean_threshold { "mean" } else { "peak" };
-                Found {
-                    alarm: score.flagged,
-                    odd: score.flagged,
-                    reason: score.flagged.then_some(reason),
-                    thresholds: Some((known(score.mean_threshold), known(score.peak_threshold))),
-                    ..Found::default()
-                }
-            }
-        };
-        if found.odd {
-            found.fine = way.rule.is_fine(text);
-            watch.totals.fine += u64::from(found.fine && found.alarm);
-            found.alarm &= !found.fine;
-        }
-        found.seen = watch.repeats.take(text, scored.line, found.odd);
-        if let Some(worst) = &mut found.worst {
-            worst.instead = instead;
-            // The model reads another byte where the delimiter does, and the other way round.
-            let place = worst.offset as usize;
-            worst.byte = watch.text.get(place).copied().unwrap_or(worst.byte);
-        }
-        let totals = &mut watch.totals;
-        totals.lines += u64::from(!scored.goes_on);
-        totals.bits += u128::from(score.bits);
-        totals.alarms += u64::from(found.alarm);
-        totals.odd += u64::from(found.odd);
-        let line = records::Line {
-            label: watch.label.as_deref(),
-            line: Some(scored.line),
-            piece: scored.piece,
-            start: score.start,
-            bytes: score.bytes,
-            text: Some(text),
-            time: show.now(),
-            adapted: (score.mean(), score.peak),
-            net: scores.net.as_ref().map(|net| (net.mean(), net.peak)),
-            adapt: Some(way.adapt),
-            found,
-        };
+        let (line, scored) = watch.page.judge(scores, last, instead, &way.rule);
+        let (label, text) = (watch.label.as_deref(), line.text.unwrap_or(&[]));
+        let line = Line { label, time: show.now(), adapt: Some(way.adapt), ..line };
         if let (true, Some(exec)) = (line.found.alarm, exec) {
             exec.alarm(&Value::Object(line.record()));
         }
         if let (true, Some(outbox), Some(label)) = (line.found.alarm, outbox, line.label) {
-            let published = records::Line { text: line.text.filter(|_| show.text), ..line.clone() };
+            let published = Line { text: line.text.filter(|_| show.text), ..line.clone() };
             outbox.alarm(label, Value::Object(published.record()));
         }
         show.line(&line, score, scored.goes_on, text, &watch.costs).map_err(CliError::stdout)?;
@@ -188,8 +138,8 @@ impl Desk {
         let label = watch.as_ref().and_then(|watch| watch.label.clone());
         let mut record = records::event(name, label.as_deref(), self.show.now());
         if let Some(watch) = watch {
-            record["line"] = json!(watch.count.line);
-            *watch.totals.events.entry(name).or_default() += 1;
+            record["line"] = json!(watch.page.count.line);
+            *watch.page.totals.events.entry(name).or_default() += 1;
         }
         put(&mut record);
         if let (Some(outbox), Some(label)) = (&self.outbox, &label) {

@@ -1,7 +1,7 @@
 //! `mambabyte stream`: bytes pass through, every line gets its surprise, odd lines an alarm.
 //!
 //! An input's thread (`input`) hands bytes to the loop (`service`), which decodes them (`decode`), lets the reader score
-//! them, judges lines by a rule (`rule`), shows them (`show`) and does what follows (`react`, `keep`).
+//! them, judges lines by a rule (`watching`), shows them (`show`) and does what follows (`react`, `keep`).
 
 mod decode;
 mod desk;
@@ -9,10 +9,8 @@ mod input;
 mod keep;
 mod mqtt;
 mod out;
-mod rate;
 mod react;
 mod reading;
-mod rule;
 mod service;
 mod show;
 mod silence;
@@ -33,19 +31,18 @@ use crate::adapting::{self, Adapt, DEFAULT, chosen, net_engine, presets};
 use crate::computing::{Computing, Running};
 use crate::error::CliError;
 use crate::model::{AnyModel, Loading, Residence};
-use crate::net::{PrimedFile, model_name};
+use crate::net::{PrimedFile, first_adapter, model_name};
 use crate::output::{Door, Outputs, clean, shown};
 use crate::shipped::is_none;
 use crate::totals::Totals;
+use crate::watching::{FalseAlarms, Judge, Rule, RuleArgs};
 use desk::Way;
 use input::{Input, InputArgs};
 use keep::KeepArgs;
 pub(super) use keep::one_stream;
 use mqtt::{Broker, MqttArgs, Outbox};
 use out::{Out, Which};
-use rate::FalseAlarms;
 use react::{Exec, ReactArgs};
-use rule::{Judge, Rule, RuleArgs};
 use service::Service;
 use show::{Show, ShowArgs};
 
@@ -159,7 +156,7 @@ impl Args {
             Some(_) if matches!(model, Some(AnyModel::Checkpoint(_))) => Err(CliError::Usage(
                 "--prime: an adapter is primed with a blob, or with none; this is a checkpoint".into(),
             )),
-            Some(file) => super::compress::adapter(self.adapt, Some(&PrimedFile::open(file)?), &model_name(model)),
+            Some(file) => first_adapter(self.adapt, Some(&PrimedFile::open(file)?), &model_name(model)),
         }
     }
 

@@ -3,14 +3,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use mambabyte_host::engine::EngineError;
-use mambabyte_host::stream::LineScores;
+use mambabyte_core::detect::Rate;
+use mambabyte_host::stream::{Cost, LineScores};
 use serde_json::json;
 
 use super::decode::{Decoded, Notice};
+use super::desk::{Desk, Way};
 use super::service::{LAST, Service};
 use crate::error::CliError;
 use crate::output::note;
+use crate::watching::{Listener, Page, read};
 
 /// The longest line of --multiplex that is taken whole.
 const LONGEST: usize = 1 << 20;
@@ -77,7 +79,7 @@ impl Service<'_> {
         }
         self.release(index)?;
         let watch = &mut self.desk.watches[index];
-        let open = payload.is_empty() || !watch.view.is_empty() || watch.count.pieces > 0;
+        let open = payload.is_empty() || !watch.page.view.is_empty() || watch.page.count.pieces > 0;
         let mut decoded = Decoded::default();
         watch.decoder.end_message(open, &mut decoded);
         self.read(index, &decoded)
@@ -85,10 +87,7 @@ impl Service<'_> {
 
     /// Whether the program should have ended.
     fn late(&mut self) -> bool {
-        if !self.desk.way.stop.load(Ordering::Relaxed) {
-            return false;
-        }
-        self.stopped.get_or_insert_with(Instant::now).elapsed() > LAST
+        is_late(&self.desk.way, &mut self.stopped)
     }
 
     /// The next bytes of a stream.
@@ -125,109 +124,52 @@ impl Service<'_> {
     }
 
     fn read(&mut self, index: usize, decoded: &Decoded) -> Result<(), CliError> {
-        let (mut from, mut passed) = (0, 0);
-        while from < decoded.view.len() {
-            if self.late() {
-                return Ok(());
-            }
-            let Self { desk, reader, since, .. } = self;
-            let mut block = block(&decoded.view[from..], desk.way.piece);
-            let watch = &mut desk.watches[index];
-            // A line that was open where the reader came to this stream: the next one is marked again.
-            if !watch.marked
-                && !watch.view.is_empty()
-                && let Some(end) = block.iter().position(|&byte| byte == b'\n')
-            {
-                block = &block[..=end];
-            }
-            if watch.view.is_empty() && reader.mixture().marks() {
-                reader.mark()?;
-                since.clear();
-                watch.marked = true;
-            }
-            let mut at = from;
-            // A byte counts as read when it is passed on: a closed output loses none from the state.
-            let outcome = reader.read_all(block, |byte, cost, scores| {
-                desk.byte(index, decoded, at, &mut passed, cost)?;
-                at += 1;
-                match scores {
-                    None => Ok(()),
-                    // What was likely there is read once more, beside the stream, which waits here for it.
-                    Some(scores) if scores.verdict.is_some_and(|verdict| verdict.odd) => {
-                        Err(Halt::Odd(Box::new(scores)))
-                    }
-                    Some(scores) => Ok(desk.line(index, &scores, Some(byte), Vec::new())?),
-                }
-            });
-            since.extend_from_slice(&decoded.view[from..at]);
-            from = at;
-            match outcome {
-                Ok(()) => {}
-                Err(Halt::Error(error)) => return Err(error),
-                Err(Halt::Odd(scores)) => {
-                    let worst = scores.verdict.map(|verdict| verdict.worst).unwrap_or_default();
-                    let watch = &desk.watches[index];
-                    let begin = since.len().saturating_sub(watch.view.len());
-                    let instead = match since.get(..begin + usize::from(worst.at)) {
-                        Some(before) if watch.marked => reader.likeliest(before, worst.byte)?,
-                        _ => Vec::new(),
-                    };
-                    desk.line(index, &scores, decoded.view.get(at - 1).copied(), instead)?;
-                }
-            }
-            if let Some(rate) = desk.rate.take() {
-                reader.set_rate(rate);
-            }
+        let Self { desk, reader, since, stopped, .. } = self;
+        let piece = desk.way.piece;
+        let mut hears = Hears { desk, stopped, index, decoded, passed: 0 };
+        if !read(reader, &mut hears, since, &decoded.view, piece)? {
+            return Ok(());
         }
+        let passed = hears.passed;
         self.desk.passed(&decoded.raw[passed..])
     }
 }
 
-/// The next block, of about `piece` bytes. It ends with a line where it can: the next one begins where a line does, which
-/// is marked.
-fn block(rest: &[u8], piece: usize) -> &[u8] {
-    let (near, far) = rest.split_at(rest.len().min(piece));
-    let end = |byte: &u8| *byte == b'\n';
-    let length = match near.iter().rposition(end) {
-        Some(at) => at + 1,
-        None => near.len() + far.iter().take(piece).position(end).map_or(0, |at| at + 1),
-    };
-    &rest[..length]
+/// Who hears what is read of a decoded block.
+struct Hears<'s> {
+    desk: &'s mut Desk,
+    stopped: &'s mut Option<Instant>,
+    index: usize,
+    decoded: &'s Decoded,
+    /// Bytes of the input that were passed on.
+    passed: usize,
 }
 
-/// Why a block is not read to its end.
-enum Halt {
-    /// A line is odd.
-    Odd(Box<LineScores>),
-    Error(CliError),
-}
+impl Listener for Hears<'_> {
+    type Error = CliError;
 
-impl From<CliError> for Halt {
-    fn from(error: CliError) -> Self {
-        Self::Error(error)
+    fn page(&mut self) -> &mut Page {
+        &mut self.desk.watches[self.index].page
+    }
+
+    fn is_late(&mut self) -> bool {
+        is_late(&self.desk.way, self.stopped)
+    }
+
+    fn byte(&mut self, at: usize, cost: Cost) -> Result<(), CliError> {
+        self.desk.byte(self.index, self.decoded, at, &mut self.passed, cost)
+    }
+
+    fn line(&mut self, scores: &LineScores, last: Option<u8>, instead: Vec<(u8, u32)>) -> Result<(), CliError> {
+        self.desk.line(self.index, scores, last, instead)
+    }
+
+    fn rate(&mut self) -> Option<Rate> {
+        self.desk.rate.take()
     }
 }
 
-impl From<EngineError> for Halt {
-    fn from(error: EngineError) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_end_with_lines_where_they_can() {
-        for (text, length) in [
-            (&b"one\ntwo\nthree"[..], 8),
-            (b"0123456789\n", 11),
-            (b"01234567890123456789\n", 10),
-            (b"012", 3),
-            (b"\n\n", 2),
-        ] {
-            assert_eq!(block(text, 10).len(), length, "{text:?}");
-        }
-    }
+/// Whether the program should have ended.
+fn is_late(way: &Way, stopped: &mut Option<Instant>) -> bool {
+    way.stop.load(Ordering::Relaxed) && stopped.get_or_insert_with(Instant::now).elapsed() > LAST
 }

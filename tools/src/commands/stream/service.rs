@@ -17,9 +17,7 @@ use super::desk::{Desk, Way};
 use super::input::{News, shown_label};
 use super::keep::{self, Saving};
 use super::mqtt::Outbox;
-use super::rate::{Clock, FalseAlarms};
 use super::react::Exec;
-use super::rule::Judge;
 use super::show::Show;
 use super::silence::Silent;
 use super::watch::Watch;
@@ -28,6 +26,7 @@ use crate::error::CliError;
 use crate::output::{Outputs, note, shown};
 use crate::records;
 use crate::totals::{Totals, metrics};
+use crate::watching::{Clock, FalseAlarms, Judge};
 
 /// Between two looks at the clock and at whether the program should end.
 const TICK: Duration = Duration::from_millis(50);
@@ -121,7 +120,7 @@ impl<'e> Service<'e> {
         let to = if exchanged.is_ok() { self.current } else { index };
         self.desk.watches[to].parked = Some(parked);
         exchanged?;
-        self.desk.watches[to].marked = false;
+        self.desk.watches[to].page.marked = false;
         self.desk.watches[to].shrink();
         self.current = index;
         Ok(())
@@ -199,7 +198,7 @@ impl<'e> Service<'e> {
 
     fn totals(&self) -> Totals {
         let mut all = Totals::default();
-        self.desk.watches.iter().for_each(|watch| all.add(&watch.totals));
+        self.desk.watches.iter().for_each(|watch| all.add(&watch.page.totals));
         all
     }
 
@@ -295,7 +294,7 @@ impl<'e> Service<'e> {
 
     fn measure(&mut self) {
         self.measured = Instant::now();
-        let all = self.desk.watches.iter().map(|watch| (watch.label.as_deref(), &watch.totals));
+        let all = self.desk.watches.iter().map(|watch| (watch.label.as_deref(), &watch.page.totals));
         let text = metrics(all);
         let written = self.outputs.renew("--metrics", text.as_bytes());
         self.tell(1, written);

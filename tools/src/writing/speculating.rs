@@ -30,7 +30,7 @@ const MEASURING: u32 = 20;
 const ENOUGH: u64 = 64;
 
 /// A model that drafts.
-pub(super) enum Helper {
+pub enum Helper {
     /// Of bytes.
     Bytes(AnyModel),
     /// Of subwords, on the CPU.
@@ -38,7 +38,7 @@ pub(super) enum Helper {
 }
 
 /// Who drafts, if it is a model.
-pub(super) enum Drafting<'m> {
+pub enum Drafting<'m> {
     /// Bytes.
     Bytes(AnyEngine<'m>),
     /// Subwords.
@@ -81,7 +81,11 @@ pub enum Mode {
     Paper,
 }
 
-fn length(word: &str) -> Result<Length, String> {
+/// What `--draft-len` says.
+///
+/// # Errors
+/// What it must be, for people.
+pub fn length(word: &str) -> Result<Length, String> {
     if word == "auto" {
         return Ok(Length::Auto);
     }
@@ -99,7 +103,7 @@ impl Speculating {
     ///
     /// # Errors
     /// Those of [`AnyModel::open`], [`formats::load_symbols`] and [`Bpe::open`].
-    pub(super) fn open(&self, loading: &Loading) -> Result<Option<Helper>, CliError> {
+    pub fn open(&self, loading: &Loading) -> Result<Option<Helper>, CliError> {
         let Some(path) = self.speculate.as_deref().filter(|path| !is_word(path)) else { return Ok(None) };
         let vocabulary = match shipped::find(path)? {
             Found::File(folder) => subwords::in_folder(&folder),
@@ -116,17 +120,31 @@ impl Speculating {
     ///
     /// # Errors
     /// Those of the engine; [`CliError::Model`] for a model of other symbols than its tokenizer's.
-    pub(super) fn drafter<'e>(&self, helper: Option<&'e Drafting<'_>>) -> Result<Box<dyn Drafter + 'e>, CliError> {
-        Ok(match (helper, self.speculate.as_deref()) {
-            (Some(Drafting::Bytes(engine)), _) => Box::new(ModelDrafter::new(engine, 1)?),
-            (Some(Drafting::Subwords(model, words)), _) => Box::new(SubwordDrafter::new(model, *words, 1)?),
+    pub fn drafter<'e>(&self, helper: Option<&'e Drafting<'_>>) -> Result<Box<dyn Drafter + Send + 'e>, CliError> {
+        match helper {
+            Some(Drafting::Subwords(model, words)) => Ok(Box::new(SubwordDrafter::new(model, *words, 1)?)),
+            Some(Drafting::Bytes(engine)) => Ok(self.drafter_of_bytes(Some(engine))?),
+            None => Ok(self.drafter_of_bytes(None)?),
+        }
+    }
+
+    /// The same, with a model of bytes or none.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn drafter_of_bytes<'e>(
+        &self,
+        engine: Option<&'e AnyEngine<'_>>,
+    ) -> Result<Box<dyn Drafter + Send + 'e>, EngineError> {
+        Ok(match (engine, self.speculate.as_deref()) {
+            (Some(engine), _) => Box::new(ModelDrafter::new(engine, 1)?),
             (None, Some(word)) if word == Path::new("adapter") => Box::new(AdapterDrafter::new(PRESET, 1)),
             (None, _) => Box::new(Suffix::new(1)),
         })
     }
 
     /// The rule of the mode.
-    pub(super) fn rule(&self) -> Box<dyn Rule> {
+    pub fn rule(&self) -> Box<dyn Rule + Send> {
         match self.speculate_mode {
             Mode::Exact => Box::new(Exact),
             Mode::Rejection => Box::new(Rejection),
@@ -138,7 +156,7 @@ impl Speculating {
     ///
     /// # Errors
     /// Those of [`Computing::engine`].
-    pub(super) fn helper<'m>(
+    pub fn helper<'m>(
         model: Option<&'m Helper>,
         computing: Computing,
         cpu: Cpu,
@@ -153,12 +171,12 @@ impl Speculating {
     }
 
     /// Whether the text is that of plain decoding, whatever is drafted.
-    pub(super) fn is_exact(&self) -> bool {
+    pub fn is_exact(&self) -> bool {
         self.speculate_mode == Mode::Exact
     }
 
     /// Whether what is written is measured: if that is asked for, and drafts change it.
-    pub(super) fn measures(&self) -> bool {
+    pub fn measures(&self) -> bool {
         self.stats && self.speculate_mode == Mode::Paper
     }
 
@@ -166,7 +184,7 @@ impl Speculating {
     ///
     /// # Errors
     /// [`CliError::Usage`].
-    pub(super) fn check(&self) -> Result<(), CliError> {
+    pub fn check(&self) -> Result<(), CliError> {
         match self.beta {
             Some(_) if self.speculate_mode != Mode::Paper => {
                 Err(CliError::Usage("--beta: it belongs to --speculate-mode paper".into()))
@@ -180,7 +198,7 @@ impl Speculating {
     ///
     /// # Errors
     /// Those of the engine.
-    pub(super) fn report(
+    pub fn report(
         &self,
         stats: &Stats,
         engine: &AnyEngine<'_>,

@@ -1,21 +1,20 @@
 //! The texts that end the output: [`Stops`].
 
-use std::ffi::OsString;
-
 /// Looks for the texts that end the output, across the pieces that it comes in.
-pub(super) struct Stops<'a> {
+pub struct Stops<'a> {
     texts: Vec<&'a [u8]>,
     /// The last bytes before this piece, as many as a text may have begun in.
     before: Vec<u8>,
 }
 
 impl<'a> Stops<'a> {
-    pub(super) fn new(texts: &'a [OsString]) -> Self {
-        Self { texts: texts.iter().map(|text| text.as_encoded_bytes()).collect(), before: Vec::new() }
+    /// For these texts, none of them empty.
+    pub const fn new(texts: Vec<&'a [u8]>) -> Self {
+        Self { texts, before: Vec::new() }
     }
 
     /// The length of `piece` up to the end of the first text that is complete in it; `None` if none is.
-    pub(super) fn end(&mut self, piece: &[u8]) -> Option<usize> {
+    pub fn end(&mut self, piece: &[u8]) -> Option<usize> {
         let longest = self.texts.iter().map(|text| text.len()).max()?;
         let old = self.before.len();
         self.before.extend_from_slice(piece);
@@ -43,9 +42,8 @@ mod tests {
             (vec!["four"], None),
             (vec![], None),
         ] {
-            let stops: Vec<OsString> = stops.into_iter().map(OsString::from).collect();
             for size in 1..=text.len() {
-                let mut search = Stops::new(&stops);
+                let mut search = Stops::new(stops.iter().map(|stop| stop.as_bytes()).collect());
                 let found = text.chunks(size).enumerate().find_map(|(i, piece)| Some(i * size + search.end(piece)?));
                 assert_eq!(found, end, "{stops:?} in pieces of {size}");
             }

@@ -9,20 +9,35 @@ use mambabyte_host::stream::{Bookmark, Mixture};
 /// Bytes of a prompt that an adapter alone reads at once.
 const PART: usize = 4096;
 
-type Drafted<'e, 'm> = Speculation<'e, AnyEngine<'m>, Box<dyn Drafter + 'e>, Box<dyn Rule>>;
+/// A model with drafts.
+pub type Drafted<'e, 'm> = Speculation<'e, AnyEngine<'m>, Box<dyn Drafter + Send + 'e>, Box<dyn Rule + Send>>;
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
-    pub(super) preset: Option<Preset>,
-    pub(super) seed: u64,
-    pub(super) options: SampleOptions,
+pub struct Way {
+    /// Of the adapter that bytes are chosen with.
+    pub preset: Option<Preset>,
+    /// Equal seeds give equal text.
+    pub seed: u64,
+    /// How bytes are chosen.
+    pub options: SampleOptions,
 }
 
 /// Who writes. The last byte that is known is read when the next one is sampled.
-pub(super) enum Writer<'e, 'm> {
+pub enum Writer<'e, 'm> {
     /// The model alone, on the engine's own way.
-    Net { engine: &'e AnyEngine<'m>, rows: AnyRows<'m>, rng: Rng, last: u8, options: SampleOptions },
+    Net {
+        /// What computes.
+        engine: &'e AnyEngine<'m>,
+        /// One state.
+        rows: AnyRows<'m>,
+        /// Of the next byte.
+        rng: Rng,
+        /// The byte that is not read yet.
+        last: u8,
+        /// How bytes are chosen.
+        options: SampleOptions,
+    },
     /// An adapter alone.
     Adapter(Box<Mixture<'e, AnyEngine<'m>>>, Rng, SampleOptions),
     /// The model with drafts, or with an adapter, or with both.
@@ -34,7 +49,7 @@ impl<'e, 'm> Writer<'e, 'm> {
     ///
     /// # Errors
     /// Those of the engine.
-    pub(super) fn plain(
+    pub fn plain(
         engine: Option<&'e AnyEngine<'m>>,
         way: Way,
         begin: Option<Bookmark>,
@@ -72,7 +87,7 @@ impl<'e, 'm> Writer<'e, 'm> {
     ///
     /// # Errors
     /// Those of the engine.
-    pub(super) fn alone(
+    pub fn alone(
         engine: &'e AnyEngine<'m>,
         way: Way,
         begin: Option<Bookmark>,
@@ -85,13 +100,13 @@ impl<'e, 'm> Writer<'e, 'm> {
     ///
     /// # Errors
     /// Those of the engine, and of the drafter.
-    pub(super) fn drafted(
+    pub fn drafted(
         engine: &'e AnyEngine<'m>,
         way: Way,
         begin: Option<Bookmark>,
         prompt: &[u8],
-        drafter: Box<dyn Drafter + 'e>,
-        rule: Box<dyn Rule>,
+        drafter: Box<dyn Drafter + Send + 'e>,
+        rule: Box<dyn Rule + Send>,
         length: Length,
     ) -> Result<Self, EngineError> {
         let (place, adapter) = match begin {
@@ -108,7 +123,7 @@ impl<'e, 'm> Writer<'e, 'm> {
     }
 
     /// The same; what is written with drafts is measured.
-    pub(super) fn measuring(self, measures: bool) -> Self {
+    pub fn measuring(self, measures: bool) -> Self {
         match self {
             Self::Drafted(text) if measures => Self::Drafted(Box::new(text.measuring())),
             other => other,
@@ -119,7 +134,7 @@ impl<'e, 'm> Writer<'e, 'm> {
     ///
     /// # Errors
     /// Those of the engine, and of the drafter.
-    pub(super) fn write(&mut self, count: usize) -> Result<Vec<u8>, EngineError> {
+    pub fn write(&mut self, count: usize) -> Result<Vec<u8>, EngineError> {
         match self {
             Self::Net { engine, rows, rng, last, options } => {
                 let (mut lasts, mut rngs) = ([*last], [*rng]);
@@ -138,7 +153,7 @@ impl<'e, 'm> Writer<'e, 'm> {
     ///
     /// # Errors
     /// [`EngineError::NotIntegers`] of a float engine.
-    pub(super) fn bookmark(&mut self) -> Result<Bookmark, EngineError> {
+    pub fn bookmark(&mut self) -> Result<Bookmark, EngineError> {
         match self {
             Self::Net { engine, rows, last, .. } => {
                 Ok(Bookmark { state: Some(engine.state(rows, 0)?), pending: *last, adapter: None })
@@ -149,7 +164,7 @@ impl<'e, 'm> Writer<'e, 'm> {
     }
 
     /// What drafts did, if there are any.
-    pub(super) const fn stats(&self) -> Option<&Stats> {
+    pub const fn stats(&self) -> Option<&Stats> {
         match self {
             Self::Drafted(text) => Some(text.stats()),
             _ => None,

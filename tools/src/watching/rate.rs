@@ -9,7 +9,7 @@ use crate::output::clean;
 
 /// How often a quiet stream may alarm.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum FalseAlarms {
+pub enum FalseAlarms {
     /// Of this share of its lines.
     Share(Rate),
     /// So often a day, by the clock.
@@ -21,7 +21,7 @@ impl FalseAlarms {
     ///
     /// # Errors
     /// [`CliError::Usage`], which says what may be written.
-    pub(super) fn parse(text: &str) -> Result<Self, CliError> {
+    pub fn parse(text: &str) -> Result<Self, CliError> {
         let wrong = || {
             let may = "a share of lines from 0.0001% to 10%, such as 1%, or a number a day, such as 20/day";
             CliError::Usage(format!("--false-alarms {}: {may}", clean(text)))
@@ -41,7 +41,7 @@ impl FalseAlarms {
     }
 
     /// What to begin with.
-    pub(super) const fn rate(self) -> Rate {
+    pub const fn rate(self) -> Rate {
         match self {
             Self::Share(rate) => rate,
             Self::PerDay(_) => Rate::ONE_PERCENT,
@@ -56,7 +56,7 @@ fn share(share: f64) -> Rate {
 
 /// Turns alarms a day into a share of lines, by how many lines there are a day.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub struct Clock {
     per_day: f64,
     since: Instant,
     lines: f64,
@@ -67,7 +67,7 @@ impl Clock {
     const DAY: f64 = 86_400.0;
 
     /// From now on; `None` if a share was asked for.
-    pub(super) fn new(wanted: FalseAlarms) -> Option<Self> {
+    pub fn new(wanted: FalseAlarms) -> Option<Self> {
         match wanted {
             FalseAlarms::Share(_) => None,
             FalseAlarms::PerDay(per_day) => Some(Self { per_day, since: Instant::now(), lines: 0.0 }),
@@ -75,7 +75,7 @@ impl Clock {
     }
 
     /// Counts a line at `now`; the share, once as many lines are counted as the detector learns from.
-    pub(super) fn line(&mut self, now: Instant) -> Option<Rate> {
+    pub fn line(&mut self, now: Instant) -> Option<Rate> {
         self.lines += 1.0;
         let mut seconds = now.saturating_duration_since(self.since).as_secs_f64();
         if seconds > 2.0 * Self::DAY {

@@ -12,7 +12,7 @@ use crate::error::CliError;
 use crate::output::clean;
 
 /// When a line alarms.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Alarms")]
 pub struct RuleArgs {
     /// Flag lines that alarm: about this share of quiet lines, or so many a day by the clock, which is for live streams.
@@ -36,7 +36,7 @@ pub struct RuleArgs {
 
 /// What decides.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Judge {
+pub enum Judge {
     /// The detector, at this rate.
     Detector(FalseAlarms),
     /// A threshold of bits per byte.
@@ -45,8 +45,9 @@ pub(super) enum Judge {
 
 /// Arguments, read.
 #[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) judge: Judge,
+pub struct Rule {
+    /// What decides.
+    pub judge: Judge,
     ignore: Vec<Regex>,
     normal: HashSet<u64>,
 }
@@ -54,7 +55,7 @@ pub(super) struct Rule {
 impl Rule {
     /// # Errors
     /// [`CliError::Usage`] for what is no rate or threshold, [`CliError::Io`] of the file of lines.
-    pub(super) fn new(args: &RuleArgs) -> Result<Self, CliError> {
+    pub fn new(args: &RuleArgs) -> Result<Self, CliError> {
         let judge = match (&args.threshold, &args.false_alarms) {
             (Some(threshold), _) => Judge::Threshold(parse(threshold)?),
             (None, rate) => Judge::Detector(FalseAlarms::parse(rate.as_deref().unwrap_or("1%"))?),
@@ -68,7 +69,7 @@ impl Rule {
     }
 
     /// What the scorer is told.
-    pub(super) const fn threshold(&self) -> Threshold {
+    pub const fn threshold(&self) -> Threshold {
         match self.judge {
             Judge::Threshold(threshold) => threshold,
             Judge::Detector(_) => Threshold::Learned,
@@ -76,7 +77,7 @@ impl Rule {
     }
 
     /// Whether a line was said to be fine.
-    pub(super) fn is_fine(&self, text: &[u8]) -> bool {
+    pub fn is_fine(&self, text: &[u8]) -> bool {
         self.ignore.iter().any(|ignore| ignore.is_match(text))
             || !self.normal.is_empty() && self.normal.contains(&alike(text))
     }
@@ -94,7 +95,7 @@ fn parse(text: &str) -> Result<Threshold, CliError> {
 }
 
 /// A line without what ends it.
-pub(super) fn without_end(line: &[u8]) -> &[u8] {
+fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -114,8 +115,8 @@ fn alike(line: &[u8]) -> u64 {
 }
 
 /// Lines that were odd, and how often: those seen last, of equal text.
-#[derive(Debug, Default)]
-pub(super) struct Repeats {
+#[derive(Clone, Debug, Default)]
+pub struct Repeats {
     /// Hashes of lines, how often each was seen, and the line at which it was.
     seen: Vec<(u64, u32, u64)>,
 }
@@ -124,8 +125,20 @@ impl Repeats {
     /// Lines remembered.
     const MOST: usize = 64;
 
+    /// What is remembered, to go on with it elsewhere: hashes of lines, how often each was seen, the line at which it was.
+    /// Hashes are those of this build.
+    pub fn seen(&self) -> &[(u64, u32, u64)] {
+        &self.seen
+    }
+
+    /// Remembers what [`Repeats::seen`] gave, its last lines if there are too many.
+    pub fn of(mut seen: Vec<(u64, u32, u64)>) -> Self {
+        seen.drain(..seen.len().saturating_sub(Self::MOST));
+        Self { seen }
+    }
+
     /// Takes a line: how often it was seen since it was odd for the first time, if that is more than once.
-    pub(super) fn take(&mut self, text: &[u8], number: u64, odd: bool) -> Option<u32> {
+    pub fn take(&mut self, text: &[u8], number: u64, odd: bool) -> Option<u32> {
         if self.seen.is_empty() && !odd {
             return None;
         }
