@@ -45,7 +45,7 @@ fn main() {
     let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     let std = env::var_os("CARGO_FEATURE_STD").is_some();
     let has = |feature: &str| features.split(',').any(|f| f == feature);
-    let avx2 = arch == "x86_64" && (std || has("avx2"));
+    let avx2 = arch == "x86_64" && (std || has("avx2") && has("fma"));
     let avx512 = arch == "x86_64" && (std || has("avx512vnni"));
     let neon = arch == "aarch64" && has("neon");
     let simd128 = arch == "wasm32" && has("simd128");
@@ -56,7 +56,7 @@ fn main() {
         ("mambabyte_simd128", simd128),
         ("mambabyte_vector", avx2 || avx512 || neon || simd128),
         // Weights in tiles: where there is memory for a copy of them.
-        ("mambabyte_tiles", avx512 || std && !(target.starts_with("thumb") || target.starts_with("riscv32"))),
+        ("mambabyte_tiles", avx2 || avx512 || std && !(target.starts_with("thumb") || target.starts_with("riscv32"))),
     ] {
         if present {
             println!("cargo:rustc-cfg={cfg}");

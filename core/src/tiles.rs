@@ -1,7 +1,8 @@
 //! Weights in tiles: the order of a matrix that streams through wide vectors.
 //!
 //! A tile is [`ROWS`] rows by [`COLUMNS`] columns, row by row: 64 bytes. Its products with four activations are sums of
-//! 16 rows, which stay in the lanes of a vector to the end of the row, so that no sum across lanes is left to do.
+//! 16 rows, which stay in the lanes of vectors to the end of the row: one lane a row where an instruction adds up four
+//! products of bytes, two where it adds up two of 16 bits. All backends that read tiles have this order.
 //!
 //! ```text
 //! matrix   panels of 64 rows, then a panel of the whole tiles that are left, then the rows that are left, row by row

@@ -57,10 +57,10 @@ pub(crate) trait Isa: Copy {
     fn if_negative(self, test: Self::W, a: Self::W, b: Self::W) -> Self::W;
     fn any_negative(self, a: Self::W) -> bool;
 
-    /// `saturate_i32(round_shift(a * b, shift) + c)`, `shift` in `1..=62`, `|a * b| < 2^61`.
+    /// `saturate_i32(round_shift(a * b, shift) + c)`, `shift` in `1..=62`, `0 <= b < 2^22`.
     fn mul_round_add(self, a: Self::W, b: Self::W, shift: u32, c: Self::W) -> Self::W;
-    /// `saturate_i32(round_shift(a * b, shift))`, the same bounds.
-    fn mul_round(self, a: Self::W, b: Self::W, shift: u32) -> Self::W;
+    /// `saturate_i32(round_shift(a * b, shift))`, `shift` in `1..=62`, `-2^BITS <= b < 2^BITS`, `BITS <= 22`.
+    fn mul_round<const BITS: u32>(self, a: Self::W, b: Self::W, shift: u32) -> Self::W;
     /// `saturate_i32(round_shift((256 * sums.high + sums.low) * b, shift))`, `0 <= b < 2^22`.
     fn sums_round(self, sums: Sums<Self::W>, b: Self::W, shift: u32) -> Self::W;
 
@@ -87,6 +87,12 @@ pub(crate) trait Isa: Copy {
     fn mul_q15(self, a: Self::H, b: Self::H) -> Self::H;
     /// `a + b`, saturated.
     fn add_saturating_h(self, a: Self::H, b: Self::H) -> Self::H;
+    /// Whether this thread's floating point is in the mode that [`Isa::decays_h`] needs, if that calculates with it and
+    /// the instructions do not say the mode.
+    #[inline(always)]
+    fn floats(self) -> bool {
+        true
+    }
     /// What [`Isa::decays_h`] needs to know of 32 channels.
     type Rates: Copy;
     /// From each channel's index.

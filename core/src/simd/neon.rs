@@ -363,7 +363,7 @@ impl<const DOT: bool> Isa for Neon<DOT> {
         [one(0), one(1), one(2), one(3)]
     }
     #[inline(always)]
-    fn mul_round(self, a: Self::W, b: Self::W, shift: u32) -> Self::W {
+    fn mul_round<const BITS: u32>(self, a: Self::W, b: Self::W, shift: u32) -> Self::W {
         let one = |i: usize| self.round_one(a[i], b[i], shift);
         [one(0), one(1), one(2), one(3)]
     }

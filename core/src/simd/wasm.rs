@@ -224,7 +224,7 @@ impl Isa for Simd128 {
         each!(one, a, b, c)
     }
     #[inline(always)]
-    fn mul_round(self, a: Self::W, b: Self::W, shift: u32) -> Self::W {
+    fn mul_round<const BITS: u32>(self, a: Self::W, b: Self::W, shift: u32) -> Self::W {
         let one = |a, b| {
             let (low, high) = (i64x2_extmul_low_i32x4(a, b), i64x2_extmul_high_i32x4(a, b));
             narrow_64(round_64(low, shift), round_64(high, shift))

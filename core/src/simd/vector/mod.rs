@@ -7,6 +7,8 @@ pub(crate) mod project;
 mod scan;
 pub(crate) mod softplus;
 mod tables;
+#[cfg(any(mambabyte_avx2, mambabyte_avx512))]
+pub(crate) mod tiled;
 
 pub(crate) use project::project;
 pub(crate) use scan::{scan_free, scan_tied};
@@ -41,7 +43,7 @@ pub(crate) fn embed<I: Isa>(isa: I, row: &[i8], code: u8, base: u8, res: &mut [i
     };
     let multiplier = isa.multipliers(&[code; 16]);
     for (row, res) in row.as_chunks().0.iter().zip(res.as_chunks_mut().0) {
-        isa.store_i32(isa.mul_round(isa.load_i8(row), multiplier, base as u32 + 7), res);
+        isa.store_i32(isa.mul_round::<22>(isa.load_i8(row), multiplier, base as u32 + 7), res);
     }
     Scalar.embed(rest(row), code, base, rest_mut(res));
 }
@@ -83,9 +85,12 @@ pub(crate) fn norm<I: Isa>(isa: I, x: &[i32], weight: &[i16], bias: &[i16], shif
     for ((x, weight), u) in outputs {
         let q = scaled(isa, x, mean, down);
         // n = round(q * r, e - 1), in Q24; below e = 2 nothing is cut off, and q is so small that it fits.
-        let n =
-            if e >= 2 { isa.mul_round(q, factor, (e - 1) as u32) } else { isa.shl(isa.mul(q, factor), (1 - e) as u32) };
-        let n = isa.mul_round(n, isa.load_i16(weight), shift as u32);
+        let n = if e >= 2 {
+            isa.mul_round::<16>(q, factor, (e - 1) as u32)
+        } else {
+            isa.shl(isa.mul(q, factor), (1 - e) as u32)
+        };
+        let n = isa.mul_round::<15>(n, isa.load_i16(weight), shift as u32);
         match biases.next() {
             None => isa.store_i16(n, u),
             Some(bias) => isa.store_i16(isa.add(far(isa, n), isa.load_i16(bias)), u),
@@ -181,7 +186,7 @@ pub(crate) fn conv1d_silu<I: Isa>(
         let sum = isa.add(sum, isa.mul(isa.load_i8(w2), isa.load_i16(h2)));
         let sum = isa.add(sum, isa.mul(isa.load_i8(w3), isa.load_i16(x)));
         (*h0, *h1, *h2) = (*h1, *h2, *x);
-        let scaled = far(isa, isa.mul_round(sum, isa.multipliers(code), base as u32 + 7));
+        let scaled = far(isa, isa.mul_round::<22>(sum, isa.multipliers(code), base as u32 + 7));
         let sum = isa.add(scaled, isa.load_i16(bias));
         let sum = isa.max(isa.min(sum, isa.splat(32767)), isa.splat(-32767));
         isa.store_i16(silu(isa, sum, frac), x);
@@ -249,7 +254,7 @@ pub(crate) fn gate_wide<I: Isa>(isa: I, p: &Gate<'_>, y: &mut [i32], x: &mut [i1
     for (((x, z), y), (d, code)) in channels.zip(rows) {
         let skip = halved(isa, isa.shr(isa.mul(isa.load_i16(d), isa.load_i16(x)), d_shift));
         let sum = isa.mul_round_add(isa.load_i32(y), isa.multipliers(code), p.y_shift as u32 + 7, skip);
-        let gated = isa.mul_round(sum, silu(isa, isa.load_i16(z), p.z_frac), p.gate_shift as u32);
+        let gated = isa.mul_round::<15>(sum, silu(isa, isa.load_i16(z), p.z_frac), p.gate_shift as u32);
         isa.store_i32(gated, y);
         bits = isa.or(bits, isa.abs(gated));
     }

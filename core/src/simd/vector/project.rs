@@ -20,6 +20,8 @@ const MOST_RANK: usize = 512;
 pub(crate) trait Products: Isa {
     /// Whether it reads weights in tiles; they are rows everywhere else.
     const TILES: bool = false;
+    /// Whether activations are read as they are, packed or not.
+    const PLAIN: bool = false;
 
     /// At one position; `x` has the matrix's columns.
     #[inline(always)]
@@ -29,8 +31,8 @@ pub(crate) trait Products: Isa {
 
     /// At many positions; `panel`: memory, see [`Span::panel`].
     #[inline(always)]
-    fn matmul<O: Output>(self, w: WeightsView<'_>, x: &[i16], out: O, _panel: &mut [i32], y: &mut [O::T]) {
-        matmul(self, w, x, out, y);
+    fn matmul<O: Output>(self, w: WeightsView<'_>, x: Activations<'_>, out: O, _panel: &mut [i32], y: &mut [O::T]) {
+        matmul(self, w, x.all, out, y);
     }
 }
 
@@ -44,7 +46,9 @@ pub(crate) fn project<I: Products, O: Output, P: Span>(
     span: &mut P,
     y: &mut [O::T],
 ) {
-    if let Target::LogDelta(bias, l) = out.target(y) {
+    if I::PLAIN && w.is_tiled() && !P::ONE {
+        isa.matmul(w, x, out, span.panel(), y);
+    } else if let Target::LogDelta(bias, l) = out.target(y) {
         // Its activations are not packed, and at every position so few that each is a product of its own. A loop and no
         // closure: that would be compiled without the processor's instructions, at a tenth of the speed.
         let out = LogDelta(bias);
@@ -55,7 +59,7 @@ pub(crate) fn project<I: Products, O: Output, P: Span>(
     } else if P::ONE {
         isa.matvec(WeightsView { shift: w.shift.wrapping_sub(out.down(0)), ..w }, x.all, out, y);
     } else {
-        isa.matmul(w, x.all, out, span.panel(), y);
+        isa.matmul(w, x, out, span.panel(), y);
     }
 }
 
@@ -71,12 +75,7 @@ pub(crate) fn finish<I: Isa, O: Output>(
     shift: u32,
     y: &mut [O::T],
 ) {
-    let multipliers = isa.multipliers(code);
-    let q = if columns <= linear::BLOCK {
-        isa.mul_round(sums.low, multipliers, shift)
-    } else {
-        isa.sums_round(sums, multipliers, shift)
-    };
+    let q = rescale(isa, sums, columns, isa.multipliers(code), shift);
     match y.first_chunk_mut() {
         Some(y) => out.emit(isa, row, q, y),
         None => {
@@ -85,6 +84,16 @@ pub(crate) fn finish<I: Isa, O: Output>(
             out.emit(isa, row, q, &mut all);
             y.iter_mut().zip(&all).for_each(|(to, &from)| *to = from);
         }
+    }
+}
+
+/// The sums of rows of `columns`, rounded.
+#[inline(always)]
+pub(crate) fn rescale<I: Isa>(isa: I, sums: Sums<I::W>, columns: usize, multipliers: I::W, shift: u32) -> I::W {
+    if columns <= linear::BLOCK {
+        isa.mul_round::<22>(sums.low, multipliers, shift)
+    } else {
+        isa.sums_round(sums, multipliers, shift)
     }
 }
 
@@ -184,7 +193,7 @@ fn short_rows<I: Isa>(isa: I, w: WeightsView<'_>, dt: &[i16], out: LogDelta<'_>,
         // The last rows have nothing after them that could be read over.
         let Some(rows) = bytes.get(done * rank..).filter(|w| w.len() >= 15 * rank + 16) else { break };
         let sums = isa.dot_short_rows(rows, rank, &padded);
-        out.emit(isa, done, isa.mul_round(sums, isa.multipliers(code), w.shift as u32 + 7), l);
+        out.emit(isa, done, isa.mul_round::<22>(sums, isa.multipliers(code), w.shift as u32 + 7), l);
         done += ROWS;
     }
     let (Some(bytes), Some(codes), Some(l)) = (bytes.get(done * rank..), codes.get(done..), l.get_mut(done..)) else {

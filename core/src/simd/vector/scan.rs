@@ -5,8 +5,8 @@ use crate::cannot::never;
 use crate::fixed::mul_q15;
 use crate::nonlinear;
 use crate::selective_scan;
-use crate::simd::Selected;
 use crate::simd::isa::Isa;
+use crate::simd::{Kernels, Scalar, Selected};
 use crate::span::Span;
 
 /// How many channels ahead the scan's rows are fetched.
@@ -147,7 +147,9 @@ pub(crate) fn scan_free<I: Isa, P: Span>(
     dx: &[i16],
     y: &mut [i32],
 ) {
-    if P::ONE {
+    if !isa.floats() {
+        Scalar.scan_free::<P>(h, a_log, a_base, bc, log_delta, dx, y);
+    } else if P::ONE {
         let (b, c) = bc.one();
         one_free(isa, h, a_log, a_base, b, c, log_delta, dx, y);
     } else {

@@ -34,6 +34,6 @@ pub(crate) fn log_delta_of<I: Isa>(isa: I, q: I::W, bias: &[i16; 16], l: &mut [i
         return isa.store_i16(inside, l);
     }
     // Below -16 softplus is the exponential.
-    let below = isa.mul_round(v, isa.splat(94_548), 16);
+    let below = isa.mul_round::<17>(v, isa.splat(94_548), 16);
     isa.store_i16(isa.if_negative(offset, below, inside), l);
 }

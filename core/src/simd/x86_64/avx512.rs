@@ -8,6 +8,7 @@
 
 use crate::simd::Output;
 use crate::simd::vector::project::{self, Products};
+use crate::span::Activations;
 use crate::weights::WeightsView;
 
 /// An expression of intrinsics in a function that has a token.
@@ -45,8 +46,8 @@ impl Products for Avx512 {
     }
 
     #[inline(always)]
-    fn matmul<O: Output>(self, w: WeightsView<'_>, x: &[i16], out: O, panel: &mut [i32], y: &mut [O::T]) {
-        panel::matmul(self, w, x, out, panel, y);
+    fn matmul<O: Output>(self, w: WeightsView<'_>, x: Activations<'_>, out: O, panel: &mut [i32], y: &mut [O::T]) {
+        panel::matmul(self, w, x.all, out, panel, y);
     }
 }
 

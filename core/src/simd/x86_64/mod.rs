@@ -7,6 +7,7 @@ use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 pub(super) mod avx2;
 #[cfg(mambabyte_avx512)]
 pub(super) mod avx512;
+mod powers;
 #[cfg(mambabyte_avx2)]
 mod weights;
 

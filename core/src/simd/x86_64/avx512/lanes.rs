@@ -122,7 +122,7 @@ impl Isa for Avx512 {
         })
     }
     #[inline(always)]
-    fn mul_round(self, a: __m512i, b: __m512i, shift: u32) -> __m512i {
+    fn mul_round<const BITS: u32>(self, a: __m512i, b: __m512i, shift: u32) -> __m512i {
         let [even, odd] = self.products(a, b);
         self.join(self.round(even, shift), self.round(odd, shift))
     }

@@ -8,12 +8,11 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use super::token::{Avx512, first_bytes};
-use crate::cannot::never;
 use crate::linear::BLOCK;
 use crate::simd::Output;
 use crate::simd::isa::{Isa, Sums};
-use crate::simd::vector::project::{codes_of, finish};
-use crate::tiles::{COLUMNS, MOST_COLUMNS, ROWS, fits, panel_rows};
+use crate::simd::vector::tiled::{self, Panels};
+use crate::tiles::{COLUMNS, MOST_COLUMNS, ROWS};
 use crate::weights::WeightsView;
 
 /// Memory for the planes of up to `N` activations.
@@ -86,8 +85,9 @@ impl<'m> Planes<'m> {
         }
         sums
     }
+}
 
-    /// [`Planes::panel`] of one to four tiles; those that are missing are zero.
+impl Panels<Avx512> for Planes<'_> {
     #[inline(always)]
     fn sums(self, isa: Avx512, w: &[i8]) -> [Sums<__m512i>; 4] {
         let columns = self.columns;
@@ -128,34 +128,6 @@ pub(super) fn matvec<O: Output>(isa: Avx512, w: WeightsView<'_>, x: &[i16], out:
 /// The rows from `row` on of a whole matrix.
 #[inline(always)]
 pub(super) fn matvec_from<O: Output>(isa: Avx512, w: WeightsView<'_>, x: &[i16], out: O, row: usize, y: &mut [O::T]) {
-    let columns = x.len();
-    let rows = w.rows().min(y.len());
-    if !fits(columns) || w.bytes.len() < rows * columns {
-        return never("a matrix in tiles of as many columns as there are activations", ());
-    }
-    let (bytes, codes, shift) = (w.bytes, w.codes, w.shift as u32 + 7);
     let mut memory: Memory<MOST_COLUMNS> = [[MaybeUninit::uninit(); _]; 3];
-    let planes = Planes::new(isa, &mut memory, x);
-    let mut first = 0;
-    while panel_rows(rows - first) != 0 {
-        let n = panel_rows(rows - first);
-        let (Some(w), Some(code), Some(y)) = (
-            bytes.get(first * columns..(first + n) * columns),
-            codes.get(first..first + n),
-            y.get_mut(first..first + n),
-        ) else {
-            return never("as many rows as were counted", ());
-        };
-        let tiles = code.as_chunks::<ROWS>().0.iter().zip(y.as_chunks_mut::<ROWS>().0);
-        for (i, (sums, (code, y))) in (row + first..).step_by(ROWS).zip(planes.sums(isa, w).into_iter().zip(tiles)) {
-            finish(isa, out, i, sums, columns, code, shift, y);
-        }
-        first += n;
-    }
-    if let (Some(w), Some(code @ [_, ..]), Some(y)) =
-        (bytes.get(first * columns..rows * columns), codes.get(first..rows), y.get_mut(first..rows))
-    {
-        let sums = isa.dot_rows(w, x, isa.start(x));
-        finish(isa, out, row + first, sums, columns, &codes_of(code), shift, y);
-    }
+    tiled::matvec(isa, w, x, Planes::new(isa, &mut memory, x), out, row, y);
 }
