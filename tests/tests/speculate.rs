@@ -19,6 +19,7 @@ use mambabyte_host::train::augment::Augment;
 use mambabyte_host::train::data::{Corpus, Text};
 use mambabyte_host::train::initial;
 use mambabyte_host::train::optimizer::Matrices;
+use mambabyte_host::train::rounding::Rounding;
 use mambabyte_host::train::schedule::{Fall, Schedule};
 use mambabyte_host::train::trainer::{Settings, Trainer};
 use mambabyte_tests::model_file;
@@ -362,6 +363,8 @@ fn subword_model(words: &Arc<Bpe>, text: &[u8]) -> Model {
         clip: 1.0,
         matrices: Matrices::Muon,
         augment: Augment::NONE,
+        rounding: Rounding::None,
+        teachers_share: 0.0,
         seed: 1,
     };
     let corpus = Corpus::new(vec![Text::of("sample".into(), text.to_vec())], None);

@@ -37,6 +37,9 @@ pub struct Mixture<'e, E: Engine> {
     marked: Option<AnyAdapter>,
 }
 
+/// Logits of the net, and of net and adapter together, where there are such.
+pub type Expected = (Option<Box<Logits>>, Option<Box<Logits>>);
+
 impl<'e, E: Engine> Mixture<'e, E> {
     /// A stream that nothing was read of; the adapter may have read others.
     ///
@@ -198,7 +201,7 @@ impl<'e, E: Engine> Mixture<'e, E> {
     /// Those of [`Engine::read_into`].
     /// # Cost
     /// A step of the net and [`AnyAdapter::distribution`].
-    pub fn peek(&mut self) -> Result<(Option<Box<Logits>>, Option<Box<Logits>>), EngineError> {
+    pub fn peek(&mut self) -> Result<Expected, EngineError> {
         let net = match &mut self.net {
             Some(net) => net.peek()?.first().map(|logits| Box::new(*logits)),
             None => None,

@@ -15,6 +15,6 @@ mod reader;
 pub use ahead::read_ahead;
 pub(crate) use ahead::{block, part};
 pub use bookmark::Bookmark;
-pub use mixture::{Cost, Mixture};
+pub use mixture::{Cost, Expected, Mixture};
 pub use passage::Passage;
 pub use reader::{LineScores, Parked, Reader};

@@ -142,6 +142,9 @@ fn blob_bytes<'py>(source: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyB
     Ok(Some(bytes))
 }
 
+/// What pickle wants: a callable and its two arguments.
+type Reduced = (Py<PyAny>, (Py<PyAny>, Py<PyAny>));
+
 #[pymethods]
 impl Model {
     #[new]
@@ -313,7 +316,7 @@ impl Model {
         slf
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Py<PyAny>, (Py<PyAny>, Py<PyAny>))> {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced> {
         let keywords = PyDict::new(py);
         let How { device, precision, threads, backend, verify, mmap, trust_tensors, byte_offset } = &self.how;
         keywords.set_item("device", device)?;

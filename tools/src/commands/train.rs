@@ -1,14 +1,12 @@
 //! `mambabyte train`: texts in, a model for a device out.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mambabyte_core::{Dims, VOCAB};
+use mambabyte_core::VOCAB;
 use mambabyte_host::Checkpoint;
-use mambabyte_host::dequantize::dequantize;
 use mambabyte_host::subwords::Subwords;
 use mambabyte_host::train::data::{Corpus, Text};
 use mambabyte_host::train::holdout::Holdout;
@@ -16,11 +14,10 @@ use mambabyte_host::train::saved::ResumeError;
 use mambabyte_host::train::schedule::Schedule;
 use mambabyte_host::train::trainer::{Settings, Trainer};
 use mambabyte_host::train::{initial, state_file};
-use serde_json::json;
 
 use crate::error::CliError;
-use crate::model::{AnyModel, Loading, read_text};
-use crate::output::{bytes, print, print_json, say, shown, thousands};
+use crate::model::read_text;
+use crate::output::{bytes, say, shown, thousands};
 use crate::shipped::{self, Found};
 use crate::subwords::{self, Bpe};
 use crate::training::finish::{Made, finish, memory, write_checkpoint};
@@ -30,128 +27,18 @@ use crate::training::pace::{Pace, begin, time};
 use crate::training::place::Place;
 use crate::training::recipe::{Length, Recipe, Sizes, Source, digits};
 use crate::training::run::{End, Note, Run, Surroundings, Told};
-use crate::training::shape::{self, Shape};
 use crate::training::subword;
-use crate::training::texts::{Asked, read_all};
+use crate::training::texts::Asked;
 
+mod ends;
 mod options;
+mod reading;
+mod start;
+use ends::{done, done_subwords, stopped};
 pub use options::{Args, FallArg, MatricesArg, ModelArgs, ReadingArgs, RunArgs};
-use options::{beside_resume, seed, separator, settings};
-
-/// What a run is begun with: weights, and where they came from; and whom it learns from.
-struct Start {
-    weights: Checkpoint,
-    from: Option<(String, u32)>,
-    teachers: Vec<Checkpoint>,
-    named: Vec<(String, u32)>,
-}
-
-/// The weights of a model, its name, and their CRC-32.
-type Weights = (Checkpoint, (String, u32));
-
-fn weights_of(path: &Path, loading: &Loading) -> Result<Weights, CliError> {
-    let mut weights = match AnyModel::open(path, loading)? {
-        AnyModel::Blob(file) => dequantize(&file.blob()).checkpoint,
-        AnyModel::Checkpoint(model) => model.checkpoint().clone(),
-    };
-    weights.tie_decays();
-    let mut crc = crc32fast::Hasher::new();
-    for (.., values) in weights.tensors_mut() {
-        values.iter().for_each(|v| crc.update(&v.to_le_bytes()));
-    }
-    Ok((weights, (shown(path), crc.finalize())))
-}
-
-/// The models at `paths`.
-fn teachers(paths: &[PathBuf], loading: &Loading) -> Result<Vec<Weights>, CliError> {
-    paths.iter().map(|path| weights_of(path, loading)).collect()
-}
-
-/// The weights of `--from`, or random ones of the shape that was asked for, over as many symbols.
-fn start(args: &Args, symbols: usize) -> Result<Start, CliError> {
-    let (teachers, named) = teachers(&args.run.teacher, &args.loading)?.into_iter().unzip();
-    let model = &args.model;
-    if let Some(path) = &model.from {
-        let (weights, from) = weights_of(path, &args.loading)?;
-        return Ok(Start { weights, from: Some(from), teachers, named });
-    }
-    let dims = match (&model.chip, model.shape, model.d_model) {
-        (Some(chip), ..) => {
-            let (shape, why) = shape::largest(chip)?;
-            say(format_args!("{why}"));
-            shape.dims()
-        }
-        (_, Some(shape), _) => shape.dims(),
-        (_, _, Some(d_model)) => {
-            let default = shape::of(d_model, model.n_layer.unwrap_or(1), !model.free_decays);
-            Dims {
-                d_inner: model.d_inner.unwrap_or(default.d_inner),
-                d_state: model.d_state.unwrap_or(default.d_state),
-                d_conv: model.d_conv.unwrap_or(default.d_conv),
-                dt_rank: model.dt_rank.unwrap_or(default.dt_rank),
-                tied_head: !model.untied_head,
-                ..default
-            }
-        }
-        _ => Shape::Nano.dims(),
-    };
-    if let Some((name, found, low, high)) = dims.out_of_bounds() {
-        return Err(CliError::Usage(format!("--{}: {found} is outside {low}..={high}", name.replace('_', "-"))));
-    }
-    let weights = initial::with_vocabulary(&dims, symbols, seed(&args.run));
-    Ok(Start { weights, from: None, teachers, named })
-}
-
-/// The texts, divided.
-struct Reading {
-    corpus: Corpus,
-    holdout: Vec<Text>,
-    texts: Vec<Source>,
-    valid: Vec<Source>,
-    /// What the corpus is read as, if not as bytes.
-    words: Option<Arc<Bpe>>,
-}
-
-fn read(asked: &[Asked], valid: &[PathBuf], separator: &[u8]) -> Result<Reading, CliError> {
-    let (all, shares) = read_all(asked, separator)?;
-    let valid: Vec<Asked> = valid.iter().map(|path| Asked { path: path.clone(), share: None }).collect();
-    let (judges, _) = read_all(&valid, separator)?;
-    let share_of = |i: usize| shares.as_ref().and_then(|shares| shares.get(i).copied());
-    let texts = all.iter().enumerate().map(|(i, text)| Source::of(text, share_of(i))).collect();
-    let valid = judges.iter().map(|text| Source::of(text, None)).collect();
-    let (train, holdout) = if judges.is_empty() { all.into_iter().map(Text::cut).unzip() } else { (all, judges) };
-    let corpus = Corpus::new(train, shares.as_deref());
-    Ok(Reading { corpus, holdout, texts, valid, words: None })
-}
-
-/// A vocabulary made of what is trained on.
-fn vocabulary(corpus: &Corpus, count: usize) -> Result<Bpe, CliError> {
-    let texts: Vec<&[u8]> = corpus.texts().iter().map(|text| text.bytes.as_slice()).collect();
-    let words = Bpe::train(&texts, count)?;
-    if words.count() < count {
-        say(format_args!(
-            "the texts give {} subwords, not {}",
-            thousands(words.count() as u64),
-            thousands(count as u64)
-        ));
-    }
-    Ok(words)
-}
-
-/// Most bytes of the hold-out that are looked at during a run.
-const LOOKED_AT: usize = 64 << 10;
-
-/// A name for the blob: that of the first text, without what follows the first dot.
-fn default_name(texts: &[Source]) -> String {
-    let name = texts.first().map(|source| source.name.as_str()).unwrap_or_default();
-    let stem = Path::new(name).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = stem.split('.').find(|part| !part.is_empty()).unwrap_or("model").to_owned();
-    let mut end = stem.len().min(24);
-    while !stem.is_char_boundary(end) {
-        end -= 1;
-    }
-    stem[..end].to_owned()
-}
+use options::{beside_resume, separator, settings};
+use reading::{LOOKED_AT, Reading, default_name, read, vocabulary};
+use start::{Start, start, teachers};
 
 fn recipe(args: &Args, reading: &Reading, start: &Start, place: &Place) -> Recipe {
     let length = match (args.run.steps, args.run.bytes, args.run.minutes) {
@@ -477,81 +364,6 @@ fn paced(mut recipe: Recipe, weights: &Checkpoint, with: &Surroundings<'_>, plac
         (None, share) => say(format_args!("in {:.0} % of the passages the digits are permuted", 100.0 * share)),
     }
     Ok(recipe)
-}
-
-/// Ctrl-C: the state is saved.
-fn stopped(args: &Args, step: u64, best: Option<f64>) {
-    let (step, output) = (thousands(step), shown(&args.output));
-    let best = best.map(|bits| {
-        format!(
-            "; the best weights so far are in it ({bits:.4} bits per byte), and `mambabyte convert {output} -o model.mbb` \
-             makes a blob of them"
-        )
-    });
-    say(format_args!(
-        "stopped after step {step} and saved: `mambabyte train --resume -o {output}` goes on{}",
-        best.unwrap_or_default()
-    ));
-}
-
-/// What was made of a run over subwords, and what to type next.
-fn done_subwords(args: &Args, finished: &FinishedSubwords) -> Result<(), CliError> {
-    let FinishedSubwords { recipe, steps, bytes, parameters, best: (step, bits) } = finished;
-    if args.json {
-        return print_json(&json!({
-            "steps": steps, "bytes_read": bytes, "params": parameters, "best_step": step, "bpb_holdout_windows": bits,
-            "name": recipe.name,
-        }));
-    }
-    let output = shown(&args.output);
-    print(&format!(
-        "{} steps, {} bytes read; best at step {}: {bits:.4} bits per byte on windows of the hold-out, {} parameters\n\n\
-         What next:\n  mambabyte generate MODEL --speculate {output} --stats    it drafts for a model of bytes\n\
-         {output}/README.md is the card\n",
-        thousands(*steps),
-        thousands(*bytes),
-        thousands(*step),
-        thousands(*parameters as u64),
-    ))
-}
-
-/// What was made, and what to type next.
-fn done(args: &Args, finished: &Finished) -> Result<(), CliError> {
-    let Finished { recipe, steps, bytes: read, parameters, made } = finished;
-    let (f32, int) = (made.measured.f32.bits_per_byte(), made.measured.int.bits_per_byte());
-    if args.json {
-        return print_json(&json!({
-            "steps": steps, "bytes_read": read, "params": parameters,
-            "best_step": made.best.0, "bpb_holdout_windows": made.best.1, "bpb_f32": f32, "bpb_int": int, "delta_bpb": int - f32,
-            "bytes": made.blob,
-            "name": recipe.name,
-        }));
-    }
-    let output = shown(&args.output);
-    let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "{} steps, {} bytes read; best at step {}: {:.4} bits per byte on windows of the hold-out",
-        thousands(*steps),
-        thousands(*read),
-        thousands(made.best.0),
-        made.best.1
-    );
-    let _ = writeln!(
-        out,
-        "blob: {} for {} parameters; the hold-out as a stream: f32 {f32:.4}, integer {int:.4} bits per byte\n",
-        bytes(made.blob as u64),
-        thousands(*parameters as u64)
-    );
-    let log = recipe.texts.first().map(|source| source.name.as_str()).unwrap_or("my.log");
-    let _ = write!(
-        out,
-        "What next:\n  mambabyte fit {output}/model.mbb                   chips that have room for it\n  \
-         mambabyte stream {output}/model.mbb --color {log}\n  \
-         mambabyte eval {output}/model.mbb OTHER.log --adapt 16K --compare\n\
-         {output}/README.md is the card, {output}/report.html the curves\n"
-    );
-    print(&out)
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn a_run_over_subwords_is_a_run() {
     (0..40).for_each(|_| _ = trainer.step(&corpus).unwrap().unwrap());
     let file = trainer.save(b"").unwrap();
     let (_, reader) = state_file::open(&file).unwrap();
-    let mut again = Trainer::load(reader, weights(9), settings(80), &corpus, Cpu::boxed).unwrap();
+    let mut again = Trainer::load(reader, weights(9), settings(80), &corpus, plain).unwrap();
     while !trainer.is_done() {
         let step = trainer.step(&corpus);
         assert_eq!(step, again.step(&corpus));
