@@ -1,5 +1,6 @@
-//! The f32 model against logits that PyTorch computed, for every model in `models/`: of sensor-* by transformers
-//! (`tests/peers/interchange.py --golden`), of prose-small by the code that trained it.
+//! The f32 model against logits that PyTorch computed, for every model in `models/`, by transformers
+//! (`tests/peers/interchange.py --golden`). From the zero state itself, without the 0x00 that every text begins with elsewhere:
+//! the bits per byte of a model that was trained with it say nothing of its quality.
 //!
 //! `golden_input.bin`: 512 bytes, read from the zero state. `data/golden/<model>.npy`: `[512, 256]`, row `t` predicts
 //! byte `t + 1`. And a small model that `mambabyte train` made, against transformers: `data/interchange`.
@@ -16,7 +17,7 @@ const LOGIT_TOLERANCE: f32 = 1e-3;
 const SMALL_TOLERANCE: f32 = 1e-4;
 
 /// Bits per byte of the golden input, mean over rows 0..=510, as PyTorch has them.
-const GOLDEN_BPB: [f64; 4] = [0.82248, 0.67197, 0.58101, 1.54458];
+const GOLDEN_BPB: [f64; 4] = [0.82248, 0.67197, 0.58101, 2.02536];
 const BPB_TOLERANCE: f64 = 1e-4;
 
 fn model(name: &str) -> (Model, Vec<u8>) {
