@@ -180,8 +180,8 @@ mod tests {
 
     #[test]
     fn any_bytes_come_back_whole() {
-        let made = Bpe::train(&[&text()], 290).unwrap();
-        assert_eq!((made.count(), made.json().unwrap()), (290, Bpe::train(&[&text()], 290).unwrap().json().unwrap()));
+        let made = Bpe::train(&[&text()], 295).unwrap();
+        assert_eq!((made.count(), made.json().unwrap()), (295, Bpe::train(&[&text()], 295).unwrap().json().unwrap()));
         let read = Bpe::parse(made.json().unwrap().as_bytes()).unwrap();
         let every: Vec<u8> = (0..=255).collect();
         for bpe in [made, read] {

@@ -224,6 +224,8 @@ pub(crate) fn generate(
             engine => Writer::plain(engine, way, None, prompt),
         })?)
     })?;
-    let moving = Moving { pen: Some(pen), left: n, now: 1, stops, before: Vec::new() };
+    // A piece ends a draft. Where the text depends on drafts, pieces do not depend on the time.
+    let now = if speculating.is_exact() { 1 } else { AT_ONCE };
+    let moving = Moving { pen: Some(pen), left: n, now, stops, before: Vec::new() };
     Ok(Generation { moving: Mutex::new(moving) })
 }

@@ -221,6 +221,9 @@ pub(crate) fn train<'py>(
     }
     let texts = texts.into_iter().map(PathBuf::into_os_string).collect();
     let args: TrainArgs = arguments("train", texts, &output, options.as_ref())?;
+    if args.model.tokenizer.is_some() {
+        return Err(usage("tokenizer: runs over subwords are the command's, `mambabyte train --tokenizer`"));
+    }
     let ended = interruptible(
         py,
         |stop, tell: Tell<'_, Heard>| {

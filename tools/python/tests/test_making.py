@@ -58,6 +58,8 @@ def test_train(tmp_path):
         mambabyte.train([text(tmp_path)], tmp_path / "run", steps=12, **TINY)
     with pytest.raises(mambabyte.UsageError, match="steps"):
         mambabyte.train([text(tmp_path)], tmp_path / "other", steps=0)
+    with pytest.raises(mambabyte.UsageError, match="tokenizer"):
+        mambabyte.train([text(tmp_path)], tmp_path / "other", steps=1, tokenizer="bpe:300")
     with pytest.raises(mambabyte.FileError):
         mambabyte.train([tmp_path / "none.log"], tmp_path / "other", steps=1, **TINY)
 
