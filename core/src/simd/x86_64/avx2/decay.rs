@@ -7,7 +7,7 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-use super::Avx2;
+use super::token::Avx2;
 use crate::simd::x86_64::powers::{COEFFICIENTS, MANTISSA, SIGN_AND_SCALE};
 
 /// Every fourth mantissa, `2^(i / 32)`: byte `n` of each in `PLANES[n]`, as two tables of 16. The last byte is `TOP`.

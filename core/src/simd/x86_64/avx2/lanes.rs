@@ -2,7 +2,8 @@
 
 use core::arch::x86_64::*;
 
-use super::{Avx2, decay};
+use super::decay;
+use super::token::Avx2;
 use crate::simd::isa::{Isa, STEPS, Sums};
 use crate::simd::vector::{DECAYS, LAST_DECAY};
 use crate::simd::x86_64::fetch_line;

@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use super::Avx2;
+use super::token::Avx2;
 use crate::simd::isa::{Isa, Sums};
 
 type W = [__m256i; 2];

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::Avx2;
+use super::token::Avx2;
 use crate::linear::BLOCK;
 use crate::simd::isa::{Isa, ROWS, Sums};
 use crate::simd::x86_64::fetch;

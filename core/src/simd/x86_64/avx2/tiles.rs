@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use super::Avx2;
+use super::token::Avx2;
 use crate::linear::BLOCK;
 use crate::simd::isa::Sums;
 use crate::simd::vector::tiled::{Panels, Tiles, add_block, no_sums};

@@ -20,6 +20,9 @@ pub(super) struct Crate {
 /// Which file needs which other, and the names of the items that it needs.
 pub(super) type Edges = BTreeMap<(PathBuf, PathBuf), BTreeSet<String>>;
 
+/// Segments of a path at most.
+const LONGEST: usize = 16;
+
 impl Crate {
     /// Reads the crate whose root is `file`; files are named from `folder` on.
     ///
@@ -106,6 +109,10 @@ impl Crate {
     fn find(&self, module: Name, path: &[String], seen: &mut BTreeSet<(Name, Vec<String>)>) -> Option<Name> {
         let Some((first, rest)) = path.split_first() else { return Some(module) };
         if !seen.insert((module.clone(), path.to_vec())) {
+            return None;
+        }
+        // An import of a name through itself would make it longer and longer.
+        if path.len() > LONGEST {
             return None;
         }
         let (_, here) = self.modules.get(&module)?;
