@@ -124,20 +124,24 @@ impl<'w> IntEngine<'w> {
     /// Takes layers to their accepted bytes, `count` of all rows together, on as many threads as that is worth and the
     /// system gives.
     fn replay(&self, workers: &mut Vec<Worker<'w>>, mut layers: Vec<Going<'_>>, count: usize) {
+        let go = |layer: Going<'_>, worker: &mut Worker<'w>| {
+            let dims = *worker.blob().dims();
+            layer.run(&dims, |layer, state, kept, count| worker.replay(layer, state, kept, count));
+        };
         let dims = self.blob.dims();
         let work = count * dims.n_layer * dims.d_inner * dims.d_state;
         let threads = self.cpu.threads.min(layers.len()).min(work / REPLAYED_PER_THREAD).max(1);
         let pool = if threads > 1 { self.pool.start(self.cpu.threads).ok() } else { None };
         let workers = self.workers(workers, threads);
         match (pool, workers) {
-            (None, [worker, ..]) => layers.into_iter().for_each(|layer| layer.run(worker)),
+            (None, [worker, ..]) => layers.into_iter().for_each(|layer| go(layer, worker)),
             (None, []) => {}
             (Some(pool), workers) => {
                 let each = layers.len().div_ceil(threads);
                 let parts: Vec<Vec<Going<'_>>> =
                     workers.iter().map(|_| layers.drain(..each.min(layers.len())).collect()).collect();
                 let pairs = workers.par_iter_mut().zip(parts);
-                pool.install(|| pairs.for_each(|(worker, part)| part.into_iter().for_each(|layer| layer.run(worker))));
+                pool.install(|| pairs.for_each(|(worker, part)| part.into_iter().for_each(|layer| go(layer, worker))));
             }
         }
     }

@@ -6,8 +6,6 @@
 
 use mambabyte_core::{Dims, State};
 
-use super::blocks::Worker;
-
 /// What the layers have kept of a row's draft. It grows to the longest draft and stays.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -81,16 +79,15 @@ pub(super) fn layers<'k>(
 }
 
 impl Going<'_> {
-    /// Goes there.
-    pub(super) fn run(self, worker: &mut Worker<'_>) {
-        let dims = *worker.blob().dims();
+    /// Goes there: `replay` gets the layer, its state, what it kept of a block, and how many positions of that.
+    pub(super) fn run(self, dims: &Dims, mut replay: impl FnMut(usize, &mut [i16], &[i16], usize)) {
         let (mut memory, mut left) = (&self.kept.memory[..], self.count);
         for &positions in &self.kept.blocks {
             let length = dims.kept_len(positions);
             let Some(block) = memory.split_off(..dims.n_layer * length) else { break };
             let count = left.min(positions);
             if let Some(kept) = block.chunks_exact(length.max(1)).nth(self.layer).filter(|_| count > 0) {
-                worker.replay(self.layer, self.state, kept, count);
+                replay(self.layer, self.state, kept, count);
             }
             left -= count;
         }

@@ -67,7 +67,8 @@ pub(super) fn modules(tokens: &[Token<'_>]) -> Vec<Module> {
                 at += 3;
                 continue;
             }
-            "use" => {
+            // Not the `use<..>` of a type.
+            "use" if next != "<" => {
                 let (mut named, end) = tree(tokens, at + 1, &[]);
                 named.iter_mut().for_each(|n| n.public = public);
                 all[here].named.extend(named);
