@@ -20,7 +20,7 @@ const READ_FROM: usize = 256;
 /// # Two vocabularies
 ///
 /// The last bytes of the text are made into symbols anew for every draft, as more bytes can make other symbols of them. Of
-/// the last [`OPEN`] symbols the states are kept: what is read as before is not read again. The last of them is open:
+/// the last six symbols the states are kept: what is read as before is not read again. The last of them is open:
 /// the draft begins with its bytes, which may be the beginning of a longer one. Text that is no UTF-8 has its bytes for
 /// symbols.
 ///
