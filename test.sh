@@ -110,7 +110,7 @@ lane_host() {
     fi
     step "the fuzz targets read their seeds" tests/fuzz/run.sh seeds "$target/debug"
     step "the GPU kernels: fatbins are of these sources" xtask cuda check
-    step "circles of imports" xtask circles --most 10
+    step "circles of imports" xtask circles --most 3
     step "the Python package" tools/python/test.sh ${all:+--all}
     step "the library in Node and in Chromium" xtask web test
     step "the C library on an emulated Cortex-M4" xtask c test

@@ -5,7 +5,7 @@ use std::time::Instant;
 use mambabyte_core::Logits;
 use rayon::prelude::*;
 
-use super::{Cost, Score, Tally, costs};
+use super::score::{Cost, Score, Tally, costs};
 use crate::adapt::{AnyAdapter, Preset};
 use crate::engine::{Answer, Engine, EngineError};
 use crate::stream::{block, part, read_ahead};

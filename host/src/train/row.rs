@@ -5,9 +5,8 @@ use std::ops::Range;
 use mambabyte_core::Dims;
 use rayon::prelude::*;
 
-use super::teachers::lean;
 use super::tensors::zeros_like;
-use super::window::{Objective, Prepared, Stream, next_symbol};
+use super::window::{Objective, Prepared, Stream, lean, next_symbol};
 use crate::{Checkpoint, Model};
 
 /// What the model carries from one window of a row to the next: for each layer the convolution's columns

@@ -93,16 +93,6 @@ impl Teachers {
     }
 }
 
-/// Makes `softmax - 1[next]` the gradient of the loss with a share `share` for `targets` `[_, vocabulary]`.
-pub(super) fn lean(next: &[u16], targets: &[f32], share: f32, gradient: &mut [f32]) {
-    let vocabulary = gradient.len() / next.len().max(1);
-    for ((row, targets), &next) in gradient.chunks_exact_mut(vocabulary).zip(targets.chunks_exact(vocabulary)).zip(next)
-    {
-        row.iter_mut().zip(targets).for_each(|(g, t)| *g -= share * t);
-        row[usize::from(next)] += share;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use mambabyte_core::Norm;

@@ -275,10 +275,7 @@ pub(super) fn next_symbol(next: &[u16], logits: &mut [f32]) -> f64 {
         || {
             for (row, &next) in logits.chunks_exact_mut(vocabulary).zip(next) {
                 let chosen = row[usize::from(next)];
-                let top = top(row);
-                row.iter_mut().for_each(|x| *x = exp(*x - top));
-                let sum = sum(row, |x| x);
-                row.iter_mut().for_each(|x| *x *= 1.0 / sum);
+                let (top, sum) = soften(row);
                 row[usize::from(next)] -= 1.0;
                 nats += f64::from(sum).ln() + f64::from(top) - f64::from(chosen);
             }
@@ -287,16 +284,23 @@ pub(super) fn next_symbol(next: &[u16], logits: &mut [f32]) -> f64 {
     nats
 }
 
+/// Makes `softmax - 1[next]` the gradient of the loss with a share `share` for `targets` `[_, vocabulary]`.
+pub(super) fn lean(next: &[u16], targets: &[f32], share: f32, gradient: &mut [f32]) {
+    let vocabulary = gradient.len() / next.len().max(1);
+    for ((row, targets), &next) in gradient.chunks_exact_mut(vocabulary).zip(targets.chunks_exact(vocabulary)).zip(next)
+    {
+        row.iter_mut().zip(targets).for_each(|(g, t)| *g -= share * t);
+        row[usize::from(next)] += share;
+    }
+}
+
 /// Softmax of each row of `[_, vocabulary]` logits, in place.
 pub(super) fn softmax(logits: &mut [f32], vocabulary: usize) {
     vectors(
         #[inline(always)]
         || {
             for row in logits.chunks_exact_mut(vocabulary) {
-                let top = top(row);
-                row.iter_mut().for_each(|x| *x = exp(*x - top));
-                let sum = sum(row, |x| x);
-                row.iter_mut().for_each(|x| *x *= 1.0 / sum);
+                soften(row);
             }
         },
     );
@@ -314,6 +318,16 @@ pub(crate) fn log_softmax(logits: &mut [f32]) {
             }
         },
     );
+}
+
+/// Softmax of one row; its largest value, and the sum of what stands above it, `exp(x - top)`.
+#[inline(always)]
+fn soften(row: &mut [f32]) -> (f32, f32) {
+    let top = top(row);
+    row.iter_mut().for_each(|x| *x = exp(*x - top));
+    let sum = sum(row, |x| x);
+    row.iter_mut().for_each(|x| *x *= 1.0 / sum);
+    (top, sum)
 }
 
 /// The largest value, in lanes.

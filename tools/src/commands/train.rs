@@ -20,7 +20,7 @@ use crate::model::read_text;
 use crate::output::{bytes, say, shown, thousands};
 use crate::shipped::{self, Found};
 use crate::subwords::{self, Bpe};
-use crate::training::finish::{Made, finish, memory, write_checkpoint};
+use crate::training::finish::{finish, memory, write_checkpoint};
 use crate::training::folder::{Folder, STATE};
 use crate::training::log::Log;
 use crate::training::pace::{Pace, begin, time};
@@ -34,6 +34,7 @@ mod ends;
 mod options;
 mod reading;
 mod start;
+pub use ends::{Finished, FinishedSubwords, Trained};
 use ends::{done, done_subwords, stopped};
 pub use options::{Args, FallArg, MatricesArg, ModelArgs, ReadingArgs, RunArgs};
 use options::{beside_resume, separator, settings};
@@ -115,52 +116,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Trained::Finished(finished) => done(args, &finished),
         Trained::Subwords(finished) => done_subwords(args, &finished),
     }
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub enum Trained {
-    /// Someone stopped it; it is saved, and its best weights so far are in the folder.
-    Stopped {
-        /// After which step.
-        step: u64,
-        /// Bits per byte of the best weights on windows of the hold-out, if they were looked at.
-        best: Option<f64>,
-    },
-    /// It was finished.
-    Finished(Box<Finished>),
-    /// So was one over subwords, of which no blob is made.
-    Subwords(Box<FinishedSubwords>),
-}
-
-/// What a run over subwords gave.
-#[derive(Debug)]
-pub struct FinishedSubwords {
-    /// Which run it was.
-    pub recipe: Recipe,
-    /// Steps that were made.
-    pub steps: u64,
-    /// Bytes that were read.
-    pub bytes: u64,
-    /// Parameters of the model.
-    pub parameters: usize,
-    /// Step of the weights, and their bits per byte on windows of the hold-out.
-    pub best: (u64, f64),
-}
-
-/// What a run gave.
-#[derive(Debug)]
-pub struct Finished {
-    /// Which run it was.
-    pub recipe: Recipe,
-    /// Steps that were made.
-    pub steps: u64,
-    /// Bytes that were read.
-    pub bytes: u64,
-    /// Parameters of the model.
-    pub parameters: usize,
-    /// The blob and what it costs.
-    pub made: Made,
 }
 
 /// Makes a run, or goes on with one, up to the blob; `told` hears how it goes. Once `stop` is set, the step ends and the run

@@ -18,7 +18,8 @@ use super::options::Options;
 use super::shorten::shorten;
 use super::tensor::{Dtype, Entry, RawTensor};
 use super::tensors::Tensors;
-use super::{Symbols, decays, vocabulary};
+use super::vocabulary::Symbols;
+use super::{decays, vocabulary};
 
 /// Deepest model accepted.
 const MAX_LAYERS: usize = 1024;

@@ -37,6 +37,7 @@ use serde_json::Value;
 use config::Config;
 use locate::Weights;
 use read::{map, read_index, read_json};
+use vocabulary::Symbols;
 
 pub use content::{Content, Foreign};
 pub use error::{FormatError, Mismatch, TensorTable};
@@ -108,15 +109,6 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, FormatError> {
 /// The same.
 pub fn load_symbols(path: &Path) -> Result<Loaded, FormatError> {
     load_as(path, Symbols::All, &Options::default())
-}
-
-/// Which rows of a vocabulary are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Symbols {
-    /// Those of the 256 bytes.
-    Bytes,
-    /// All of them.
-    All,
 }
 
 fn load_as(path: &Path, symbols: Symbols, options: &Options) -> Result<Loaded, FormatError> {

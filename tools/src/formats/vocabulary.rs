@@ -9,6 +9,15 @@ use serde_json::Value;
 use super::config::Config;
 use super::error::FormatError;
 
+/// Which rows of a vocabulary are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Symbols {
+    /// Those of the 256 bytes.
+    Bytes,
+    /// All of them.
+    All,
+}
+
 /// 256 bytes, special ids and padding; beyond that the ids are not bytes.
 const MAX_ROWS: usize = 512;
 /// Tokenizers of bytes with special ids in front, by the start of their class name: where byte 0 is.

@@ -28,6 +28,16 @@ pub(super) fn ends(window: &Window<'_>) -> bool {
 }
 
 impl Memory {
+    /// After the windows were read: what the rows carry is the state then, zero where a document ends with the window.
+    pub(super) fn leave(&mut self, device: &Device, windows: &[Window<'_>], size: usize) -> Result<(), CudaError> {
+        for (index, _) in windows.iter().enumerate().filter(|(_, window)| ends(window)) {
+            let mut row = self.after.slice_mut(index * size..(index + 1) * size);
+            device.stream().memset_zeros(&mut row)?;
+        }
+        std::mem::swap(&mut self.before, &mut self.after);
+        Ok(())
+    }
+
     /// Uploads a batch's text: rows that are missing or shorter are filled up with zeros, which nothing before them sees.
     pub(super) fn enter(&mut self, device: &Device, len: usize, rows: &[Part<'_>]) -> Result<(), CudaError> {
         let size = self.bytes.len();

@@ -33,8 +33,15 @@ pub(super) struct Kernels {
 
 impl Kernels {
     /// # Errors
-    /// [`CudaError::Shape`] for taps that no kernel has, [`CudaError::Kernel`].
+    /// [`CudaError::Shape`] for widths and taps that no kernel has, [`CudaError::Kernel`].
     pub(super) fn load(device: &Device, element: Element, dims: &Dims) -> Result<Self, CudaError> {
+        let divided = [("d_model % 8", dims.d_model % 8), ("d_inner % 8", dims.d_inner % 8)];
+        if let Some((name, found)) = divided.into_iter().find(|&(_, found)| found > 0) {
+            return Err(CudaError::Shape { name, found, limit: 0 });
+        }
+        if dims.d_model > 4096 {
+            return Err(CudaError::Shape { name: "d_model", found: dims.d_model, limit: 4096 });
+        }
         if !(2..=4).contains(&dims.d_conv) {
             return Err(CudaError::Shape { name: "d_conv", found: dims.d_conv, limit: 4 });
         }

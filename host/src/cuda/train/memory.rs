@@ -2,13 +2,11 @@
 
 use cudarc::driver::CudaSlice;
 
-use super::batch::ends;
 use super::params::Params;
 use super::scan::Sizes;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::float::buffer::{Buffer, Element};
-use crate::train::Window;
 
 /// Rows of the head's products at a time, so that no [bytes, 256] of a long batch is in memory at once.
 pub(super) const HEAD_ROWS: usize = 65_536;
@@ -202,16 +200,6 @@ impl Memory {
     /// The activations of a layer.
     pub(super) fn layer(&self, layer: usize) -> &Kept {
         &self.kept[layer.min(self.kept.len() - 1)]
-    }
-
-    /// After the windows were read: what the rows carry is the state then, zero where a document ends with the window.
-    pub(super) fn leave(&mut self, device: &Device, windows: &[Window<'_>], size: usize) -> Result<(), CudaError> {
-        for (index, _) in windows.iter().enumerate().filter(|(_, window)| ends(window)) {
-            let mut row = self.after.slice_mut(index * size..(index + 1) * size);
-            device.stream().memset_zeros(&mut row)?;
-        }
-        std::mem::swap(&mut self.before, &mut self.after);
-        Ok(())
     }
 }
 

@@ -28,7 +28,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
-use mambabyte_core::Dims;
 use mambabyte_core::dims::Norm;
 
 use self::batch::{Part, ends};
@@ -101,18 +100,6 @@ impl From<CudaError> for TrainError {
     }
 }
 
-/// Whether there are kernels for a model of this shape.
-fn supported(dims: &Dims) -> Result<(), CudaError> {
-    let divided = [("d_model % 8", dims.d_model % 8), ("d_inner % 8", dims.d_inner % 8)];
-    if let Some((name, found)) = divided.into_iter().find(|&(_, found)| found > 0) {
-        return Err(CudaError::Shape { name, found, limit: 0 });
-    }
-    if dims.d_model > 4096 {
-        return Err(CudaError::Shape { name: "d_model", found: dims.d_model, limit: 4096 });
-    }
-    Ok(())
-}
-
 /// Downloads an array, after all work so far.
 fn download(device: &Device, slice: &CudaSlice<f32>) -> Result<Vec<f32>, CudaError> {
     Ok(device.stream().clone_dtoh(slice)?)
@@ -132,7 +119,6 @@ impl GpuMachine {
         (rounding, teaching): (Rounding, &Teaching),
     ) -> Result<Self, CudaError> {
         let dims = parts.weights.dims;
-        supported(&dims)?;
         let element = match products {
             Products::F32 => Element::F32,
             Products::Bf16 => Element::Bf16,

@@ -191,7 +191,7 @@ pub(super) fn streams<'s>(path: &Path, saved: &'s [u8]) -> Result<Vec<(Kept, &'s
 ///
 /// # Errors
 /// As [`streams`]; [`CliError::Io`]; [`CliError::Usage`] for a file of several streams.
-pub(in crate::commands) fn one_stream(path: &Path) -> Result<Vec<u8>, CliError> {
+pub(crate) fn one_stream(path: &Path) -> Result<Vec<u8>, CliError> {
     let saved = std::fs::read(path).map_err(|e| CliError::io(path, e))?;
     match &*streams(path, &saved)? {
         [(_, snapshot)] => Ok(snapshot.to_vec()),

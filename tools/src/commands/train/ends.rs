@@ -1,12 +1,60 @@
-//! How a run ended, in words.
+//! How a run ended, and that in words.
 
 use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{Args, Finished, FinishedSubwords};
+use super::options::Args;
 use crate::error::CliError;
 use crate::output::{bytes, print, print_json, say, shown, thousands};
+use crate::training::finish::Made;
+use crate::training::recipe::Recipe;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Trained {
+    /// Someone stopped it; it is saved, and its best weights so far are in the folder.
+    Stopped {
+        /// After which step.
+        step: u64,
+        /// Bits per byte of the best weights on windows of the hold-out, if they were looked at.
+        best: Option<f64>,
+    },
+    /// It was finished.
+    Finished(Box<Finished>),
+    /// So was one over subwords, of which no blob is made.
+    Subwords(Box<FinishedSubwords>),
+}
+
+/// What a run over subwords gave.
+#[derive(Debug)]
+pub struct FinishedSubwords {
+    /// Which run it was.
+    pub recipe: Recipe,
+    /// Steps that were made.
+    pub steps: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Parameters of the model.
+    pub parameters: usize,
+    /// Step of the weights, and their bits per byte on windows of the hold-out.
+    pub best: (u64, f64),
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Finished {
+    /// Which run it was.
+    pub recipe: Recipe,
+    /// Steps that were made.
+    pub steps: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Parameters of the model.
+    pub parameters: usize,
+    /// The blob and what it costs.
+    pub made: Made,
+}
 
 /// Ctrl-C: the state is saved.
 pub(super) fn stopped(args: &Args, step: u64, best: Option<f64>) {
