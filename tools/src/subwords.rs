@@ -17,6 +17,8 @@ use crate::output::shown;
 
 /// The file in a folder with a model over subwords.
 pub const FILE: &str = "tokenizer.json";
+/// What says beside it that symbols are subwords, so that nobody takes a small vocabulary for the bytes: name and content.
+pub const CLASS: (&str, &str) = ("tokenizer_config.json", "{ \"tokenizer_class\": \"GPT2Tokenizer\" }\n");
 /// Most bytes of the texts that a vocabulary is made of.
 const MADE_OF: usize = 64 << 20;
 

@@ -51,11 +51,22 @@ fn a_trained_subword_model_drafts() {
     let train = ["train", &log, "-o", &folder, "--d-model", "16", "--n-layer", "1", "--window", "32", "--batch", "4"];
     let made = run(&[&train[..], &["--steps", "30", "--tokenizer", "bpe:320", "--threads", "1"]].concat());
     expect(&made, 0, "subwords");
-    let files: Vec<_> = ["config.json", "model.safetensors", "tokenizer.json", "README.md", "log.jsonl", "model.mbb"]
-        .into_iter()
-        .filter(|file| dir.path().join("subwords").join(file).is_file())
-        .collect();
-    assert_eq!(files, ["config.json", "model.safetensors", "tokenizer.json", "README.md", "log.jsonl"]);
+    let files: Vec<_> = [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "README.md",
+        "log.jsonl",
+        "model.mbb",
+    ]
+    .into_iter()
+    .filter(|file| dir.path().join("subwords").join(file).is_file())
+    .collect();
+    assert_eq!(
+        files,
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "log.jsonl"]
+    );
     let read = |file| -> serde_json::Value {
         serde_json::from_slice(&fs::read(dir.path().join("subwords").join(file)).unwrap()).unwrap()
     };

@@ -1,5 +1,7 @@
 //! Where a run computes: what a trainer asks of a processor, and the CPU.
 
+use mambabyte_core::VOCAB;
+
 use super::average::Average;
 use super::optimizer::{Matrices, Optimizer, clip};
 use super::rounding::Rounding;
@@ -162,7 +164,10 @@ pub struct Cpu {
 impl Cpu {
     /// # Errors
     /// [`ModelError`] names the dimension or tensor that is wrong.
+    /// # Panics
+    /// If a model of other symbols than bytes has teachers.
     pub fn new(parts: Parts, rounding: Rounding, teaching: Teaching) -> Result<Self, ModelError> {
+        assert!(parts.weights.vocabulary() == VOCAB || teaching.teachers.is_empty(), "teachers are models of bytes");
         let grad = zeros_like(&parts.weights);
         let Parts { weights, optimizer, average } = parts;
         let (model, teachers) = (Model::of_symbols(weights)?, Teachers::new(teaching)?);

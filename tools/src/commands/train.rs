@@ -58,6 +58,7 @@ fn recipe(args: &Args, reading: &Reading, start: &Start, place: &Place) -> Recip
         separator: args.reading.separator.clone(),
         shape: Sizes::of(&start.weights.dims),
         tokenizer: args.model.tokenizer,
+        vocabulary: reading.vocabulary,
         from: start.from.clone(),
         teachers: start.named.clone(),
         name: args.model.name.clone().unwrap_or_else(|| default_name(&reading.texts)),
@@ -158,6 +159,8 @@ fn in_pool(args: &Args, stop: &AtomicBool, told: &(dyn Fn(&Told<'_>) + Sync)) ->
     folder.make()?;
     if let (None, Some(words)) = (&note, &reading.words) {
         folder.write(subwords::FILE, words.json()?.as_bytes())?;
+        let (name, content) = subwords::CLASS;
+        folder.write(name, content.as_bytes())?;
     }
     let texts: Vec<&[u8]> = reading.holdout.iter().flat_map(Text::documents).collect();
     let holdout = Holdout::of(&texts, LOOKED_AT, reading.corpus.subwords());
@@ -239,6 +242,7 @@ fn prepare(
         let words = if note.is_some() { Bpe::open(kept)? } else { vocabulary(&reading.corpus, count)? };
         let words = Arc::new(words);
         reading.corpus = reading.corpus.in_subwords(Arc::clone(&words) as _);
+        reading.vocabulary = Some(crc32fast::hash(words.json()?.as_bytes()));
         reading.words = Some(words);
     }
     let symbols = reading.words.as_ref().map_or(VOCAB, |words| words.count());
@@ -258,7 +262,8 @@ fn prepare(
                 let paths: Vec<PathBuf> = note.recipe.teachers.iter().map(|(name, _)| name.into()).collect();
                 let (all, teachers) = teachers(&paths, &args.loading)?.into_iter().unzip();
                 let arithmetic = place.arithmetic;
-                (Recipe { texts, valid, arithmetic, teachers, ..note.recipe.clone() }, all)
+                let vocabulary = reading.vocabulary;
+                (Recipe { texts, valid, vocabulary, arithmetic, teachers, ..note.recipe.clone() }, all)
             };
             if let Some(difference) = note.recipe.difference(&mine) {
                 return Err(of_other(difference));

@@ -22,6 +22,8 @@ pub(super) enum Symbols {
 const MAX_ROWS: usize = 512;
 /// Tokenizers of bytes with special ids in front, by the start of their class name: where byte 0 is.
 const TOKENIZERS: [(&str, usize); 2] = [("ByT5", 3), ("Perceiver", 6)];
+/// Tokenizers of subwords: however few they are, their ids are no bytes.
+const SUBWORDS: [&str; 1] = ["GPT2"];
 /// Rows of a vocabulary of ByT5 without and with its 125 sentinels.
 const BYT5_ROWS: [u64; 2] = [259, 384];
 /// Special ids that a config or a tokenizer's config may name.
@@ -64,10 +66,16 @@ pub(super) fn find(
     if let Some(offset) = insisted {
         return place(offset, ", as --byte-offset says".to_owned());
     }
+    let class = tokenizer.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+    if let Some(name) = SUBWORDS.into_iter().find(|name| class.starts_with(name)) {
+        return Err(FormatError::ByteOffset {
+            rows,
+            why: format!("the tokenizer is {name}'s, whose ids are subwords"),
+        });
+    }
     if rows == VOCAB {
         return place(0, String::new());
     }
-    let class = tokenizer.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
     if let Some((name, offset)) = TOKENIZERS.into_iter().find(|(name, _)| class.starts_with(name)) {
         return place(offset, format!(": the tokenizer is {name}'s, whose ids are byte + {offset}"));
     }
@@ -146,6 +154,8 @@ mod tests {
             (259, none(), none(), None),
             (384, none(), none(), None),
             (300, json!({ "vocab_size": 300 }), json!({ "tokenizer_class": "GPT2Tokenizer" }), None),
+            (256, json!({ "vocab_size": 256 }), json!({ "tokenizer_class": "GPT2Tokenizer" }), None),
+            (257, json!({ "vocab_size": 257 }), json!({ "tokenizer_class": "GPT2Tokenizer" }), None),
             (384, json!({ "vocab_size": 256 }), none(), Some(0)),
             (264, json!({ "vocab_size": 258 }), none(), Some(0)),
             // 256, 258 or 259 padded to 8: nothing says which.

@@ -9,8 +9,16 @@ use crate::output::{Door, is_left, say, shown};
 /// What a run goes on from.
 pub const STATE: &str = "train.state";
 /// Everything that a run leaves.
-pub const FILES: [&str; 7] =
-    ["config.json", "model.safetensors", "tokenizer.json", "log.jsonl", "report.html", "model.mbb", "README.md"];
+pub const FILES: [&str; 8] = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "log.jsonl",
+    "report.html",
+    "model.mbb",
+    "README.md",
+];
 
 /// The folder, and what is read.
 #[derive(Clone, Debug)]

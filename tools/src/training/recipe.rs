@@ -100,6 +100,9 @@ pub struct Recipe {
     /// Most symbols of its vocabulary, if these are subwords.
     #[serde(default)]
     pub tokenizer: Option<usize>,
+    /// CRC-32 of that vocabulary.
+    #[serde(default)]
+    pub vocabulary: Option<u32>,
     /// The model it began with, and the CRC-32 of its weights.
     pub from: Option<(String, u32)>,
     /// The same of its teachers.

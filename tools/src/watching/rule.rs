@@ -126,7 +126,6 @@ impl Repeats {
     const MOST: usize = 64;
 
     /// What is remembered, to go on with it elsewhere: hashes of lines, how often each was seen, the line at which it was.
-    /// Hashes are those of this build.
     pub fn seen(&self) -> &[(u64, u32, u64)] {
         &self.seen
     }
@@ -142,9 +141,8 @@ impl Repeats {
         if self.seen.is_empty() && !odd {
             return None;
         }
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let hash = hasher.finish();
+        // The same on every machine and in every build.
+        let hash = u64::from(crc32fast::hash(text)) | (text.len() as u64) << 32;
         if let Some((_, count, at)) = self.seen.iter_mut().find(|(known, ..)| *known == hash) {
             (*count, *at) = (count.saturating_add(1), number);
             return Some(*count);

@@ -20,6 +20,8 @@ pub(super) struct Reading {
     pub(super) valid: Vec<Source>,
     /// What the corpus is read as, if not as bytes.
     pub(super) words: Option<Arc<Bpe>>,
+    /// CRC-32 of that vocabulary.
+    pub(super) vocabulary: Option<u32>,
 }
 
 pub(super) fn read(asked: &[Asked], valid: &[PathBuf], separator: &[u8]) -> Result<Reading, CliError> {
@@ -31,7 +33,7 @@ pub(super) fn read(asked: &[Asked], valid: &[PathBuf], separator: &[u8]) -> Resu
     let valid = judges.iter().map(|text| Source::of(text, None)).collect();
     let (train, holdout) = if judges.is_empty() { all.into_iter().map(Text::cut).unzip() } else { (all, judges) };
     let corpus = Corpus::new(train, shares.as_deref());
-    Ok(Reading { corpus, holdout, texts, valid, words: None })
+    Ok(Reading { corpus, holdout, texts, valid, words: None, vocabulary: None })
 }
 
 /// A vocabulary made of what is trained on.
