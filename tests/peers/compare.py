@@ -343,9 +343,10 @@ def child(arguments):
     return json.loads(done.stdout.decode().strip().splitlines()[-1])
 
 
-def ours(program, size, threads, seconds, folder):
+def ours(program, size, threads, seconds, folder, backend):
     report = Path(folder) / "ours.json"
     arguments = [program, "bench", "--size", size, "--threads", str(threads), "--rounds", "1", "--seconds", str(seconds)]
+    arguments += ["--backend", backend] if backend else []
     done = subprocess.run([*arguments, "--json", report], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if done.returncode:
         raise SystemExit(f"{program} failed on {size}")
@@ -360,6 +361,7 @@ def main():
     parser.add_argument("--sizes", default="S,M,L,P")
     parser.add_argument("--peers", default="llama", help=f"of {', '.join(PEERS)}; the first one is the reference")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--backend", help="ours, as `mambabyte bench` names them; peers take what they were compiled for")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure in a round")
     parser.add_argument("--json", help="write all samples here")
@@ -380,7 +382,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for size in args.sizes.split(","):
             for _ in range(args.rounds):
-                rows = {"MambaByte": ours(args.mambabyte, size, args.threads, args.seconds, folder)}
+                rows = {"MambaByte": ours(args.mambabyte, size, args.threads, args.seconds, folder, args.backend)}
                 for peer in peers:
                     options = ["--threads", str(args.threads), "--seconds", str(args.seconds)]
                     rows[TITLES[peer]] = child([sys.executable, __file__, *options, "--child", peer, size, folder])

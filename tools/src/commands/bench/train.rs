@@ -48,7 +48,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let report = json!({
         "version": env!("CARGO_PKG_VERSION"), "arithmetic": place.arithmetic, "threads": pool.current_num_threads(),
         "batch": batch, "window": window, "steps": args.steps, "shapes": shapes,
-        "operations_per_second": products,
+        "operations_per_second": products, "operations_in": if place.is_gpu() { "bf16" } else { "f32" },
         "peer": match &peer { None => Value::Null, Some(Ok(())) => "PyTorch".into(), Some(Err(e)) => e.as_str().into() },
     });
     if args.json { print_json(&report) } else { print(&table(&report)) }
@@ -142,12 +142,13 @@ fn measure(
 
 fn table(report: &Value) -> String {
     let mut out = format!(
-        "training steps with update, {} rows of {} bytes, {}; limit: products alone, at the rate of large ones in this run, \
-         {:.1} GFLOP/s\n\n| shape | parameters | ms a step | bytes/s | limit | of it | PyTorch | ratio |\n\
+        "training steps with update (PyTorch's by its AdamW, ours by Muon), {} rows of {} bytes, {}; limit: products alone, at \
+         the rate of large ones in this run ({}), {:.1} GFLOP/s\n\n| shape | parameters | ms a step | bytes/s | limit | of it | PyTorch | ratio |\n\
          |---|---|---|---|---|---|---|---|\n",
         report["batch"],
         report["window"],
         report["arithmetic"].as_str().unwrap_or_default(),
+        report["operations_in"].as_str().unwrap_or_default(),
         report["operations_per_second"].as_f64().unwrap_or_default() / 1e9,
     );
     for shape in report["shapes"].as_array().into_iter().flatten() {
