@@ -54,3 +54,28 @@ fn sizes_are_as_promised() {
         assert!(blob.dims().scratch_bytes() <= scratch, "{name}");
     }
 }
+
+/// README's table and each card say what the blob beside them is.
+#[test]
+fn documents_say_what_is_shipped() {
+    let thousands = |n: usize| {
+        let digits = n.to_string();
+        let parts: Vec<&str> =
+            digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).unwrap()).collect();
+        parts.join(",")
+    };
+    let readme = std::fs::read_to_string(model_file("..", "README.md")).unwrap();
+    for name in MODELS {
+        let bytes = AlignedBytes::new(&std::fs::read(model_file(name, "model.mbb")).unwrap());
+        let blob = Blob::parse(bytes.as_slice()).unwrap();
+        let golden = std::fs::read_to_string(model_file(name, "golden.crc32")).unwrap();
+        let golden = format!("`{}`", golden.trim());
+        let row = readme.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
+        let sizes = [bytes.as_slice().len(), blob.dims().state_bytes(), blob.dims().scratch_bytes()].map(thousands);
+        let sizes = format!("| {} |", sizes.join(" | "));
+        assert!(row.contains(&sizes) && row.contains(&golden), "{name}: {sizes} {golden} is not in {row}");
+        let card = std::fs::read_to_string(model_file(name, "README.md")).unwrap();
+        let fingerprint: String = blob.fingerprint().iter().map(|b| format!("{b:02x}")).collect();
+        assert!(card.contains(&golden) && card.contains(&fingerprint), "{name}: its card");
+    }
+}
