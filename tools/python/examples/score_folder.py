@@ -106,7 +106,7 @@ class Text:
         self.path = path
         self.file = self.tried(lambda: OPEN.get(path.suffix, open_plain)(path))
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         return self.tried(lambda: self.file.read(size))
 
     def tried(self, work: Callable[[], Any]) -> Any:

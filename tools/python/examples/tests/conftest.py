@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import pathlib
 import subprocess
 import sys
 from typing import Any, Iterator
+from unittest import mock
 
 import clusters
 import logs
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1]
+# For the tests that import the scripts.
+sys.path.insert(0, str(EXAMPLES))
+
+import score_folder  # noqa: E402
 
 
 class Engine:
@@ -54,16 +61,25 @@ def tables(folder: pathlib.Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Eight logs, a megabyte together."""
+    """Eight logs, half a megabyte together."""
     place = tmp_path_factory.mktemp("logs")
-    logs.write(place, 1_000_000, 8)
+    logs.write(place, 500_000, 8)
     return place
+
+
+class Alone(Engine):
+    """One process, without any engine: this one, which has the modules already."""
+
+    def run(self, *words: Any) -> subprocess.CompletedProcess[str]:
+        command, out, err = self.command(*words)[1:], io.StringIO(), io.StringIO()
+        with mock.patch.object(sys, "argv", command), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = score_folder.main("", score_folder.here, alone=True)
+        return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")
 def alone() -> Engine:
-    """One process, without any engine."""
-    return Engine("alone", dict(os.environ))
+    return Alone("alone", dict(os.environ))
 
 
 @pytest.fixture(scope="session")
