@@ -5,7 +5,8 @@
     /tmp/python-peers/bin/python tests/peers/python_peers.py [TEXT...] [--checkpoint models/sensor-nano]
 
 Without texts it takes the two of models/text. It prints the tables of docs/PYTHON.md. Where speeds are compared both sides take
-turns in one run; everything computes on one thread. It is no part of the test run.
+turns in one run; everything computes on one thread, and speeds are bytes by seconds of processor time. It is no part of the test
+run.
 """
 
 import argparse
@@ -31,13 +32,13 @@ def row(*cells):
 
 
 def turns(*works):
-    """Median seconds of each work, and what it gave; they take turns."""
+    """Median seconds of processor time of each work, and what it gave; they take turns."""
     seconds, given = [[] for _ in works], [None for _ in works]
     for _ in range(TURNS):
         for number, work in enumerate(works):
-            begin = time.perf_counter()
+            begin = time.process_time()
             given[number] = work()
-            seconds[number].append(time.perf_counter() - begin)
+            seconds[number].append(time.process_time() - begin)
     return [(statistics.median(taken), what) for taken, what in zip(seconds, given)]
 
 
@@ -113,7 +114,7 @@ def compressing(texts):
         ),
         "PPMd, order 6, 16 MiB": (ppmd, lambda archive, size: pyppmd.Ppmd7Decoder(6, 16 << 20).decode(archive, size)),
         "no model, adapter 64K": (alone, lambda archive, _: mambabyte.decompress(archive)),
-        "sensor-nano": ours(None),
+        "sensor-nano alone": ours("off"),
         "sensor-nano, adapter 16K": ours("16K"),
     }
     total = sum(map(len, texts))
@@ -219,9 +220,9 @@ def anomalies(texts):
                 sys.exit("error: a text is too short to damage some of its lines")
             damage, whole, size = damage + which.sum(), whole + (~which).sum(), size + sum(map(len, lines))
             for name, oddness in found.items():
-                begin = time.perf_counter()
+                begin = time.process_time()
                 odd = oddness(lines[:cut], new)
-                seconds[name] += time.perf_counter() - begin
+                seconds[name] += time.process_time() - begin
                 quiet = np.sort(odd[~which])
                 for hits, share in zip(pooled[name], FALSE_ALARMS):
                     # No more than this share of whole lines is above it.

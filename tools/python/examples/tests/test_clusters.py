@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -45,6 +46,11 @@ def killed(out: pathlib.Path, spared: set[pathlib.Path], node: bool, running) ->
     pytest.fail("the work was done before enough of the workers were killed")
 
 
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """Both outputs: spark-submit puts a script's errors on standard output, and its own log on the other one."""
+    return done.stdout + done.stderr
+
+
 def test_two_workers_write_what_one_process_writes(
     engine: Engine, folder: pathlib.Path, expected: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -63,8 +69,8 @@ def test_bad_files_are_named_and_the_others_written(
     bad.write_bytes(bad.read_bytes()[:-2000])
     done = engine.run(logs, out, "--workers", 2)
     assert done.returncode == 1
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and errors[0].startswith(f"error: {bad}: "), done.stderr
+    errors = [line for line in said(done).splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and errors[0].startswith(f"error: {bad}: "), said(done)
     wanted = tables(expected)
     del wanted["east/device-05.log.gz.parquet"]
     assert tables(out) == wanted
@@ -73,7 +79,7 @@ def test_bad_files_are_named_and_the_others_written(
 def test_an_empty_folder_is_refused(engine: Engine, tmp_path: pathlib.Path) -> None:
     (tmp_path / "logs").mkdir()
     done = engine.run(tmp_path / "logs", tmp_path / "tables")
-    assert done.returncode == 2 and f"error: {tmp_path}/logs: no files in this folder" in done.stderr
+    assert done.returncode == 2 and f"error: {tmp_path}/logs: no files in this folder" in said(done)
     assert not (tmp_path / "tables").exists()
 
 
@@ -87,10 +93,10 @@ def test_killed_workers_change_nothing(
         left: set[pathlib.Path] = set()
         for _ in range(1 if node else 3):
             left.add(killed(out, left, node, lambda: work.poll() is None))
-        said, errors = work.communicate(timeout=600)
+        output, errors = work.communicate(timeout=600)
     finally:
         work.kill()
         work.wait()
     assert work.returncode == 0, errors
-    assert said.splitlines()[-1].startswith("8 of 8 files, ")
+    assert output.splitlines()[-1].startswith("8 of 8 files, ")
     assert tables(out) == tables(expected)
