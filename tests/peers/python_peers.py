@@ -5,8 +5,8 @@
     /tmp/python-peers/bin/python tests/peers/python_peers.py [TEXT...] [--checkpoint models/sensor-nano]
 
 Without texts it takes the two of models/text. It prints the tables of docs/PYTHON.md. Where speeds are compared both sides take
-turns in one run; everything computes on one thread, and speeds are bytes by seconds of processor time. It is no part of the test
-run.
+turns in one run; everything computes on one thread, and speeds are bytes by seconds of processor time. It is no part of the
+test run.
 """
 
 import argparse

@@ -21,6 +21,8 @@ esac || { echo "usage: $0 [--measure [WORD...] | --notebook]" >&2 && exit 2; }
 . "$here/common.sh"
 
 java -version >/dev/null 2>&1 || missing "java is not installed, which Spark needs; in Debian: apt-get install default-jre-headless"
+release=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
+[ "${release:-0}" -ge 17 ] || missing "java is of release ${release:-unknown}, and Spark needs 17 or newer"
 place=$(environment examples "$python" "$here/examples/requirements.txt") ||
     missing "the packages of tools/python/examples/requirements.txt could not be installed"
 export PYTHONDONTWRITEBYTECODE=1 PATH=$place/bin:$PATH

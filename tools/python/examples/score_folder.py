@@ -67,7 +67,8 @@ class Job:
 
     def score(self, file: str) -> dict[str, Any]:
         """Writes the table of one file: a summary of it, in which `error` says what went wrong, or is empty."""
-        row = {"file": file, "lines": 0, "bytes": 0, "flags": 0, "begin": time.time(), "end": 0.0, "error": ""}
+        row = {"file": file, "lines": 0, "bytes": 0, "flags": 0, "begin": time.time(), "end": 0.0, "cpu": 0.0, "error": ""}
+        cpu = time.process_time()
         table = pathlib.Path(self.tables, f"{file}.parquet")
         # A process that ends while it writes leaves this behind; whoever reads the file after it has another one.
         part = table.with_name(f".{table.name}.{self.run}.{socket.gethostname()}.{os.getpid()}.part")
@@ -91,7 +92,7 @@ class Job:
             row["error"] = str(error)
         except (OSError, pa.ArrowException) as error:
             row["error"] = f"{table}: {reason(error)}"
-        row["end"] = time.time()
+        row["end"], row["cpu"] = time.time(), time.process_time() - cpu
         return row
 
 
@@ -226,7 +227,8 @@ def main(words: str, run: Callable[[Job, list[str], int | None], Iterable[dict[s
     total = sum(row["bytes"] for row in summaries)
     work = max(row["end"] for row in summaries) - min(row["begin"] for row in summaries)
     done = f"{len(summaries) - len(wrong)} of {len(files)} files"
-    print(f"{done}, {total} bytes in {seconds:.1f} s; {work:.1f} s from the first file's beginning to the last one's end")
+    print(f"{done}, {total} bytes in {seconds:.1f} s; {work:.1f} s from the first file's beginning to the last one's end;")
+    print(f"{sum(row['cpu'] for row in summaries):.1f} s of processor time in workers")
     for row in wrong:
         print(f"error: {row['error']}", file=sys.stderr)
     return 1 if wrong else 0

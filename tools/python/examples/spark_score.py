@@ -16,7 +16,7 @@ import pyarrow as pa
 import score_folder
 from pyspark.sql import SparkSession
 
-SUMMARY = "file string, lines long, bytes long, flags long, begin double, end double, error string"
+SUMMARY = "file string, lines long, bytes long, flags long, begin double, end double, cpu double, error string"
 
 
 def on_spark(job: score_folder.Job, files: list[str], workers: int | None) -> list[dict[str, Any]]:

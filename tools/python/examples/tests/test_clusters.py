@@ -56,7 +56,7 @@ def test_two_workers_write_what_one_process_writes(
 ) -> None:
     done = engine.run(folder, tmp_path / "tables", "--workers", 2)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("8 of 8 files, ")
+    assert done.stdout.splitlines()[-2].startswith("8 of 8 files, ")
     assert tables(tmp_path / "tables") == tables(expected)
 
 
@@ -98,5 +98,5 @@ def test_killed_workers_change_nothing(
         work.kill()
         work.wait()
     assert work.returncode == 0, errors
-    assert output.splitlines()[-1].startswith("8 of 8 files, ")
+    assert output.splitlines()[-2].startswith("8 of 8 files, ")
     assert tables(out) == tables(expected)

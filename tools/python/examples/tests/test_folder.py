@@ -57,7 +57,9 @@ def test_long_lines_have_one_row(alone: Engine, tmp_path: pathlib.Path) -> None:
         assert len(pieces) == (3, 3, 1)[row["line"] - 1]
         bits = sum(piece.bits_per_byte * piece.bytes for piece in pieces) / sum(piece.bytes for piece in pieces)
         assert abs(row["bits"] - bits) < 0.001 and row["flag"] == any(piece.alarm for piece in pieces)
-        piece = next(piece for piece in pieces if piece.start <= pieces[0].start + row["worst_offset"] < piece.start + piece.bytes)
+        piece = next(
+            piece for piece in pieces if piece.start <= pieces[0].start + row["worst_offset"] < piece.start + piece.bytes
+        )
         assert piece.start + piece.worst.offset == pieces[0].start + row["worst_offset"]
         assert piece.worst.bits == max(other.worst.bits for other in pieces)
     assert found[1]["worst_offset"] > 4096
