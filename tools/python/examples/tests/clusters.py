@@ -18,7 +18,8 @@ BIN = pathlib.Path(sys.executable).parent
 
 @contextlib.contextmanager
 def ended(processes: list[subprocess.Popen]) -> Iterator[None]:
-    """Ends these processes, and what they have started, at the end."""
+    """Ends these processes, and what they have started, at the end; also if this process is asked to end."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
@@ -27,10 +28,11 @@ def ended(processes: list[subprocess.Popen]) -> Iterator[None]:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(5)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        signal.signal(signal.SIGTERM, before)
 
 
 def free_port() -> int:
