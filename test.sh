@@ -67,6 +67,10 @@ install_missing() {
         has "$program" || missing="$missing $program"
     done
     python3 -c "import ensurepip" 2>/dev/null || missing="$missing python3-venv"
+    if [ -n "$all" ] && ! has java; then
+        missing="$missing java"
+        packages+=(default-jre-headless)
+    fi
     [ -n "$missing" ] || return 0
     if ! has apt-get || [ "$(id -u)" != 0 ]; then
         echo "missing:$missing; to be installed by hand, in Debian by: apt-get install ${packages[*]}"
@@ -156,6 +160,7 @@ lane_chips() {
 # What only --all has.
 host_matrix() {
     local feature
+    step "a folder of logs on Ray and on Spark, and the notebook" tools/python/examples.sh
     step "the command without GPU code" cargo test --quiet -p mambabyte
     for feature in "" std f32 record flash defmt kernel-check; do
         step "core with ${feature:-no feature} alone" \

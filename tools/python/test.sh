@@ -10,52 +10,27 @@
 # interpreter. Exit status 3: what is needed is not to be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-cd "$root"
 all=
 case "$*" in
 '') ;;
 --all) all=yes ;;
 *) echo "usage: $0 [--all]" >&2 && exit 2 ;;
 esac
-target=${CARGO_TARGET_DIR:-$root/target}
-home=$target/python
-missing() {
-    echo "error: $*"
-    exit 3
-}
-
-# environment NAME PYTHON: the folder of a virtual environment that has what the tests need; made anew if that has changed.
-environment() {
-    local place=$home/$1 python=$2 wanted
-    wanted=$(sha256sum <"$here/tests/requirements.txt")
-    if [ "$(cat "$place/made" 2>/dev/null)" != "$wanted" ]; then
-        rm -rf "$place"
-        "$python" -m venv "$place" >&2 || return 1
-        "$place/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/tests/requirements.txt" >&2 || return 1
-        echo "$wanted" >"$place/made"
-    fi
-    echo "$place"
-}
+# shellcheck source=tools/python/common.sh
+. "$here/common.sh"
 
 # tests PLACE WHEEL ARGUMENT...: installs a wheel or a source package and tests it, outside of the source folder.
 tests() {
     local place=$1 package=$2
     shift 2
-    "$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall --no-build-isolation \
-        "$package"
+    installed "$place" "$package"
     (cd "$home" && MAMBABYTE_PROGRAM=$target/debug/mambabyte PYTHONDONTWRITEBYTECODE=1 "$place/bin/python" -m pytest \
         -p no:cacheprovider -c "$here/pyproject.toml" --rootdir "$here" "$here/tests" --durations 5 "$@")
 }
 
-python=${PYTHON:-python3}
-command -v "$python" >/dev/null || missing "$python is not installed"
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || missing "$python is older than 3.10"
-"$python" -c 'import ensurepip, venv' 2>/dev/null || missing "$python has no venv; in Debian: apt-get install python3-venv"
-mkdir -p "$home"
-first=$(environment venv "$python") || missing "the packages of tools/python/tests/requirements.txt could not be installed"
-cargo build --quiet --locked --workspace --features mambabyte/cuda --lib
-made=$("$first/bin/python" "$here/wheel.py" "$target/debug" "$home/wheels")
+wanted=$here/tests/requirements.txt
+first=$(environment venv "$python" "$wanted") || missing "the packages of tools/python/tests/requirements.txt could not be installed"
+made=$(packed "$first")
 tests "$first" "$made" -m "not slow"
 
 [ -n "$all" ] || exit 0
@@ -69,7 +44,7 @@ for version in 3.10 3.11 3.12 3.13 3.14; do
     other=python$version
     # A shim of an interpreter that is not installed is found, too.
     "$other" -c '' 2>/dev/null || { echo "$other: not at hand" && continue; }
-    place=$(environment "venv-$version" "$other") || { echo "$other: the tests' packages are not to be had for it" && continue; }
+    place=$(environment "venv-$version" "$other" "$wanted") || { echo "$other: the tests' packages are not to be had for it" && continue; }
     echo "$other"
     tests "$place" "$released" -m "not slow"
 done
