@@ -357,7 +357,7 @@ impl Stream {
         let from = if data::is_file(source) {
             From::File(source.clone().unbind())
         } else if let Ok(bytes) = data::bytes(source) {
-            From::Bytes(bytes.unbind(), 0)
+            From::Bytes(Some(bytes.unbind()))
         } else {
             match source.try_iter() {
                 Ok(items) if !source.is_instance_of::<pyo3::types::PyString>() => From::Items(items.unbind()),
@@ -572,7 +572,6 @@ impl Reading {
                 self.read = Some((bytes.unbind(), 0));
                 continue;
             };
-            py.check_signals()?;
             let rest = bytes.as_bytes(py).get(*at..).unwrap_or(&[]);
             let block = rest.get(..BLOCK).unwrap_or(rest);
             let done = if block.is_empty() { Ok(()) } else { stream.read_lines(py, block, &mut self.ready) };
@@ -581,6 +580,8 @@ impl Reading {
                 self.read = None;
             }
             done?;
+            // Who has pressed Ctrl-C meanwhile hears it here, before a record is taken out.
+            py.check_signals()?;
         }
     }
 }
