@@ -35,7 +35,8 @@ pub(super) fn front_matter(recipe: &Recipe, tags: &[&str], figures: &[(&str, f64
     // Any string of JSON is one of YAML.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let name = quoted(&clean(&recipe.name));
-    let mut out = String::from("---\nlicense: unknown\nlibrary_name: mambabyte\npipeline_tag: text-generation\ntags:\n");
+    let mut out =
+        String::from("---\nlicense: unknown\nlibrary_name: mambabyte\npipeline_tag: text-generation\ntags:\n");
     for tag in ["mamba", "byte-level"].iter().chain(tags) {
         let _ = writeln!(out, "- {tag}");
     }

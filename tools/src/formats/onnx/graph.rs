@@ -1,6 +1,8 @@
 //! A graph that is being made: operations and tensors, each with a name of its own.
 
-use super::proto::{Attribute, Dimension, FLOAT, Graph, INT, INT64, INTS, Kind, Node, Shape, Tensor, TensorKind, Value};
+use super::proto::{
+    Attribute, Dimension, FLOAT, Graph, INT, INT64, INTS, Kind, Node, Shape, Tensor, TensorKind, Value,
+};
 
 /// Where the operations of a part have their names from.
 #[derive(Default)]

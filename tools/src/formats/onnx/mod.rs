@@ -135,7 +135,8 @@ mod tests {
             assert!(model.metadata.iter().any(|entry| entry.value.as_deref() == Some("some")));
             let graph = model.graph.unwrap();
             let mut known = HashSet::new();
-            let mut know = |name: &Option<String>| assert!(known.insert(name.clone().unwrap()), "{name:?} is made twice");
+            let mut know =
+                |name: &Option<String>| assert!(known.insert(name.clone().unwrap()), "{name:?} is made twice");
             graph.inputs.iter().for_each(|input| know(&input.name));
             for tensor in &graph.initializers {
                 know(&tensor.name);

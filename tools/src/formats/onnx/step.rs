@@ -18,7 +18,12 @@ pub(super) fn graph(checkpoint: &Checkpoint) -> Result<Graph, OnnxError> {
     let conv = [Some(dims.n_layer), None, Some(dims.d_inner), Some(dims.d_conv - 1)];
     let ssm = [Some(dims.n_layer), None, Some(dims.d_inner), Some(dims.d_state)];
     maker.input("byte", INT64, &[None], "The byte that each stream reads, 0 to 255.");
-    maker.input("conv", FLOAT, &conv, "Inputs of each layer's convolution, of the bytes before, the newest last; zeros at first.");
+    maker.input(
+        "conv",
+        FLOAT,
+        &conv,
+        "Inputs of each layer's convolution, of the bytes before, the newest last; zeros at first.",
+    );
     maker.input("ssm", FLOAT, &ssm, "The states of each layer; zeros at first.");
     weights(&mut maker, checkpoint)?;
     constants(&mut maker, checkpoint);
