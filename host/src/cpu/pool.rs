@@ -3,13 +3,32 @@
 use std::io;
 use std::process;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// The process in which rayon's own threads are.
+static FIRST: AtomicU32 = AtomicU32::new(0);
+/// The threads of processes that were forked from it.
+static FORKED: Pool = Pool::new();
+
+/// Where to install what divides its work among rayon's own threads, in a process that was forked from one that may have
+/// started them: they are not there, and who waits for them waits for ever. `None` in the first process that asks.
+///
+/// # Errors
+/// If a thread cannot be started.
+pub fn forked() -> io::Result<Option<&'static ThreadPool>> {
+    let me = process::id();
+    match FIRST.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst) {
+        Err(first) if first != me => FORKED.start(0).map(Some),
+        _ => Ok(None),
+    }
+}
 
 /// Some threads. A process that was forked from the one that has started them has none of them: it starts its own, and what
 /// the other one has stays as it is.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub(super) struct Pool {
     /// The first process, and those that were forked from it. Nobody holds a lock here while threads are started: a fork
     /// would keep it held for ever.
     first: OnceLock<Box<Started>>,
@@ -35,7 +54,7 @@ impl Drop for Started {
 
 impl Pool {
     /// A pool without threads.
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         Self { first: OnceLock::new() }
     }
 
@@ -43,7 +62,7 @@ impl Pool {
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn start(&self, threads: usize) -> io::Result<&ThreadPool> {
+    pub(super) fn start(&self, threads: usize) -> io::Result<&ThreadPool> {
         let (me, mut at) = (process::id(), &self.first);
         loop {
             match at.get() {

@@ -8,15 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mambabyte::error::CliError;
-use mambabyte_host::cpu::Pool;
+use mambabyte_host::cpu::forked;
 use pyo3::prelude::*;
 
 use crate::error::exception;
 
-/// The process in which rayon's own threads were started, if they were: a process that was forked from it has none of them.
-static FIRST: AtomicU32 = AtomicU32::new(0);
-/// The threads of processes that were forked, instead of those.
-static FORKED: Pool = Pool::new();
 /// Between two looks at whether someone wants to stop.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a forked process waits for what another thread may have had.
@@ -27,13 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// # Errors
 /// If a thread cannot be started.
 fn among_threads<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, CliError> {
-    let me = process::id();
-    match FIRST.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst) {
-        Err(first) if first != me => {
-            let pool = FORKED.start(0).map_err(|error| CliError::io("the threads of a forked process", error))?;
-            Ok(pool.install(work))
-        }
-        _ => Ok(work()),
+    match forked() {
+        Ok(None) => Ok(work()),
+        Ok(Some(pool)) => Ok(pool.install(work)),
+        Err(error) => Err(CliError::io("the threads of a forked process", error)),
     }
 }
 

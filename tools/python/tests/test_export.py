@@ -10,8 +10,8 @@ from conftest import ROOT
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
 
-# Largest difference of a logit, of 1,000 steps. Logits are of the order of 10, and f32 sums differ by their order.
-BOUND = 2e-3
+# Largest difference of a logit, of 1,000 steps. Logits reach 30; both are sums in f32, in another order. Found: 7e-5.
+BOUND = 5e-4
 
 
 class Step:
@@ -84,6 +84,8 @@ def test_a_blob_gives_the_numbers_of_its_integers(golden_text, tmp_path):
     about = {entry.key: entry.value for entry in model.metadata_props}
     assert about["fingerprint"] == mambabyte.Model("sensor-nano").fingerprint and about["name"] == "sensor-nano"
     step, difference, norm = Step(path), 0.0, 0.0
+    # A stream begins with a byte that nobody sees.
+    step.read([0])
     for byte in golden_text[:300]:
         stream.feed(bytes([byte]))
         expected = stream.logits() * (np.log(2) / 65536)

@@ -166,7 +166,7 @@ def test_a_stream_that_was_at_work_is_refused_in_a_fork():
 
     def source():
         busy.set()
-        yield b"some text " * 300_000
+        yield b"some text " * 40_000
 
     worker = threading.Thread(target=lambda: list(stream.lines(source())))
     worker.start()
