@@ -116,7 +116,7 @@ pub enum CliError {
     #[diagnostic(transparent)]
     Format(#[from] FormatError),
     /// A model that is no ONNX file.
-    #[error("--onnx: {0}")]
+    #[error("--onnx")]
     Onnx(#[from] OnnxError),
     /// A checkpoint that does not run.
     #[error(transparent)]
