@@ -12,7 +12,7 @@ use mambabyte_host::train::state_file::StateFault;
 use mambabyte_host::train::trainer::TrainError;
 use miette::Diagnostic;
 
-use crate::formats::{Foreign, FormatError};
+use crate::formats::{Foreign, FormatError, OnnxError};
 use crate::output::{OutputFault, shown};
 
 /// A failed command. Wrong use exits with 2 (as does an unknown option), everything else with 1.
@@ -115,6 +115,9 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Format(#[from] FormatError),
+    /// A model that is no ONNX file.
+    #[error("--onnx")]
+    Onnx(#[from] OnnxError),
     /// A checkpoint that does not run.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -107,6 +107,31 @@ pub fn first_adapter(
     }
 }
 
+/// What an archive begins with.
+///
+/// # Errors
+/// None after [`PrimedFile::open`].
+pub fn header(
+    model: ModelName,
+    preset: Option<Preset>,
+    primed: Option<&PrimedFile>,
+    block: u32,
+) -> Result<Header, CliError> {
+    let primed = primed.map(|file| file.primed().map(|primed| primed.id())).transpose()?;
+    Ok(Header { model, preset: preset.map_or(0, |preset| preset.design().id), primed, block })
+}
+
+/// What failed, with its name; `write` names what was written to.
+pub fn named(fault: ArchiveFault, input: &Path, write: impl FnOnce(std::io::Error) -> CliError) -> CliError {
+    match fault {
+        ArchiveFault::Read(error) => CliError::io(input, error),
+        ArchiveFault::Write(error) => write(error),
+        ArchiveFault::Engine(error) => error.into(),
+        ArchiveFault::Nothing => CliError::Usage("neither a model nor an adapter: nothing predicts".into()),
+        source => CliError::Archive { path: input.to_owned(), source },
+    }
+}
+
 /// What an archive is decoded with.
 pub struct Given<'e, 'm> {
     /// The model.

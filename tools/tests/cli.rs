@@ -369,7 +369,9 @@ fn devices_and_precisions_that_are_not_there() {
 
 #[test]
 fn help_and_the_demonstration() {
-    for command in ["convert", "inspect", "fit", "eval", "logits", "checksum", "stream", "monitor", "generate"] {
+    for command in
+        ["convert", "export", "inspect", "fit", "eval", "logits", "checksum", "stream", "monitor", "generate"]
+    {
         expect(&run(&[command, "--help"]), 0, "");
     }
     expect(&run(&["dance"]), 2, "dance");

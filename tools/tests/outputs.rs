@@ -38,6 +38,12 @@ const REPORT: Named = Named {
 };
 const NPY: Named =
     Named { option: "--npy", words: "logits m.mbb text --npy", reads: &["m.mbb", "text"], start: b"\x93NUMPY" };
+const ONNX: Named = Named {
+    option: "--onnx",
+    words: "export model --onnx",
+    reads: &["model/model.safetensors", "model/config.json"],
+    start: b"\x08\x08\x12\x09mambabyte",
+};
 const SAVE_STATE: Named =
     Named { option: "--save-state", words: "stream m.mbb text --save-state", reads: NPY.reads, start: b"MBS\x1a" };
 const FIGURES: Named = Named {
@@ -293,6 +299,11 @@ fn convert_report() {
 #[test]
 fn logits_npy() {
     NPY.table();
+}
+
+#[test]
+fn export_onnx() {
+    ONNX.table();
 }
 
 #[test]

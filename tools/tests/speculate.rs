@@ -84,6 +84,14 @@ fn a_trained_subword_model_drafts() {
         let adapted = [&plain[..], &["--adapt", "4K"]].concat();
         assert!(written(&[&drafted[..], &["--adapt", "4K"]].concat()) == written(&adapted), "{choice:?}");
     }
+    // How checkpoints are loaded holds for it, too.
+    let drafted = ["generate", "sensor-nano", "-n", "40", "--speculate", &folder];
+    expect(&run(&[&drafted[..], &["--byte-offset", "3"]].concat()), 2, "subwords");
+    let mut config = read("config.json");
+    config["num_hidden_layers"] = 2.into();
+    fs::write(dir.path().join("subwords/config.json"), config.to_string()).unwrap();
+    expect(&run(&drafted), 1, "trust-tensors");
+    assert!(written(&[&drafted[..], &["--trust-tensors"]].concat()) == written(&drafted[..4]));
     // It is no model of bytes, and says so; a byte model with such a tokenizer is refused, too.
     expect(&run(&["generate", &folder]), 1, "vocabulary");
     fs::write(dir.path().join("subwords/tokenizer.json"), "{}").unwrap();

@@ -184,6 +184,11 @@ fn groups(jobs: Vec<Job<'_>>, n: usize) -> Vec<Vec<Job<'_>>> {
 impl<'w> IntRows<'w> {
     /// Reads one byte into `row`; the logits of the next one.
     fn step(&mut self, engine: &IntEngine<'w>, row: usize, byte: u8) -> &mambabyte_core::Logits {
+        if self.team.as_ref().is_some_and(Team::is_elsewhere) {
+            // Forked: the state is here, the threads are not.
+            self.settle();
+            self.team = None;
+        }
         if let (None, Some(weights), true) = (&self.team, engine.weights, self.shards > 1) {
             self.team = Team::new(weights, engine.cpu.backend, self.shards).ok();
             // If the system gives no threads, decode runs without them.

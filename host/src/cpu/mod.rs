@@ -4,6 +4,7 @@
 //! * [`Weights`]: a blob in memory, checked fast, and a copy in the order that a backend reads best.
 //! * [`IntEngine`]: its integers, with the bits of [`mambabyte_core::Decoder`].
 //! * [`FloatEngine`]: a checkpoint in f32.
+//! * [`forked`]: threads for a process that was forked from one that had some.
 
 mod blocks;
 mod counter;
@@ -21,6 +22,7 @@ mod tiled;
 pub use float::{FloatEngine, FloatRows};
 pub use int::{IntEngine, IntRows};
 pub use memory::Weights;
+pub use pool::forked;
 pub use source::Source;
 
 use mambabyte_core::{Backend, Dims};

@@ -2,7 +2,8 @@
 //!
 //! Every shard keeps its own channels of the state between steps. What a shard computed goes through a box of its own,
 //! which the others copy from after a meeting; a box is written again three meetings later at the earliest, so no
-//! thread ever waits for a lock. Between steps the threads spin for a moment and then sleep.
+//! thread ever waits for a lock. Between steps the threads spin for a moment and then sleep, and hold no lock of a state: a
+//! process that is forked then has the states, if not the threads.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -147,6 +148,8 @@ impl<'b> Worker<'b> {
         let mut state = lock(shared.states.get(self.index)?);
         let mut meeting = Meeting { shared, index: self.index, meetings: self.meetings };
         let logits = self.shard.step(byte, &mut state, &self.strided, &mut meeting)?;
+        // Before the last meeting, after which the caller may do anything.
+        drop(state);
         put(&shared.boxes.get(self.index)?.logits, logits);
         meeting.meet()?;
         self.meetings = meeting.meetings;
@@ -156,6 +159,8 @@ impl<'b> Worker<'b> {
 
 /// The threads, and the shard that runs on the caller's.
 pub(super) struct Team<'b> {
+    /// The process whose threads they are.
+    process: u32,
     shared: Arc<Shared>,
     lead: Worker<'b>,
     threads: Vec<JoinHandle<()>>,
@@ -202,7 +207,14 @@ impl<'b> Team<'b> {
             stop: AtomicBool::new(false),
         });
         let lead = Worker::new(blob, backend, 0, &Share::of(&dims, 0, shards));
-        let mut team = Self { shared, lead, threads: Vec::new(), steps: 0, logits: Box::new([0; VOCAB]) };
+        let mut team = Self {
+            process: std::process::id(),
+            shared,
+            lead,
+            threads: Vec::new(),
+            steps: 0,
+            logits: Box::new([0; VOCAB]),
+        };
         for index in 1..shards {
             let (weights, shared) = (weights.clone(), Arc::clone(&team.shared));
             let name = format!("shard {index}");
@@ -210,6 +222,11 @@ impl<'b> Team<'b> {
             team.threads.push(thread?);
         }
         Ok(team)
+    }
+
+    /// Whether its threads are of another process than this one, which was forked from it.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// Takes over `state`.
@@ -257,6 +274,11 @@ impl<'b> Team<'b> {
 
 impl Drop for Team<'_> {
     fn drop(&mut self) {
+        if self.is_elsewhere() {
+            // There is nobody to wait for; and who had these threads may still know them.
+            self.threads.drain(..).for_each(std::mem::forget);
+            return;
+        }
         self.shared.stop.store(true, Ordering::Release);
         self.shared.asked.advance(self.steps + 1);
         for thread in self.threads.drain(..) {

@@ -73,6 +73,17 @@ impl From<GpuModel> for AnyEngine<'_> {
     }
 }
 
+impl AnyEngine<'_> {
+    /// Whether it computes on a GPU.
+    pub const fn is_gpu(&self) -> bool {
+        match self {
+            Self::Int(_) | Self::Float(_) => false,
+            #[cfg(feature = "cuda")]
+            Self::Gpu(_) => true,
+        }
+    }
+}
+
 impl<'m> Engine for AnyEngine<'m> {
     type Rows = AnyRows<'m>;
 

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 
+use crate::cpu::forked;
 use crate::engine::{Answer, Engine, EngineError, Want};
 
 /// Reads `texts`, one a row, from the zero state, in blocks of the engine's full load; one 0x00 byte is read first and the
@@ -27,12 +28,16 @@ pub fn read_ahead<E: Engine>(
         texts.iter().map(|text| [0].into_iter().chain(text.iter().copied()).take(text.len()).collect()).collect();
     let (full, blocks) = sync_channel::<(usize, Answer)>(1);
     let (used, empty) = channel();
+    let pool = forked()?;
     thread::scope(|scope| {
         // The sender goes with this closure: the thread ends when the blocks do.
         let full = full;
         thread::Builder::new().spawn_scoped(scope, move || {
             for (from, answer) in blocks {
-                take(from, &answer);
+                match pool {
+                    None => take(from, &answer),
+                    Some(pool) => pool.install(|| take(from, &answer)),
+                }
                 // Nobody waits for the last ones.
                 let _ = used.send(answer);
             }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use mambabyte::adapting::Adapt;
 use mambabyte::error::CliError;
-use mambabyte::net::{Given, PrimedFile, first_adapter, model_name};
-use mambabyte_core::archive::{Header, MAX_BLOCK};
-use mambabyte_host::archive::{ArchiveFault, BLOCK, Predictor};
+use mambabyte::net::{Given, PrimedFile, first_adapter, header, model_name, named};
+use mambabyte_core::archive::MAX_BLOCK;
+use mambabyte_host::adapt::AnyAdapter;
+use mambabyte_host::archive::{self, ArchiveFault, BLOCK, Predictor};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::data::{self, Raised, Sink, Source};
 use crate::error::{exception, usage};
-use crate::model::{Model, engine, model};
+use crate::model::{Model, check, engine, model};
 use crate::options;
-use crate::work::check_process;
 
 /// Most bytes that an archive becomes if nobody says how many.
 const MOST: u64 = 1 << 30;
@@ -42,16 +42,33 @@ impl<'py> Input<'py> {
     }
 }
 
-/// The exception of what failed.
-fn failed(fault: ArchiveFault) -> PyErr {
-    let source = match fault {
-        ArchiveFault::Nothing => return usage("neither a model nor an adapter: nothing predicts"),
-        ArchiveFault::Engine(error) => return exception(&error.into()),
-        ArchiveFault::Write(error) => return exception(&CliError::io("the text", error)),
-        ArchiveFault::Read(error) => return exception(&CliError::io("the source", error)),
-        source => source,
-    };
-    exception(&CliError::Archive { path: PathBuf::from("the archive"), source })
+/// What failed, in which `what` was read.
+fn failed(fault: ArchiveFault, what: &str) -> PyErr {
+    exception(&named(fault, Path::new(what), |error| CliError::io("the text", error)))
+}
+
+/// Calls `work` with what takes at most `most` bytes: `output`, or memory, which is given back.
+fn written<T>(
+    output: Option<Py<PyAny>>,
+    raised: &Raised,
+    most: u64,
+    work: impl FnOnce(&mut Sink<'_>) -> T,
+) -> (T, Option<Vec<u8>>) {
+    match output {
+        Some(file) => (work(&mut Sink::File(file, raised, most)), None),
+        None => {
+            let mut memory = Vec::new();
+            (work(&mut Sink::Memory(&mut memory, most)), Some(memory))
+        }
+    }
+}
+
+/// What the caller gets: the bytes, or how many the file got.
+fn given<'py>(py: Python<'py>, memory: Option<Vec<u8>>, count: u64) -> PyResult<Bound<'py, PyAny>> {
+    match memory {
+        Some(memory) => Ok(PyBytes::new(py, &memory).into_any()),
+        None => Ok(count.into_pyobject(py)?.into_any()),
+    }
 }
 
 fn opened(prime: Option<&Path>) -> PyResult<Option<PrimedFile>> {
@@ -85,37 +102,22 @@ pub(crate) fn compress<'py>(
     }
     let asked: Option<Adapt> = adapt.map(|adapt| options::adapt(Some(adapt))).transpose()?;
     let primed = opened(prime.as_deref())?;
-    let (given, raised, loaded) =
+    let (input, raised, loaded) =
         (Input::of(source)?, Raised::default(), net.map(|net| Arc::clone(net.get().loaded())));
-    let mut from = given.source(py, &raised);
-    let mut memory = Vec::new();
-    let mut to = match output {
-        Some(file) => Sink::File(file, &raised, u64::MAX),
-        None => Sink::Memory(&mut memory, u64::MAX),
-    };
-    let written = matches!(to, Sink::File(..));
-    check_process()?;
-    let totals = py.detach(|| -> PyResult<_> {
-        let name = model_name(self::model(loaded.as_ref()));
-        let adapter = first_adapter(asked, primed.as_ref(), &name).map_err(|error| exception(&error))?;
-        let id = primed.as_ref().map(|file| file.primed().map(|primed| primed.id())).transpose();
-        let header = Header {
-            model: name,
-            preset: adapter.as_ref().map_or(0, |adapter| adapter.preset().design().id),
-            primed: id.map_err(|error| exception(&error))?,
-            block,
-        };
-        Predictor::new(engine(loaded.as_ref()), adapter)
-            .and_then(|mut predictor| {
-                mambabyte_host::archive::compress(&mut predictor, &header, &mut from, &mut to, &mut |_| ())
-            })
-            .map_err(|fault| raised.or(failed(fault)))
-    })?;
-    drop(to);
-    match written {
-        true => Ok(totals.archive.into_pyobject(py)?.into_any()),
-        false => Ok(PyBytes::new(py, &memory).into_any()),
-    }
+    let mut from = input.source(py, &raised);
+    check(loaded.as_ref())?;
+    let (totals, memory) = written(output, &raised, u64::MAX, |to| {
+        py.detach(|| -> PyResult<_> {
+            let name = model_name(self::model(loaded.as_ref()));
+            let adapter = first_adapter(asked, primed.as_ref(), &name).map_err(|error| exception(&error))?;
+            let preset = adapter.as_ref().map(AnyAdapter::preset);
+            let header = header(name, preset, primed.as_ref(), block).map_err(|error| exception(&error))?;
+            Predictor::new(engine(loaded.as_ref()), adapter)
+                .and_then(|mut predictor| archive::compress(&mut predictor, &header, &mut from, to, &mut |_| ()))
+                .map_err(|fault| raised.or(failed(fault, "the source")))
+        })
+    });
+    given(py, memory, totals?.archive)
 }
 
 /// The text of an archive, or of several one after the other; as `mambabyte decompress`.
@@ -141,33 +143,27 @@ pub(crate) fn decompress<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let net = Model::or_none(model)?;
     let primed = opened(prime.as_deref())?;
-    let (given, raised, loaded) =
+    let (input, raised, loaded) =
         (Input::of(source)?, Raised::default(), net.map(|net| Arc::clone(net.get().loaded())));
-    let mut from = given.source(py, &raised);
-    let mut memory = Vec::new();
-    let mut to = match output {
-        Some(file) => Sink::File(file, &raised, max_bytes),
-        None => Sink::Memory(&mut memory, max_bytes),
-    };
-    let written = matches!(to, Sink::File(..));
-    check_process()?;
-    let decoded = py.detach(|| {
-        let given = Given {
-            model: model_name(self::model(loaded.as_ref())),
-            engine: engine(loaded.as_ref()),
-            primed: primed.as_ref(),
-        };
-        mambabyte_host::archive::decompress(&mut from, &mut to, &mut |header| given.open(header), &mut |_| ())
+    let mut from = input.source(py, &raised);
+    check(loaded.as_ref())?;
+    let (decoded, memory) = written(output, &raised, max_bytes, |to| {
+        py.detach(|| {
+            let given = Given {
+                model: model_name(self::model(loaded.as_ref())),
+                engine: engine(loaded.as_ref()),
+                primed: primed.as_ref(),
+            };
+            archive::decompress(&mut from, to, &mut |header| given.open(header), &mut |_| ())
+        })
     });
-    drop(to);
     match decoded {
-        Ok(totals) if written => Ok(totals.plain.into_pyobject(py)?.into_any()),
-        Ok(_) => Ok(PyBytes::new(py, &memory).into_any()),
+        Ok(totals) => given(py, memory, totals.plain),
         Err(fault) => {
             let damaged = matches!(fault, ArchiveFault::Archive { .. });
-            let error = raised.or(failed(fault));
-            if damaged && !written {
-                error.value(py).setattr("kept", PyBytes::new(py, &memory))?;
+            let error = raised.or(failed(fault, "the archive"));
+            if let (true, Some(memory)) = (damaged, &memory) {
+                error.value(py).setattr("kept", PyBytes::new(py, memory))?;
             }
             Err(error)
         }

@@ -69,6 +69,7 @@ const fn kind(error: &CliError) -> Kind {
         | CliError::State { .. }
         | CliError::Archive { .. }
         | CliError::Format(_)
+        | CliError::Onnx(_)
         | CliError::Model(_)
         | CliError::TrainState { .. } => Kind::Data,
         CliError::Engine(EngineError::State(_)) => Kind::Data,

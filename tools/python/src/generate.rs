@@ -1,7 +1,7 @@
 //! `generate`: text that a model writes, as an iterator.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mambabyte::numbers;
@@ -14,9 +14,9 @@ use self_cell::self_cell;
 
 use crate::data;
 use crate::error::{exception, usage};
-use crate::model::{Loaded, Model, engine};
+use crate::model::{Loaded, Model, check, engine};
 use crate::options;
-use crate::work::{check_process, check_signals, compute, is_ours, locked};
+use crate::work::{Held, check_signals, compute, detached};
 
 /// Most bytes that are written at once.
 const AT_ONCE: usize = 64;
@@ -48,10 +48,19 @@ struct Moving {
 
 impl Drop for Moving {
     fn drop(&mut self) {
-        // The threads of a process that was forked are not here to end.
-        if !is_ours() {
+        let elsewhere = |loaded: &Option<Arc<Loaded>>| loaded.as_ref().is_some_and(|loaded| loaded.is_elsewhere());
+        if self.pen.as_ref().is_some_and(|pen| elsewhere(&pen.borrow_owner().0) || elsewhere(&pen.borrow_owner().1)) {
             std::mem::forget(self.pen.take());
         }
+    }
+}
+
+impl Moving {
+    /// # Errors
+    /// As [`check`].
+    fn check(&self) -> PyResult<()> {
+        let Some((net, helper)) = self.pen.as_ref().map(Pen::borrow_owner) else { return Ok(()) };
+        check(net.as_ref()).and_then(|()| check(helper.as_ref()))
     }
 }
 
@@ -83,7 +92,7 @@ impl Moving {
 /// Text that a model writes: an iterator of bytes, a few at a time.
 #[pyclass(frozen, module = "mambabyte")]
 pub(crate) struct Generation {
-    moving: Mutex<Moving>,
+    moving: Held<Moving>,
 }
 
 #[pymethods]
@@ -93,15 +102,19 @@ impl Generation {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let text = compute(py, || Ok(locked(&self.moving).next()?))?;
+        let text = detached(py, || {
+            let mut moving = self.moving.lock().map_err(|error| exception(&error))?;
+            moving.check()?;
+            moving.next().map_err(|error| exception(&error.into()))
+        })??;
         Ok(text.map(|text| PyBytes::new(py, &text)))
     }
 
     /// All that is still to be written.
     fn read<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        check_process()?;
         let text = py.detach(|| -> PyResult<Vec<u8>> {
-            let (mut moving, mut all) = (locked(&self.moving), Vec::new());
+            let (mut moving, mut all) = (self.moving.lock().map_err(|error| exception(&error))?, Vec::new());
+            moving.check()?;
             while let Some(text) = moving.next().map_err(|error| exception(&error.into()))? {
                 check_signals()?;
                 all.extend(text);
@@ -115,14 +128,14 @@ impl Generation {
     /// None without drafts.
     #[getter]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let stats = py.detach(|| {
-            let mut moving = locked(&self.moving);
-            let pen = moving.pen.as_mut()?;
-            pen.with_dependent_mut(|_, writer| {
+        let stats = compute(py, || {
+            let mut moving = self.moving.lock()?;
+            let Some(pen) = moving.pen.as_mut() else { return Ok(None) };
+            Ok(pen.with_dependent_mut(|_, writer| {
                 let stats = writer.stats()?;
                 Some((stats.drafted, stats.accepted, stats.written, stats.rounds, stats.acceptance()))
-            })
-        });
+            }))
+        })?;
         let Some((drafted, accepted, written, rounds, acceptance)) = stats else { return Ok(None) };
         let found = PyDict::new(py);
         found.set_item("drafted", drafted)?;
@@ -215,6 +228,7 @@ pub(crate) fn generate(
     let way = Way { preset, seed, options };
     let arc = |model: Bound<'_, Model>| Arc::clone(model.get().loaded());
     let engines: Engines = (net.map(arc), helper.map(arc));
+    check(engines.0.as_ref()).and_then(|()| check(engines.1.as_ref()))?;
     let pen = compute(py, || {
         Ok(Pen::try_new(engines, |(net, helper)| match engine(net.as_ref()) {
             Some(engine) if speculating.is_on() => {
@@ -227,5 +241,5 @@ pub(crate) fn generate(
     // A piece ends a draft. Where the text depends on drafts, pieces do not depend on the time.
     let now = if speculating.is_exact() { 1 } else { AT_ONCE };
     let moving = Moving { pen: Some(pen), left: n, now, stops, before: Vec::new() };
-    Ok(Generation { moving: Mutex::new(moving) })
+    Ok(Generation { moving: Held::new(moving) })
 }

@@ -47,7 +47,7 @@ mod _mambabyte {
     #[pymodule_export]
     use super::line::{Event, Line, Worst};
     #[pymodule_export]
-    use super::making::{Converted, Trained, convert, train};
+    use super::making::{Converted, Trained, convert, export, train};
     #[pymodule_export]
     use super::model::{_model, Model};
     #[pymodule_export]

@@ -1,17 +1,20 @@
-//! `convert`, `train`: the commands of these names, with a function that hears how it goes.
+//! `convert`, `export`, `train`: the commands of these names, with a function that hears how it goes.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Command};
 use mambabyte::commands::convert::{Args as ConvertArgs, convert as convert_only, write as convert_and_write};
+use mambabyte::commands::export::{open as open_export, write as write_export};
 use mambabyte::commands::train::{Args as TrainArgs, Trained as Ended, train as run};
 use mambabyte::training::run::Told;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::error::usage;
-use crate::work::{Tell, interruptible};
+use crate::model::Model;
+use crate::work::{Tell, compute, interruptible};
 
 /// The arguments of a command: `keywords` are its options, with underscores for hyphens. `True` is an option without a value,
 /// `None` and `False` are options that are not given, a list gives one several times.
@@ -24,7 +27,13 @@ fn arguments<A: Args>(
     output: &Path,
     keywords: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<A> {
-    let mut words = vec![OsString::from(name), OsString::from("--output"), output.as_os_str().to_owned()];
+    // Of one word, so that a value may begin with a hyphen.
+    let word = |option: &str, value: &Path| {
+        let mut word = OsString::from(format!("--{option}="));
+        word.push(value);
+        word
+    };
+    let mut words = vec![OsString::from(name), word("output", output)];
     for (option, value) in keywords.into_iter().flatten() {
         let option = option.extract::<String>()?.replace('_', "-");
         let values = match value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
@@ -37,13 +46,8 @@ fn arguments<A: Args>(
                 Ok(false) => {}
                 Err(_) if value.is_none() => {}
                 Err(_) => {
-                    // Of one word, so that a value may begin with a hyphen.
-                    let mut word = OsString::from(format!("--{option}="));
-                    match value.extract::<PathBuf>() {
-                        Ok(path) => word.push(path),
-                        Err(_) => word.push(value.str()?.to_string()),
-                    }
-                    words.push(word);
+                    let text = || Ok::<_, PyErr>(PathBuf::from(value.str()?.to_string()));
+                    words.push(word(&option, &value.extract::<PathBuf>().or_else(|_| text())?));
                 }
             }
         }
@@ -157,6 +161,31 @@ pub(crate) fn convert<'py>(
         bits_per_byte: made.measured.int.bits_per_byte(),
         parameters: made.parameters,
         notes: made.notes,
+    })
+}
+
+/// Writes the step of a model as an ONNX model of opset 17, in f32, as `mambabyte export --onnx`; how many bytes the file has.
+///
+/// `model` is a Model, or what Model takes. Of a blob the numbers that its integers stand for are written, which do not compute
+/// its bits. The file is written to `path`, whole or not at all, and never over a file of the model.
+///
+/// Inputs are byte int64 [batch], conv float32 [n_layer, batch, d_inner, d_conv - 1] and ssm float32 [n_layer, batch, d_inner,
+/// d_state], both zeros before the first byte; outputs are logits float32 [batch, 256], natural logits of the next byte, and
+/// conv_out and ssm_out, which are the next step's conv and ssm.
+///
+/// Raises DataError for a model of more than 2 GiB, or with a weight that is not finite; FileError if the file cannot be
+/// written.
+#[pyfunction]
+#[pyo3(signature = (model, path))]
+pub(crate) fn export(py: Python<'_>, model: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<usize> {
+    if path == Path::new("-") {
+        return Err(usage("path: standard output is the caller's"));
+    }
+    let model = Model::of(model)?;
+    let (loaded, from) = (Arc::clone(model.get().loaded()), model.get().path());
+    compute(py, || {
+        let outputs = open_export(from, &path)?;
+        Ok(write_export(loaded.model(), outputs)?.bytes)
     })
 }
 

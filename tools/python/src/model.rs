@@ -18,9 +18,9 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyType};
 use self_cell::self_cell;
 
 use crate::data;
-use crate::error::usage;
+use crate::error::{Kind, raised, usage};
 use crate::options;
-use crate::work::{compute, is_ours};
+use crate::work::compute;
 
 self_cell!(
     /// A model and what computes it.
@@ -31,13 +31,23 @@ self_cell!(
     }
 );
 
-/// A model and what computes it, in the process that has opened it.
-pub(crate) struct Loaded(Option<Opened>);
+/// A model and what computes it.
+pub(crate) struct Loaded {
+    /// There until it is dropped.
+    opened: Option<Opened>,
+    /// The process that has opened it.
+    process: u32,
+}
 
 impl Loaded {
     fn opened(&self) -> &Opened {
-        // It is taken out where it is dropped, and nowhere else.
-        self.0.as_ref().unwrap_or_else(|| unreachable!())
+        self.opened.as_ref().unwrap_or_else(|| unreachable!())
+    }
+
+    /// Whether another process has opened it, and this one was forked from that: what was made of it is not dropped here, as a
+    /// GPU is not this process's.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// The weights.
@@ -53,9 +63,8 @@ impl Loaded {
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        // The threads of a process that was forked are not here to end.
-        if !is_ours() {
-            std::mem::forget(self.0.take());
+        if self.is_elsewhere() {
+            std::mem::forget(self.opened.take());
         }
     }
 }
@@ -98,10 +107,17 @@ struct How {
 pub(crate) struct Model {
     loaded: Arc<Loaded>,
     origin: Origin,
+    /// Where its files are, if it was read from any.
+    path: Option<PathBuf>,
     how: How,
 }
 
 impl Model {
+    /// Where its files are, if it was read from any.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// What it is.
     pub(crate) const fn loaded(&self) -> &Arc<Loaded> {
         &self.loaded
@@ -185,15 +201,17 @@ impl Model {
                 Some(bytes) => AnyModel::Blob(BlobFile::of_bytes(bytes, &path)?),
                 None => AnyModel::open_as(&path, &loading, residence)?,
             };
-            Ok(Loaded(Some(Opened::try_new(model, |model| computing.engine(model, cpu))?)))
+            let opened = Some(Opened::try_new(model, |model| computing.engine(model, cpu))?);
+            Ok(Loaded { opened, process: std::process::id() })
         })?;
+        let found = path.canonicalize().ok().filter(|_| bytes.is_none());
         let name = SHIPPED.iter().map(|model| model.name).find(|name| Path::new(name) == path);
         let origin = match (loaded.model(), name) {
-            (_, Some(name)) if !path.exists() => Origin::Name(name),
+            (_, Some(name)) if found.is_none() => Origin::Name(name),
             (AnyModel::Blob(_), _) => Origin::Blob,
-            (AnyModel::Checkpoint(_), _) => Origin::Checkpoint(path.canonicalize().unwrap_or(path)),
+            (AnyModel::Checkpoint(_), _) => Origin::Checkpoint(found.clone().unwrap_or(path)),
         };
-        Ok(Self { loaded: Arc::new(loaded), origin, how })
+        Ok(Self { loaded: Arc::new(loaded), origin, path: found, how })
     }
 
     /// A model that comes with the package, by name: see Model.names(). Keyword arguments as those of Model.
@@ -278,6 +296,7 @@ impl Model {
     fn checksum(&self, py: Python<'_>, text: &Bound<'_, PyAny>, adapt: Option<&str>) -> PyResult<u32> {
         let (text, preset) = (data::bytes(text)?, options::preset(adapt, true)?);
         let text = text.as_bytes();
+        check(Some(&self.loaded))?;
         compute(py, || {
             let engine = self.loaded.engine();
             Ok(match preset {
@@ -350,6 +369,21 @@ pub(crate) fn _model<'py>(
 /// What of a net and an adapter there is; for who computes without the interpreter's lock.
 pub(crate) fn engine(loaded: Option<&Arc<Loaded>>) -> Option<&AnyEngine<'_>> {
     loaded.map(|loaded| loaded.engine())
+}
+
+/// Refuses what a GPU computes in a process that was forked from the one that has opened it.
+///
+/// # Errors
+/// `DeviceError`.
+pub(crate) fn check(loaded: Option<&Arc<Loaded>>) -> PyResult<()> {
+    match loaded {
+        Some(loaded) if loaded.is_elsewhere() && loaded.engine().is_gpu() => Err(raised(
+            Kind::Device,
+            "a GPU does not follow a process that is forked: start processes by spawn or forkserver; models and streams go there \
+             as pickles",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The model, if there is a net.

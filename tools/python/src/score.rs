@@ -9,9 +9,9 @@ use pyo3::types::PyBytes;
 
 use crate::data;
 use crate::error::{exception, usage};
-use crate::model::{Model, engine};
+use crate::model::{Model, check, engine};
 use crate::options;
-use crate::work::{check_process, check_signals};
+use crate::work::{check_signals, detached};
 
 /// What texts cost. Arrays have one number for each text.
 #[pyclass(frozen, module = "mambabyte")]
@@ -112,8 +112,8 @@ pub(crate) fn score(
     let texts: Vec<Bound<'_, PyBytes>> = texts.try_iter()?.map(|text| data::bytes(&text?)).collect::<PyResult<_>>()?;
     let texts: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
     let loaded = model.as_ref().map(|model| std::sync::Arc::clone(model.get().loaded()));
-    check_process()?;
-    let costs = py.detach(|| {
+    check(loaded.as_ref())?;
+    let costs = detached(py, || {
         let engine = engine(loaded.as_ref());
         let wrong = |error: EngineError| exception(&CliError::from(error));
         let mut costs = Vec::with_capacity(texts.len());
@@ -132,7 +132,7 @@ pub(crate) fn score(
             }
         }
         Ok::<_, PyErr>(costs)
-    })?;
+    })??;
     Ok(Scores { bytes: texts.iter().map(|text| text.len() as u64).collect(), costs })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mambabyte::adapting;
 use mambabyte::error::CliError;
@@ -22,19 +22,19 @@ use self_cell::self_cell;
 use crate::data;
 use crate::error::{exception, usage};
 use crate::line::Line;
-use crate::model::{Loaded, Model, engine};
+use crate::model::{Loaded, Model, check, engine};
 use crate::options;
 use crate::surprise::Surprise;
-use crate::work::{check_process, check_signals, compute, is_ours, locked};
+use crate::work::{Held, check_signals, compute};
 
-type Reading<'a> = Reader<'a, AnyEngine<'a>>;
+type Watching<'a> = Reader<'a, AnyEngine<'a>>;
 
 self_cell!(
     /// A reader and what it reads with.
     struct Watched {
         owner: Option<Arc<Loaded>>,
         #[not_covariant]
-        dependent: Reading,
+        dependent: Watching,
     }
 );
 
@@ -86,8 +86,8 @@ struct Moving {
 
 impl Drop for Moving {
     fn drop(&mut self) {
-        // The threads of a process that was forked are not here to end.
-        if !is_ours() {
+        let loaded = self.watched.as_ref().and_then(|watched| watched.borrow_owner().as_ref());
+        if loaded.is_some_and(|loaded| loaded.is_elsewhere()) {
             std::mem::forget(self.watched.take());
         }
     }
@@ -107,7 +107,7 @@ impl Moving {
     }
 
     /// The reader, and the rest.
-    fn with<T>(&mut self, work: impl FnOnce(&mut Reading<'_>, &mut Page, &mut Vec<u8>) -> T) -> T {
+    fn with<T>(&mut self, work: impl FnOnce(&mut Watching<'_>, &mut Page, &mut Vec<u8>) -> T) -> T {
         let Self { watched, page, since } = self;
         // It is taken out where it is dropped, and nowhere else.
         let watched = watched.as_mut().unwrap_or_else(|| unreachable!());
@@ -127,7 +127,7 @@ struct Records<'s> {
     rule: &'s Rule,
     adapt: &'static str,
     bytes: &'s [u8],
-    lines: VecDeque<Line>,
+    lines: &'s mut VecDeque<Line>,
 }
 
 impl Records<'_> {
@@ -176,7 +176,7 @@ pub(crate) struct Stream {
     loaded: Option<Arc<Loaded>>,
     made: Made,
     rule: Rule,
-    moving: Mutex<Moving>,
+    moving: Held<Moving>,
 }
 
 impl Stream {
@@ -185,8 +185,9 @@ impl Stream {
     fn make(py: Python<'_>, model: Option<Bound<'_, Model>>, made: Made) -> PyResult<Self> {
         let rule = made.rule()?;
         let loaded = model.as_ref().map(|model| Arc::clone(model.get().loaded()));
+        check(loaded.as_ref())?;
         let moving = compute(py, || Moving::new(loaded.clone(), &made, &rule))?;
-        Ok(Self { model: model.map(Bound::unbind), loaded, made, rule, moving: Mutex::new(moving) })
+        Ok(Self { model: model.map(Bound::unbind), loaded, made, rule, moving: Held::new(moving) })
     }
 
     /// Another stream like it, at `snapshot` and `page`.
@@ -196,10 +197,22 @@ impl Stream {
         Ok(stream)
     }
 
+    /// Works on what moves.
+    ///
+    /// # Errors
+    /// Those of the work, of [`check`] and of [`Held::lock`].
+    fn at_work<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Moving) -> Result<T, CliError> + Send,
+    ) -> PyResult<T> {
+        check(self.loaded.as_ref())?;
+        compute(py, || work(&mut *self.moving.lock()?))
+    }
+
     /// Goes on at `snapshot`.
     fn load(&self, py: Python<'_>, snapshot: &[u8], page: Page) -> PyResult<()> {
-        compute(py, || {
-            let mut moving = locked(&self.moving);
+        self.at_work(py, |moving| {
             moving.with(|reader, _, _| reader.load(snapshot, self.rule.threshold()))?;
             moving.page = page;
             moving.unmark();
@@ -208,8 +221,7 @@ impl Stream {
     }
 
     fn save(&self, py: Python<'_>) -> PyResult<(Vec<u8>, Page)> {
-        compute(py, || {
-            let mut moving = locked(&self.moving);
+        self.at_work(py, |moving| {
             let snapshot = moving.with(|reader, _, _| reader.save())?;
             Ok((snapshot, moving.page.clone()))
         })
@@ -219,40 +231,32 @@ impl Stream {
         adapting::name(self.made.preset)
     }
 
-    /// Reads bytes for records.
+    /// Reads a block of bytes for records; `lines` get those of all lines that end in it, also if it fails.
     ///
     /// # Errors
-    /// Those of the engine, and what signal handlers raise: the bytes of the blocks before are read then.
-    fn read_lines(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<VecDeque<Line>> {
-        check_process()?;
-        let piece = PIECE * engine(self.loaded.as_ref()).map_or(1, |engine| engine.full_load().rows.max(1));
-        py.detach(|| {
-            let mut moving = locked(&self.moving);
-            let mut lines = VecDeque::new();
-            for block in bytes.chunks(BLOCK) {
-                check_signals()?;
-                let adapt = self.adapt_name();
-                lines = moving
-                    .with(|reader, page, since| {
-                        let mut records = Records { page, rule: &self.rule, adapt, bytes: block, lines };
-                        read(reader, &mut records, since, block, piece).map(|_| records.lines)
-                    })
-                    .map_err(|error| exception(&error.into()))?;
-            }
-            Ok(lines)
+    /// Those of the engine.
+    fn read_lines(&self, py: Python<'_>, block: &[u8], lines: &mut VecDeque<Line>) -> PyResult<()> {
+        self.at_work(py, |moving| {
+            let piece = PIECE * engine(self.loaded.as_ref()).map_or(1, |engine| engine.full_load().rows.max(1));
+            let adapt = self.adapt_name();
+            moving.with(|reader, page, since| {
+                let mut records = Records { page, rule: &self.rule, adapt, bytes: block, lines };
+                read(reader, &mut records, since, block, piece)
+            })?;
+            Ok(())
         })
     }
 
     /// Ends the line that is open.
     fn end(&self, py: Python<'_>) -> PyResult<Option<Line>> {
-        compute(py, || {
-            let mut moving = locked(&self.moving);
+        self.at_work(py, |moving| {
             let adapt = self.adapt_name();
             Ok(moving.with(|reader, page, _| {
                 let scores = reader.finish()?;
-                let mut records = Records { page, rule: &self.rule, adapt, bytes: &[], lines: VecDeque::new() };
+                let mut lines = VecDeque::new();
+                let mut records = Records { page, rule: &self.rule, adapt, bytes: &[], lines: &mut lines };
                 records.finished(&scores, None, Vec::new());
-                records.lines.pop_front()
+                lines.pop_front()
             }))
         })
     }
@@ -305,7 +309,7 @@ impl Stream {
     fn feed(&self, py: Python<'_>, text: &Bound<'_, PyAny>) -> PyResult<Surprise> {
         let text = data::bytes(text)?;
         let bytes = text.as_bytes();
-        check_process()?;
+        check(self.loaded.as_ref())?;
         let engine = engine(self.loaded.as_ref());
         let block = match (engine, self.made.preset) {
             // Logits take 1 KiB for each byte of a block.
@@ -316,7 +320,7 @@ impl Stream {
         let (net, adapted) = py.detach(|| {
             let room = |wanted: bool| Vec::with_capacity(if wanted { bytes.len() } else { 0 });
             let (mut net, mut adapted) = (room(has_net), room(has_adapter));
-            let mut moving = locked(&self.moving);
+            let mut moving = self.moving.lock().map_err(|error| exception(&error))?;
             moving.unmark();
             let mut look = 0;
             for block in bytes.chunks(block) {
@@ -346,20 +350,22 @@ impl Stream {
 
     /// Reads the next bytes of the stream, or all of a file or of an iterable of bytes; an iterator of the records of its
     /// lines, as `mambabyte stream --json` has them. It reads when it is asked for the next line. At the end of the source
-    /// the line that is open ends, unless `end` is false.
+    /// the line that is open ends, unless `end` is false. What is raised, by the source or by Ctrl-C, loses no record: the
+    /// next call goes on.
     #[pyo3(signature = (source, *, end = true))]
     fn lines(slf: Bound<'_, Self>, source: &Bound<'_, PyAny>, end: bool) -> PyResult<Lines> {
         let from = if data::is_file(source) {
             From::File(source.clone().unbind())
         } else if let Ok(bytes) = data::bytes(source) {
-            From::Bytes(bytes.unbind(), 0)
+            From::Bytes(Some(bytes.unbind()))
         } else {
             match source.try_iter() {
                 Ok(items) if !source.is_instance_of::<pyo3::types::PyString>() => From::Items(items.unbind()),
                 _ => return Err(data::bytes(source).err().unwrap_or_else(|| PyTypeError::new_err("bytes are needed"))),
             }
         };
-        Ok(Lines { stream: slf.unbind(), reading: Mutex::new(Some((from, VecDeque::new()))), end })
+        let reading = Reading { from, read: None, ready: VecDeque::new() };
+        Ok(Lines { stream: slf.unbind(), reading: Held::new(Some(reading)), end })
     }
 
     /// Ends the line that is open; its record, or None if no byte of it has come.
@@ -371,7 +377,7 @@ impl Stream {
     ///
     /// Raises UsageError without a model.
     fn logits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i32>>> {
-        let logits = compute(py, || Ok(locked(&self.moving).with(|reader, _, _| reader.mixture().peek())?.0))?;
+        let logits = self.at_work(py, |moving| Ok(moving.with(|reader, _, _| reader.mixture().peek())?.0))?;
         match logits {
             Some(logits) => Ok(PyArray1::from_slice(py, logits.as_slice())),
             None => Err(usage("without a model there are no logits; distribution() is the adapter's")),
@@ -380,7 +386,7 @@ impl Stream {
 
     /// What is expected next: 256 probabilities, float64, of model and adapter together. The stream stays where it is.
     fn distribution<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (net, mixed) = compute(py, || Ok(locked(&self.moving).with(|reader, _, _| reader.mixture().peek())?))?;
+        let (net, mixed) = self.at_work(py, |moving| Ok(moving.with(|reader, _, _| reader.mixture().peek())?))?;
         let logits = mixed.or(net).map_or([0.0; VOCAB], |logits| natural(&logits));
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights = logits.map(|logit| (logit - largest).exp());
@@ -416,23 +422,22 @@ impl Stream {
 
     /// Back to the beginning.
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
-        compute(py, || {
-            let fresh = Moving::new(self.loaded.clone(), &self.made, &self.rule)?;
-            *locked(&self.moving) = fresh;
+        self.at_work(py, |moving| {
+            *moving = Moving::new(self.loaded.clone(), &self.made, &self.rule)?;
             Ok(())
         })
     }
 
     /// Bytes that were read.
     #[getter]
-    fn position(&self, py: Python<'_>) -> u64 {
-        py.detach(|| locked(&self.moving).page.totals.bytes)
+    fn position(&self, py: Python<'_>) -> PyResult<u64> {
+        compute(py, || Ok(self.moving.lock()?.page.totals.bytes))
     }
 
     /// What was counted, a dict: lines, bytes, alarms, odd, fine, bits_per_byte.
     #[getter]
     fn totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let totals = py.detach(|| locked(&self.moving).page.totals.clone());
+        let totals = compute(py, || Ok(self.moving.lock()?.page.totals.clone()))?;
         let found = PyDict::new(py);
         for (name, count) in [
             ("lines", totals.lines),
@@ -467,9 +472,10 @@ impl Stream {
         self.fork(py)
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let totals = py.detach(|| locked(&self.moving).page.totals.clone());
-        format!("<mambabyte.Stream at byte {}, line {}, adapter {}>", totals.bytes, totals.lines + 1, self.adapt_name())
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let totals = compute(py, || Ok(self.moving.lock()?.page.totals.clone()))?;
+        let (bytes, line, adapt) = (totals.bytes, totals.lines + 1, self.adapt_name());
+        Ok(format!("<mambabyte.Stream at byte {bytes}, line {line}, adapter {adapt}>"))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
@@ -522,8 +528,8 @@ pub(crate) fn _stream<'py>(
 
 /// Where lines come from.
 enum From {
-    /// Bytes, and how many of them are read.
-    Bytes(Py<PyBytes>, usize),
+    /// Bytes, until they are given.
+    Bytes(Option<Py<PyBytes>>),
     File(Py<PyAny>),
     Items(Py<PyIterator>),
 }
@@ -532,13 +538,7 @@ impl From {
     /// The next bytes; `None` at the end.
     fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         match self {
-            Self::Bytes(bytes, at) => {
-                let bytes = bytes.bind(py);
-                let rest = bytes.as_bytes().get(*at..).unwrap_or(&[]);
-                let part = rest.get(..BLOCK).unwrap_or(rest);
-                *at += part.len();
-                Ok((!part.is_empty()).then(|| PyBytes::new(py, part)))
-            }
+            Self::Bytes(bytes) => Ok(bytes.take().map(|bytes| bytes.into_bound(py))),
             Self::File(file) => {
                 let part = data::bytes(&file.bind(py).call_method1("read", (BLOCK,))?)?;
                 Ok((!part.as_bytes().is_empty()).then_some(part))
@@ -551,12 +551,47 @@ impl From {
     }
 }
 
+/// How far lines are read.
+struct Reading {
+    from: From,
+    /// Bytes that came, and how many of them are read.
+    read: Option<(Py<PyBytes>, usize)>,
+    /// Records that nobody has taken yet.
+    ready: VecDeque<Line>,
+}
+
+impl Reading {
+    /// The next record; `None` at the end of the source. What is raised loses nothing: the next call goes on.
+    fn next(&mut self, py: Python<'_>, stream: &Stream) -> PyResult<Option<Line>> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Ok(Some(line));
+            }
+            let Some((bytes, at)) = &mut self.read else {
+                let Some(bytes) = self.from.next(py)? else { return Ok(None) };
+                self.read = Some((bytes.unbind(), 0));
+                continue;
+            };
+            let rest = bytes.as_bytes(py).get(*at..).unwrap_or(&[]);
+            let block = rest.get(..BLOCK).unwrap_or(rest);
+            let done = if block.is_empty() { Ok(()) } else { stream.read_lines(py, block, &mut self.ready) };
+            *at += block.len();
+            if block.len() == rest.len() {
+                self.read = None;
+            }
+            done?;
+            // Who has pressed Ctrl-C meanwhile hears it here, before a record is taken out.
+            py.check_signals()?;
+        }
+    }
+}
+
 /// An iterator of lines: see Stream.lines.
 #[pyclass(frozen, module = "mambabyte")]
 pub(crate) struct Lines {
     stream: Py<Stream>,
     /// `None` while another thread is in it, and after the end.
-    reading: Mutex<Option<(From, VecDeque<Line>)>>,
+    reading: Held<Option<Reading>>,
     end: bool,
 }
 
@@ -568,17 +603,17 @@ impl Lines {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Line>> {
         // Not held while Python runs.
-        let Some((mut from, mut ready)) = py.detach(|| locked(&self.reading).take()) else { return Ok(None) };
+        let Some(mut reading) = compute(py, || Ok(self.reading.lock()?.take()))? else { return Ok(None) };
         let stream = self.stream.get();
-        while ready.is_empty() {
-            match from.next(py)? {
-                Some(bytes) => ready = stream.read_lines(py, bytes.as_bytes())?,
-                None if self.end => return stream.end(py),
-                None => return Ok(None),
-            }
-        }
-        let line = ready.pop_front();
-        py.detach(|| *locked(&self.reading) = Some((from, ready)));
-        Ok(line)
+        let found = match reading.next(py, stream) {
+            Ok(None) if self.end => return stream.end(py),
+            Ok(None) => return Ok(None),
+            found => found,
+        };
+        compute(py, || {
+            *self.reading.lock()? = Some(reading);
+            Ok(())
+        })?;
+        found
     }
 }

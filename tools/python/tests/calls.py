@@ -1,15 +1,27 @@
-"""Calls with wrong types, lengths and numbers, from several threads: exceptions only. `calls.py COUNT [SEED]`."""
+"""Calls with wrong types, lengths and numbers, from several threads and in processes that are forked meanwhile: exceptions only.
+`calls.py COUNT [SEED]`.
+"""
 
 import copy
 import io
+import os
 import pickle
 import random
+import signal
 import sys
+import tempfile
 import threading
+import time
+import warnings
 
 import mambabyte
 import numpy as np
 
+# That a process with threads is forked is what is tried here.
+warnings.simplefilter("ignore", DeprecationWarning)
+# Files that calls write.
+folder = tempfile.TemporaryDirectory()
+os.chdir(folder.name)
 count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
 models = [mambabyte.Model("sensor-pico", threads=1), mambabyte.Model("sensor-pico")]
 streams = [mambabyte.Stream(models[0]), mambabyte.Stream(models[1], adapt="4K"), mambabyte.Stream(adapt="8K")]
@@ -48,7 +60,7 @@ def call(chance):
     what = chance.choice(
         [
             mambabyte.Model, mambabyte.Model.shipped, mambabyte.Stream, mambabyte.score, mambabyte.compress, mambabyte.decompress,
-            mambabyte.generate, stream.feed, stream.lines, stream.restore, stream.fork, stream.logits, stream.distribution,
+            mambabyte.generate, mambabyte.export, stream.feed, stream.lines, stream.restore, stream.fork, stream.logits, stream.distribution,
             stream.snapshot, stream.finish, models[0].checksum, copy.copy, copy.deepcopy,
             lambda *a, **k: pickle.loads(pickle.dumps(chance.choice(streams + models))),
             lambda *a, **k: list(stream.lines(*a, **k)),
@@ -69,16 +81,39 @@ def call(chance):
     return 0
 
 
-raised, lock = 0, threading.Lock()
+def fork(chance):
+    """A few calls in a forked process, which ends."""
+    forked = os.fork()
+    if forked == 0:
+        status = 1
+        try:
+            for _ in range(4):
+                call(chance)
+            status = 0
+        finally:
+            os._exit(status)
+    until = time.monotonic() + 120
+    while (done := os.waitpid(forked, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > until:
+            os.kill(forked, signal.SIGKILL)
+        time.sleep(0.01)
+    assert os.waitstatus_to_exitcode(done[1]) == 0, "a forked process has crashed or hangs"
+
+
+raised, forks, lock = 0, 0, threading.Lock()
 
 
 def work(number):
-    global raised
-    chance, mine = random.Random(seed * 1000 + number), 0
+    global raised, forks
+    chance, mine, mine_forks = random.Random(seed * 1000 + number), 0, 0
     for _ in range(count // 4):
         mine += call(chance)
+        if os.name == "posix" and chance.random() < 0.001:
+            fork(chance)
+            mine_forks += 1
     with lock:
         raised += mine
+        forks += mine_forks
 
 
 failed = []
@@ -90,4 +125,5 @@ assert not failed, failed[0]
 assert 0 < raised < count
 expected = mambabyte.Stream(models[0]).feed(TEXT).adapted_q16.tolist()
 assert mambabyte.Stream("sensor-pico").feed(TEXT).adapted_q16.tolist() == expected
-print(f"{count} calls, {raised} exceptions")
+os.chdir("/")
+print(f"{count} calls, {raised} exceptions, {forks} forks")

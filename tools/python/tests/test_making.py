@@ -27,6 +27,17 @@ def test_convert(command, tmp_path):
     assert not (tmp_path / "c.mbb").exists()
 
 
+def test_names_may_begin_with_a_hyphen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sample = ROOT / "models/text/request-latency.csv"
+    (tmp_path / "-some.log").write_bytes(sample.read_bytes())
+    made = mambabyte.convert(ROOT / "models/sensor-pico", "-x.mbb", refine=0, calibrate="-some.log", report="--report.html", name="-n")
+    assert (tmp_path / "-x.mbb").read_bytes() == made.blob and (tmp_path / "--report.html").is_file()
+    assert mambabyte.Model(tmp_path / "-x.mbb").info["name"] == "-n"
+    trained = mambabyte.train(["-some.log"], "-run", steps=2, **TINY)
+    assert mambabyte.Model(tmp_path / "-run/model.mbb").info["d_model"] == 16 and trained.steps == 2
+
+
 def test_convert_refuses(tmp_path):
     cases = [
         ({"mixture": "nothing"}, mambabyte.UsageError, "mixture"),

@@ -3,12 +3,19 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+import select
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import mambabyte
 import pytest
+from checkpoints import write
 from conftest import ROOT
+
+GOLDEN = (ROOT / "models/text/golden-4096.txt").read_bytes()
 
 SLOW = pytest.mark.slow
 
@@ -80,15 +87,11 @@ def test_notes_go_to_the_logger(caplog, tmp_path):
 
 
 def child(stream, sender):
-    try:
-        sender.send(stream.feed(b"some text\n").adapted_q16.tolist())
-    except mambabyte.Error as error:
-        sender.send(error)
+    sender.send(stream.feed(b"some text\n").adapted_q16.tolist())
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("how", ["fork", "spawn"])
-def test_forked_processes_are_refused_and_spawned_ones_go_on(how):
+def test_processes_go_on_with_a_stream(how):
     stream = mambabyte.Stream("sensor-pico")
     stream.feed(b"before\n")
     context = multiprocessing.get_context(how)
@@ -99,10 +102,86 @@ def test_forked_processes_are_refused_and_spawned_ones_go_on(how):
     found = receiver.recv()
     process.join(60)
     assert process.exitcode == 0
-    if how == "fork":
-        assert isinstance(found, mambabyte.DeviceError) and "spawn" in str(found)
-    else:
-        assert found == stream.feed(b"some text\n").adapted_q16.tolist()
+    assert found == stream.feed(b"some text\n").adapted_q16.tolist()
+
+
+def in_a_fork(work):
+    """What `work` gives in a forked process, as text; no test waits for ever."""
+    reader, writer = os.pipe()
+    forked = os.fork()
+    if forked == 0:
+        try:
+            os.write(writer, repr(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    found, ready = b"", True
+    while ready:
+        ready, _, _ = select.select([reader], [], [], 60)
+        part = os.read(reader, 1 << 16) if ready else b""
+        found += part
+        if not part:
+            break
+    os.close(reader)
+    if not ready:
+        os.kill(forked, signal.SIGKILL)
+    os.waitpid(forked, 0)
+    assert ready, "the forked process hangs"
+    return found.decode()
+
+
+def test_a_forked_process_has_threads_of_its_own(tmp_path):
+    # Layers that are wide enough for a step on two threads.
+    write(tmp_path / "wide", d_model=512, n_layer=1, d_inner=1024, d_state=8, d_conv=4, dt_rank=16, norm="rms", tied=True)
+    (tmp_path / "text").write_bytes(GOLDEN[:3000])
+    blob = mambabyte.convert(tmp_path / "wide", refine=0, calibrate=tmp_path / "text").blob
+    wide = mambabyte.Model(blob, threads=2)
+    models = [wide, mambabyte.Model("sensor-nano", threads=2), mambabyte.Model(ROOT / "models/sensor-pico", threads=2)]
+    streams = [mambabyte.Stream(model, adapt=None) for model in models] + [mambabyte.Stream("sensor-nano")]
+    generation = mambabyte.generate(models[1], b"$GP", 90, seed=3)
+    next(generation)
+
+    def work():
+        """Steps, blocks, many texts, archives, text."""
+        found = [stream.feed(GOLDEN[:2000][at : at + 1]).net_q16 for stream in streams for at in range(4)]
+        found += [stream.feed(GOLDEN[:1500]).net_q16 for stream in streams]
+        found += [list(mambabyte.score(model, [GOLDEN[:500], GOLDEN[500:900], GOLDEN[:99]]).bits) for model in models]
+        found += [mambabyte.compress(GOLDEN[:300], models[1]), generation.read()]
+        found += [mambabyte.Model(blob, threads=2).checksum(GOLDEN[:50])]
+        return [list(item) if hasattr(item, "tolist") else item for item in found]
+
+    for stream in streams:
+        [stream.feed(b"x") for _ in range(3)]
+        stream.feed(GOLDEN[:600])
+    mambabyte.score(models[1], [GOLDEN[:500]] * 4)
+    # A process of a process, which has computed, too.
+    first = in_a_fork(work)
+    second = in_a_fork(lambda: (in_a_fork(work), repr(work())))
+    expected = repr(work())
+    assert first == expected and second == repr((expected, expected))
+
+
+def test_a_stream_that_was_at_work_is_refused_in_a_fork():
+    stream, busy = mambabyte.Stream("sensor-nano"), threading.Event()
+
+    def source():
+        busy.set()
+        yield b"some text " * 40_000
+
+    worker = threading.Thread(target=lambda: list(stream.lines(source())))
+    worker.start()
+    busy.wait()
+    time.sleep(0.1)
+
+    def work():
+        try:
+            return stream.feed(b"x")
+        except mambabyte.UsageError as error:
+            return str(error)
+
+    found = in_a_fork(work)
+    worker.join()
+    assert "forked while" in found
 
 
 @SLOW

@@ -1,8 +1,10 @@
 import copy
 import io
 import json
+import os
 import pickle
 import random
+import signal
 import threading
 
 import mambabyte
@@ -129,6 +131,58 @@ def test_sources_of_lines(log):
     lines = mambabyte.Stream("sensor-pico").lines(raises())
     with pytest.raises(KeyError, match="mine"):
         list(lines)
+
+
+def taken(lines, error):
+    """All records of an iterator that is interrupted, and how often it was."""
+    found, times = [], 0
+    while True:
+        try:
+            found.append(next(lines).record())
+        except StopIteration:
+            return found, times
+        except error:
+            times += 1
+
+
+def test_what_interrupts_lines_loses_no_record(log):
+    class Source:
+        """Raises now and then, between two pieces of any length."""
+
+        def __init__(self):
+            self.file, self.turns = io.BytesIO(log), 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.turns += 1
+            if self.turns % 3 == 0:
+                raise ConnectionError("try again")
+            if piece := self.file.read(self.turns * 700):
+                return piece
+            raise StopIteration
+
+    whole = [line.record() for line in mambabyte.Stream("sensor-pico").lines(log)]
+    found, times = taken(mambabyte.Stream("sensor-pico").lines(Source()), ConnectionError)
+    assert found == whole and times > 2
+
+
+def test_ctrl_c_loses_no_record(log):
+    class Source(io.BytesIO):
+        turns = 0
+
+        def read(self, size):
+            self.turns += 1
+            if self.turns in (1, 2):
+                # It comes while the block that is given here is read.
+                threading.Timer(0.002, os.kill, (os.getpid(), signal.SIGINT)).start()
+            return super().read(size)
+
+    text = (log * (140_000 // len(log) + 1))[:140_000]
+    whole = [line.record() for line in mambabyte.Stream("sensor-pico").lines(text)]
+    found, times = taken(mambabyte.Stream("sensor-pico").lines(Source(text)), KeyboardInterrupt)
+    assert found == whole and times == 2
 
 
 def test_forks_snapshots_and_pickles_go_on(log):

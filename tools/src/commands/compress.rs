@@ -4,17 +4,17 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use mambabyte_core::archive::{Header, MAX_BLOCK};
+use mambabyte_core::archive::MAX_BLOCK;
 use mambabyte_host::adapt::{AnyAdapter, Preset};
-use mambabyte_host::archive::{ArchiveFault, BLOCK, Predictor, Totals, compress};
+use mambabyte_host::archive::{BLOCK, Predictor, Totals, compress};
 use serde_json::json;
 
 use crate::adapting::{Adapt, presets};
 use crate::computing::{Computing, DeviceKind, Running};
 use crate::error::CliError;
 use crate::model::Verify;
-use crate::net::{PrimedFile, first_adapter, model_name, open_blob};
-use crate::output::{Door, Sink, thousands};
+use crate::net::{PrimedFile, first_adapter, header, model_name, named, open_blob};
+use crate::output::{Door, thousands};
 use crate::progress::Progress;
 
 /// The arguments.
@@ -81,17 +81,6 @@ impl Source {
     }
 }
 
-/// Names what failed.
-pub(super) fn named(fault: ArchiveFault, input: &Path, sink: &Sink<'_>) -> CliError {
-    match fault {
-        ArchiveFault::Read(error) => CliError::io(input, error),
-        ArchiveFault::Write(error) => sink.fault(error),
-        ArchiveFault::Engine(error) => error.into(),
-        ArchiveFault::Nothing => CliError::Usage("none and --adapt off: nothing predicts".into()),
-        source => CliError::Archive { path: input.to_owned(), source },
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -114,19 +103,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let primed = args.prime.as_deref().map(PrimedFile::open).transpose()?;
     let adapter = first_adapter(args.adapt, primed.as_ref(), &name)?;
     let preset = adapter.as_ref().map(AnyAdapter::preset);
-    let header = Header {
-        model: name,
-        preset: preset.map_or(0, |preset| preset.design().id),
-        primed: primed.as_ref().map(|file| file.primed().map(|primed| primed.id())).transpose()?,
-        block: args.block,
-    };
+    let header = header(name, preset, primed.as_ref(), args.block)?;
     let mut source = Source::open(input)?;
     let Some(mut sink) = outputs.begin("--output")? else { return Ok(()) };
     let bar = source.bar("compress");
     let mut seen = |n| bar.iter().for_each(|bar| bar.add(n));
     let totals = Predictor::new(engine.as_ref(), adapter)
         .and_then(|mut predictor| compress(&mut predictor, &header, &mut source.read, &mut sink, &mut seen))
-        .map_err(|fault| named(fault, &source.name, &sink))?;
+        .map_err(|fault| named(fault, &source.name, |error| sink.fault(error)))?;
     sink.finish()?;
     drop(bar);
     let Totals { plain, archive, code, blocks, stored, .. } = totals;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use mambabyte_host::archive::{ArchiveFault, decompress};
 use serde_json::json;
 
-use super::compress::{Source, named};
+use super::compress::Source;
 use crate::computing::{Computing, DeviceKind, Running};
 use crate::error::CliError;
 use crate::model::Verify;
-use crate::net::{Given, PrimedFile, model_name, open_blob};
+use crate::net::{Given, PrimedFile, model_name, named, open_blob};
 use crate::output::{Door, thousands};
 use crate::progress::Progress;
 
@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let decoded = decompress(&mut counted, &mut sink, &mut |header| given.open(header), &mut |_| ());
     drop(counted);
     let kept = matches!(decoded, Ok(_) | Err(ArchiveFault::Archive { kept: 1.., .. }));
-    let decoded = decoded.map_err(|fault| named(fault, &source.name, &sink));
+    let decoded = decoded.map_err(|fault| named(fault, &source.name, |error| sink.fault(error)));
     if kept {
         sink.finish()?;
     }

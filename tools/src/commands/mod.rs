@@ -9,6 +9,7 @@ pub mod convert;
 pub mod decompress;
 pub mod demo;
 pub mod eval;
+pub mod export;
 pub mod fit;
 pub mod generate;
 pub mod inspect;
@@ -29,6 +30,8 @@ pub enum Command {
     Train(Box<train::Args>),
     /// Quantise a trained checkpoint into a blob and measure what that costs.
     Convert(convert::Args),
+    /// Write a model as others have it: its step as an ONNX model.
+    Export(export::Args),
     /// Show what a blob holds and what memory it needs, or what an archive needs.
     Inspect(inspect::Args),
     /// Say which chips a model fits, and what remains.
@@ -74,6 +77,7 @@ pub fn run(command: Option<Command>, program: impl FnOnce() -> clap::Command) ->
         None => demo::run(),
         Some(Command::Train(args)) => train::run(&args),
         Some(Command::Convert(args)) => convert::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Fit(args)) => fit::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),

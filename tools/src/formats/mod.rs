@@ -17,6 +17,7 @@ mod error;
 mod json;
 mod locate;
 mod names;
+mod onnx;
 mod options;
 mod pickle;
 mod read;
@@ -42,6 +43,7 @@ use vocabulary::Symbols;
 pub use content::{Content, Foreign};
 pub use error::{FormatError, Mismatch, TensorTable};
 pub use locate::inputs;
+pub use onnx::{OPSET, OnnxError, onnx};
 pub use options::Options;
 pub use pickle::{MAX_PICKLE_BYTES, PickleError, PickledTensor, StateDict, parse_pickle};
 pub use read::{content, is_blob};
@@ -103,12 +105,12 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, FormatError> {
     load_as(path, Symbols::Bytes, options)
 }
 
-/// As [`load`], with all rows of the vocabulary, whatever they stand for.
+/// As [`load`], with all rows of the vocabulary, whatever they stand for: `trust_tensors` is as there.
 ///
 /// # Errors
 /// The same.
-pub fn load_symbols(path: &Path) -> Result<Loaded, FormatError> {
-    load_as(path, Symbols::All, &Options::default())
+pub fn load_symbols(path: &Path, trust_tensors: bool) -> Result<Loaded, FormatError> {
+    load_as(path, Symbols::All, &Options { trust_tensors, byte_offset: None })
 }
 
 fn load_as(path: &Path, symbols: Symbols, options: &Options) -> Result<Loaded, FormatError> {

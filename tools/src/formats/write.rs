@@ -19,7 +19,7 @@ pub struct Written {
 
 /// Name, shape and values of every tensor, named as transformers names them. LayerNorm's biases, which its Mamba does
 /// not have, are called as in the reference code.
-fn tensors(checkpoint: &Checkpoint) -> Vec<(String, Vec<usize>, &[f32])> {
+pub(super) fn tensors(checkpoint: &Checkpoint) -> Vec<(String, Vec<usize>, &[f32])> {
     let dims = &checkpoint.dims;
     let (d, di, symbols) = (dims.d_model, dims.d_inner, checkpoint.vocabulary());
     let mut all: Vec<(String, Vec<usize>, &[f32])> =

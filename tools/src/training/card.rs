@@ -27,10 +27,44 @@ pub struct Card<'a> {
     pub blob: &'a Blob<'a>,
 }
 
+/// What Hugging Face's hub reads of a card: YAML before the Markdown. `tags` are beside those of every card, `figures` bits per
+/// byte of the hold-out, by the names of what was measured.
+///
+/// Whose texts they are, and on what terms, only the user knows: the licence is `unknown`.
+pub(super) fn front_matter(recipe: &Recipe, tags: &[&str], figures: &[(&str, f64)]) -> String {
+    // Any string of JSON is one of YAML.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let name = quoted(&clean(&recipe.name));
+    let mut out =
+        String::from("---\nlicense: unknown\nlibrary_name: mambabyte\npipeline_tag: text-generation\ntags:\n");
+    for tag in ["mamba", "byte-level"].iter().chain(tags) {
+        let _ = writeln!(out, "- {tag}");
+    }
+    out.push_str("datasets:\n");
+    for source in &recipe.texts {
+        let _ = writeln!(out, "- {}", quoted(&last(&source.name)));
+    }
+    let _ = write!(
+        out,
+        "metrics:\n- bits_per_byte\nmodel-index:\n- name: {name}\n  results:\n  - task:\n      type: text-generation\n    \
+         dataset:\n      name: hold-out\n      type: hold-out\n    metrics:\n",
+    );
+    for (what, bits) in figures {
+        let bits = if bits.is_finite() { format!("{bits:.4}") } else { ".nan".to_owned() };
+        let _ = write!(out, "    - type: bits_per_byte\n      name: {}\n      value: {bits}\n", quoted(what));
+    }
+    out.push_str("---\n\n");
+    out
+}
+
 /// The card, in Markdown.
 pub fn card(card: &Card<'_>) -> String {
     let Card { recipe, parameters, read, steps, best, measured, blob } = card;
-    let mut out = String::new();
+    let figures = [
+        ("bits per byte, f32", measured.f32.bits_per_byte()),
+        ("bits per byte, integer", measured.int.bits_per_byte()),
+    ];
+    let mut out = front_matter(recipe, &["mambabyte", "microcontroller"], &figures);
     let decays = if recipe.shape.tied_decays { "tied" } else { "free" };
     let _ = write!(
         out,

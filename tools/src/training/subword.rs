@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use mambabyte_host::subwords::Subwords;
 
+use super::card::front_matter;
 use super::finish::{best, write_checkpoint};
 use super::folder::Folder;
 use super::recipe::Recipe;
@@ -19,7 +20,9 @@ pub fn finish(folder: &Folder, recipe: &Recipe, run: &Run<'_>, words: &dyn Subwo
     let (weights, best) = best(run)?;
     write_checkpoint(folder, &weights)?;
     let (name, symbols) = (clean(&recipe.name), thousands(words.count() as u64));
-    let mut card = format!(
+    let mut card = front_matter(recipe, &["subwords", "speculative-decoding"], &[("bits per byte, f32", best.1)]);
+    let _ = write!(
+        card,
         "# {name}\n\nA Mamba model over {symbols} subwords, {} x {}, {} parameters: it drafts for a byte model,\n\
          `mambabyte generate MODEL --speculate FOLDER`.\n\n## Data\n\n| text | bytes |\n|---|---|\n",
         recipe.shape.d_model,

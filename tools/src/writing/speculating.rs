@@ -18,7 +18,7 @@ use crate::computing::Computing;
 use crate::error::CliError;
 use crate::formats;
 use crate::model::{AnyModel, Loading};
-use crate::output::{note, say};
+use crate::output::{note, say, shown};
 use crate::shipped::{self, Found};
 use crate::subwords::{self, Bpe};
 
@@ -102,7 +102,8 @@ impl Speculating {
     /// Opens the model that drafts, if it is one.
     ///
     /// # Errors
-    /// Those of [`AnyModel::open`], [`formats::load_symbols`] and [`Bpe::open`].
+    /// Those of [`AnyModel::open`], [`formats::load_symbols`] and [`Bpe::open`]; [`CliError::Usage`] for a row of byte 0 where
+    /// rows are subwords.
     pub fn open(&self, loading: &Loading) -> Result<Option<Helper>, CliError> {
         let Some(path) = self.speculate.as_deref().filter(|path| !is_word(path)) else { return Ok(None) };
         let vocabulary = match shipped::find(path)? {
@@ -110,8 +111,17 @@ impl Speculating {
             Found::BuiltIn(_) => None,
         };
         let Some(vocabulary) = vocabulary else { return AnyModel::open(path, loading).map(Helper::Bytes).map(Some) };
+        let formats::Options { trust_tensors, byte_offset } = loading.checkpoint;
+        if byte_offset.is_some() {
+            return Err(CliError::Usage(format!(
+                "--byte-offset: the rows of {} are the subwords of its {}, so none is byte 0; without that file it is a model of \
+                 bytes",
+                shown(path),
+                subwords::FILE
+            )));
+        }
         let words = Bpe::open(&vocabulary)?;
-        let loaded = formats::load_symbols(path)?;
+        let loaded = formats::load_symbols(path, trust_tensors)?;
         loaded.notes.iter().for_each(note);
         Ok(Some(Helper::Subwords(Box::new((Model::of_symbols(loaded.checkpoint)?, words)))))
     }

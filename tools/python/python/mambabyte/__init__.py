@@ -6,8 +6,8 @@
 >>> surprise.adapted.dtype, len(surprise)
 (dtype('float32'), 31)
 
-``Model`` is the weights, ``Stream`` what passes by; ``score``, ``compress``, ``decompress``, ``generate``, ``convert`` and
-``train`` do what the commands of these names do. ``AnomalyDetector`` is an estimator as scikit-learn has them.
+``Model`` is the weights, ``Stream`` what passes by; ``score``, ``compress``, ``decompress``, ``generate``, ``convert``,
+``export`` and ``train`` do what the commands of these names do. ``AnomalyDetector`` is an estimator as scikit-learn has them.
 
 Everything computes without the interpreter's lock, so that threads run side by side. Every error is an ``Error``, in the
 words of the command. What the command would say on standard error goes to the logger ``mambabyte``.
@@ -30,6 +30,7 @@ from ._mambabyte import (
     compress,
     convert,
     decompress,
+    export,
     generate,
     score,
     train,
@@ -58,6 +59,7 @@ __all__ = [
     "compress",
     "convert",
     "decompress",
+    "export",
     "generate",
     "score",
     "train",

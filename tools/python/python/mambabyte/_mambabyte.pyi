@@ -266,6 +266,7 @@ def convert(
     progress: Callable[[dict[str, Any]], object] | None = None,
     **options: Any,
 ) -> Converted: ...
+def export(model: _Model, path: _Path) -> int: ...
 @final
 class Trained:
     @property
