@@ -34,7 +34,7 @@ fn median(mut all: Vec<f64>) -> f64 {
 }
 
 /// Prints the table: medians of the share in a round, and of the rate.
-pub(super) fn table(models: &[&str]) -> Fallible<()> {
+pub(super) fn table(models: &[String]) -> Fallible<()> {
     let heads = LENGTHS[..LENGTHS.len() - 1].iter().map(usize::to_string).collect::<Vec<_>>().join(" | ");
     println!("\none thread; rate per byte in blocks of so many bytes beside blocks of 512, %\n");
     println!("| model | backend | {heads} | 512, bytes/s |");
