@@ -3,7 +3,7 @@
 use mambabyte_host::engine::Engine;
 
 use super::setting::{Setting, name};
-use super::writing::{Task, compared, parts, rate};
+use super::writing::{Task, Written, compared, parts, rate};
 use super::{Fallible, Verdict};
 
 /// Prints a line for each text, choice, number of streams and drafter.
@@ -25,7 +25,7 @@ pub(super) fn table(setting: &Setting, streams: &[u16]) -> Fallible<Verdict> {
                 let mut rows = engine.rows(n.into())?;
                 task(16).alone(&engine, &mut rows)?;
                 let until = setting.until();
-                let (plain, time) = task(setting.bytes as usize).alone(&engine, &mut rows)?;
+                let (plain, [time, _]) = task(setting.bytes as usize).alone(&engine, &mut rows)?;
                 let alone = rate(u64::from(n) * u64::from(setting.bytes), time);
                 for hand in &hands {
                     if std::time::Instant::now() >= until {
@@ -34,7 +34,7 @@ pub(super) fn table(setting: &Setting, streams: &[u16]) -> Fallible<Verdict> {
                     }
                     task(16).drafted(&engine, hand.drafter(n.into())?, hand.rule(), setting.draft_len)?;
                     let task = task(setting.bytes as usize);
-                    let (texts, stats, _) =
+                    let Written { texts, stats, .. } =
                         task.drafted(&engine, hand.drafter(n.into())?, hand.rule(), setting.draft_len)?;
                     let same =
                         if hand.is_exact() { verdict.hear(compared(&plain, &texts)) } else { "its own".to_owned() };

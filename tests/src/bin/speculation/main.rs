@@ -13,6 +13,7 @@
 
 mod batch;
 mod blocks;
+mod clock;
 mod coupling;
 mod replay;
 mod replayed;
@@ -21,6 +22,7 @@ mod texts;
 mod writing;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args as _, FromArgMatches as _, Parser, Subcommand};
@@ -154,9 +156,15 @@ fn all(folder: &std::path::Path) -> Fallible<()> {
     replay::table(&models)
 }
 
-fn main() -> Fallible<()> {
-    let words = Words::parse();
-    match words.table {
+fn main() -> ExitCode {
+    let Err(error) = run(Words::parse().table) else { return ExitCode::SUCCESS };
+    let reasons = std::iter::successors(error.source(), |error| error.source()).map(|error| format!(": {error}"));
+    eprintln!("error: {error}{}", reasons.collect::<String>());
+    ExitCode::FAILURE
+}
+
+fn run(table: Table) -> Fallible<()> {
+    match table {
         Table::All { folder } => all(&folder),
         Table::Texts(setting) => texts::table(&setting)?.end(),
         Table::Batch { setting, streams } => batch::table(&setting, &streams)?.end(),

@@ -16,7 +16,7 @@ use mambabyte_host::speculate::{Ask, Choice, Draft, Drafter, Exact, Length, MOST
 use mambabyte_host::train::initial;
 
 use super::setting::{Setting, name};
-use super::writing::{Round, Task, add, compared, parts, rate};
+use super::writing::{Round, Task, Written, add, compared, parts, rate};
 use super::{Fallible, Verdict};
 
 /// Drafts what will be written, right for as many bytes as another model's drafts were.
@@ -99,7 +99,8 @@ pub(super) fn table(setting: &Setting, dims: &Dims) -> Fallible<Verdict> {
                     }
                     let task =
                         Task { prompts: &prompts[at..=at], options, seed: at as u64, bytes: setting.bytes as usize };
-                    let (_, stats, rounds) = task.drafted(&engine, hand.drafter(1)?, hand.rule(), setting.draft_len)?;
+                    let Written { stats, rounds, .. } =
+                        task.drafted(&engine, hand.drafter(1)?, hand.rule(), setting.draft_len)?;
                     add(&mut drafting, &stats);
                     let (texts, _) = task.alone(&large, &mut rows)?;
                     let replayed = |bytes: usize| Replayed {
@@ -113,8 +114,9 @@ pub(super) fn table(setting: &Setting, dims: &Dims) -> Fallible<Verdict> {
                         few.drafted(&large, replayed(few.bytes), Exact, Length::Fixed(MOST))?;
                     }
                     // Timed again, warm.
-                    let (texts_again, took) = task.alone(&large, &mut rows)?;
-                    let (found, stats, _) = task.drafted(&large, replayed(task.bytes), Exact, Length::Fixed(MOST))?;
+                    let (texts_again, [took, _]) = task.alone(&large, &mut rows)?;
+                    let Written { texts: found, stats, .. } =
+                        task.drafted(&large, replayed(task.bytes), Exact, Length::Fixed(MOST))?;
                     time += took;
                     add(&mut sum, &stats);
                     plain.extend(texts_again);

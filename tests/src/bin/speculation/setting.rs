@@ -144,6 +144,11 @@ impl Setting {
         Ok((0..count).map(|i| text[i * apart..][..length].to_vec()).collect())
     }
 
+    /// Whether all is computed by the calling thread.
+    pub(super) fn is_one_thread(&self, opened: &Opened) -> bool {
+        self.computing.device == DeviceKind::Cpu && opened.cpu.threads == 1
+    }
+
     /// When a part that begins now should end.
     pub(super) fn until(&self) -> Instant {
         Instant::now() + Duration::from_secs(self.seconds)
@@ -183,7 +188,11 @@ impl Hand<'_> {
     }
 }
 
-/// A file's or folder's name without its ending.
+/// A file's or folder's name without its ending; that of the folder for `model.mbb` and `model.safetensors`.
 pub(super) fn name(path: &Path) -> String {
-    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    let of = |path: &Path| path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    match (of(path), path.parent()) {
+        (own, Some(folder)) if own == "model" && folder != Path::new("") => of(folder),
+        (own, _) => own,
+    }
 }

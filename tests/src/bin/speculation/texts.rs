@@ -14,6 +14,7 @@ use super::{Fallible, Verdict};
 struct Found {
     texts: Vec<Vec<u8>>,
     stats: Stats,
+    processor: Duration,
 }
 
 /// Prints a line for each text, choice and drafter, as soon as it is known. Prompts take turns: the model alone, then
@@ -23,10 +24,10 @@ pub(super) fn table(setting: &Setting) -> Fallible<Verdict> {
     let (engine, hands) = (setting.engine(&opened)?, setting.hands(&opened)?);
     println!("\n{}\n", setting.title(&engine, &opened));
     println!(
-        "| text | choice | prompts | repeated | plain B/s | drafter | acceptance | bytes a round | B/s | times plain | \
-         draft, verify, choose, replay, us a round | text | bits per byte, own |"
+        "| text | choice | prompts | repeated | plain B/s | drafter | acceptance | bytes a round | B/s | times plain | of \
+         processor time | draft, verify, choose, replay, us a round | text | bits per byte, own |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     let (mut rows, mut verdict) = (engine.rows(1)?, Verdict::default());
     for path in &setting.texts {
         let prompts = setting.prompts(path, setting.prompts.into())?;
@@ -38,7 +39,7 @@ pub(super) fn table(setting: &Setting) -> Fallible<Verdict> {
             for hand in &hands {
                 task(0, 16).drafted(&engine, hand.drafter(1)?, hand.rule(), setting.draft_len)?;
             }
-            let (mut plain, mut time) = (Vec::new(), Duration::ZERO);
+            let (mut plain, mut times) = (Vec::new(), [Duration::ZERO; 2]);
             let mut found: Vec<Found> = hands.iter().map(|_| Found::default()).collect();
             for at in 0..prompts.len() {
                 if at > 0 && Instant::now() >= until {
@@ -47,16 +48,17 @@ pub(super) fn table(setting: &Setting) -> Fallible<Verdict> {
                 let task = task(at, setting.bytes as usize);
                 let (texts, took) = task.alone(&engine, &mut rows)?;
                 plain.extend(texts);
-                time += took;
+                times.iter_mut().zip(took).for_each(|(sum, took)| *sum += took);
                 for (hand, found) in hands.iter().zip(&mut found) {
-                    let (texts, stats, _) = task.drafted(&engine, hand.drafter(1)?, hand.rule(), setting.draft_len)?;
-                    found.texts.extend(texts);
-                    add(&mut found.stats, &stats);
+                    let written = task.drafted(&engine, hand.drafter(1)?, hand.rule(), setting.draft_len)?;
+                    found.texts.extend(written.texts);
+                    add(&mut found.stats, &written.stats);
+                    found.processor += written.processor;
                 }
             }
             let all = Task { prompts: &prompts[..plain.len()], ..task(0, setting.bytes as usize) };
-            let alone = rate((plain.len() * setting.bytes as usize) as u64, time);
-            for (hand, Found { texts, stats }) in hands.iter().zip(&found) {
+            let alone = rate((plain.len() * setting.bytes as usize) as u64, times[0]);
+            for (hand, Found { texts, stats, processor }) in hands.iter().zip(&found) {
                 let (same, bits) = if hand.is_exact() {
                     (verdict.hear(compared(&plain, texts)), "-".to_owned())
                 } else {
@@ -64,8 +66,11 @@ pub(super) fn table(setting: &Setting) -> Fallible<Verdict> {
                     ("its own".to_owned(), format!("{:.4}, {:.4}", mine?, own?))
                 };
                 let with = rate(stats.written, stats.time());
+                // A thread that waits for a GPU or for other threads counts nothing.
+                let busy = times[1].as_secs_f64() / processor.as_secs_f64();
+                let busy = if setting.is_one_thread(&opened) { format!("{busy:.2}") } else { "-".to_owned() };
                 println!(
-                    "| {} | {choice} | {} | {:.0} % | {alone:.0} | {} | {:.3} | {:.2} | {with:.0} | {:.2} | {} | {same} | {bits} |",
+                    "| {} | {choice} | {} | {:.0} % | {alone:.0} | {} | {:.3} | {:.2} | {with:.0} | {:.2} | {busy} | {} | {same} | {bits} |",
                     name(path),
                     plain.len(),
                     100.0 * repeated(&plain),

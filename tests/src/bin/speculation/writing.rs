@@ -9,6 +9,7 @@ use mambabyte_host::speculate::{Drafter, Length, Rule, Speculation, Start, Stats
 use sha2::{Digest, Sha256};
 
 use super::Fallible;
+use super::clock::{processor_time, since};
 
 /// Streams that are written together: their prompts, how bytes are chosen, how many. Stream `i` has seed `seed + i`.
 #[derive(Clone, Copy)]
@@ -26,43 +27,56 @@ pub(super) struct Round {
     pub(super) accepted: usize,
 }
 
+/// What was written with drafts.
+pub(super) struct Written {
+    pub(super) texts: Vec<Vec<u8>>,
+    /// What happened.
+    pub(super) stats: Stats,
+    /// Of one stream, every round.
+    pub(super) rounds: Vec<Round>,
+    /// Processor time of this thread.
+    pub(super) processor: Duration,
+}
+
 impl Task<'_> {
     fn rngs(&self) -> Vec<Rng> {
         (0..self.prompts.len() as u64).map(|row| Rng::new(self.seed + row)).collect()
     }
 
-    /// Written by the engine alone; the texts and the time of writing. `rows` are as many as prompts.
+    /// Written by the engine alone; the texts and the time of writing, by the clock and of this thread's processor. `rows`
+    /// are as many as prompts.
     pub(super) fn alone<'m>(
         &self,
         engine: &AnyEngine<'m>,
         rows: &mut AnyRows<'m>,
-    ) -> Fallible<(Vec<Vec<u8>>, Duration)> {
+    ) -> Fallible<(Vec<Vec<u8>>, [Duration; 2])> {
         (0..self.prompts.len()).try_for_each(|row| engine.reset(rows, row))?;
         let heads: Vec<Vec<u8>> =
             self.prompts.iter().map(|prompt| [&[0], &prompt[..prompt.len() - 1]].concat()).collect();
         engine.read(rows, &heads.iter().map(Vec::as_slice).collect::<Vec<_>>(), Want::Nothing)?;
         let mut last: Vec<u8> = self.prompts.iter().map(|prompt| prompt[prompt.len() - 1]).collect();
-        let began = Instant::now();
+        let (began, processor) = (Instant::now(), processor_time());
         let texts = engine.generate(rows, &mut last, &mut self.rngs(), &self.options, self.bytes)?;
-        Ok((texts, began.elapsed()))
+        Ok((texts, [began.elapsed(), since(processor)]))
     }
 
-    /// Written with drafts; the texts, what happened, and, of one stream, every round.
+    /// Written with drafts.
     pub(super) fn drafted(
         &self,
         engine: &AnyEngine<'_>,
         drafter: impl Drafter,
         rule: impl Rule,
         length: Length,
-    ) -> Fallible<(Vec<Vec<u8>>, Stats, Vec<Round>)> {
+    ) -> Fallible<Written> {
         let starts = self.rngs().into_iter().map(|rng| Start { rng, adapter: None }).collect();
         let mut text = Speculation::new(engine, starts, drafter, rule, self.options, length)?;
         text.read(&self.prompts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         let (mut texts, mut rounds) = (vec![Vec::with_capacity(self.bytes); self.prompts.len()], Vec::new());
+        let began = processor_time();
         loop {
             let left: Vec<usize> = texts.iter().map(|text: &Vec<u8>| self.bytes - text.len()).collect();
             if left.iter().all(|&left| left == 0) {
-                return Ok((texts, *text.stats(), rounds));
+                return Ok(Written { texts, stats: *text.stats(), rounds, processor: since(began) });
             }
             let before = *text.stats();
             texts.iter_mut().zip(text.round(&left)?).for_each(|(text, bytes)| text.extend(bytes));
