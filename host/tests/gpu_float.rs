@@ -265,6 +265,46 @@ fn gpu_float_verify_is_stepping_bit_for_bit() {
     }
 }
 
+/// A few bytes that are read at once have the bits of as many steps; so has a row that was copied.
+#[test]
+#[ignore = "needs a GPU of compute capability 9.0"]
+fn gpu_float_few_bytes_and_copies_are_steps_bit_for_bit() {
+    let device = device();
+    for precision in [Precision::Bf16, Precision::I8] {
+        let gpu = load(&device, &checkpoint(dims(64, 2, 128, 16, 4, 4), 5), precision);
+        let (mut a, mut b) = (gpu.rows(3).unwrap(), gpu.rows(3).unwrap());
+        let few: [&[u8]; 3] = [b"abc", b"", b"x"];
+        let last = logits(gpu.read(&mut a, &few, Want::Last).unwrap());
+        assert_eq!(a.positions(), [3, 0, 1]);
+        let mut single: Vec<_> = few.iter().map(|_| gpu.rows(1).unwrap()).collect();
+        let stepped: Vec<_> = few
+            .iter()
+            .zip(&mut single)
+            .map(|(text, state)| {
+                text.iter().map(|&byte| logits(gpu.step(&[byte], state).unwrap())[0]).collect::<Vec<_>>()
+            })
+            .collect();
+        assert!(last == [stepped[0][2], stepped[2][0]], "{precision}");
+        gpu.reset(&mut a, 0).unwrap();
+        assert!(logits(gpu.read(&mut a, &[b"abc", b"", b""], Want::All).unwrap()) == stepped[0], "{precision}");
+        assert_eq!(gpu.read(&mut a, &[b"", b"", b"yz"], Want::Nothing).unwrap(), Answer::Nothing);
+        b"yz".iter().for_each(|&byte| drop(gpu.step(&[byte], &mut single[2]).unwrap()));
+        for which in [&[0][..], &[0, 2], &[0, 1, 2]] {
+            gpu.copy(&mut a, &mut b, which).unwrap();
+            for &row in which {
+                assert!(
+                    gpu.read_row(&b, row).unwrap() == gpu.read_row(&single[row], 0).unwrap(),
+                    "{precision}, row {row}"
+                );
+                assert_eq!(b.positions()[row], [3, 0, 3][row]);
+            }
+        }
+        let foreign = load(&device, &checkpoint(dims(64, 2, 128, 16, 4, 4), 6), precision).rows(3).unwrap();
+        assert!(matches!(gpu.copy(&mut { foreign }, &mut b, &[0]), Err(EngineError::ForeignRows)));
+        assert!(matches!(gpu.copy(&mut a, &mut b, &[3]), Err(EngineError::NoSuchRow { row: 3, rows: 3 })));
+    }
+}
+
 /// In the persistent kernel a stream's bits do not depend on how many there are.
 #[test]
 #[ignore = "needs a GPU of compute capability 9.0"]

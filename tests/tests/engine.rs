@@ -257,6 +257,36 @@ fn the_float_engine_is_the_session() {
     }
 }
 
+/// Copies between two groups of rows read on as their originals, and nothing else has moved.
+fn rows_are_copied<E: Engine>(engine: &E) {
+    let (mut rows, mut source) = (engine.rows(3).unwrap(), engine.rows(3).unwrap());
+    // One row steps, so that a team has its state, if there is one.
+    engine.read(&mut source, &[b"one", b"", b"three"], Want::Nothing).unwrap();
+    engine.read(&mut source, &[b"", b"2", b""], Want::Last).unwrap();
+    engine.read(&mut rows, &[b"a", b"b", b"c"], Want::Last).unwrap();
+    engine.copy(&mut source, &mut rows, &[1, 2]).unwrap();
+    assert_eq!((engine.positions(&rows), engine.positions(&source)), (&[1, 1, 5][..], &[3, 1, 5][..]));
+    let mut truth = engine.rows(3).unwrap();
+    engine.read(&mut truth, &[b"a", b"2", b"three"], Want::Nothing).unwrap();
+    let next: [&[u8]; 3] = [b"xyz"; 3];
+    let answers = [&mut rows, &mut truth].map(|rows| engine.read(rows, &next, Want::Last).unwrap());
+    assert_eq!(answers[0], answers[1]);
+    engine.copy(&mut source, &mut rows, &[]).unwrap();
+    engine.copy(&mut source, &mut rows, &[0, 1, 2]).unwrap();
+    let answers = [&mut rows, &mut source].map(|rows| engine.read(rows, &next, Want::Last).unwrap());
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(said(engine.copy(&mut source, &mut rows, &[3])), "row 3: there are 3");
+}
+
+#[test]
+fn rows_go_from_one_group_to_another() {
+    let weights = weights(random_blob(BlobSpec { dims: large()[0], contents: Contents::Sane, seed: 15 }));
+    for threads in [1, 2] {
+        rows_are_copied(&IntEngine::new(&weights, cpu(threads)));
+    }
+    rows_are_copied(&FloatEngine::new(&float_model("sensor-pico"), 1));
+}
+
 /// What a call says that must fail.
 fn said<T>(result: Result<T, EngineError>) -> String {
     result.err().map(|error| error.to_string()).unwrap_or_default()

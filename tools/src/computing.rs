@@ -63,7 +63,7 @@ pub struct Computing {
 }
 
 /// The names of all precisions.
-fn precisions() -> impl TypedValueParser<Value = Precision> {
+pub fn precisions() -> impl TypedValueParser<Value = Precision> {
     let values = Precision::ALL.map(|p| PossibleValue::new(p.name()).help(p.about()));
     PossibleValuesParser::new(values).try_map(|name| {
         let found = Precision::ALL.into_iter().find(|p| p.name() == name);

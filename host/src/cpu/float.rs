@@ -151,6 +151,15 @@ impl<'m> Engine for FloatEngine<'m> {
         Ok(())
     }
 
+    fn copy(&self, source: &mut FloatRows<'m>, rows: &mut FloatRows<'m>, which: &[usize]) -> Result<(), EngineError> {
+        for &row in which {
+            let state = self.row(source, row)?;
+            self.row(rows, row)?.copy_state(state);
+            rows.positions[row] = source.positions[row];
+        }
+        Ok(())
+    }
+
     fn reset(&self, rows: &mut FloatRows<'m>, row: usize) -> Result<(), EngineError> {
         self.row(rows, row)?.reset();
         rows.positions[row] = 0;

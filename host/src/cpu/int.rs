@@ -300,6 +300,16 @@ impl<'w> Engine for IntEngine<'w> {
         Ok(())
     }
 
+    fn copy(&self, source: &mut IntRows<'w>, rows: &mut IntRows<'w>, which: &[usize]) -> Result<(), EngineError> {
+        for &row in which {
+            let state = self.settled(source, row)?;
+            self.settled(rows, row)?.clone_from(state)?;
+            rows.positions[row] = source.positions[row];
+        }
+        rows.drafts = None;
+        Ok(())
+    }
+
     fn reset(&self, rows: &mut IntRows<'w>, row: usize) -> Result<(), EngineError> {
         self.settled(rows, row)?.reset();
         rows.positions[row] = 0;

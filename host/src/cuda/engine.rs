@@ -4,7 +4,7 @@ use mambabyte_core::{Dims, Rng, SampleOptions, State};
 
 use super::model::GpuModel;
 use super::state::GpuState;
-use crate::engine::{Answer, Engine, EngineError, Load, Precision, Want, check, check_counts};
+use crate::engine::{Answer, Engine, EngineError, Load, MAX_DRAFT, Precision, Want, check, check_counts};
 
 /// Texts that are read side by side, and bytes of a call, whose logits come back.
 const FULL: Load = Load { rows: 64, bytes: 32_768 };
@@ -18,6 +18,25 @@ impl GpuModel {
         self.own(rows)?;
         let count = rows.positions.len();
         if row < count { Ok(()) } else { Err(EngineError::NoSuchRow { row, rows: count }) }
+    }
+
+    /// Reads what fits one launch of the persistent kernel, as a draft that is accepted whole.
+    fn read_few(&self, text: &[&[u8]], rows: &mut GpuState, want: Want<'_>) -> Result<Answer, EngineError> {
+        rows.drafted = None;
+        let all = self.score(text, rows)?;
+        self.commit(rows, &text.iter().map(|text| text.len()).collect::<Vec<_>>())?;
+        let Answer::FloatLogits(all) = all else { return Ok(all) };
+        Ok(match want {
+            Want::Nothing => Answer::Nothing,
+            Want::Last => {
+                let ends = text.iter().filter(|text| !text.is_empty()).scan(0, |end, text| {
+                    *end += text.len();
+                    Some(*end - 1)
+                });
+                Answer::FloatLogits(ends.map(|end| all[end]).collect())
+            }
+            Want::All | Want::Surprise(_) => Answer::FloatLogits(all),
+        })
     }
 }
 
@@ -62,9 +81,14 @@ impl Engine for GpuModel {
     ) -> Result<(), EngineError> {
         check(rows.positions.len(), text, want)?;
         self.own(rows)?;
-        // A step is one launch; prefill of one byte is many.
+        // A step is one launch, and so is a draft of a few bytes; prefill of one byte is many.
         let is_step = matches!(want, Want::Last | Want::All) && text.iter().all(|text| text.len() == 1);
-        *answer = if is_step { self.step(&text.concat(), rows)? } else { self.prefill(text, rows, want)? };
+        let is_short = self.is_persistent() && (1..=MAX_DRAFT).contains(&text.iter().map(|text| text.len()).sum());
+        *answer = match want {
+            _ if is_step => self.step(&text.concat(), rows)?,
+            Want::Nothing | Want::Last | Want::All if is_short => self.read_few(text, rows, want)?,
+            _ => self.prefill(text, rows, want)?,
+        };
         Ok(())
     }
 
@@ -76,6 +100,17 @@ impl Engine for GpuModel {
             self.copy_row(rows, from, to)?;
             rows.positions[to] = rows.positions[from];
         }
+        Ok(())
+    }
+
+    fn copy(&self, source: &mut GpuState, rows: &mut GpuState, which: &[usize]) -> Result<(), EngineError> {
+        for &row in which {
+            self.own_row(source, row)?;
+            self.own_row(rows, row)?;
+        }
+        rows.drafted = None;
+        self.copy_rows(source, rows, which)?;
+        which.iter().for_each(|&row| rows.positions[row] = source.positions[row]);
         Ok(())
     }
 

@@ -198,6 +198,19 @@ impl GpuModel {
         }
     }
 
+    /// The rows `which`, which are there, become copies of those of `source`.
+    pub(super) fn copy_rows(&self, source: &GpuState, rows: &mut GpuState, which: &[usize]) -> Result<(), CudaError> {
+        match (&self.weights, &source.memory, &mut rows.memory) {
+            (Weights::Exact(weights), Memory::Exact(source), Memory::Exact(rows)) => {
+                rows.copy_rows(&self.device, weights, source, which)
+            }
+            (Weights::Float(_), Memory::Float(source), Memory::Float(rows)) => {
+                rows.memory.copy_rows(&self.device, &source.memory, which)
+            }
+            _ => Err(CudaError::ForeignState),
+        }
+    }
+
     /// Row `row`, which is there, goes back to the zero state.
     pub(super) fn zero_row(&self, rows: &mut GpuState, row: usize) -> Result<(), CudaError> {
         match (&self.weights, &mut rows.memory) {

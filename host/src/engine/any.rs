@@ -132,6 +132,16 @@ impl<'m> Engine for AnyEngine<'m> {
         with_rows!(self, rows, (engine, own) => engine.fork(own, from, to))
     }
 
+    fn copy(&self, source: &mut AnyRows<'m>, rows: &mut AnyRows<'m>, which: &[usize]) -> Result<(), EngineError> {
+        match (self, source, rows) {
+            (Self::Int(engine), AnyRows::Int(source), AnyRows::Int(rows)) => engine.copy(source, rows, which),
+            (Self::Float(engine), AnyRows::Float(source), AnyRows::Float(rows)) => engine.copy(source, rows, which),
+            #[cfg(feature = "cuda")]
+            (Self::Gpu(engine), AnyRows::Gpu(source), AnyRows::Gpu(rows)) => engine.copy(source, rows, which),
+            _ => Err(EngineError::ForeignRows),
+        }
+    }
+
     fn reset(&self, rows: &mut AnyRows<'m>, row: usize) -> Result<(), EngineError> {
         with_rows!(self, rows, (engine, own) => engine.reset(own, row))
     }

@@ -133,6 +133,14 @@ pub trait Engine {
     /// [`EngineError::NoSuchRow`], [`EngineError::ForeignRows`].
     fn fork(&self, rows: &mut Self::Rows, from: usize, to: usize) -> Result<(), EngineError>;
 
+    /// Each row of `which` becomes a copy of the row with its number in `source`, other rows of this engine.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchRow`], [`EngineError::ForeignRows`].
+    /// # Cost
+    /// A copy of each state; on a GPU one of all of them, if all are copied.
+    fn copy(&self, source: &mut Self::Rows, rows: &mut Self::Rows, which: &[usize]) -> Result<(), EngineError>;
+
     /// Row `row` goes back to the zero state.
     ///
     /// # Errors

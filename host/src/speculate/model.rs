@@ -12,8 +12,9 @@ const READ_FROM: usize = 256;
 /// what was accepted.
 pub struct ModelDrafter<'e, E: Engine> {
     engine: &'e E,
-    /// The streams, then those that run ahead.
     rows: E::Rows,
+    /// Those that run ahead.
+    ahead: E::Rows,
     streams: Vec<Stream>,
     answer: Answer,
 }
@@ -33,18 +34,12 @@ impl<'e, E: Engine> ModelDrafter<'e, E> {
     /// Those of [`Engine::rows`].
     pub fn new(engine: &'e E, n: usize) -> Result<Self, EngineError> {
         let streams = (0..n).map(|_| Stream { unread: vec![0], ahead: Vec::new() }).collect();
-        Ok(Self { engine, rows: engine.rows(2 * n)?, streams, answer: Answer::Nothing })
-    }
-
-    /// Rows read `text`, those that run ahead, too.
-    fn all(&mut self, text: &[&[u8]], want: Want<'_>) -> Result<(), EngineError> {
-        self.engine.read_into(&mut self.rows, text, want, &mut self.answer)
+        Ok(Self { engine, rows: engine.rows(n)?, ahead: engine.rows(n)?, streams, answer: Answer::Nothing })
     }
 
     /// The streams' rows read what they have not, but for the last byte, where `which` says so.
     fn catch_up(&mut self, which: impl Fn(usize, &Stream) -> bool) -> Result<(), EngineError> {
-        let n = self.streams.len();
-        let mut heads = vec![Vec::new(); 2 * n];
+        let mut heads = vec![Vec::new(); self.streams.len()];
         for (row, stream) in self.streams.iter_mut().enumerate() {
             if which(row, stream) && stream.unread.len() > 1 {
                 let last = stream.unread.len() - 1;
@@ -56,7 +51,48 @@ impl<'e, E: Engine> ModelDrafter<'e, E> {
             return Ok(());
         }
         let text: Vec<&[u8]> = heads.iter().map(Vec::as_slice).collect();
-        self.all(&text, Want::Nothing)
+        self.engine.read_into(&mut self.rows, &text, Want::Nothing, &mut self.answer)
+    }
+
+    /// Drafts that are the engine's own text: on a GPU one launch. All rows write as many bytes as the longest draft has.
+    fn write(&mut self, asks: &[Ask], choice: &Choice, drafts: &mut [Draft]) -> Result<(), EngineError> {
+        let count = asks.iter().map(|ask| ask.most).max().unwrap_or(0);
+        let mut last: Vec<u8> = self.streams.iter().map(|stream| stream.unread.last().copied().unwrap_or(0)).collect();
+        let mut rngs: Vec<_> = asks.iter().map(|ask| ask.rng).collect();
+        let written = self.engine.generate(&mut self.ahead, &mut last, &mut rngs, &choice.options, count)?;
+        for (((stream, ask), draft), written) in self.streams.iter_mut().zip(asks).zip(drafts).zip(written) {
+            if ask.most == 0 {
+                // Its row has moved with the others.
+                stream.ahead.clear();
+                continue;
+            }
+            let (_, read) = written.split_last().unwrap_or((&0, &[]));
+            stream.ahead = [&stream.unread, read].concat();
+            draft.bytes.extend(&written[..ask.most]);
+        }
+        Ok(())
+    }
+
+    /// The same byte by byte, with the distributions.
+    fn step(&mut self, asks: &[Ask], choice: &Choice, drafts: &mut [Draft]) -> Result<(), EngineError> {
+        let mut rngs: Vec<_> = asks.iter().map(|ask| ask.rng).collect();
+        let unread = |(stream, ask): (&Stream, &Ask)| if ask.most > 0 { stream.unread.clone() } else { Vec::new() };
+        let mut next: Vec<Vec<u8>> = self.streams.iter().zip(asks).map(unread).collect();
+        while next.iter().any(|next| !next.is_empty()) {
+            let text: Vec<&[u8]> = next.iter().map(Vec::as_slice).collect();
+            self.engine.read_into(&mut self.ahead, &text, Want::Last, &mut self.answer)?;
+            let answer = self.answer.logits();
+            let mut logits = answer.iter();
+            for (row, next) in next.iter_mut().enumerate().filter(|(_, next)| !next.is_empty()) {
+                self.streams[row].ahead.append(next);
+                let Some(logits) = logits.next() else { continue };
+                let byte = drafts[row].choose(logits, choice, &mut rngs[row]);
+                if drafts[row].bytes.len() < asks[row].most {
+                    next.push(byte);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -68,42 +104,19 @@ impl<E: Engine> Drafter for ModelDrafter<'_, E> {
 
     /// A copy of the state, and a step of the drafter for each byte.
     fn draft(&mut self, asks: &[Ask], choice: &Choice, drafts: &mut [Draft]) -> Result<(), EngineError> {
-        let n = self.streams.len();
         let wanted = |row: usize| asks.get(row).is_some_and(|ask| ask.most > 0);
-        for row in (0..n).filter(|&row| wanted(row)) {
-            let Stream { unread, ahead } = &mut self.streams[row];
+        let mut whole = Vec::new();
+        for (row, Stream { unread, ahead }) in self.streams.iter_mut().enumerate().filter(|(row, _)| wanted(*row)) {
             if !ahead.is_empty() && unread.len() > ahead.len() && unread.starts_with(ahead) {
-                self.engine.fork(&mut self.rows, n + row, row)?;
+                whole.push(row);
                 unread.drain(..ahead.len());
-                ahead.clear();
             }
         }
+        self.engine.copy(&mut self.ahead, &mut self.rows, &whole)?;
         self.catch_up(|row, _| wanted(row))?;
-        let mut rngs: Vec<_> = asks.iter().map(|ask| ask.rng).collect();
-        let mut next: Vec<Vec<u8>> = vec![Vec::new(); 2 * n];
-        for row in (0..n).filter(|&row| wanted(row)) {
-            self.engine.fork(&mut self.rows, row, n + row)?;
-            next[n + row].clone_from(&self.streams[row].unread);
-            self.streams[row].ahead.clear();
-        }
-        while next.iter().any(|next| !next.is_empty()) {
-            let text: Vec<&[u8]> = next.iter().map(Vec::as_slice).collect();
-            self.engine.read_into(&mut self.rows, &text, Want::Last, &mut self.answer)?;
-            let answer = self.answer.logits();
-            let mut logits = answer.iter();
-            for row in 0..n {
-                let next = &mut next[n + row];
-                if next.is_empty() {
-                    continue;
-                }
-                self.streams[row].ahead.append(next);
-                let (Some(logits), Some(rng)) = (logits.next(), rngs.get_mut(row)) else { continue };
-                let byte = drafts[row].choose(logits, choice, rng);
-                if drafts[row].bytes.len() < asks[row].most {
-                    next.push(byte);
-                }
-            }
-        }
-        Ok(())
+        let drafting: Vec<usize> = (0..self.streams.len()).filter(|&row| wanted(row)).collect();
+        self.engine.copy(&mut self.rows, &mut self.ahead, &drafting)?;
+        drafting.iter().for_each(|&row| self.streams[row].ahead.clear());
+        if choice.distributions { self.step(asks, choice, drafts) } else { self.write(asks, choice, drafts) }
     }
 }

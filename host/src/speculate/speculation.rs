@@ -248,7 +248,8 @@ impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
         let drafted = Instant::now();
         let blocks = slices(&blocks);
         let Self { engine, rows, streams, drafter, rule, options, drafts, answer, stats, measures } = self;
-        let is_step = drafts.iter().all(|draft| draft.bytes.is_empty());
+        // Of all rows: what reads several bytes, or not in every row, may have other bits than steps.
+        let is_step = blocks.iter().all(|block| block.len() == 1);
         let verified = if is_step {
             engine.read_into(rows, &blocks, Want::Last, answer)?;
             None

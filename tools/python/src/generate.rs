@@ -232,7 +232,7 @@ pub(crate) fn generate(
     let pen = compute(py, || {
         Ok(Pen::try_new(engines, |(net, helper)| match engine(net.as_ref()) {
             Some(engine) if speculating.is_on() => {
-                let drafter = speculating.drafter_of_bytes(self::engine(helper.as_ref()))?;
+                let drafter = speculating.drafter_of_bytes(self::engine(helper.as_ref()), 1)?;
                 Writer::drafted(engine, way, None, prompt, drafter, speculating.rule(), speculating.draft_len)
             }
             engine => Writer::plain(engine, way, None, prompt),

@@ -113,14 +113,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let helper = speculating.open(&args.loading)?;
     let preset = args.adapting.preset(model.is_some())?;
     let engine = net_engine(model.as_ref(), args.computing, cpu)?;
-    let helper = Speculating::helper(helper.as_ref(), args.computing, cpu)?;
+    let helper = speculating.helper(helper.as_ref(), args.computing, cpu)?;
     let (way, prompt) = (Way { preset, seed: args.seed, options: args.sampling.options() }, args.prompt()?);
     let load = || args.keeping.load(engine.as_ref(), preset);
     // Loaded before the text is written: its end may replace the file.
     let (begin, again) = (load()?, if speculating.measures() { load()? } else { None });
     let mut writer = match &engine {
         Some(engine) if speculating.is_on() => {
-            let drafter = speculating.drafter(helper.as_ref())?;
+            let drafter = speculating.drafter(helper.as_ref(), 1)?;
             Writer::drafted(engine, way, begin, &prompt, drafter, speculating.rule(), speculating.draft_len)?
                 .measuring(speculating.measures())
         }

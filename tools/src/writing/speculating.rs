@@ -8,13 +8,13 @@ use clap::ValueEnum;
 use mambabyte_host::Model;
 use mambabyte_host::adapt::Preset;
 use mambabyte_host::cpu::Cpu;
-use mambabyte_host::engine::{AnyEngine, EngineError};
+use mambabyte_host::engine::{AnyEngine, EngineError, Precision};
 use mambabyte_host::speculate::{
     AdapterDrafter, Drafter, Exact, Length, MOST, ModelDrafter, Rejection, Rule, Stats, SubwordDrafter, Suffix, TopBeta,
 };
 
 use super::writer::{Way, Writer};
-use crate::computing::Computing;
+use crate::computing::{Computing, DeviceKind};
 use crate::error::CliError;
 use crate::formats;
 use crate::model::{AnyModel, Loading};
@@ -126,15 +126,19 @@ impl Speculating {
         Ok(Some(Helper::Subwords(Box::new((Model::of_symbols(loaded.checkpoint)?, words)))))
     }
 
-    /// The drafter; `helper` is what [`Self::helper`] made of what [`Self::open`] gave.
+    /// The drafter of `n` streams; `helper` is what [`Self::helper`] made of what [`Self::open`] gave.
     ///
     /// # Errors
     /// Those of the engine; [`CliError::Model`] for a model of other symbols than its tokenizer's.
-    pub fn drafter<'e>(&self, helper: Option<&'e Drafting<'_>>) -> Result<Box<dyn Drafter + Send + 'e>, CliError> {
+    pub fn drafter<'e>(
+        &self,
+        helper: Option<&'e Drafting<'_>>,
+        n: usize,
+    ) -> Result<Box<dyn Drafter + Send + 'e>, CliError> {
         match helper {
-            Some(Drafting::Subwords(model, words)) => Ok(Box::new(SubwordDrafter::new(model, *words, 1)?)),
-            Some(Drafting::Bytes(engine)) => Ok(self.drafter_of_bytes(Some(engine))?),
-            None => Ok(self.drafter_of_bytes(None)?),
+            Some(Drafting::Subwords(model, words)) => Ok(Box::new(SubwordDrafter::new(model, *words, n)?)),
+            Some(Drafting::Bytes(engine)) => Ok(self.drafter_of_bytes(Some(engine), n)?),
+            None => Ok(self.drafter_of_bytes(None, n)?),
         }
     }
 
@@ -145,11 +149,12 @@ impl Speculating {
     pub fn drafter_of_bytes<'e>(
         &self,
         engine: Option<&'e AnyEngine<'_>>,
+        n: usize,
     ) -> Result<Box<dyn Drafter + Send + 'e>, EngineError> {
         Ok(match (engine, self.speculate.as_deref()) {
-            (Some(engine), _) => Box::new(ModelDrafter::new(engine, 1)?),
-            (None, Some(word)) if word == Path::new("adapter") => Box::new(AdapterDrafter::new(PRESET, 1)),
-            (None, _) => Box::new(Suffix::new(1)),
+            (Some(engine), _) => Box::new(ModelDrafter::new(engine, n)?),
+            (None, Some(word)) if word == Path::new("adapter") => Box::new(AdapterDrafter::new(PRESET, n)),
+            (None, _) => Box::new(Suffix::new(n)),
         })
     }
 
@@ -162,17 +167,20 @@ impl Speculating {
         }
     }
 
-    /// The engine of the model that drafts: where the other one is computed, if it can be.
+    /// The engine of the model that drafts: where the other one is computed, if it can be. On a GPU in bf16, which is
+    /// quickest there, unless the text depends on what is drafted.
     ///
     /// # Errors
     /// Those of [`Computing::engine`].
     pub fn helper<'m>(
+        &self,
         model: Option<&'m Helper>,
         computing: Computing,
         cpu: Cpu,
     ) -> Result<Option<Drafting<'m>>, CliError> {
         // A precision is of the model that writes; the other may be of another kind.
-        let computing = Computing { precision: None, ..computing };
+        let quick = (computing.device == DeviceKind::Cuda && self.is_exact()).then_some(Precision::Bf16);
+        let computing = Computing { precision: quick, ..computing };
         let drafting = |model: &'m Helper| match model {
             Helper::Bytes(model) => computing.engine(model, cpu).map(Drafting::Bytes),
             Helper::Subwords(both) => Ok(Drafting::Subwords(&both.0, &both.1)),

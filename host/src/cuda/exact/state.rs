@@ -92,6 +92,21 @@ impl ExactState {
         device.copy_within(&mut self.memory, from * len, to * len, len)
     }
 
+    /// The rows `which` become copies of those of `source`.
+    pub(crate) fn copy_rows(
+        &mut self,
+        device: &Device,
+        weights: &ExactWeights,
+        source: &Self,
+        which: &[usize],
+    ) -> Result<(), CudaError> {
+        let len = weights.dims.state_len();
+        for range in which.iter().map(|row| row * len..(row + 1) * len) {
+            device.stream().memcpy_dtod(&source.memory.slice(range.clone()), &mut self.memory.slice_mut(range))?;
+        }
+        Ok(())
+    }
+
     /// Row `row` becomes zero.
     pub(crate) fn zero_row(&mut self, device: &Device, weights: &ExactWeights, row: usize) -> Result<(), CudaError> {
         let len = weights.dims.state_len();

@@ -80,6 +80,22 @@ impl Memory {
         Ok(())
     }
 
+    /// The rows `which` become copies of those of `source`, a memory of the same model.
+    pub(crate) fn copy_rows(&mut self, device: &Device, source: &Self, which: &[usize]) -> Result<(), CudaError> {
+        if self.rows == source.rows && which.iter().copied().eq(0..self.rows) {
+            return self.copy_from(device, source);
+        }
+        let (h_len, conv_len) = self.row_len();
+        for (layer, &row) in (0..self.layers).flat_map(|layer| which.iter().map(move |row| (layer, row))) {
+            let ((h_from, conv_from), (h_to, conv_to)) = (source.at(layer, row), self.at(layer, row));
+            let h = source.h.slice(h_from..h_from + h_len);
+            device.stream().memcpy_dtod(&h, &mut self.h.slice_mut(h_to..h_to + h_len))?;
+            let conv = source.conv.slice(conv_from..conv_from + conv_len);
+            device.stream().memcpy_dtod(&conv, &mut self.conv.slice_mut(conv_to..conv_to + conv_len))?;
+        }
+        Ok(())
+    }
+
     /// Row `row` becomes zero.
     pub(crate) fn zero_row(&mut self, device: &Device, row: usize) -> Result<(), CudaError> {
         let (h_len, conv_len) = self.row_len();

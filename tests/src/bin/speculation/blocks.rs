@@ -6,6 +6,7 @@ use mambabyte_core::Backend;
 use mambabyte_host::cpu::{Cpu, IntEngine};
 use mambabyte_host::engine::{Answer, Engine, Want};
 
+use super::clock::{processor_time, since};
 use super::{Fallible, weights};
 
 /// Lengths of blocks; the last is what the others are compared with.
@@ -15,17 +16,18 @@ const ROUNDS: usize = 15;
 /// Time of a turn.
 const TURN: Duration = Duration::from_millis(30);
 
-/// Bytes a second in blocks of `length`, logits of every byte included.
+/// Bytes a second of processor time in blocks of `length`, logits of every byte included.
 fn rate(engine: &IntEngine<'_>, length: usize) -> Fallible<f64> {
     let text: Vec<u8> = (0..length).map(|at| b"$GPGGA,0123456789.,*\r\n"[at * 7 % 22]).collect();
     let (mut rows, mut answer) = (engine.rows(1)?, Answer::Nothing);
     engine.read_into(&mut rows, &[&text], Want::All, &mut answer)?;
-    let (began, mut bytes) = (Instant::now(), 0);
-    while began.elapsed() < TURN {
+    let (began, processor, mut bytes) = (Instant::now(), processor_time(), 0);
+    while (if processor.is_some() { since(processor) } else { began.elapsed() }) < TURN {
         engine.read_into(&mut rows, &[&text], Want::All, &mut answer)?;
         bytes += length;
     }
-    Ok(bytes as f64 / began.elapsed().as_secs_f64())
+    let time = if processor.is_some() { since(processor) } else { began.elapsed() };
+    Ok(bytes as f64 / time.as_secs_f64())
 }
 
 fn median(mut all: Vec<f64>) -> f64 {
@@ -34,7 +36,7 @@ fn median(mut all: Vec<f64>) -> f64 {
 }
 
 /// Prints the table: medians of the share in a round, and of the rate.
-pub(super) fn table(models: &[&str]) -> Fallible<()> {
+pub(super) fn table(models: &[String]) -> Fallible<()> {
     let heads = LENGTHS[..LENGTHS.len() - 1].iter().map(usize::to_string).collect::<Vec<_>>().join(" | ");
     println!("\none thread; rate per byte in blocks of so many bytes beside blocks of 512, %\n");
     println!("| model | backend | {heads} | 512, bytes/s |");

@@ -94,7 +94,7 @@ fn logits(model: &str, text: &[u8]) -> Fallible<Vec<Logits>> {
 }
 
 /// Prints the table.
-pub(super) fn table(model: &str, drafter: &str, texts: &[&str]) -> Fallible<()> {
+pub(super) fn table(model: &str, drafter: &str, texts: &[String]) -> Fallible<()> {
     println!("\n{model} and {drafter}, {BYTES} bytes of each text: share of bytes that both choose\n");
     println!("| text | choice | 1 - TV | (1 - TV) / (1 + TV) | sorted | by value | Gumbel |");
     println!("|---|---|---|---|---|---|---|");

@@ -19,7 +19,7 @@ fn median(mut all: Vec<Duration>) -> f64 {
 }
 
 /// Prints the table: medians.
-pub(super) fn table(models: &[&str]) -> Fallible<()> {
+pub(super) fn table(models: &[String]) -> Fallible<()> {
     println!("\none thread; drafts of {DRAFT} bytes, microseconds\n");
     println!("| model | accepted | verify | replay | reading them again | of that |");
     println!("|---|---|---|---|---|---|");

@@ -25,6 +25,8 @@ use crate::weights::WeightsView;
 const LANES: usize = 16;
 /// Most vectors of positions at a time.
 const GROUPS: usize = 2;
+/// Positions from which on a vector of them is faster than one after the other: lanes without a position cost as much.
+const WORTH: usize = 12;
 
 /// The vectors that a panel has room for in `memory`.
 #[inline(always)]
@@ -54,28 +56,44 @@ pub(super) fn matmul<O: Output>(
     let positions = x.len() / columns;
     let panel = vectors(memory);
     let room = panel.len() >= columns.div_ceil(4) * 2 * GROUPS;
-    match (columns <= PANEL_COLUMNS && room && positions >= LANES / 2, w.is_tiled()) {
+    match (columns <= PANEL_COLUMNS && room && positions >= WORTH, w.is_tiled()) {
         (true, true) => blocks::<O, true>(isa, panel, w, x, out, y),
         (true, false) => blocks::<O, false>(isa, panel, w, x, out, y),
         (false, false) => project::matmul(isa, w, x, out, y),
-        (false, true) => {
-            // A panel of tiles is a matrix of its own, and stays in the second cache for all positions.
-            for first in (0..rows).step_by(tiles::PANEL) {
-                let range = first..rows.min(first + tiles::PANEL);
-                let part = w.part(&range);
-                for (position, (x, y)) in x.chunks_exact(columns).zip(y.chunks_exact_mut(rows)).enumerate() {
-                    let part = WeightsView { shift: w.shift.wrapping_sub(out.down(position)), ..part };
-                    let Some(y) = y.get_mut(range.clone()) else {
-                        return never("the positions and rows that were counted", ());
-                    };
-                    one_position::matvec_from(isa, part, x, out, first, y);
-                }
+        (false, true) => singly::<O, true>(isa, w, x, (out, 0), y),
+    }
+}
+
+/// One position after the other, of which the first is `from`; `TILED`: the order of the weights.
+#[inline(always)]
+fn singly<O: Output, const TILED: bool>(
+    isa: Avx512,
+    w: WeightsView<'_>,
+    x: &[i16],
+    (out, from): (O, usize),
+    y: &mut [O::T],
+) {
+    let (rows, columns) = (w.rows(), w.columns);
+    // A panel of tiles is a matrix of its own, and stays in the second cache for all positions.
+    let height = if TILED { tiles::PANEL } else { rows };
+    for first in (0..rows).step_by(height) {
+        let range = first..rows.min(first + height);
+        let part = if TILED { w.part(&range) } else { w };
+        for (position, (x, y)) in (from..).zip(x.chunks_exact(columns).zip(y.chunks_exact_mut(rows))) {
+            let part = WeightsView { shift: w.shift.wrapping_sub(out.down(position)), ..part };
+            let Some(y) = y.get_mut(range.clone()) else {
+                return never("the positions and rows that were counted", ());
+            };
+            if TILED {
+                one_position::matvec_from(isa, part, x, out, first, y);
+            } else {
+                project::matvec(isa, part, x, out, y);
             }
         }
     }
 }
 
-/// All positions, 32 or 16 at a time; `TILED`: the order of the weights.
+/// All positions, 32 or 16 at a time, the last few one by one; `TILED`: the order of the weights.
 #[inline(always)]
 fn blocks<O: Output, const TILED: bool>(
     isa: Avx512,
@@ -89,12 +107,15 @@ fn blocks<O: Output, const TILED: bool>(
     let positions = x.len() / columns;
     let mut from = 0;
     while from < positions {
-        let wide = positions - from > LANES;
+        let left = positions - from;
+        let (few, wide) = (left < WORTH, left >= LANES + WORTH);
         let to = (from + if wide { GROUPS * LANES } else { LANES }).min(positions);
         let (Some(x), Some(y)) = (x.get(from * columns..to * columns), y.get_mut(from * rows..to * rows)) else {
             return never("the positions and rows that were counted", ());
         };
-        if wide {
+        if few {
+            singly::<O, TILED>(isa, w, x, (out, from), y);
+        } else if wide {
             block::<O, GROUPS, TILED>(isa, panel, w, x, (out, from), y);
         } else {
             block::<O, 1, TILED>(isa, panel, w, x, (out, from), y);
