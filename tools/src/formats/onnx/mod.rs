@@ -5,6 +5,7 @@
 //! checkpoint and are called as there; only `A = -exp(A_log)` is computed before. What is needed of the norms is made of means,
 //! since the operator for LayerNorm may take the difference of two large numbers.
 
+mod error;
 mod graph;
 mod proto;
 mod step;
@@ -13,35 +14,14 @@ use mambabyte_core::{Dims, Norm};
 use mambabyte_host::Checkpoint;
 use prost::Message;
 
+use error::MOST;
+pub use error::OnnxError;
 use proto::{Entry, Graph, Model, OperatorSet};
 
 /// The set of operators.
 pub const OPSET: i64 = 17;
 /// The version of the file's form that belongs to it.
 const IR_VERSION: i64 = 8;
-/// Most bytes of a file: readers of protobuf take no more.
-const MOST: u64 = i32::MAX as u64;
-
-/// Why a model cannot be a file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OnnxError {
-    /// It is too large.
-    #[error(
-        "an ONNX file has at most {MOST} bytes, and this model would take {bytes}: weights in files of their own are not written"
-    )]
-    TooLarge {
-        /// About so many.
-        bytes: u64,
-    },
-    /// NaN or infinite.
-    #[error("{tensor} has a value that is not finite")]
-    NotFinite {
-        /// The tensor, as the checkpoint calls it.
-        tensor: String,
-    },
-}
-
 /// The file of `checkpoint`, which is a model of bytes; equal checkpoints have equal files. `about` is what is to be said
 /// of it, names and values.
 ///

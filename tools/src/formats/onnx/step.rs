@@ -3,7 +3,7 @@
 use mambabyte_core::{Norm, VOCAB};
 use mambabyte_host::Checkpoint;
 
-use super::OnnxError;
+use super::error::OnnxError;
 use super::graph::{Maker, axes, axis, integer};
 use super::proto::{FLOAT, Graph, INT64};
 use crate::formats::write::tensors;
