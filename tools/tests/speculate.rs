@@ -92,6 +92,8 @@ fn a_trained_subword_model_drafts() {
     fs::write(dir.path().join("subwords/config.json"), config.to_string()).unwrap();
     expect(&run(&drafted), 1, "trust-tensors");
     assert!(written(&[&drafted[..], &["--trust-tensors"]].concat()) == written(&drafted[..4]));
+    config["num_hidden_layers"] = 1.into();
+    fs::write(dir.path().join("subwords/config.json"), config.to_string()).unwrap();
     // It is no model of bytes, and says so; a byte model with such a tokenizer is refused, too.
     expect(&run(&["generate", &folder]), 1, "vocabulary");
     fs::write(dir.path().join("subwords/tokenizer.json"), "{}").unwrap();
