@@ -2,7 +2,7 @@
 # Runs the tests: formatting, lints, documentation, the test suite, the fuzz targets, chip builds, the firmware on emulated
 # boards. docs/TESTING.md says what each step proves.
 #
-#   ./test.sh         what every change must pass: 18 to 25 minutes on two cores
+#   ./test.sh         what every change must pass: 18 to 50 minutes on two cores
 #   ./test.sh --all   the full matrix: every board and model, long streams, all power cuts, fuzzing, each feature alone
 #
 # Two lanes run side by side, one for this machine and one for chips. What a step printed is in target/test/, and here

@@ -87,6 +87,11 @@ impl<'w> IntEngine<'w> {
 
     /// Steps through a few bytes of one row, on the caller's thread or on its team.
     fn step(&self, rows: &mut IntRows<'w>, row: usize, text: &[u8], mut out: Out<'_, i32>) {
+        if rows.team.as_ref().is_some_and(Team::is_elsewhere) {
+            // Forked: the state is here, the threads are not.
+            rows.settle();
+            rows.team = None;
+        }
         for (index, &byte) in text.iter().enumerate() {
             let part = out.take(1, index + 1 == text.len());
             part.write(std::slice::from_ref(rows.step(self, row, byte)));
@@ -184,11 +189,6 @@ fn groups(jobs: Vec<Job<'_>>, n: usize) -> Vec<Vec<Job<'_>>> {
 impl<'w> IntRows<'w> {
     /// Reads one byte into `row`; the logits of the next one.
     fn step(&mut self, engine: &IntEngine<'w>, row: usize, byte: u8) -> &mambabyte_core::Logits {
-        if self.team.as_ref().is_some_and(Team::is_elsewhere) {
-            // Forked: the state is here, the threads are not.
-            self.settle();
-            self.team = None;
-        }
         if let (None, Some(weights), true) = (&self.team, engine.weights, self.shards > 1) {
             self.team = Team::new(weights, engine.cpu.backend, self.shards).ok();
             // If the system gives no threads, decode runs without them.

@@ -1,5 +1,6 @@
 //! What speculation did, and where its time went: [`Stats`].
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 /// Counts and times of all streams since the beginning.
@@ -47,5 +48,22 @@ impl Stats {
     /// All time.
     pub fn time(&self) -> Duration {
         self.draft + self.verify + self.choose + self.replay
+    }
+}
+
+/// What happened in other streams, or before.
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        let Self { written, rounds, drafted, accepted, judged, bits, draft, verify, choose, replay } = other;
+        self.written += written;
+        self.rounds += rounds;
+        self.drafted += drafted;
+        self.accepted += accepted;
+        self.judged += judged;
+        self.bits += bits;
+        self.draft += draft;
+        self.verify += verify;
+        self.choose += choose;
+        self.replay += replay;
     }
 }

@@ -85,7 +85,7 @@ enum Table {
         #[command(flatten)]
         setting: Setting,
         /// `d_model` x `n_layer` of the random weights.
-        #[arg(long, value_parser = replayed::shape, default_value = "1024x53", value_name = "MxN")]
+        #[arg(long, value_parser = replayed::dims, default_value = "1024x53", value_name = "MxN")]
         shape: Dims,
     },
     /// How often two distributions choose the same byte, by the way that a number becomes a byte. Blobs, by path or name.

@@ -9,14 +9,15 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use mambabyte::model::AnyModel;
-use mambabyte_core::{Dims, Norm};
+use mambabyte::training::shape;
+use mambabyte_core::Dims;
 use mambabyte_host::Model;
 use mambabyte_host::engine::{Engine, EngineError};
 use mambabyte_host::speculate::{Ask, Choice, Draft, Drafter, Exact, Length, MOST, Stats};
 use mambabyte_host::train::initial;
 
 use super::setting::{Setting, name};
-use super::writing::{Round, Task, Written, add, compared, parts, rate};
+use super::writing::{Round, Task, Written, compared, parts, rate};
 use super::{Fallible, Verdict};
 
 /// Drafts what will be written, right for as many bytes as another model's drafts were.
@@ -50,21 +51,11 @@ impl Drafter for Replayed<'_> {
 ///
 /// # Errors
 /// What it must be.
-pub(super) fn shape(word: &str) -> Result<Dims, String> {
+pub(super) fn dims(word: &str) -> Result<Dims, String> {
     let number = |word: &str| word.parse().ok().filter(|n| (1..=8192).contains(n));
     let found = word.split_once('x').and_then(|(model, layers)| Some((number(model)?, number(layers)?)));
     let (d_model, n_layer) = found.ok_or_else(|| "two numbers as in 1024x53".to_owned())?;
-    Ok(Dims {
-        d_model,
-        n_layer,
-        d_inner: 2 * d_model,
-        d_state: 16,
-        d_conv: 4,
-        dt_rank: d_model.div_ceil(16),
-        norm: Norm::Rms,
-        tied_head: true,
-        tied_decays: false,
-    })
+    Ok(shape::of(d_model, n_layer, false))
 }
 
 /// Prints a line for each text, choice and drafter.
@@ -101,7 +92,7 @@ pub(super) fn table(setting: &Setting, dims: &Dims) -> Fallible<Verdict> {
                         Task { prompts: &prompts[at..=at], options, seed: at as u64, bytes: setting.bytes as usize };
                     let Written { stats, rounds, .. } =
                         task.drafted(&engine, hand.drafter(1)?, hand.rule(), setting.draft_len)?;
-                    add(&mut drafting, &stats);
+                    drafting += stats;
                     let (texts, _) = task.alone(&large, &mut rows)?;
                     let replayed = |bytes: usize| Replayed {
                         prompt: prompts[at].len(),
@@ -118,7 +109,7 @@ pub(super) fn table(setting: &Setting, dims: &Dims) -> Fallible<Verdict> {
                     let Written { texts: found, stats, .. } =
                         task.drafted(&large, replayed(task.bytes), Exact, Length::Fixed(MOST))?;
                     time += took;
-                    add(&mut sum, &stats);
+                    sum += stats;
                     plain.extend(texts_again);
                     drafted.extend(found);
                 }

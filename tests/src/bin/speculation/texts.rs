@@ -6,7 +6,7 @@ use mambabyte_host::engine::Engine;
 use mambabyte_host::speculate::Stats;
 
 use super::setting::{Setting, name};
-use super::writing::{Task, add, compared, hash, parts, rate, repeated};
+use super::writing::{Task, compared, hash, parts, rate, repeated};
 use super::{Fallible, Verdict};
 
 /// What one drafter did.
@@ -52,7 +52,7 @@ pub(super) fn table(setting: &Setting) -> Fallible<Verdict> {
                 for (hand, found) in hands.iter().zip(&mut found) {
                     let written = task.drafted(&engine, hand.drafter(1)?, hand.rule(), setting.draft_len)?;
                     found.texts.extend(written.texts);
-                    add(&mut found.stats, &written.stats);
+                    found.stats += written.stats;
                     found.processor += written.processor;
                 }
             }

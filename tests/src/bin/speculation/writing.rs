@@ -115,20 +115,6 @@ pub(super) fn repeated(texts: &[Vec<u8>]) -> f64 {
     again as f64 / all.max(1) as f64
 }
 
-/// The sum of what happened.
-pub(super) fn add(sum: &mut Stats, other: &Stats) {
-    sum.written += other.written;
-    sum.rounds += other.rounds;
-    sum.drafted += other.drafted;
-    sum.accepted += other.accepted;
-    sum.judged += other.judged;
-    sum.bits += other.bits;
-    sum.draft += other.draft;
-    sum.verify += other.verify;
-    sum.choose += other.choose;
-    sum.replay += other.replay;
-}
-
 /// Microseconds a round of drafting, verifying, choosing, replaying.
 pub(super) fn parts(stats: &Stats) -> String {
     let parts = [stats.draft, stats.verify, stats.choose, stats.replay];
