@@ -106,7 +106,8 @@ fn download(device: &Device, slice: &CudaSlice<f32>) -> Result<Vec<f32>, CudaErr
 }
 
 impl GpuMachine {
-    /// Takes a run's parts to the GPU, for batches of `batch` rows of `window` bytes.
+    /// Takes a run's parts to the GPU, for batches of `batch` rows of `window` symbols: bytes, or those of any vocabulary of at
+    /// most 65,536, which has no teachers.
     ///
     /// # Errors
     /// [`CudaError::Shape`] for widths that are no multiples of 8 and what else the kernels have no form of,
@@ -126,7 +127,7 @@ impl GpuMachine {
         let kernels = Kernels::load(device, element, &dims)?;
         kernels.embed_back.allow_shared(EMBED_SHARED)?;
         let scan = Scan::load(device, element, &dims, batch)?;
-        let params = Params::new(&dims, parts.weights.head.is_some(), !parts.weights.norm_f_bias.is_empty());
+        let params = Params::new(&parts.weights);
         let memory = Memory::new(device, &params, element, (batch, window), scan.sizes(window), Keep::All)?;
         let place = params.place("a_log");
         let (zeros, halves) = (|| device.zeros("parameters", params.len), || device.zeros("parameters", params.len));
@@ -169,7 +170,8 @@ impl GpuMachine {
         shape: (usize, usize),
         (rounding, teaching): (Rounding, &Teaching),
     ) -> Result<Box<dyn Machine>, TrainError> {
-        for weights in std::iter::once(&parts.weights).chain(&teaching.teachers) {
+        Model::of_symbols(parts.weights.clone())?;
+        for weights in &teaching.teachers {
             Model::new(weights.clone())?;
         }
         Ok(Box::new(Self::new(device, parts, products, shape, (rounding, teaching))?))
