@@ -6,7 +6,7 @@ use mambabyte_core::{Backend, Blob, Decoder, Dims, Logits, Norm, Rng, SampleOpti
 use mambabyte_host::Model;
 use mambabyte_host::align::AlignedBytes;
 use mambabyte_host::cpu::{Cpu, FloatEngine, IntEngine, Source, Weights};
-use mambabyte_host::engine::{Answer, Engine, EngineError, Precision, Want};
+use mambabyte_host::engine::{Answer, AnyEngine, Engine, EngineError, Precision, Want};
 use mambabyte_tests::random_blob::{BlobSpec, Contents, random_blob};
 use mambabyte_tests::{MODELS, model_file};
 
@@ -285,6 +285,46 @@ fn rows_go_from_one_group_to_another() {
         rows_are_copied(&IntEngine::new(&weights, cpu(threads)));
     }
     rows_are_copied(&FloatEngine::new(&float_model("sensor-pico"), 1));
+}
+
+/// What a model proposes is what it writes, and rows follow as far as is wanted: to where reading brings them.
+fn proposals_are_followed<E: Engine>(engine: &E) {
+    let (mut rows, mut ahead) = (engine.rows(3).unwrap(), engine.rows(3).unwrap());
+    let (mut truth, options) = (engine.rows(3).unwrap(), SampleOptions::default());
+    let (last, rngs) = (*b"xyz", [1, 2, 3].map(Rng::new));
+    let mut before: [Vec<u8>; 3] = [&b"a"[..], b"", b"begin"].map(<[u8]>::to_vec);
+    engine.read(&mut rows, &before.each_ref().map(Vec::as_slice), Want::Nothing).unwrap();
+    for counts in [[0, 1, 3], [5, 6, 0], [6, 2, 5], [0, 0, 0]] {
+        let written = engine.propose(&mut rows, &mut ahead, (&last, &rngs), &options, 5).unwrap();
+        let place = before.each_ref().map(|text| text.len() as u64);
+        assert_eq!(engine.positions(&rows), place);
+        (0..3).for_each(|row| engine.reset(&mut truth, row).unwrap());
+        engine.read(&mut truth, &before.each_ref().map(Vec::as_slice), Want::Nothing).unwrap();
+        let alone = engine.generate(&mut truth, &mut last.clone(), &mut rngs.clone(), &options, 5).unwrap();
+        assert_eq!(written, alone);
+        let right: Vec<Vec<u8>> =
+            (0..3).map(|row| [&last[row..=row], written[row].as_slice()].concat()[..counts[row]].to_vec()).collect();
+        engine.follow(&mut rows, &mut ahead, &right.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+        (0..3).for_each(|row| engine.reset(&mut truth, row).unwrap());
+        before.iter_mut().zip(&right).for_each(|(text, right)| text.extend(right));
+        engine.read(&mut truth, &before.each_ref().map(Vec::as_slice), Want::Nothing).unwrap();
+        assert_eq!(engine.positions(&rows), engine.positions(&truth));
+        let next: [&[u8]; 3] = [b"n"; 3];
+        let answers = [&mut rows, &mut truth].map(|rows| engine.read(rows, &next, Want::Last).unwrap());
+        assert_eq!(answers[0], answers[1], "{counts:?}");
+        before.iter_mut().for_each(|text| text.push(b'n'));
+    }
+    assert_eq!(said(engine.propose(&mut rows, &mut ahead, (b"xy", &rngs), &options, 5)), "2 rows given, there are 3");
+}
+
+#[test]
+fn rows_follow_proposals() {
+    let weights = weights(random_blob(BlobSpec { dims: large()[0], contents: Contents::Sane, seed: 16 }));
+    for threads in [1, 2] {
+        proposals_are_followed(&IntEngine::new(&weights, cpu(threads)));
+        proposals_are_followed(&AnyEngine::from(IntEngine::new(&weights, cpu(threads))));
+    }
+    proposals_are_followed(&FloatEngine::new(&float_model("sensor-pico"), 1));
 }
 
 /// What a call says that must fail.

@@ -3,8 +3,8 @@
 use mambabyte_core::{Dims, Rng, SampleOptions, State};
 
 use super::model::GpuModel;
-use super::state::GpuState;
-use crate::engine::{Answer, Engine, EngineError, Load, MAX_DRAFT, Precision, Want, check, check_counts};
+use super::state::{Drafted, GpuState};
+use crate::engine::{Answer, Engine, EngineError, Load, MAX_DRAFT, Precision, Want, check, check_counts, propose};
 
 /// Texts that are read side by side, and bytes of a call, whose logits come back.
 const FULL: Load = Load { rows: 64, bytes: 32_768 };
@@ -143,13 +143,13 @@ impl Engine for GpuModel {
         self.own(rows)?;
         rows.drafted = None;
         *answer = self.score(drafts, rows)?;
-        rows.drafted = Some(drafts.iter().map(|draft| draft.len()).collect());
+        rows.drafted = Some(Drafted::Verified(drafts.iter().map(|draft| draft.len()).collect()));
         Ok(())
     }
 
     fn accept(&self, rows: &mut GpuState, counts: &[usize]) -> Result<(), EngineError> {
         self.own(rows)?;
-        let Some(drafted) = &rows.drafted else { return Err(EngineError::NoDraft) };
+        let Some(Drafted::Verified(drafted)) = &rows.drafted else { return Err(EngineError::NoDraft) };
         check_counts(drafted.iter().copied(), counts)?;
         rows.drafted = None;
         Ok(self.commit(rows, counts)?)
@@ -170,5 +170,49 @@ impl Engine for GpuModel {
             return Err(EngineError::Rows { expected, found });
         }
         Ok(self.decode(count, last, rngs, options, rows)?)
+    }
+
+    fn propose(
+        &self,
+        rows: &mut GpuState,
+        ahead: &mut GpuState,
+        (last, rngs): (&[u8], &[Rng]),
+        options: &SampleOptions,
+        count: usize,
+    ) -> Result<Vec<Vec<u8>>, EngineError> {
+        self.own(rows)?;
+        self.own(ahead)?;
+        let expected = rows.positions.len();
+        if let Some(found) = [last.len(), rngs.len(), ahead.positions.len()].into_iter().find(|&n| n != expected) {
+            return Err(EngineError::Rows { expected, found });
+        }
+        ahead.drafted = None;
+        let written = if (1..MAX_DRAFT).contains(&count) {
+            self.run_ahead(rows, ahead, (last, rngs), options, count)?
+        } else {
+            None
+        };
+        let Some(written) = written else {
+            return propose::propose(self, rows, ahead, (last, rngs), options, count);
+        };
+        ahead.drafted = Some(Drafted::Proposed(rows.positions.clone()));
+        Ok(written)
+    }
+
+    fn follow(&self, rows: &mut GpuState, ahead: &mut GpuState, text: &[&[u8]]) -> Result<(), EngineError> {
+        self.own(rows)?;
+        self.own(ahead)?;
+        let Some(Drafted::Proposed(from)) = &ahead.drafted else { return propose::follow(self, rows, ahead, text) };
+        check(from.len(), text, Want::Nothing)?;
+        if *from != rows.positions {
+            return Err(EngineError::NoDraft);
+        }
+        let counts: Vec<usize> = text.iter().map(|text| text.len()).collect();
+        check_counts(ahead.positions.iter().zip(from).map(|(to, from)| to.wrapping_sub(*from) as usize), &counts)?;
+        self.catch_up(rows, ahead, &counts)?;
+        // Once: the rows are elsewhere now.
+        ahead.drafted = None;
+        rows.drafted = None;
+        Ok(())
     }
 }

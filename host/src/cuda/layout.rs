@@ -28,7 +28,8 @@ macro_rules! kernel_struct {
             fn layout() -> (usize, Vec<$crate::cuda::layout::Field>) {
                 let fields = vec![$($crate::cuda::layout::Field {
                     name: stringify!($field).to_owned(),
-                    kind: $crate::cuda::layout::Kind::of(stringify!($type)),
+                    kind: $crate::cuda::layout::Kind::of($crate::cuda::layout::element(stringify!($type)).0),
+                    len: $crate::cuda::layout::element(stringify!($type)).1,
                     offset: std::mem::offset_of!($name, $field),
                 }),*];
                 (size_of::<$name>(), fields)
@@ -39,7 +40,7 @@ macro_rules! kernel_struct {
 pub(crate) use kernel_struct;
 
 #[cfg(test)]
-pub(crate) use tests::{Field, Kind, Mirror};
+pub(crate) use tests::{Field, Kind, Mirror, element};
 
 #[cfg(test)]
 mod tests {
@@ -97,7 +98,17 @@ mod tests {
     pub(crate) struct Field {
         pub(crate) name: String,
         pub(crate) kind: Kind,
+        /// Elements of an array, else 1.
+        pub(crate) len: usize,
         pub(crate) offset: usize,
+    }
+
+    /// Type and number of the elements of a Rust type that may be an array.
+    pub(crate) fn element(name: &str) -> (&str, usize) {
+        match name.trim_matches(['[', ']']).split_once(';') {
+            Some((kind, len)) => (kind, len.trim().parse().unwrap()),
+            None => (name, 1),
+        }
     }
 
     /// A struct made by `kernel_struct!`.
@@ -125,9 +136,13 @@ mod tests {
                 let pointer = name.starts_with('*') || starred && index == 0;
                 assert!(index == 0 || pointer == starred, "{declaration}: pointers and values in one line");
                 let kind = Kind::of_c(kind.trim_end_matches(['*', ' ']), pointer);
+                let (name, len) = match name.trim_start_matches('*').split_once('[') {
+                    Some((name, len)) => (name, len.trim_end_matches(']').parse().unwrap()),
+                    None => (name.trim_start_matches('*'), 1),
+                };
                 let offset = end.next_multiple_of(kind.bytes());
-                (end, widest) = (offset + kind.bytes(), widest.max(kind.bytes()));
-                fields.push(Field { name: name.trim_start_matches('*').to_owned(), kind, offset });
+                (end, widest) = (offset + kind.bytes() * len, widest.max(kind.bytes()));
+                fields.push(Field { name: name.to_owned(), kind, len, offset });
             }
         }
         (end.next_multiple_of(widest), fields)
@@ -185,20 +200,20 @@ mod tests {
 
     #[test]
     fn a_struct_is_laid_out_as_c_has_it() {
-        let source = "struct A {\n    const int *p, *q; // two\n    float a;\n    u64 b;\n    int c, d;\n    const u8* e;\n    u32 f;\n};";
+        let source = "struct A {\n    const int *p, *q; // two\n    float a;\n    u64 b;\n    int c, d;\n    const u8* e;\n    u32 f[3];\n};";
         let (size, fields) = parse(source, "A");
-        let found: Vec<_> = fields.iter().map(|f| (f.name.as_str(), f.kind, f.offset)).collect();
+        let found: Vec<_> = fields.iter().map(|f| (f.name.as_str(), f.kind, f.len, f.offset)).collect();
         use Kind::{F32, I32, U32, U64};
         let expected = [
-            ("p", U64, 0),
-            ("q", U64, 8),
-            ("a", F32, 16),
-            ("b", U64, 24),
-            ("c", I32, 32),
-            ("d", I32, 36),
-            ("e", U64, 40),
-            ("f", U32, 48),
+            ("p", U64, 1, 0),
+            ("q", U64, 1, 8),
+            ("a", F32, 1, 16),
+            ("b", U64, 1, 24),
+            ("c", I32, 1, 32),
+            ("d", I32, 1, 36),
+            ("e", U64, 1, 40),
+            ("f", U32, 3, 48),
         ];
-        assert_eq!((size, found.as_slice()), (56, expected.as_slice()));
+        assert_eq!((size, found.as_slice()), (64, expected.as_slice()));
     }
 }

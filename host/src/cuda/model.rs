@@ -361,6 +361,37 @@ impl GpuModel {
         Ok(())
     }
 
+    /// Writes `count` bytes per row in one launch, and reads them all: `ahead` moves from where `rows` are. None without a
+    /// persistent kernel.
+    pub(super) fn run_ahead(
+        &self,
+        rows: &GpuState,
+        ahead: &mut GpuState,
+        (last, rngs): (&[u8], &[Rng]),
+        options: &SampleOptions,
+        count: usize,
+    ) -> Result<Option<Vec<Vec<u8>>>, CudaError> {
+        let (Weights::Float(model), Memory::Float(from), Memory::Float(to)) =
+            (&self.weights, &rows.memory, &mut ahead.memory)
+        else {
+            return Ok(None);
+        };
+        let written = model.propose(from, to, last, count, (rngs, options)).map_err(|e| e.after(&rows.positions))?;
+        let read = count as u64 + 1;
+        ahead.positions.iter_mut().zip(&rows.positions).for_each(|(to, from)| *to = from.wrapping_add(read));
+        Ok(written)
+    }
+
+    /// Moves `rows` by the first `counts` of the bytes that `ahead` has read of them.
+    pub(super) fn catch_up(&self, rows: &mut GpuState, ahead: &GpuState, counts: &[usize]) -> Result<(), CudaError> {
+        match (&self.weights, &rows.memory, &ahead.memory) {
+            (Weights::Float(model), Memory::Float(rows), Memory::Float(ahead)) => model.follow(rows, ahead, counts)?,
+            _ => return Err(CudaError::ForeignState),
+        }
+        rows.positions.iter_mut().zip(counts).for_each(|(to, &count)| *to = to.wrapping_add(count as u64));
+        Ok(())
+    }
+
     fn check(&self, state: &GpuState, rows: usize) -> Result<(), CudaError> {
         if state.model != self.id {
             return Err(CudaError::ForeignState);

@@ -8,9 +8,17 @@ use super::float::FloatState;
 pub struct GpuState {
     pub(super) model: u64,
     pub(super) positions: Vec<u64>,
-    /// Bytes of each row's draft that was verified last, until it is accepted or a row moves.
-    pub(super) drafted: Option<Vec<usize>>,
+    /// What was read last, until a row moves in another way.
+    pub(super) drafted: Option<Drafted>,
     pub(super) memory: Memory,
+}
+
+/// Bytes that can be accepted.
+pub(super) enum Drafted {
+    /// Bytes of each row's draft that was verified last.
+    Verified(Vec<usize>),
+    /// These rows have run ahead of others, which were here.
+    Proposed(Vec<u64>),
 }
 
 /// The state by precision.

@@ -54,6 +54,19 @@ macro_rules! with_rows {
     };
 }
 
+/// The same with two sets of rows.
+macro_rules! with_both {
+    ($any:expr, $rows:expr, $others:expr, ($engine:ident, $own:ident, $other:ident) => $call:expr) => {
+        match ($any, $rows, $others) {
+            (AnyEngine::Int($engine), AnyRows::Int($own), AnyRows::Int($other)) => $call,
+            (AnyEngine::Float($engine), AnyRows::Float($own), AnyRows::Float($other)) => $call,
+            #[cfg(feature = "cuda")]
+            (AnyEngine::Gpu($engine), AnyRows::Gpu($own), AnyRows::Gpu($other)) => $call,
+            _ => Err(EngineError::ForeignRows),
+        }
+    };
+}
+
 impl<'m> From<IntEngine<'m>> for AnyEngine<'m> {
     fn from(engine: IntEngine<'m>) -> Self {
         Self::Int(Box::new(engine))
@@ -133,13 +146,7 @@ impl<'m> Engine for AnyEngine<'m> {
     }
 
     fn copy(&self, source: &mut AnyRows<'m>, rows: &mut AnyRows<'m>, which: &[usize]) -> Result<(), EngineError> {
-        match (self, source, rows) {
-            (Self::Int(engine), AnyRows::Int(source), AnyRows::Int(rows)) => engine.copy(source, rows, which),
-            (Self::Float(engine), AnyRows::Float(source), AnyRows::Float(rows)) => engine.copy(source, rows, which),
-            #[cfg(feature = "cuda")]
-            (Self::Gpu(engine), AnyRows::Gpu(source), AnyRows::Gpu(rows)) => engine.copy(source, rows, which),
-            _ => Err(EngineError::ForeignRows),
-        }
+        with_both!(self, source, rows, (engine, source, rows) => engine.copy(source, rows, which))
     }
 
     fn reset(&self, rows: &mut AnyRows<'m>, row: usize) -> Result<(), EngineError> {
@@ -171,5 +178,20 @@ impl<'m> Engine for AnyEngine<'m> {
         count: usize,
     ) -> Result<Vec<Vec<u8>>, EngineError> {
         with_rows!(self, rows, (engine, own) => engine.generate(own, last, rngs, options, count))
+    }
+
+    fn propose(
+        &self,
+        rows: &mut AnyRows<'m>,
+        ahead: &mut AnyRows<'m>,
+        from: (&[u8], &[Rng]),
+        options: &SampleOptions,
+        count: usize,
+    ) -> Result<Vec<Vec<u8>>, EngineError> {
+        with_both!(self, rows, ahead, (engine, rows, ahead) => engine.propose(rows, ahead, from, options, count))
+    }
+
+    fn follow(&self, rows: &mut AnyRows<'m>, ahead: &mut AnyRows<'m>, text: &[&[u8]]) -> Result<(), EngineError> {
+        with_both!(self, rows, ahead, (engine, rows, ahead) => engine.follow(rows, ahead, text))
     }
 }

@@ -30,6 +30,7 @@ mod answer;
 mod any;
 mod error;
 mod precision;
+pub(crate) mod propose;
 mod verified;
 
 pub use answer::{Answer, natural};
@@ -247,6 +248,37 @@ pub trait Engine {
             }
         }
         Ok(written)
+    }
+
+    /// Writes what [`Engine::generate`] would, and leaves `rows` where they are: `ahead`, as many other rows of this engine,
+    /// read it in their place, wherever they were before. `last` and `rngs` are those of the text, and stay.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`] and [`Engine::copy`]; `ahead` is worthless then.
+    /// # Cost
+    /// Copies of the states, and a step for each byte; on a GPU with a persistent kernel one launch, for at most
+    /// [`MAX_DRAFT`] - 1 bytes.
+    fn propose(
+        &self,
+        rows: &mut Self::Rows,
+        ahead: &mut Self::Rows,
+        (last, rngs): (&[u8], &[Rng]),
+        options: &SampleOptions,
+        count: usize,
+    ) -> Result<Vec<Vec<u8>>, EngineError> {
+        propose::propose(self, rows, ahead, (last, rngs), options, count)
+    }
+
+    /// Reads what was right of the last proposal: `text[row]` begins what was proposed to the row, `last` before it; it may
+    /// be empty. Neither `rows` nor `ahead` have moved since.
+    ///
+    /// # Errors
+    /// As [`Engine::copy`] and [`Engine::read_into`].
+    /// # Cost
+    /// A copy of the state if all of it was right, else a step for each byte; after one launch on a GPU what
+    /// [`Engine::accept`] costs.
+    fn follow(&self, rows: &mut Self::Rows, ahead: &mut Self::Rows, text: &[&[u8]]) -> Result<(), EngineError> {
+        propose::follow(self, rows, ahead, text)
     }
 }
 

@@ -8,8 +8,7 @@ const READ_FROM: usize = 256;
 
 /// Drafts what a smaller model would write with the same random numbers.
 ///
-/// A second row of each stream runs ahead. If all of a draft is accepted the first one becomes its copy; if not, it reads
-/// what was accepted.
+/// A second row of each stream runs ahead; the first one then follows as far as the draft became the text.
 pub struct ModelDrafter<'e, E: Engine> {
     engine: &'e E,
     rows: E::Rows,
@@ -23,8 +22,16 @@ pub struct ModelDrafter<'e, E: Engine> {
 struct Stream {
     /// Bytes that its row has not read; the last one stays until a draft begins with it.
     unread: Vec<u8>,
-    /// What its other row has read beyond its own.
+    /// What its other row was asked to read beyond its own: the byte before the draft, and the draft.
     ahead: Vec<u8>,
+}
+
+impl Stream {
+    /// How much of what its other row has read has become the text, but for the text's last byte.
+    fn followed(&self) -> usize {
+        let (read, text) = (&self.ahead, self.unread.split_last().map_or(&[][..], |(_, text)| text));
+        text.iter().zip(read).take_while(|(a, b)| a == b).count()
+    }
 }
 
 impl<'e, E: Engine> ModelDrafter<'e, E> {
@@ -37,6 +44,20 @@ impl<'e, E: Engine> ModelDrafter<'e, E> {
         Ok(Self { engine, rows: engine.rows(n)?, ahead: engine.rows(n)?, streams, answer: Answer::Nothing })
     }
 
+    /// The streams' rows follow the other ones as far as these were right.
+    fn follow(&mut self) -> Result<(), EngineError> {
+        let followed: Vec<usize> = self.streams.iter().map(Stream::followed).collect();
+        if followed.iter().any(|&bytes| bytes > 0) {
+            let text: Vec<&[u8]> = self.streams.iter().zip(&followed).map(|(s, &bytes)| &s.unread[..bytes]).collect();
+            self.engine.follow(&mut self.rows, &mut self.ahead, &text)?;
+        }
+        for (stream, bytes) in self.streams.iter_mut().zip(followed) {
+            stream.unread.drain(..bytes);
+            stream.ahead.clear();
+        }
+        Ok(())
+    }
+
     /// The streams' rows read what they have not, but for the last byte, where `which` says so.
     fn catch_up(&mut self, which: impl Fn(usize, &Stream) -> bool) -> Result<(), EngineError> {
         let mut heads = vec![Vec::new(); self.streams.len()];
@@ -44,7 +65,6 @@ impl<'e, E: Engine> ModelDrafter<'e, E> {
             if which(row, stream) && stream.unread.len() > 1 {
                 let last = stream.unread.len() - 1;
                 heads[row] = stream.unread.drain(..last).collect();
-                stream.ahead.clear();
             }
         }
         if heads.iter().all(Vec::is_empty) {
@@ -57,24 +77,23 @@ impl<'e, E: Engine> ModelDrafter<'e, E> {
     /// Drafts that are the engine's own text: on a GPU one launch. All rows write as many bytes as the longest draft has.
     fn write(&mut self, asks: &[Ask], choice: &Choice, drafts: &mut [Draft]) -> Result<(), EngineError> {
         let count = asks.iter().map(|ask| ask.most).max().unwrap_or(0);
-        let mut last: Vec<u8> = self.streams.iter().map(|stream| stream.unread.last().copied().unwrap_or(0)).collect();
-        let mut rngs: Vec<_> = asks.iter().map(|ask| ask.rng).collect();
-        let written = self.engine.generate(&mut self.ahead, &mut last, &mut rngs, &choice.options, count)?;
+        let last: Vec<u8> = self.streams.iter().map(|stream| stream.unread.last().copied().unwrap_or(0)).collect();
+        let rngs: Vec<_> = asks.iter().map(|ask| ask.rng).collect();
+        let from = (last.as_slice(), rngs.as_slice());
+        let written = self.engine.propose(&mut self.rows, &mut self.ahead, from, &choice.options, count)?;
         for (((stream, ask), draft), written) in self.streams.iter_mut().zip(asks).zip(drafts).zip(written) {
-            if ask.most == 0 {
-                // Its row has moved with the others.
-                stream.ahead.clear();
-                continue;
+            if ask.most > 0 {
+                stream.ahead = [&stream.unread, written.as_slice()].concat();
+                draft.bytes.extend(&written[..ask.most]);
             }
-            let (_, read) = written.split_last().unwrap_or((&0, &[]));
-            stream.ahead = [&stream.unread, read].concat();
-            draft.bytes.extend(&written[..ask.most]);
         }
         Ok(())
     }
 
     /// The same byte by byte, with the distributions.
     fn step(&mut self, asks: &[Ask], choice: &Choice, drafts: &mut [Draft]) -> Result<(), EngineError> {
+        let drafting: Vec<usize> = (0..asks.len()).filter(|&row| asks[row].most > 0).collect();
+        self.engine.copy(&mut self.rows, &mut self.ahead, &drafting)?;
         let mut rngs: Vec<_> = asks.iter().map(|ask| ask.rng).collect();
         let unread = |(stream, ask): (&Stream, &Ask)| if ask.most > 0 { stream.unread.clone() } else { Vec::new() };
         let mut next: Vec<Vec<u8>> = self.streams.iter().zip(asks).map(unread).collect();
@@ -99,24 +118,18 @@ impl<'e, E: Engine> ModelDrafter<'e, E> {
 impl<E: Engine> Drafter for ModelDrafter<'_, E> {
     fn read(&mut self, text: &[&[u8]]) -> Result<(), EngineError> {
         self.streams.iter_mut().zip(text).for_each(|(stream, text)| stream.unread.extend_from_slice(text));
+        if self.streams.iter().all(|stream| stream.unread.len() <= READ_FROM) {
+            return Ok(());
+        }
+        self.follow()?;
         self.catch_up(|_, stream| stream.unread.len() > READ_FROM)
     }
 
-    /// A copy of the state, and a step of the drafter for each byte.
+    /// What [`Engine::follow`] and [`Engine::propose`] cost; for a rule that asks for distributions a copy of the state, and a
+    /// step for each byte.
     fn draft(&mut self, asks: &[Ask], choice: &Choice, drafts: &mut [Draft]) -> Result<(), EngineError> {
-        let wanted = |row: usize| asks.get(row).is_some_and(|ask| ask.most > 0);
-        let mut whole = Vec::new();
-        for (row, Stream { unread, ahead }) in self.streams.iter_mut().enumerate().filter(|(row, _)| wanted(*row)) {
-            if !ahead.is_empty() && unread.len() > ahead.len() && unread.starts_with(ahead) {
-                whole.push(row);
-                unread.drain(..ahead.len());
-            }
-        }
-        self.engine.copy(&mut self.ahead, &mut self.rows, &whole)?;
-        self.catch_up(|row, _| wanted(row))?;
-        let drafting: Vec<usize> = (0..self.streams.len()).filter(|&row| wanted(row)).collect();
-        self.engine.copy(&mut self.rows, &mut self.ahead, &drafting)?;
-        drafting.iter().for_each(|&row| self.streams[row].ahead.clear());
+        self.follow()?;
+        self.catch_up(|row, _| asks.get(row).is_some_and(|ask| ask.most > 0))?;
         if choice.distributions { self.step(asks, choice, drafts) } else { self.write(asks, choice, drafts) }
     }
 }

@@ -94,10 +94,36 @@ impl FloatModel {
         Ok(logits)
     }
 
+    /// Writes `count` bytes per row and reads them all, as [`crate::engine::Engine::propose`] says: `ahead` moves from where
+    /// `state` is. None without the persistent kernel.
+    pub(crate) fn propose(
+        &self,
+        state: &FloatState,
+        ahead: &mut FloatState,
+        last: &[u8],
+        count: usize,
+        (rngs, options): (&[Rng], &SampleOptions),
+    ) -> Result<Option<Vec<Vec<u8>>>, CudaError> {
+        let Some(mut decoder) = self.decoder() else { return Ok(None) };
+        ahead.memory.copy_from(&self.device, &state.memory)?;
+        let (draft, text, logits) = decoder.propose(&ahead.memory, last, count, (rngs, options), ahead.draft.take())?;
+        ahead.draft = Some(draft);
+        check_rows(&logits, 0, count + 1)?;
+        Ok(Some(text))
+    }
+
+    /// Moves the states by the first `counts` of the bytes that `ahead` has read.
+    pub(crate) fn follow(&self, state: &FloatState, ahead: &FloatState, counts: &[usize]) -> Result<(), CudaError> {
+        match (self.decoder(), &ahead.draft) {
+            (Some(decoder), Some(draft)) => decoder.accept(draft, &state.memory, counts),
+            _ => Err(CudaError::ForeignState),
+        }
+    }
+
     /// Moves the states by the first `counts` bytes of the draft verified last.
     pub(crate) fn accept(&self, counts: &[usize], state: &mut FloatState) -> Result<(), CudaError> {
         match (self.decoder(), &state.draft) {
-            (Some(decoder), Some(draft)) => decoder.accept(draft, counts),
+            (Some(decoder), Some(draft)) => decoder.accept(draft, &state.memory, counts),
             (Some(_), None) => Err(CudaError::ForeignState),
             (None, _) => self.accept_by_steps(counts, state),
         }

@@ -34,7 +34,7 @@
 
 namespace decode {
 
-static_assert(sizeof(Params) == 24 * 4 + 36 * 8, "params.rs has the same fields");
+static_assert(sizeof(Params) == (25 + 32 + 1) * 4 + (31 + 32) * 8, "params.rs has the same fields");
 
 template <int NT>
 struct Sizes {
@@ -106,6 +106,12 @@ struct Block {
         res = channels + most(p.ki) * 3 * C * ROWS;
         x_tile = own_from(gridDim.x - (p.kd + p.kbc) % gridDim.x); // the last blocks: they have least to do else
         head_tile = own_from(p.km + p.kd + p.kbc);
+    }
+
+    /// Where what column `n` leaves is kept. The number of the pass is in that of the exchange: it needs no register then.
+    __device__ uint64_t kept(int layer, int n, uint32_t epoch) const {
+        uint32_t pass = p.passes == 1 ? 0 : (epoch - p.epoch) / (p.n_layer + 1); // 1 and a layer more
+        return static_cast<uint64_t>(layer) * p.kept + n * p.passes + pass;
     }
 
     __device__ int thread() const { return tid; }
@@ -467,7 +473,7 @@ struct Block {
                 channel(1 + m, own)[n * ROWS + c] = after;
                 if (m == 0) {
                     if (p.kept_x) {
-                        uint64_t to = (static_cast<uint64_t>(layer) * p.columns + n) * (p.ki * ROWS) + d;
+                        uint64_t to = kept(layer, n, epoch) * (p.ki * ROWS) + d;
                         p.kept_x[to] = value[i];
                         p.kept_u[to] = after;
                     }
@@ -504,8 +510,7 @@ struct Block {
                         uint2* to = reinterpret_cast<uint2*>(p.bc + n * p.d_state + s);
                         put_float(at < p.d_state ? to : to + 1, v, epoch);
                     }
-                    if (p.kept_b && at < p.d_state)
-                        p.kept_b[(static_cast<uint64_t>(layer) * p.columns + n) * p.d_state + at] = v;
+                    if (p.kept_b && at < p.d_state) p.kept_b[kept(layer, n, epoch) * p.d_state + at] = v;
                 }
             }
             __syncwarp();
@@ -589,7 +594,7 @@ struct Block {
                 gather_selected(epoch);
             }
             if (J > 1 || own > 0) load_state(h, layer, 0, d);
-            step_sizes(layer, tile, own, side, dt_scale, dt_bias);
+            step_sizes(layer, epoch, tile, own, side, dt_scale, dt_bias);
             if (p.columns == 1) {
                 scan_one(layer, epoch, tile, own, a, h, skip);
                 continue;
@@ -603,7 +608,8 @@ struct Block {
     }
 
     /// dt_proj and softplus for this warp's two channels.
-    __device__ void step_sizes(int layer, int tile, int own, const float* side, float dt_scale, float dt_bias) {
+    __device__ void step_sizes(int layer, uint32_t epoch, int tile, int own, const float* side, float dt_scale,
+                               float dt_bias) {
         const uint4* units = reinterpret_cast<const uint4*>(side + channel_floats()) + lane();
         const uint2* operand = reinterpret_cast<const uint2*>(dt) + lane();
         float acc[2][NT][4] = {};
@@ -646,8 +652,7 @@ struct Block {
                 float delta = softplus(v * dt_scale + dt_bias);
                 floats(DELTA)[n * ROWS + c] = delta;
                 floats(DX)[n * ROWS + c] = delta * u(own, n, c);
-                if (p.kept_delta)
-                    p.kept_delta[(static_cast<uint64_t>(layer) * p.columns + n) * (p.ki * ROWS) + tile * ROWS + c] = delta;
+                if (p.kept_delta) p.kept_delta[kept(layer, n, epoch) * (p.ki * ROWS) + tile * ROWS + c] = delta;
             }
         }
         __syncwarp();
@@ -770,7 +775,7 @@ struct Block {
                 float v = norm[i].y * (sum - norm[i].x * sum_of_row) + bias;
                 if (lane() >= ROWS) continue;
                 put_float(p.logits + row * 32 + n, v, epoch);
-                if (p.out_logits) p.out_logits[(static_cast<uint64_t>(pass) * p.columns + n) * 256 + row] = v;
+                if (pass + 1 == p.passes) p.out_logits[n * 256 + row] = v;
             }
             __syncwarp();
         }
@@ -816,9 +821,10 @@ struct Block {
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
         if (thread() < p.columns) {
-            stream_of(thread()) = p.stream_of[thread()];
-            first_of(thread()) = p.first_of[thread()];
-            byte(thread()) = p.bytes[thread()];
+            uint32_t column = p.column[thread()];
+            stream_of(thread()) = stream_in(column);
+            first_of(thread()) = first_in(column);
+            byte(thread()) = byte_in(column);
         }
         __syncthreads();
         uint32_t ring = (shared_address(res + most(p.km) * C * ROWS) + 127) / 128 * 128;
@@ -888,32 +894,29 @@ DECODE(decode_i8_8_wide, true, 1, 4)
 DECODE(decode_i8_16_wide, true, 2, 4)
 DECODE(decode_i8_32_wide, true, 4, 4)
 
-/// Commits the first `accepted[first column]` columns of each verified draft, by the arithmetic of the verification.
-/// Grid: (d_inner / 128, rounded up; n_layer; columns, of which those that do not start a draft have nothing to do); a block
-/// of 128 threads, one per channel.
+/// Moves the states of streams by so many of the columns that a launch has kept, by the arithmetic of that launch: `column`
+/// says which. Grid: (d_inner / 128, rounded up; n_layer; streams); a block of 128 threads, one per channel.
 extern "C" __global__ void decode_accept(const __grid_constant__ Params p) {
-    int d = blockIdx.x * blockDim.x + threadIdx.x, layer = blockIdx.y, from = blockIdx.z;
-    if (d >= p.d_inner || p.first_of[from] != from) return;
-    int count = p.accepted[from], width = p.ki * ROWS, taps = p.d_conv - 1;
-    if (count == 0) return;
-    int stream = p.stream_of[from];
+    int d = blockIdx.x * blockDim.x + threadIdx.x, layer = blockIdx.y;
+    if (d >= p.d_inner) return;
+    uint32_t column = p.column[blockIdx.z];
+    int stream = stream_in(column), count = byte_in(column), width = p.ki * ROWS, taps = p.d_conv - 1;
     float* history = p.history + stream * p.history_stream + layer * p.history_layer;
     float* h = p.h + stream * p.h_stream + layer * p.h_layer + static_cast<uint64_t>(d) * p.d_state;
     const float* a = p.a + (static_cast<uint64_t>(layer) * width + d) * p.d_state;
-    uint64_t column = static_cast<uint64_t>(layer) * p.columns + from;
+    uint64_t from = static_cast<uint64_t>(layer) * p.kept + first_in(column);
     for (int s = 0; s < p.d_state; s++) {
         float state = h[s];
         for (int n = 0; n < count; n++) {
-            float delta = p.kept_delta[(column + n) * width + d];
-            float dx = delta * p.kept_u[(column + n) * width + d];
-            state = scan_step(state, delta, a[s], dx, p.kept_b[(column + n) * p.d_state + s]);
+            float delta = p.kept_delta[(from + n) * width + d];
+            float dx = delta * p.kept_u[(from + n) * width + d];
+            state = scan_step(state, delta, a[s], dx, p.kept_b[(from + n) * p.d_state + s]);
         }
         h[s] = state;
     }
     for (int k = 0; k < taps; k++) {
         int j = k + count - taps;
-        history[k * p.d_inner + d] =
-            j < 0 ? history[(j + taps) * p.d_inner + d] : p.kept_x[(column + j) * width + d];
+        history[k * p.d_inner + d] = j < 0 ? history[(j + taps) * p.d_inner + d] : p.kept_x[(from + j) * width + d];
     }
 }
 

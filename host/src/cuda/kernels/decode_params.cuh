@@ -29,11 +29,15 @@ struct Params {
     int side_bytes, side_channel, side_residual, side_projection;
     // This launch.
     int columns, passes, commit;
+    int kept; // columns of what is kept: passes of each column follow each other
     uint32_t epoch;
     uint32_t patience; // polls until a wait is given up
     uint32_t top_k, top_p; // with `inverse` a `Choice`
+    // Of each column: its stream, the first column of the same stream times 2^8, its byte times 2^24. For `accept`: a
+    // stream, its first kept column, how many of them.
+    uint32_t column[32];
     unsigned long long inverse;
-    const uint64_t* rng;  // [columns]: each column's own generator before the first draw
+    uint64_t rng[32];     // of each column: its own generator before the first draw
     const Tables* tables; // of the sampler
     uint64_t* report;     // in the host's memory: 0, or which wait was given up, see `give_up`
     // Weights.
@@ -54,24 +58,22 @@ struct Params {
     uint4* bc;     // [32, d_state]: B and C
     uint2* g;      // operand [ki]
     uint2* logits; // [256, 32]
-    // Columns.
-    const int* stream_of; // [columns]
-    const int* first_of;  // [columns]: first column of the same stream
-    const uint8_t* bytes; // [columns]
     // State of each stream and layer, and the distance from one to the next in elements.
     float* history; // [d_conv - 1, d_inner]
     float* h;       // [d_inner, d_state]
     uint64_t history_stream, history_layer, h_stream, h_layer;
-    // What a later accept replays: [n_layer, columns, ..]; null when this launch commits.
+    // What a later accept replays: [n_layer, kept, ..], or null.
     float* kept_x;     // [ki * 16], before the convolution
     float* kept_u;     // [ki * 16]
     float* kept_delta; // [ki * 16]
     float* kept_b;     // [d_state]
-    // Results.
-    float* out_logits;  // [passes, columns, 256] or null
+    // Results, in the host's memory.
+    float* out_logits;  // [columns, 256], of the last pass
     uint8_t* out_bytes; // [passes, columns] or null: then nothing is sampled and passes is 1
-    // For `accept`: [columns], at the first column of each draft how many of its columns, else 0.
-    const int* accepted;
 };
+
+__device__ __forceinline__ int stream_in(uint32_t column) { return column & 0xff; }
+__device__ __forceinline__ int first_in(uint32_t column) { return column >> 8 & 0xffff; }
+__device__ __forceinline__ int byte_in(uint32_t column) { return column >> 24; }
 
 } // namespace decode

@@ -72,32 +72,9 @@ __device__ __forceinline__ u32 choose(const i32 (&logits)[8], u32 lane, const Ch
         u32 with = __ballot_sync(~0u, best == __reduce_max_sync(~0u, best));
         return __shfl_sync(~0u, byte, __ffs(with) - 1);
     }
-    // Larger logits first, equals by byte: 2^31 - 1 - logit, then the byte.
-    u64 key[8];
-#pragma unroll
-    for (int r = 0; r < 8; r++) key[r] = (u64)((u32)logits[r] ^ 0x7fffffffu) << 32 | (lane * 8 + r);
-    sort256(key, lane);
-    u32 first = __shfl_sync(~0u, (u32)(key[0] >> 32), 0), keep = how.top_k == 0 ? 256 : how.top_k;
-    u32 weight[8];
-    u64 own = 0;
-#pragma unroll
-    for (int r = 0; r < 8; r++) {
-        u64 distance = ((u64)((u32)(key[r] >> 32) - first) * how.inverse) >> 16;
-        distance = distance < (1ull << 40) ? distance : 1ull << 40;
-        weight[r] = lane * 8 + r < keep ? (u32)(score_weight(distance, exp2) >> 7) : 0;
-        own += weight[r];
-    }
-    u64 up_to = own;
-#pragma unroll
-    for (int d = 1; d < 32; d *= 2) {
-        u64 before = __shfl_up_sync(~0u, up_to, d);
-        if (lane >= d) up_to += before;
-    }
-    // What is kept: ranks before which less than the goal has come, and the first. Of these the byte whose variate is least
-    // beside its weight, of equals the larger weight, then the smaller byte: `variate / share < least / with` multiplied
-    // out.
-    u64 goal = (__shfl_sync(~0u, up_to, 31) * (how.top_p < 65536 ? how.top_p : 65536)) >> 16;
-    u64 below = up_to - own, draw = mixed(rng + RNG_STEP), least = 1;
+    // The byte whose variate is least beside its weight, of equals the larger weight, then the smaller byte: `variate / share
+    // < least / with` multiplied out.
+    u64 draw = mixed(rng + RNG_STEP), least = 1;
     u32 with = 0, best = 0; // no weight is infinitely far
     auto take = [&](u64 variate, u32 share, u32 byte) {
         u64 far = variate * with, near = least * share;
@@ -108,19 +85,72 @@ __device__ __forceinline__ u32 choose(const i32 (&logits)[8], u32 lane, const Ch
             best = byte;
         }
     };
-#pragma unroll 1
-    for (int r = 0; r < 8; r++) {
-        u32 byte = (u32)key[0] & 255, share = weight[0];
-        // The next one comes to the front: indices stay constants, and all of it in registers.
+    auto own = [&](u32 byte) { return mixed(draw + RNG_STEP * (byte + 1)); };
+    auto weight_at = [&](u32 below) {
+        u64 distance = ((u64)below * how.inverse) >> 16;
+        return (u32)(score_weight(distance < (1ull << 40) ? distance : 1ull << 40, exp2) >> 7);
+    };
+    if ((how.top_k == 0 || how.top_k >= 256) && how.top_p >= 65536) {
+        // Nothing is cut, so nothing is sorted. First every lane has the most probable byte; few others come near it.
+        i32 most = logits[0];
 #pragma unroll
-        for (int i = 0; i < 7; i++) {
-            key[i] = key[i + 1];
-            weight[i] = weight[i + 1];
+        for (int r = 1; r < 8; r++) most = logits[r] > most ? logits[r] : most;
+        most = __reduce_max_sync(~0u, most);
+        u32 which = 8;
+#pragma unroll
+        for (int r = 7; r >= 0; r--)
+            if (logits[r] == most) which = r;
+        u32 from = __ffs(__ballot_sync(~0u, which < 8)) - 1, byte = from * 8 + __shfl_sync(~0u, which, from);
+        take(exponential(own(byte)), weight_at(0), byte);
+        u32 share[8];
+#pragma unroll
+        for (int r = 0; r < 8; r++) share[r] = weight_at((u32)most - (u32)logits[r]);
+#pragma unroll 1
+        for (int r = 0; r < 8; r++) {
+            u32 mine = share[0];
+            // The next one comes to the front: indices stay constants, and all of it in registers.
+#pragma unroll
+            for (int i = 0; i < 7; i++) share[i] = share[i + 1];
+            u64 random = own(lane * 8 + r), bound = ~random >> 32; // -ln u is at least 1 - u, which costs no logarithm
+            if (mine > 0 && (bound > 0 ? bound - 1 : 0) * with <= least * mine) take(exponential(random), mine, lane * 8 + r);
         }
-        if (below < goal || lane * 8 + r == 0) {
-            take(exponential(mixed(draw + RNG_STEP * (byte + 1))), share, byte);
+    } else {
+        // Larger logits first, equals by byte: 2^31 - 1 - logit, then the byte.
+        u64 key[8];
+#pragma unroll
+        for (int r = 0; r < 8; r++) key[r] = (u64)((u32)logits[r] ^ 0x7fffffffu) << 32 | (lane * 8 + r);
+        sort256(key, lane);
+        u32 first = __shfl_sync(~0u, (u32)(key[0] >> 32), 0), keep = how.top_k == 0 ? 256 : how.top_k;
+        u32 weight[8];
+        u64 own_sum = 0;
+#pragma unroll
+        for (int r = 0; r < 8; r++) {
+            weight[r] = lane * 8 + r < keep ? weight_at((u32)(key[r] >> 32) - first) : 0;
+            own_sum += weight[r];
         }
-        below += share;
+        u64 up_to = own_sum;
+#pragma unroll
+        for (int d = 1; d < 32; d *= 2) {
+            u64 before = __shfl_up_sync(~0u, up_to, d);
+            if (lane >= d) up_to += before;
+        }
+        // What is kept: ranks before which less than the goal has come, and the first.
+        u64 goal = (__shfl_sync(~0u, up_to, 31) * (how.top_p < 65536 ? how.top_p : 65536)) >> 16;
+        u64 below = up_to - own_sum;
+#pragma unroll 1
+        for (int r = 0; r < 8; r++) {
+            u32 byte = (u32)key[0] & 255, share = weight[0];
+            // The next one comes to the front, as above.
+#pragma unroll
+            for (int i = 0; i < 7; i++) {
+                key[i] = key[i + 1];
+                weight[i] = weight[i + 1];
+            }
+            if (below < goal || lane * 8 + r == 0) {
+                take(exponential(own(byte)), share, byte);
+            }
+            below += share;
+        }
     }
 #pragma unroll 1
     for (int d = 16; d > 0; d /= 2) {

@@ -7,7 +7,11 @@
 //!
 //! Verifying `K` drafted bytes reads the weights once for all of them and gives, bit for bit, the logits of `K` times
 //! decoding one: a column's arithmetic does not depend on how many there are. Nothing of the state is written until
-//! [`Decoder::accept`], which replays the accepted bytes from their cached inputs.
+//! [`Decoder::accept`], which replays the accepted bytes from their cached inputs. A draft that the model writes itself
+//! ([`Decoder::propose`]) leaves the same inputs.
+//!
+//! A launch is short where models are small, so nothing is copied for it: columns and generators are among its
+//! parameters, and results are written to the host's memory.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,6 +29,7 @@ use crate::cuda::kernels::{DECODE, Kernel, Launch};
 use crate::dequantize::RowSteps;
 
 mod form;
+mod mapped;
 mod pack;
 mod params;
 mod plan;
@@ -33,8 +38,8 @@ mod report;
 pub(crate) use params::Params;
 
 use form::Form;
+use mapped::Mapped;
 use pack::Packed;
-use params::Address;
 use plan::{MAX_COLUMNS, Plan, TILE, WARPS};
 use report::{PATIENCE, Report};
 
@@ -52,67 +57,53 @@ pub(crate) struct Decoder {
     /// What `base` points to: weights and vectors, the sampler's tables.
     _constants: Constants,
     exchange: Vec<CudaSlice<u64>>,
+    /// What launches write: logits `[columns, 256]`, bytes `[passes, columns]`.
+    logits: Mapped<f32>,
+    chosen: Mapped<u8>,
     report: Report,
 }
 
 /// The weights' bytes and where each warp's begin, vectors by layer and of the whole model, the sampler's tables.
 type Constants = ([CudaSlice<u8>; 2], CudaSlice<u64>, Vec<CudaSlice<f32>>, CudaSlice<u16>);
 
-/// A launch's columns: which stream each belongs to, where this stream's columns start, and the bytes.
-#[derive(Default)]
+/// Bytes of one launch that belong together; the longest are [`MAX_COLUMNS`].
+const fn column(stream: usize, first: usize, byte: u8) -> u32 {
+    stream as u32 | (first as u32) << 8 | (byte as u32) << 24
+}
+
+/// A launch's columns, as the kernel reads them: which stream each belongs to (below 256), where this stream's columns
+/// start, and the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Columns {
-    stream_of: Vec<i32>,
-    first_of: Vec<i32>,
-    bytes: Vec<u8>,
+    len: usize,
+    words: [u32; MAX_COLUMNS],
 }
 
 impl Columns {
-    /// One byte of each stream in `group`.
-    fn of_streams(group: Range<usize>, bytes: &[u8]) -> Self {
-        Self {
-            stream_of: group.clone().map(|s| s as i32).collect(),
-            first_of: (0..group.len() as i32).collect(),
-            bytes: bytes[group].to_vec(),
-        }
+    fn push(&mut self, word: u32) {
+        self.words[self.len] = word;
+        self.len += 1;
     }
 
-    /// All bytes of each draft; `first` is the stream of the first draft.
-    fn of_drafts(first: usize, drafts: &[&[u8]]) -> Self {
+    /// One byte of each stream in `group`, at most as many as fit.
+    fn of_streams(group: Range<usize>, bytes: &[u8]) -> Self {
         let mut columns = Self::default();
-        for (index, draft) in drafts.iter().enumerate() {
-            let start = columns.bytes.len() as i32;
-            columns.bytes.extend_from_slice(draft);
-            columns.stream_of.resize(columns.bytes.len(), (first + index) as i32);
-            columns.first_of.resize(columns.bytes.len(), start);
-        }
+        group.enumerate().for_each(|(n, stream)| columns.push(column(stream, n, bytes[stream])));
         columns
     }
 
-    fn len(&self) -> usize {
-        self.bytes.len()
+    /// All bytes of each draft, at most as many as fit; `first` is the stream of the first draft.
+    fn of_drafts(first: usize, drafts: &[&[u8]]) -> Self {
+        let mut columns = Self::default();
+        for (index, draft) in drafts.iter().enumerate() {
+            let start = columns.len;
+            draft.iter().for_each(|&byte| columns.push(column(first + index, start, byte)));
+        }
+        columns
     }
 }
 
-/// Columns on the device.
-struct DeviceColumns {
-    n: usize,
-    /// `stream_of`, then `first_of`.
-    indices: CudaSlice<i32>,
-    bytes: CudaSlice<u8>,
-}
-
-impl DeviceColumns {
-    fn new(device: &Device, columns: &Columns) -> Result<Self, CudaError> {
-        let indices: Vec<i32> = columns.stream_of.iter().chain(&columns.first_of).copied().collect();
-        Ok(Self {
-            n: columns.len(),
-            indices: device.upload("columns", &indices)?,
-            bytes: device.upload("input bytes", &columns.bytes)?,
-        })
-    }
-}
-
-/// Drafted bytes that have been scored, in as few launches as hold whole drafts.
+/// Drafted bytes that have been read without moving a state, in as few launches as hold whole drafts.
 pub(crate) struct Draft {
     groups: Vec<Group>,
 }
@@ -121,19 +112,16 @@ pub(crate) struct Draft {
 struct Group {
     /// Its streams.
     streams: Range<usize>,
-    /// Bytes of each.
+    /// Bytes of each, which follow each other among the kept ones.
     len: Vec<usize>,
-    params: Params,
-    columns: Option<DeviceColumns>,
     kept: Kept,
 }
 
-/// Inputs of drafted bytes, and the logits after them.
+/// Inputs of drafted bytes.
 struct Kept {
     columns: usize,
-    /// Before the convolution, after it, step size: `[n_layer, columns, ki * 16]`; B: `[n_layer, columns, d_state]`;
-    /// logits: `[columns, 256]`.
-    buffers: [CudaSlice<f32>; 5],
+    /// Before the convolution, after it, step size: `[n_layer, columns, ki * 16]`; B: `[n_layer, columns, d_state]`.
+    buffers: [CudaSlice<f32>; 4],
 }
 
 impl Decoder {
@@ -224,6 +212,8 @@ impl Decoder {
             weight_bytes: packed.stream.len() + packed.side.len(),
             _constants: ([stream, side], stream_at, vectors, tables),
             exchange,
+            logits: Mapped::zeros(device, MAX_COLUMNS * VOCAB)?,
+            chosen: Mapped::zeros(device, 1024)?,
             report,
             device: device.clone(),
         })
@@ -248,50 +238,55 @@ impl Decoder {
         count: usize,
         (rngs, options): (&mut [Rng], &SampleOptions),
     ) -> Result<(Vec<Vec<u8>>, Vec<f32>), CudaError> {
-        let (inverse, top_k, top_p) = choice(options);
-        let states = self.device.upload("generators", &rngs.iter().map(Rng::state).collect::<Vec<u64>>())?;
-        let mut out = Vec::new();
+        self.reserve(bytes.len(), count)?;
         for group in groups(bytes.len()) {
-            let columns = DeviceColumns::new(&self.device, &Columns::of_streams(group.clone(), bytes))?;
-            let chosen = self.device.zeros::<u8>("decoded bytes", count * columns.n)?;
-            let params = Params {
-                passes: count as i32,
-                commit: 1,
-                inverse,
-                top_k,
-                top_p,
-                rng: self.device.address(&states) + (group.start * size_of::<u64>()) as u64,
-                out_bytes: self.device.address(&chosen),
-                ..self.base
-            };
-            self.launch(state, &columns, params)?;
-            // Before the next launch writes there.
-            let logits = self.last_logits(columns.n)?;
-            out.push((columns, chosen, logits));
+            let columns = Columns::of_streams(group.clone(), bytes);
+            let params = Params { passes: count as i32, commit: 1, ..self.base };
+            self.launch(state, &columns, self.choosing(params, group, count, (rngs, options)))?;
         }
-        let (mut text, mut logits) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len() * VOCAB));
-        for (columns, chosen, last) in out {
-            let chosen = self.device.stream().clone_dtoh(&chosen)?;
-            self.finish()?;
-            let of = |n: usize| chosen.iter().skip(n).step_by(columns.n).copied().collect();
-            text.extend((0..columns.n).map(of));
-            logits.extend(last);
-        }
-        if inverse != 0 {
+        self.finish()?;
+        let text = self.texts(bytes.len(), count, count);
+        if options.temperature != 0 {
             for rng in rngs {
                 (0..count).for_each(|_| _ = rng.next_u64());
             }
         }
-        Ok((text, logits))
+        // SAFETY: `finish` has waited for the launches.
+        let logits = unsafe { self.logits.first(bytes.len() * VOCAB) };
+        Ok((text, logits.to_vec()))
     }
 
-    /// The logits of the last pass, `[columns, 256]`, from the words by which blocks exchange them, `[256, 32]`: the
-    /// number of the exchange above the bits of the logit.
-    fn last_logits(&self, columns: usize) -> Result<Vec<f32>, CudaError> {
-        let Some(words) = self.exchange.last() else { return Ok(Vec::new()) };
-        let words = self.device.stream().clone_dtoh(words)?;
-        let of = |n: usize| words.iter().skip(n).step_by(MAX_COLUMNS).map(|&word| f32::from_bits(word as u32));
-        Ok((0..columns).flat_map(of).collect())
+    /// Room for the logits of so many columns, and for so many bytes of each.
+    fn reserve(&mut self, columns: usize, passes: usize) -> Result<(), CudaError> {
+        self.logits.reserve(&self.device, columns * VOCAB)?;
+        self.chosen.reserve(&self.device, columns * passes)
+    }
+
+    /// The parameters of a launch that chooses bytes for the streams of `group`, in each of `passes` passes.
+    fn choosing(
+        &self,
+        params: Params,
+        group: Range<usize>,
+        passes: usize,
+        (rngs, options): (&[Rng], &SampleOptions),
+    ) -> Params {
+        let (inverse, top_k, top_p) = choice(options);
+        let mut rng = [0; MAX_COLUMNS];
+        rng.iter_mut().zip(&rngs[group.clone()]).for_each(|(to, rng)| *to = rng.state());
+        let (out_logits, out_bytes) =
+            (self.logits.address(group.start * VOCAB), self.chosen.address(group.start * passes));
+        Params { inverse, top_k, top_p, rng, out_logits, out_bytes, ..params }
+    }
+
+    /// The first `count` bytes that each of so many streams chose in `passes` passes; launches have been waited for.
+    fn texts(&self, streams: usize, passes: usize, count: usize) -> Vec<Vec<u8>> {
+        // SAFETY: as said.
+        let chosen = unsafe { self.chosen.first(streams * passes) };
+        let of = |group: Range<usize>| {
+            let (own, n) = (&chosen[group.start * passes..group.end * passes], group.len());
+            (0..n).map(move |stream| own.iter().skip(stream).step_by(n).take(count).copied().collect())
+        };
+        groups(streams).flat_map(of).collect()
     }
 
     /// Feeds `bytes[stream]`: logits `[streams, 256]`.
@@ -299,17 +294,16 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::decode`].
     pub(crate) fn step(&mut self, state: &Memory, bytes: &[u8]) -> Result<Vec<f32>, CudaError> {
-        let all = self.device.zeros::<f32>("logits", bytes.len() * VOCAB)?;
-        let logits = self.device.address(&all);
+        self.reserve(bytes.len(), 0)?;
         for group in groups(bytes.len()) {
-            let columns = DeviceColumns::new(&self.device, &Columns::of_streams(group.clone(), bytes))?;
-            let out_logits = logits + (group.start * VOCAB * size_of::<f32>()) as u64;
+            let out_logits = self.logits.address(group.start * VOCAB);
+            let columns = Columns::of_streams(group, bytes);
             let params = Params { passes: 1, commit: 1, out_logits, ..self.base };
             self.launch(state, &columns, params)?;
         }
-        let all = self.device.stream().clone_dtoh(&all)?;
         self.finish()?;
-        Ok(all)
+        // SAFETY: `finish` has waited for the launches.
+        Ok(unsafe { self.logits.first(bytes.len() * VOCAB) }.to_vec())
     }
 
     /// Waits for all launches; an error if one of them gave up.
@@ -345,69 +339,114 @@ impl Decoder {
         drafts: &[&[u8]],
         old: Option<Draft>,
     ) -> Result<(Draft, Vec<f32>), CudaError> {
-        let mut old = old.map_or_else(Vec::new, |old| old.groups).into_iter();
-        let mut groups = Vec::new();
+        let total = drafts.iter().map(|draft| draft.len()).sum();
+        self.reserve(total, 0)?;
+        let mut old = old.into_iter().flat_map(|old| old.groups);
+        let (mut groups, mut at) = (Vec::new(), 0);
         for streams in whole_drafts(drafts) {
             let own = &drafts[streams.clone()];
-            let host = Columns::of_drafts(streams.start, own);
-            let kept = match old.next() {
-                Some(group) if group.kept.columns >= host.len() => group.kept,
-                _ => Kept::new(&self.device, &self.dims, &self.plan, host.len())?,
-            };
-            let mut params = Params { passes: 1, ..self.base };
-            let addresses = std::array::from_fn(|i| self.device.address(&kept.buffers[i]));
-            [params.kept_x, params.kept_u, params.kept_delta, params.kept_b, params.out_logits] = addresses;
-            let len = own.iter().map(|d| d.len()).collect();
-            let columns = if host.len() > 0 { Some(DeviceColumns::new(&self.device, &host)?) } else { None };
-            if let Some(columns) = &columns {
-                params = self.launch(state, columns, params)?;
+            let columns = Columns::of_drafts(streams.start, own);
+            let kept = self.kept(old.next(), columns.len)?;
+            if columns.len > 0 {
+                let params = Params { passes: 1, out_logits: self.logits.address(at * VOCAB), ..self.base };
+                self.launch(state, &columns, kept.of(&self.device, params))?;
             }
-            groups.push(Group { streams, len, params, columns, kept });
-        }
-        let mut logits = Vec::new();
-        for Group { columns, kept, .. } in &groups {
-            if let Some(columns) = columns {
-                let [.., found] = &kept.buffers;
-                logits.extend(self.device.stream().clone_dtoh(&found.slice(..columns.n * VOCAB))?);
-            }
+            at += columns.len;
+            groups.push(Group { streams, len: own.iter().map(|d| d.len()).collect(), kept });
         }
         self.finish()?;
+        // SAFETY: `finish` has waited for the launches.
+        let logits = unsafe { self.logits.first(total * VOCAB) }.to_vec();
         Ok((Draft { groups }, logits))
     }
 
-    /// Moves each stream's state past the first `counts[stream]` bytes of its draft; no count is larger than the draft.
+    /// Writes `count` bytes of each stream as [`Decoder::decode`] does, and reads the last one, too; moves `ahead`, a copy of
+    /// the streams' states. [`Decoder::accept`] then moves these by as many of the bytes read as are wanted: that of `bytes`,
+    /// and what was written. Returns the logits after the last one, too.
     ///
     /// # Errors
-    /// [`CudaError::OutOfMemory`], [`CudaError::Launch`], the driver's.
-    pub(crate) fn accept(&self, draft: &Draft, counts: &[usize]) -> Result<(), CudaError> {
-        for Group { streams, len, params, columns, .. } in &draft.groups {
-            let Some(columns) = columns else { continue };
-            // At the first column of each draft, how many of its bytes are accepted.
-            let (mut accepted, mut at) = (vec![0i32; columns.n], 0);
-            for (&asked, len) in counts[streams.clone()].iter().zip(len) {
-                if asked > 0 {
-                    accepted[at] = asked as i32;
-                }
-                at += len;
-            }
-            if accepted.iter().all(|&n| n == 0) {
-                continue;
-            }
-            let accepted = self.device.upload("accepted bytes", &accepted)?;
-            let params = Params { accepted: self.device.address(&accepted), ..*params };
-            let (channels, n_layer) = (Widths::of(&self.dims).inner.div_ceil(128) as u32, self.dims.n_layer as u32);
-            let launch = Launch::new((channels, n_layer, columns.n as u32), 128);
-            let shape = format_args!("{} columns", columns.n);
-            // SAFETY: the parameters are those of the verification, whose buffers the draft holds; as many counts as
-            // columns, none larger than its draft.
-            unsafe { self.kernels.accept.launch(self.device.stream(), launch, &params, &shape) }?;
+    /// As [`Decoder::decode`].
+    pub(crate) fn propose(
+        &mut self,
+        ahead: &Memory,
+        bytes: &[u8],
+        count: usize,
+        rngs_and_options: (&[Rng], &SampleOptions),
+        old: Option<Draft>,
+    ) -> Result<(Draft, Vec<Vec<u8>>, Vec<f32>), CudaError> {
+        let passes = count + 1;
+        self.reserve(bytes.len(), passes)?;
+        let (mut old, mut all) = (old.into_iter().flat_map(|old| old.groups), Vec::new());
+        for streams in groups(bytes.len()) {
+            let columns = Columns::of_streams(streams.clone(), bytes);
+            let kept = self.kept(old.next(), columns.len * passes)?;
+            let params = Params { passes: passes as i32, commit: 1, ..self.base };
+            let params = self.choosing(params, streams.clone(), passes, rngs_and_options);
+            self.launch(ahead, &columns, kept.of(&self.device, params))?;
+            all.push(Group { len: vec![passes; streams.len()], streams, kept });
         }
-        self.device.synchronize()
+        self.finish()?;
+        let text = self.texts(bytes.len(), passes, count);
+        // SAFETY: `finish` has waited for the launches.
+        let logits = unsafe { self.logits.first(bytes.len() * VOCAB) }.to_vec();
+        Ok((Draft { groups: all }, text, logits))
+    }
+
+    /// Room for the inputs of `columns` bytes: that of an old draft, if it is enough.
+    fn kept(&self, old: Option<Group>, columns: usize) -> Result<Kept, CudaError> {
+        match old {
+            Some(group) if group.kept.columns >= columns => Ok(group.kept),
+            _ => Kept::new(&self.device, &self.dims, &self.plan, columns),
+        }
+    }
+
+    /// Moves each stream's state past the first `counts[stream]` bytes of its draft; no count is larger than the draft. Does
+    /// not wait.
+    ///
+    /// # Errors
+    /// [`CudaError::Launch`], the driver's.
+    pub(crate) fn accept(&self, draft: &Draft, state: &Memory, counts: &[usize]) -> Result<(), CudaError> {
+        for Group { streams, len, kept } in &draft.groups {
+            let mut first = 0;
+            let accepted = streams.clone().zip(len).filter_map(|(stream, len)| {
+                first += len;
+                (counts[stream] > 0).then(|| column(stream, first - len, counts[stream] as u8))
+            });
+            let accepted: Vec<u32> = accepted.collect();
+            for words in accepted.chunks(MAX_COLUMNS) {
+                let mut params = self.on(state, kept.of(&self.device, self.base));
+                params.column[..words.len()].copy_from_slice(words);
+                let (channels, n_layer) = (Widths::of(&self.dims).inner.div_ceil(128) as u32, self.dims.n_layer as u32);
+                let launch = Launch::new((channels, n_layer, words.len() as u32), 128);
+                let shape = format_args!("{} drafts", words.len());
+                // SAFETY: state and inputs are of this model and alive; each word is a stream of the state, with
+                // kept columns of a launch, which is before this one in the stream of all work.
+                unsafe { self.kernels.accept.launch(self.device.stream(), launch, &params, &shape) }?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same launch with the states of `state`.
+    fn on(&self, state: &Memory, params: Params) -> Params {
+        let first = state.layer(&self.device, 0);
+        let second = state.layer(&self.device, 1);
+        let (h_row, history_row) = state.row_len();
+        let elements = |from: u64, to: u64| (to - from) / size_of::<f32>() as u64;
+        Params {
+            h: first.0,
+            history: first.1,
+            h_stream: h_row as u64,
+            history_stream: history_row as u64,
+            h_layer: elements(first.0, second.0),
+            history_layer: elements(first.1, second.1),
+            ..params
+        }
     }
 
     /// Launches all passes over `columns`.
-    fn launch(&mut self, state: &Memory, columns: &DeviceColumns, params: Params) -> Result<Params, CudaError> {
-        let n = columns.n;
+    fn launch(&mut self, state: &Memory, columns: &Columns, params: Params) -> Result<(), CudaError> {
+        let n = columns.len;
         let numbers = params.passes as u32 * (self.dims.n_layer as u32 + 1);
         let stream = self.device.stream().clone();
         if self.epoch.checked_add(numbers).is_none() {
@@ -417,26 +456,13 @@ impl Decoder {
             }
             self.epoch = 0;
         }
-        let start: Address = self.device.address(&columns.indices);
-        let first = state.layer(&self.device, 0);
-        let second = state.layer(&self.device, 1);
-        let (h_row, history_row) = state.row_len();
-        let elements = |from: u64, to: u64| (to - from) / size_of::<f32>() as u64;
         let Variant { kernel, slots, shared, .. } = self.kernels.of(n);
         let params = Params {
             columns: n as i32,
             slots: *slots as i32,
             epoch: self.epoch,
-            stream_of: start,
-            first_of: start + (n * size_of::<i32>()) as u64,
-            bytes: self.device.address(&columns.bytes),
-            h: first.0,
-            history: first.1,
-            h_stream: h_row as u64,
-            history_stream: history_row as u64,
-            h_layer: elements(first.0, second.0),
-            history_layer: elements(first.1, second.1),
-            ..params
+            column: columns.words,
+            ..self.on(state, params)
         };
         self.epoch += numbers;
         let launch = Launch {
@@ -449,8 +475,7 @@ impl Decoder {
         let shape = format!("{} x {}, {n} columns, {} passes", self.dims.d_model, self.dims.n_layer, params.passes);
         // SAFETY: `Params` is the kernel's struct. Every address in it is of a live buffer of the size that the kernel
         // indexes (`load`, `Memory`, `Kept`, outputs sized by columns and passes); `n` is at most the kernel's width.
-        unsafe { kernel.launch(&stream, launch, &params, &shape) }?;
-        Ok(params)
+        unsafe { kernel.launch(&stream, launch, &params, &shape) }
     }
 }
 
@@ -459,9 +484,14 @@ impl Kept {
         let columns = columns.next_power_of_two();
         let make = |len: usize| device.zeros("inputs of drafted bytes", columns * len);
         let channels = dims.n_layer * plan.ki * TILE;
-        let buffers =
-            [make(channels)?, make(channels)?, make(channels)?, make(dims.n_layer * dims.d_state)?, make(VOCAB)?];
+        let buffers = [make(channels)?, make(channels)?, make(channels)?, make(dims.n_layer * dims.d_state)?];
         Ok(Self { columns, buffers })
+    }
+
+    /// The same launch, which keeps here what it reads, or reads what was kept.
+    fn of(&self, device: &Device, params: Params) -> Params {
+        let [kept_x, kept_u, kept_delta, kept_b] = std::array::from_fn(|i| device.address(&self.buffers[i]));
+        Params { kept: self.columns as i32, kept_x, kept_u, kept_delta, kept_b, ..params }
     }
 }
 
@@ -557,10 +587,11 @@ mod tests {
     #[test]
     fn columns_of_a_draft_know_its_start() {
         let columns = Columns::of_drafts(5, &[b"ab", b"", b"cde"]);
-        assert_eq!(columns.stream_of, [5, 5, 7, 7, 7]);
-        assert_eq!(columns.first_of, [0, 0, 2, 2, 2]);
-        assert_eq!(columns.bytes, b"abcde");
+        let words = [(5, 0, b'a'), (5, 0, b'b'), (7, 2, b'c'), (7, 2, b'd'), (7, 2, b'e')];
+        assert_eq!(columns.words[..columns.len], words.map(|(stream, first, byte)| column(stream, first, byte)));
         let columns = Columns::of_streams(1..3, b"xyz");
-        assert_eq!((columns.stream_of, columns.first_of, columns.bytes), (vec![1, 2], vec![0, 1], b"yz".to_vec()));
+        assert_eq!(columns.words[..columns.len], [column(1, 0, b'y'), column(2, 1, b'z')]);
+        // The fields do not meet.
+        assert_eq!(column(255, 1023, 255), 255 | 1023 << 8 | 255 << 24);
     }
 }

@@ -1,5 +1,6 @@
 //! `Params` of `decode_params.cuh`, field by field.
 
+use super::plan::MAX_COLUMNS;
 use crate::cuda::layout::kernel_struct;
 
 /// Address on the device; 0 is null.
@@ -28,12 +29,14 @@ kernel_struct! {
         columns: i32,
         passes: i32,
         commit: i32,
+        kept: i32,
         epoch: u32,
         patience: u32,
         top_k: u32,
         top_p: u32,
+        column: [u32; MAX_COLUMNS],
         inverse: u64,
-        rng: Address,
+        rng: [u64; MAX_COLUMNS],
         tables: Address,
         report: Address,
         stream: Address,
@@ -52,9 +55,6 @@ kernel_struct! {
         bc: Address,
         g: Address,
         logits: Address,
-        stream_of: Address,
-        first_of: Address,
-        bytes: Address,
         history: Address,
         h: Address,
         history_stream: u64,
@@ -67,6 +67,5 @@ kernel_struct! {
         kept_b: Address,
         out_logits: Address,
         out_bytes: Address,
-        accepted: Address,
     }
 }

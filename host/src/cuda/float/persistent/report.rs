@@ -1,24 +1,14 @@
 //! What a launch reports of a wait that it gave up: one word of the host's memory that the kernel writes to.
 
-use std::sync::Arc;
-
-use cudarc::driver::{CudaContext, result, sys};
-
+use super::mapped::Mapped;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 
 /// Polls of a wait until it is given up: they take seconds. What is waited for comes in microseconds, or never.
 pub(super) const PATIENCE: u32 = 1 << 23;
 
-/// The word. It stays readable whatever becomes of the GPU's context.
-pub(super) struct Report {
-    context: Arc<CudaContext>,
-    at: *mut u64,
-    address: u64,
-}
-
-// SAFETY: the pointer is of one allocation that lives as long as `self`, read and written as a whole word.
-unsafe impl Send for Report {}
+/// The word.
+pub(super) struct Report(Mapped<u64>);
 
 /// A wait that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,41 +39,19 @@ impl Report {
     /// # Errors
     /// The driver's.
     pub(super) fn new(device: &Device) -> Result<Self, CudaError> {
-        let context = device.context().clone();
-        context.bind_to_thread()?;
-        // SAFETY: one word, freed by `drop`, written below before it is read.
-        let at = unsafe { result::malloc_host(size_of::<u64>(), sys::CU_MEMHOSTALLOC_DEVICEMAP) }?.cast::<u64>();
-        let mut report = Self { context, at, address: 0 };
-        // SAFETY: the word just allocated; nobody else has its address yet.
-        unsafe {
-            at.write_volatile(0);
-            sys::cuMemHostGetDevicePointer_v2(&raw mut report.address, at.cast(), 0).result()?;
-        }
-        Ok(report)
+        Ok(Self(Mapped::zeros(device, 1)?))
     }
 
     /// Where the kernel writes.
     pub(super) const fn address(&self) -> u64 {
-        self.address
+        self.0.address(0)
     }
 
     /// What was given up since the last call; launches have been waited for.
     pub(super) fn take(&mut self) -> Option<GivenUp> {
-        // SAFETY: the word of `new`; no launch that may write it is running.
-        let word = unsafe {
-            let word = self.at.read_volatile();
-            self.at.write_volatile(0);
-            word
-        };
+        // SAFETY: no launch that may write it is running.
+        let word = unsafe { self.0.replace(0) };
         (word != 0).then(|| GivenUp::of(word))
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        let _ = self.context.bind_to_thread();
-        // SAFETY: allocated by `new`, freed once; the driver waits for work that uses it. A failure leaks a page.
-        let _ = unsafe { result::free_host(self.at.cast()) };
     }
 }
 
