@@ -28,6 +28,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
+use mambabyte_core::VOCAB;
 use mambabyte_core::dims::Norm;
 
 use self::batch::{Part, ends};
@@ -163,6 +164,8 @@ impl GpuMachine {
     ///
     /// # Errors
     /// As [`GpuMachine::new`]; [`ModelError`](crate::model::ModelError) for weights that are no model.
+    /// # Panics
+    /// If a model of other symbols than bytes has teachers.
     pub fn boxed(
         device: &Arc<Device>,
         parts: Parts,
@@ -170,6 +173,7 @@ impl GpuMachine {
         shape: (usize, usize),
         (rounding, teaching): (Rounding, &Teaching),
     ) -> Result<Box<dyn Machine>, TrainError> {
+        assert!(parts.weights.vocabulary() == VOCAB || teaching.teachers.is_empty(), "teachers are models of bytes");
         Model::of_symbols(parts.weights.clone())?;
         for weights in &teaching.teachers {
             Model::new(weights.clone())?;
