@@ -56,11 +56,8 @@ impl Pass<'_> {
             [&memory.normed, &memory.dnormed, &memory.dlogits, &memory.dres_rounded]
                 .map(|buffer| buffer.address(device));
         let (symbols, columns, most) = (self.params.vocabulary, self.params.columns(), self.params.head_rows());
-        let cross_entropy = if self.params.of_bytes() {
-            &self.kernels.cross_entropy
-        } else {
-            &self.kernels.cross_entropy_wide
-        };
+        let cross_entropy =
+            if self.params.of_bytes() { &self.kernels.cross_entropy } else { &self.kernels.cross_entropy_wide };
         for from in (0..self.rows()).step_by(most) {
             let rows = most.min(self.rows() - from);
             self.logits(from, rows)?;
