@@ -190,8 +190,7 @@ host_matrix() {
     else
         skip "core and the C library in Miri" "there is no nightly toolchain with Miri"
     fi
-    step "speculation over a million bytes" cargo test --quiet --release "${workspace[@]}" --lib --test speculate \
-        -- --ignored all_
+    step "speculation over a million bytes" cargo test --quiet "${workspace[@]}" --lib --test speculate -- --ignored all_
     step "a service: 100,000,000 bytes and 1,000 kills" cargo test --quiet "${workspace[@]}" --test endurance -- --ignored
     step "libFuzzer, 60 s a target" tests/fuzz/run.sh 60
 }

@@ -106,7 +106,7 @@ impl<'m> Engine for FloatEngine<'m> {
 
     fn full_load(&self) -> Load {
         // Rows are of different lengths: more of them than threads keep all threads busy.
-        Load { rows: 4 * self.threads, bytes: BYTES * self.threads }
+        Load { rows: 4 * self.threads, bytes: BYTES * self.threads, block: 1 }
     }
 
     fn rows(&self, n: usize) -> Result<FloatRows<'m>, EngineError> {

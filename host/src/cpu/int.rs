@@ -233,7 +233,8 @@ impl<'w> Engine for IntEngine<'w> {
     }
 
     fn full_load(&self) -> Load {
-        Load { rows: self.cpu.threads, bytes: self.cpu.threads * BLOCKS * block_positions(self.blob.dims()) }
+        let bytes = self.cpu.threads * BLOCKS * block_positions(self.blob.dims());
+        Load { rows: self.cpu.threads, bytes, block: 1 }
     }
 
     fn rows(&self, n: usize) -> Result<IntRows<'w>, EngineError> {

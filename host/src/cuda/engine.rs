@@ -6,8 +6,8 @@ use super::model::GpuModel;
 use super::state::{Drafted, GpuState};
 use crate::engine::{Answer, Engine, EngineError, Load, MAX_DRAFT, Precision, Want, check, check_counts, propose};
 
-/// Texts that are read side by side, and bytes of a call, whose logits come back.
-const FULL: Load = Load { rows: 64, bytes: 32_768 };
+/// Bytes that the narrowest of the persistent kernels reads.
+const BLOCK: usize = 8;
 
 impl GpuModel {
     fn own(&self, rows: &GpuState) -> Result<(), EngineError> {
@@ -57,7 +57,9 @@ impl Engine for GpuModel {
     }
 
     fn full_load(&self) -> Load {
-        FULL
+        // Float models without the persistent kernel verify by steps.
+        let block = if self.is_persistent() || self.precision() == Precision::Exact { BLOCK } else { 1 };
+        Load { rows: 64, bytes: 32_768, block }
     }
 
     /// At most 256 rows.

@@ -184,7 +184,9 @@ mod tests {
         compare::<args::TrainConvArgs>();
         compare::<args::TrainNormArgs>();
         compare::<args::CrossEntropyArgs>();
+        compare::<args::EmbedSymbolsArgs>();
         compare::<args::EmbedBackArgs>();
+        compare::<args::EmbedBackWideArgs>();
         compare::<args::SumRowsArgs>();
         compare::<args::SumPlanesArgs>();
         compare::<args::TotalArgs>();

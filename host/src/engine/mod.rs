@@ -65,6 +65,8 @@ pub struct Load {
     pub rows: usize,
     /// Bytes of a call, of all rows together.
     pub bytes: usize,
+    /// Bytes of a verified block, of all rows together, that cost hardly more than one. 1 where every byte costs.
+    pub block: usize,
 }
 
 /// A model that reads bytes.

@@ -120,7 +120,7 @@ impl<'e, E: Engine, D: Drafter, R: Rule> Speculation<'e, E, D, R> {
         options: SampleOptions,
         length: Length,
     ) -> Result<Self, EngineError> {
-        let pace = Pace::new(length);
+        let pace = Pace::new(length, engine.full_load().block / starts.len().max(1));
         let stream = |start: Start| Stream { rng: start.rng, adapter: start.adapter, pending: 0, pace, alone: 0 };
         Ok(Self {
             engine,

@@ -63,6 +63,8 @@ def main() -> None:
     parser.add_argument("--engine", action="append", choices=["ray", "spark"])
     parser.add_argument("texts", type=pathlib.Path, nargs="*", metavar="TEXT")
     given = parser.parse_args()
+    if given.files < 8:
+        parser.error("--files: 8 or more, of which two are not packed")
     with tempfile.TemporaryDirectory() as scratch:
         place = pathlib.Path(scratch)
         folder = place / "logs"

@@ -233,11 +233,6 @@ fn prepare(
     let mut reading = read(&asked, &valid, &ends)?;
     let wanted = if given || note.is_none() { args.model.tokenizer } else { note.and_then(|n| n.recipe.tokenizer) };
     if let Some(count) = wanted {
-        if place.is_gpu() {
-            return Err(CliError::Usage(
-                "--tokenizer: a GPU trains models of bytes only; --device cpu is needed".into(),
-            ));
-        }
         // A run that is gone on with has its vocabulary already.
         let words = if note.is_some() { Bpe::open(kept)? } else { vocabulary(&reading.corpus, count)? };
         let words = Arc::new(words);

@@ -85,12 +85,35 @@ kernel_struct! {
         targets: u64,
         rows: i32,
         share: f32,
+        columns: i32,
+        ld: i32,
+    }
+}
+
+kernel_struct! {
+    pub(crate) struct EmbedSymbolsArgs = "EmbedSymbolsArgs" in "train_sums.cu" {
+        symbols: u64,
+        embedding: u64,
+        residual: u64,
+        rows: i32,
+        ld: i32,
+    }
+}
+
+kernel_struct! {
+    pub(crate) struct EmbedBackWideArgs = "EmbedBackWideArgs" in "train_sums.cu" {
+        order: u64,
+        start: u64,
+        dres: u64,
+        grad: u64,
+        d_model: i32,
+        add: i32,
     }
 }
 
 kernel_struct! {
     pub(crate) struct EmbedBackArgs = "EmbedBackArgs" in "train_sums.cu" {
-        bytes: u64,
+        symbols: u64,
         dres: u64,
         partial: u64,
         rows: i32,

@@ -27,6 +27,22 @@ pub(super) fn ends(window: &Window<'_>) -> bool {
     window.starts.last().is_some_and(|&start| start as usize >= window.symbols.len())
 }
 
+/// Positions in the order of their symbols, those of one in their own; and where each symbol's begin, with the end.
+fn by_symbol(symbols: &[u16], vocabulary: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut start = vec![0u32; vocabulary + 1];
+    symbols.iter().for_each(|&symbol| start[usize::from(symbol) + 1] += 1);
+    for symbol in 0..vocabulary {
+        start[symbol + 1] += start[symbol];
+    }
+    let (mut next, mut order) = (start.clone(), vec![0; symbols.len()]);
+    for (position, &symbol) in symbols.iter().enumerate() {
+        let at = &mut next[usize::from(symbol)];
+        order[*at as usize] = position as u32;
+        *at += 1;
+    }
+    (order, start)
+}
+
 impl Memory {
     /// After the windows were read: what the rows carry is the state then, zero where a document ends with the window.
     pub(super) fn leave(&mut self, device: &Device, windows: &[Window<'_>], size: usize) -> Result<(), CudaError> {
@@ -40,13 +56,12 @@ impl Memory {
 
     /// Uploads a batch's text: rows that are missing or shorter are filled up with zeros, which nothing before them sees.
     pub(super) fn enter(&mut self, device: &Device, len: usize, rows: &[Part<'_>]) -> Result<(), CudaError> {
-        let size = self.bytes.len();
-        let (mut bytes, mut next, mut age) = (vec![0; size], vec![0; size], vec![255; size]);
+        let size = self.symbols.len();
+        let (mut symbols, mut next, mut age) = (vec![0; size], vec![0; size], vec![255; size]);
         for (index, row) in rows.iter().enumerate() {
             let at = index * len;
-            let narrow = |to: &mut [u8], from: &[u16]| to.iter_mut().zip(from).for_each(|(to, &from)| *to = from as u8);
-            narrow(&mut bytes[at..at + len], row.symbols);
-            narrow(&mut next[at..at + len], row.next);
+            symbols[at..at + row.symbols.len()].copy_from_slice(row.symbols);
+            next[at..at + row.next.len()].copy_from_slice(row.next);
             let starts = row.starts.iter().map(|&s| s as usize).filter(|&s| (row.from..row.from + len).contains(&s));
             for start in starts {
                 let rest = &mut age[at + start - row.from..at + len];
@@ -54,9 +69,27 @@ impl Memory {
             }
         }
         let stream = device.stream();
-        stream.memcpy_htod(&bytes, &mut self.bytes)?;
+        if self.start.len() > 1 {
+            let (order, start) = by_symbol(&symbols, self.start.len() - 1);
+            stream.memcpy_htod(&order, &mut self.order)?;
+            stream.memcpy_htod(&start, &mut self.start)?;
+        }
+        stream.memcpy_htod(&symbols, &mut self.symbols)?;
         stream.memcpy_htod(&next, &mut self.next)?;
         stream.memcpy_htod(&age, &mut self.age)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_sorted_by_symbol() {
+        let (order, start) = by_symbol(&[3, 0, 3, 2, 0, 3], 5);
+        assert_eq!(order, [1, 4, 3, 0, 2, 5]);
+        assert_eq!(start, [0, 2, 2, 3, 6, 6]);
+        assert_eq!(by_symbol(&[], 2), (vec![], vec![0, 0, 0]));
     }
 }

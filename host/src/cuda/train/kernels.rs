@@ -5,7 +5,7 @@ use mambabyte_core::Dims;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::float::buffer::Element;
-use crate::cuda::kernels::{HEAD, Kernel, KernelFile, NORM, OPTIMIZER, TRAIN_CONV, TRAIN_NORM, TRAIN_SUMS};
+use crate::cuda::kernels::{Kernel, KernelFile, NORM, OPTIMIZER, TRAIN_CONV, TRAIN_NORM, TRAIN_SUMS};
 
 /// By what they do.
 #[derive(Debug)]
@@ -16,9 +16,13 @@ pub(super) struct Kernels {
     pub(super) conv: Kernel,
     pub(super) conv_back: Kernel,
     pub(super) conv_history: Kernel,
+    /// Of bytes, of any vocabulary.
     pub(super) cross_entropy: Kernel,
+    pub(super) cross_entropy_wide: Kernel,
     pub(super) soften: Kernel,
+    /// As above.
     pub(super) embed_back: Kernel,
+    pub(super) embed_back_wide: Kernel,
     pub(super) sum_rows: Kernel,
     pub(super) sum_planes: Kernel,
     pub(super) total: Kernel,
@@ -71,15 +75,17 @@ impl Kernels {
         let two = |names: [[&'static str; 3]; 2]| [names[0][taps], names[1][taps]];
         let plain = |file: &KernelFile, name| device.kernel(file, name);
         Ok(Self {
-            embed: plain(&HEAD, "embed")?,
+            embed: plain(&TRAIN_SUMS, "embed_symbols")?,
             norm: of(&NORM, norm)?,
             norm_back: of(&TRAIN_NORM, norm_back)?,
             conv: of(&TRAIN_CONV, two(conv))?,
             conv_back: of(&TRAIN_CONV, two(conv_back))?,
             conv_history: of(&TRAIN_CONV, two(conv_history))?,
             cross_entropy: of(&TRAIN_SUMS, ["cross_entropy_bf16", "cross_entropy_float"])?,
+            cross_entropy_wide: of(&TRAIN_SUMS, ["cross_entropy_wide_bf16", "cross_entropy_wide_float"])?,
             soften: plain(&TRAIN_SUMS, "soften")?,
             embed_back: plain(&TRAIN_SUMS, "embed_back")?,
+            embed_back_wide: plain(&TRAIN_SUMS, "embed_back_wide")?,
             sum_rows: plain(&TRAIN_SUMS, "sum_rows")?,
             sum_planes: of(&TRAIN_SUMS, ["sum_planes_bf16", "sum_planes_float"])?,
             total: plain(&OPTIMIZER, "total")?,

@@ -8,7 +8,7 @@ use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::float::buffer::{Buffer, Element};
 
-/// Rows of the head's products at a time, so that no [bytes, 256] of a long batch is in memory at once.
+/// [`Params::head_rows`] of bytes.
 pub(super) const HEAD_ROWS: usize = 65_536;
 /// Blocks of the norm's gradient: each has a row of sums.
 pub(super) const NORM_BLOCKS: usize = 1024;
@@ -58,7 +58,7 @@ pub(super) struct Memory {
     kept: Vec<Kept>,
     /// After the last layer.
     pub(super) res: CudaSlice<f32>,
-    /// `[HEAD_ROWS, d_model]`: the last norm's output; `[_, d_model]`: the gradient of any norm's.
+    /// `[head_rows, d_model]`: the last norm's output; `[_, d_model]`: the gradient of any norm's.
     pub(super) normed: Buffer,
     pub(super) dnormed: Buffer,
     /// `[_, d_model]`: the gradient of the residual stream, and rounded.
@@ -76,7 +76,7 @@ pub(super) struct Memory {
     pub(super) da_log: CudaSlice<f32>,
     pub(super) dd_skip: CudaSlice<f32>,
     pub(super) ddelta_bias: CudaSlice<f32>,
-    /// `[HEAD_ROWS, 256]`.
+    /// `[head_rows, columns]`.
     pub(super) logits: CudaSlice<f32>,
     pub(super) dlogits: Buffer,
     /// `[_]`: the loss of every position.
@@ -85,9 +85,12 @@ pub(super) struct Memory {
     pub(super) partial: CudaSlice<f32>,
     pub(super) groups: CudaSlice<f32>,
     /// `[_]`: what is read, what comes next, and how far back the document goes.
-    pub(super) bytes: CudaSlice<u8>,
-    pub(super) next: CudaSlice<u8>,
+    pub(super) symbols: CudaSlice<u16>,
+    pub(super) next: CudaSlice<u16>,
     pub(super) age: CudaSlice<u8>,
+    /// Positions by symbol, and where each symbol's begin: for vocabularies other than bytes.
+    pub(super) order: CudaSlice<u32>,
+    pub(super) start: CudaSlice<u32>,
     /// `[batch, state_len]`.
     pub(super) before: CudaSlice<f32>,
     pub(super) after: CudaSlice<f32>,
@@ -153,6 +156,10 @@ impl Memory {
             })
         });
         let kept = kept.collect::<Result<Vec<_>, CudaError>>()?;
+        let head = params.head_rows().min(rows);
+        // Positions are sorted where there is a way back.
+        let (sorted, starts) =
+            if params.of_bytes() || keep == Keep::Nothing { (1, 1) } else { (rows, params.vocabulary + 1) };
         // The largest of all rows of sums.
         let weight = |m: usize, n: usize| parts(rows, m, n).1 * m * n;
         let sums = [
@@ -160,13 +167,12 @@ impl Memory {
             weight(width, di),
             weight(di, params.rank()),
             weight(d, di),
-            parts(HEAD_ROWS.min(rows), 256, d).1 * 256 * d,
+            parts(head, params.vocabulary, d).1 * params.vocabulary * d,
             batch * seq_len.div_ceil(CONV_STEPS) * (dims.d_conv + 1) * di,
             NORM_BLOCKS * 2 * d,
-            rows.div_ceil(embed_segment(rows, d)) * 256 * d,
+            if params.of_bytes() { rows.div_ceil(embed_segment(rows, d)) * 256 * d } else { 0 },
         ];
         let sums = if keep == Keep::All { sums.into_iter().max().unwrap_or(0) } else { 1 };
-        let head = HEAD_ROWS.min(rows);
         let gradients = "gradients of activations";
         Ok(Self {
             kept,
@@ -184,14 +190,16 @@ impl Memory {
             da_log: device.zeros(gradients, batch * di * if dims.tied_decays { 1 } else { dims.d_state })?,
             dd_skip: device.zeros(gradients, batch * di)?,
             ddelta_bias: device.zeros(gradients, batch * di)?,
-            logits: device.zeros("logits", head * 256)?,
-            dlogits: typed("logits", head * 256)?,
+            logits: device.zeros("logits", head * params.columns())?,
+            dlogits: typed("logits", head * params.columns())?,
             nats: device.zeros("losses", rows)?,
             partial: device.zeros("sums", sums)?,
-            groups: device.zeros("sums", sums.div_ceil(GROUP) + (256 * d).max((dims.d_conv + 1) * di))?,
-            bytes: device.zeros("text", rows)?,
+            groups: device.zeros("sums", sums.div_ceil(GROUP) + (params.vocabulary * d).max((dims.d_conv + 1) * di))?,
+            symbols: device.zeros("text", rows)?,
             next: device.zeros("text", rows)?,
             age: device.zeros("text", rows)?,
+            order: device.zeros("text", sorted)?,
+            start: device.zeros("text", starts)?,
             before: device.zeros("states", batch * dims.state_len())?,
             after: device.zeros("states", batch * dims.state_len())?,
         })

@@ -28,6 +28,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
+use mambabyte_core::VOCAB;
 use mambabyte_core::dims::Norm;
 
 use self::batch::{Part, ends};
@@ -106,7 +107,8 @@ fn download(device: &Device, slice: &CudaSlice<f32>) -> Result<Vec<f32>, CudaErr
 }
 
 impl GpuMachine {
-    /// Takes a run's parts to the GPU, for batches of `batch` rows of `window` bytes.
+    /// Takes a run's parts to the GPU, for batches of `batch` rows of `window` symbols: bytes, or those of any vocabulary of at
+    /// most 65,536, which has no teachers.
     ///
     /// # Errors
     /// [`CudaError::Shape`] for widths that are no multiples of 8 and what else the kernels have no form of,
@@ -126,7 +128,7 @@ impl GpuMachine {
         let kernels = Kernels::load(device, element, &dims)?;
         kernels.embed_back.allow_shared(EMBED_SHARED)?;
         let scan = Scan::load(device, element, &dims, batch)?;
-        let params = Params::new(&dims, parts.weights.head.is_some(), !parts.weights.norm_f_bias.is_empty());
+        let params = Params::new(&parts.weights);
         let memory = Memory::new(device, &params, element, (batch, window), scan.sizes(window), Keep::All)?;
         let place = params.place("a_log");
         let (zeros, halves) = (|| device.zeros("parameters", params.len), || device.zeros("parameters", params.len));
@@ -162,6 +164,8 @@ impl GpuMachine {
     ///
     /// # Errors
     /// As [`GpuMachine::new`]; [`ModelError`](crate::model::ModelError) for weights that are no model.
+    /// # Panics
+    /// If a model of other symbols than bytes has teachers.
     pub fn boxed(
         device: &Arc<Device>,
         parts: Parts,
@@ -169,7 +173,9 @@ impl GpuMachine {
         shape: (usize, usize),
         (rounding, teaching): (Rounding, &Teaching),
     ) -> Result<Box<dyn Machine>, TrainError> {
-        for weights in std::iter::once(&parts.weights).chain(&teaching.teachers) {
+        assert!(parts.weights.vocabulary() == VOCAB || teaching.teachers.is_empty(), "teachers are models of bytes");
+        Model::of_symbols(parts.weights.clone())?;
+        for weights in &teaching.teachers {
             Model::new(weights.clone())?;
         }
         Ok(Box::new(Self::new(device, parts, products, shape, (rounding, teaching))?))

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use mambabyte_core::Dims;
+use mambabyte_core::{Dims, VOCAB};
 
 use crate::Checkpoint;
 
@@ -48,6 +48,8 @@ impl Place {
 #[derive(Clone, Debug)]
 pub(super) struct Params {
     pub(super) dims: Dims,
+    /// Symbols.
+    pub(super) vocabulary: usize,
     places: HashMap<&'static str, Place>,
     /// Elements of the projections.
     pub(super) matrices: usize,
@@ -58,18 +60,20 @@ pub(super) struct Params {
 }
 
 impl Params {
-    pub(super) fn new(dims: &Dims, untied_head: bool, norm_bias: bool) -> Self {
-        let mut this = Self { dims: *dims, places: HashMap::new(), matrices: 0, decaying: 0, len: 0 };
+    /// Of models like this one.
+    pub(super) fn new(model: &Checkpoint) -> Self {
+        let (dims, vocabulary) = (&model.dims, model.vocabulary());
+        let mut this = Self { dims: *dims, vocabulary, places: HashMap::new(), matrices: 0, decaying: 0, len: 0 };
         let (d, di, layers) = (dims.d_model, dims.d_inner, dims.n_layer);
-        let bias = if norm_bias { d } else { 0 };
+        let bias = if model.norm_f_bias.is_empty() { 0 } else { d };
         for tensor in MATRICES.into_iter().chain(DECAYING).chain(REST) {
             let (size, columns, layers) = match tensor {
                 "in_proj" => (2 * di * d, d, layers),
                 "x_proj" => (this.x_proj_rows() * di, di, layers),
                 "dt_proj" => (di * this.rank(), this.rank(), layers),
                 "out_proj" => (d * di, di, layers),
-                "embedding" => (256 * d, d, 1),
-                "lm_head" => (if untied_head { 256 * d } else { 0 }, d, 1),
+                "embedding" => (vocabulary * d, d, 1),
+                "lm_head" => (if model.head.is_some() { vocabulary * d } else { 0 }, d, 1),
                 "norm" => (d, d, layers),
                 "norm_bias" => (bias, d, layers),
                 "conv1d" => (dims.d_conv * di, di, layers),
@@ -107,6 +111,23 @@ impl Params {
 
     pub(super) fn place(&self, tensor: &'static str) -> Place {
         self.places[tensor]
+    }
+
+    /// Whether the symbols are bytes, which have kernels of their own.
+    pub(super) const fn of_bytes(&self) -> bool {
+        self.vocabulary == VOCAB
+    }
+
+    /// Columns of the logits in memory.
+    pub(super) const fn columns(&self) -> usize {
+        self.vocabulary.next_multiple_of(8)
+    }
+
+    /// Rows of the head's products at a time, so that no [symbols, vocabulary] of a long batch is in memory at once: as many as
+    /// have 2^24 logits.
+    pub(super) const fn head_rows(&self) -> usize {
+        let rows = (1 << 24) / self.columns();
+        if rows < 64 { 64 } else { rows }
     }
 
     /// The head's matrix: its own, or the embedding.
@@ -176,10 +197,11 @@ mod tests {
     #[test]
     fn what_is_packed_comes_back() {
         for (tied, norm) in [(true, Norm::Rms), (false, Norm::Layer)] {
-            let checkpoint = initial::checkpoint(&dims(tied, norm), 4);
-            let params = Params::new(&checkpoint.dims, checkpoint.head.is_some(), !checkpoint.norm_f_bias.is_empty());
+            let vocabulary = if tied { 256 } else { 300 };
+            let checkpoint = initial::with_vocabulary(&dims(tied, norm), vocabulary, 4);
+            let params = Params::new(&checkpoint);
             let all = params.pack(&checkpoint);
-            let mut back = initial::checkpoint(&checkpoint.dims, 9);
+            let mut back = initial::with_vocabulary(&checkpoint.dims, vocabulary, 9);
             params.unpack(&all, &mut back);
             back.tie_decays();
             assert!(back == checkpoint);

@@ -57,7 +57,7 @@ impl Teacher {
         let dims = weights.dims;
         let kernels = Kernels::load(device, element, &dims)?;
         let scan = Scan::load(device, element, &dims, batch)?;
-        let params = Params::new(&dims, weights.head.is_some(), !weights.norm_f_bias.is_empty());
+        let params = Params::new(weights);
         let memory = Memory::new(device, &params, element, (batch, window), scan.sizes(window), Keep::Nothing)?;
         let packed = params.pack(weights);
         let mut w = device.zeros("a teacher", params.len)?;
@@ -95,6 +95,7 @@ impl Teachers {
         }
         let all = teaching.teachers.iter().map(|weights| Teacher::new(device, weights, element, shape));
         let all = all.collect::<Result<_, _>>()?;
+        // Teachers and what learns from them are models of bytes.
         let rows = HEAD_ROWS.min(shape.0 * shape.1);
         let targets = device.zeros("distributions", rows * 256)?;
         Ok(Some(Self { all, targets, share: teaching.share, element, shape }))
@@ -124,13 +125,9 @@ impl Teachers {
     pub(super) fn read(&mut self, device: &Device, blas: &Blas, student: &Memory) -> Result<(), CudaError> {
         for teacher in &mut self.all {
             let memory = &mut teacher.memory;
-            for (from, to) in [
-                (&student.bytes, &mut memory.bytes),
-                (&student.next, &mut memory.next),
-                (&student.age, &mut memory.age),
-            ] {
-                device.stream().memcpy_dtod(from, to)?;
-            }
+            device.stream().memcpy_dtod(&student.symbols, &mut memory.symbols)?;
+            device.stream().memcpy_dtod(&student.next, &mut memory.next)?;
+            device.stream().memcpy_dtod(&student.age, &mut memory.age)?;
         }
         self.passes(device, blas).iter().try_for_each(Pass::forward)
     }

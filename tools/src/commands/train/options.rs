@@ -103,7 +103,7 @@ pub struct ModelArgs {
     #[arg(long, requires = "d_model")]
     pub untied_head: bool,
     /// Read the texts as subwords: `bpe:N` makes a vocabulary of at most N symbols of them, byte-level BPE. Such a model
-    /// drafts for a byte model, `mambabyte generate MODEL --speculate FOLDER`; there is no blob of it. On a CPU.
+    /// drafts for a byte model, `mambabyte generate MODEL --speculate FOLDER`; there is no blob of it.
     #[arg(long, value_name = "bpe:N", value_parser = bpe, conflicts_with_all = ["chip", "from", "refine"])]
     pub tokenizer: Option<usize>,
     /// Name in the blob, at most 24 bytes. Default: that of the first text.

@@ -25,23 +25,30 @@ use crate::Checkpoint;
 use crate::cuda::device::Device;
 use crate::cuda::error::CudaError;
 use crate::cuda::exact::{choice, table_words};
-use crate::cuda::kernels::{DECODE, Kernel, Launch};
+use crate::cuda::kernels::Launch;
 use crate::dequantize::RowSteps;
 
+mod columns;
 mod form;
+mod kept;
 mod mapped;
 mod pack;
 mod params;
 mod plan;
 mod report;
+mod variants;
 
+pub(crate) use kept::Draft;
 pub(crate) use params::Params;
 
+use columns::{Columns, column, groups, whole_drafts};
 use form::Form;
+use kept::{Group, Kept};
 use mapped::Mapped;
 use pack::Packed;
 use plan::{MAX_COLUMNS, Plan, TILE, WARPS};
 use report::{PATIENCE, Report};
+use variants::{Kernels, Variant};
 
 /// A model's weights on the device in the order in which the kernel reads them, and its exchange buffers.
 pub(crate) struct Decoder {
@@ -65,64 +72,6 @@ pub(crate) struct Decoder {
 
 /// The weights' bytes and where each warp's begin, vectors by layer and of the whole model, the sampler's tables.
 type Constants = ([CudaSlice<u8>; 2], CudaSlice<u64>, Vec<CudaSlice<f32>>, CudaSlice<u16>);
-
-/// Bytes of one launch that belong together; the longest are [`MAX_COLUMNS`].
-const fn column(stream: usize, first: usize, byte: u8) -> u32 {
-    stream as u32 | (first as u32) << 8 | (byte as u32) << 24
-}
-
-/// A launch's columns, as the kernel reads them: which stream each belongs to (below 256), where this stream's columns
-/// start, and the bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Columns {
-    len: usize,
-    words: [u32; MAX_COLUMNS],
-}
-
-impl Columns {
-    fn push(&mut self, word: u32) {
-        self.words[self.len] = word;
-        self.len += 1;
-    }
-
-    /// One byte of each stream in `group`, at most as many as fit.
-    fn of_streams(group: Range<usize>, bytes: &[u8]) -> Self {
-        let mut columns = Self::default();
-        group.enumerate().for_each(|(n, stream)| columns.push(column(stream, n, bytes[stream])));
-        columns
-    }
-
-    /// All bytes of each draft, at most as many as fit; `first` is the stream of the first draft.
-    fn of_drafts(first: usize, drafts: &[&[u8]]) -> Self {
-        let mut columns = Self::default();
-        for (index, draft) in drafts.iter().enumerate() {
-            let start = columns.len;
-            draft.iter().for_each(|&byte| columns.push(column(first + index, start, byte)));
-        }
-        columns
-    }
-}
-
-/// Drafted bytes that have been read without moving a state, in as few launches as hold whole drafts.
-pub(crate) struct Draft {
-    groups: Vec<Group>,
-}
-
-/// The drafts of one launch.
-struct Group {
-    /// Its streams.
-    streams: Range<usize>,
-    /// Bytes of each, which follow each other among the kept ones.
-    len: Vec<usize>,
-    kept: Kept,
-}
-
-/// Inputs of drafted bytes.
-struct Kept {
-    columns: usize,
-    /// Before the convolution, after it, step size: `[n_layer, columns, ki * 16]`; B: `[n_layer, columns, d_state]`.
-    buffers: [CudaSlice<f32>; 4],
-}
 
 impl Decoder {
     /// Packs and uploads a model: in i8 if the steps of its rows are given, else in bf16.
@@ -476,122 +425,5 @@ impl Decoder {
         // SAFETY: `Params` is the kernel's struct. Every address in it is of a live buffer of the size that the kernel
         // indexes (`load`, `Memory`, `Kept`, outputs sized by columns and passes); `n` is at most the kernel's width.
         unsafe { kernel.launch(&stream, launch, &params, &shape) }
-    }
-}
-
-impl Kept {
-    fn new(device: &Device, dims: &Dims, plan: &Plan, columns: usize) -> Result<Self, CudaError> {
-        let columns = columns.next_power_of_two();
-        let make = |len: usize| device.zeros("inputs of drafted bytes", columns * len);
-        let channels = dims.n_layer * plan.ki * TILE;
-        let buffers = [make(channels)?, make(channels)?, make(channels)?, make(dims.n_layer * dims.d_state)?];
-        Ok(Self { columns, buffers })
-    }
-
-    /// The same launch, which keeps here what it reads, or reads what was kept.
-    fn of(&self, device: &Device, params: Params) -> Params {
-        let [kept_x, kept_u, kept_delta, kept_b] = std::array::from_fn(|i| device.address(&self.buffers[i]));
-        Params { kept: self.columns as i32, kept_x, kept_u, kept_delta, kept_b, ..params }
-    }
-}
-
-/// A kernel for up to `columns` columns.
-struct Variant {
-    columns: usize,
-    kernel: Kernel,
-    /// Chunks of a warp's ring, and bytes of shared memory.
-    slots: usize,
-    shared: usize,
-}
-
-/// The kernels, by the number of columns.
-struct Kernels {
-    by_columns: [Variant; 3],
-    accept: Kernel,
-}
-
-impl Kernels {
-    fn load(device: &Device, plan: &Plan, form: Form, d_state: usize, limit: usize) -> Result<Self, CudaError> {
-        let load = |columns: usize, [bf16, bf16_wide, i8, i8_wide]: [&'static str; 4]| {
-            let name = match (form, d_state > 16) {
-                (Form::Bf16, false) => bf16,
-                (Form::Bf16, true) => bf16_wide,
-                (Form::I8, false) => i8,
-                (Form::I8, true) => i8_wide,
-            };
-            let kernel = device.kernel(&DECODE, name)?;
-            let (slots, shared) = plan.shared(columns, form, d_state, limit).map_err(|found| CudaError::Shape {
-                name: "shared memory of a block of decode",
-                found,
-                limit,
-            })?;
-            kernel.allow_shared(shared)?;
-            Ok::<_, CudaError>(Variant { columns, kernel, slots, shared })
-        };
-        Ok(Self {
-            by_columns: [
-                load(8, ["decode_bf16_8", "decode_bf16_8_wide", "decode_i8_8", "decode_i8_8_wide"])?,
-                load(16, ["decode_bf16_16", "decode_bf16_16_wide", "decode_i8_16", "decode_i8_16_wide"])?,
-                load(32, ["decode_bf16_32", "decode_bf16_32_wide", "decode_i8_32", "decode_i8_32_wide"])?,
-            ],
-            accept: device.kernel(&DECODE, "decode_accept")?,
-        })
-    }
-
-    /// The narrowest kernel for `columns` columns.
-    fn of(&self, columns: usize) -> &Variant {
-        let [narrow, middle, wide] = &self.by_columns;
-        [narrow, middle].into_iter().find(|v| columns <= v.columns).unwrap_or(wide)
-    }
-}
-
-/// Streams by launches.
-fn groups(streams: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    (0..streams.div_ceil(MAX_COLUMNS)).map(move |g| g * MAX_COLUMNS..((g + 1) * MAX_COLUMNS).min(streams))
-}
-
-/// Drafts by launches: as many whole ones as have at most 32 bytes together.
-fn whole_drafts(drafts: &[&[u8]]) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    let mut bytes = 0;
-    for (stream, draft) in drafts.iter().enumerate() {
-        bytes += draft.len();
-        match ranges.last_mut() {
-            Some(range) if bytes <= MAX_COLUMNS => range.end = stream + 1,
-            _ => {
-                ranges.push(stream..stream + 1);
-                bytes = draft.len();
-            }
-        }
-    }
-    ranges
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drafts_stay_whole() {
-        let lengths = |lengths: &[usize]| {
-            let drafts: Vec<Vec<u8>> = lengths.iter().map(|&n| vec![0; n]).collect();
-            let drafts: Vec<&[u8]> = drafts.iter().map(Vec::as_slice).collect();
-            whole_drafts(&drafts)
-        };
-        assert_eq!(lengths(&[32, 32, 1]), [0..1, 1..2, 2..3]);
-        assert_eq!(lengths(&[16, 16, 0, 1, 31, 0, 7]), [0..3, 3..6, 6..7]);
-        assert_eq!(lengths(&[0, 0]), std::slice::from_ref(&(0..2)));
-        assert!(lengths(&[]).is_empty());
-    }
-
-    #[test]
-    fn columns_of_a_draft_know_its_start() {
-        let columns = Columns::of_drafts(5, &[b"ab", b"", b"cde"]);
-        let words = [(5, 0, b'a'), (5, 0, b'b'), (7, 2, b'c'), (7, 2, b'd'), (7, 2, b'e')];
-        assert_eq!(columns.words[..columns.len], words.map(|(stream, first, byte)| column(stream, first, byte)));
-        let columns = Columns::of_streams(1..3, b"xyz");
-        assert_eq!(columns.words[..columns.len], [column(1, 0, b'y'), column(2, 1, b'z')]);
-        // The fields do not meet.
-        assert_eq!(column(255, 1023, 255), 255 | 1023 << 8 | 255 << 24);
     }
 }

@@ -5,8 +5,10 @@ use crate::cuda::error::CudaError;
 use crate::cuda::float::buffer::Element;
 use crate::cuda::float::gemm::Form;
 use crate::cuda::kernels::Launch;
-use crate::cuda::train::args::{CrossEntropyArgs, EmbedBackArgs, SoftenArgs, SumPlanesArgs, TrainNormArgs};
-use crate::cuda::train::memory::{EMBED_SHARED, HEAD_ROWS, Kept, NORM_BLOCKS, embed_segment};
+use crate::cuda::train::args::{
+    CrossEntropyArgs, EmbedBackArgs, EmbedBackWideArgs, SoftenArgs, SumPlanesArgs, TrainNormArgs,
+};
+use crate::cuda::train::memory::{EMBED_SHARED, Kept, NORM_BLOCKS, embed_segment};
 use crate::cuda::train::teachers::Aim;
 
 impl Pass<'_> {
@@ -16,7 +18,8 @@ impl Pass<'_> {
         let (normed, logits) = (memory.normed.address(device), device.address(&memory.logits));
         self.norm(device.address(&memory.res) + 4 * (from * d) as u64, rows, ["norm_f", "norm_f_bias"], 0, normed)?;
         let weight = (self.typed(self.params.head().at), d);
-        self.product(Form::Nt, [rows, 256, d], [(normed, d), weight, (logits, 256)], Element::F32, false)
+        let (symbols, columns) = (self.params.vocabulary, self.params.columns());
+        self.product(Form::Nt, [rows, symbols, d], [(normed, d), weight, (logits, columns)], Element::F32, false)
     }
 
     /// What teachers expect after rows `from .. from + rows`: the address of `[rows, 256]`.
@@ -52,26 +55,32 @@ impl Pass<'_> {
         let [normed, dnormed, dlogits, rounded] =
             [&memory.normed, &memory.dnormed, &memory.dlogits, &memory.dres_rounded]
                 .map(|buffer| buffer.address(device));
-        for from in (0..self.rows()).step_by(HEAD_ROWS) {
-            let rows = HEAD_ROWS.min(self.rows() - from);
+        let (symbols, columns, most) = (self.params.vocabulary, self.params.columns(), self.params.head_rows());
+        let cross_entropy =
+            if self.params.of_bytes() { &self.kernels.cross_entropy } else { &self.kernels.cross_entropy_wide };
+        for from in (0..self.rows()).step_by(most) {
+            let rows = most.min(self.rows() - from);
             self.logits(from, rows)?;
             let args = CrossEntropyArgs {
                 logits,
-                next: next + from as u64,
+                next: next + 2 * from as u64,
                 dlogits,
                 nats: nats + 4 * from as u64,
                 targets: aim.map_or(Ok(0), |aim| self.targets(aim, from, rows))?,
                 rows: rows as i32,
                 share: aim.map_or(0.0, |aim| aim.share),
+                columns: symbols as i32,
+                ld: columns as i32,
             };
             let launch = Launch::new((rows.div_ceil(8) as u32, 1, 1), 256);
-            // SAFETY: logits has HEAD_ROWS rows, the others one entry for each position.
-            unsafe { self.launch(&self.kernels.cross_entropy, launch, &args)? };
+            // SAFETY: logits has as many rows, the others one entry for each position; symbols are below the vocabulary.
+            unsafe { self.launch(cross_entropy, launch, &args)? };
             let Some(grad) = grad else { continue };
             let weight = (self.typed(head.at), d);
-            self.product(Form::Nn, [rows, d, 256], [(dlogits, 256), weight, (dnormed, d)], self.element, false)?;
+            let back = [(dlogits, columns), weight, (dnormed, d)];
+            self.product(Form::Nn, [rows, d, symbols], back, self.element, false)?;
             let to = grad + 4 * head.at as u64;
-            self.weight_gradient([256, d], [(dlogits, 256), (normed, d)], rows, to, from > 0)?;
+            self.weight_gradient([symbols, d], [(dlogits, columns), (normed, d)], rows, to, from > 0)?;
             let at = [dres + 4 * (from * d) as u64, rounded + (from * d * self.element.bytes()) as u64];
             let res = res + 4 * (from * d) as u64;
             self.norm_back(res, rows, at, ["norm_f", "norm_f_bias"], 0, grad, from > 0)?;
@@ -125,11 +134,15 @@ impl Pass<'_> {
         for layer in (0..self.params.dims.n_layer).rev() {
             self.layer_back(layer, memory.layer(layer), grad)?;
         }
+        let tied = self.params.head() == self.params.place("embedding");
+        if !self.params.of_bytes() {
+            return self.embedding_back(grad, tied);
+        }
         let rows = self.rows();
         let (embedding, segment) = (self.params.place("embedding"), embed_segment(rows, d));
         let partial = device.address(&memory.partial);
         let args = EmbedBackArgs {
-            bytes: device.address(&memory.bytes),
+            symbols: device.address(&memory.symbols),
             dres: device.address(&memory.dres),
             partial,
             rows: rows as i32,
@@ -141,8 +154,23 @@ impl Pass<'_> {
         let launch = Launch { shared: EMBED_SHARED as u32, ..Launch::new(grid, 64) };
         // SAFETY: `partial` has room for the segments' sums.
         unsafe { self.launch(&self.kernels.embed_back, launch, &args)? };
-        let tied = self.params.head() == embedding;
         self.sum_rows((partial, 256 * d), (segments, 256 * d), grad + 4 * embedding.at as u64, tied)
+    }
+
+    /// The gradient of the embedding of any vocabulary.
+    fn embedding_back(&self, grad: u64, tied: bool) -> Result<(), CudaError> {
+        let (memory, device, d) = (self.memory, self.device, self.params.dims.d_model);
+        let args = EmbedBackWideArgs {
+            order: device.address(&memory.order),
+            start: device.address(&memory.start),
+            dres: device.address(&memory.dres),
+            grad: grad + 4 * self.params.place("embedding").at as u64,
+            d_model: d as i32,
+            add: i32::from(tied),
+        };
+        let launch = Launch::new((self.params.vocabulary as u32, d.div_ceil(64) as u32, 1), 64);
+        // SAFETY: the order has every position once, below the rows of `dres`; the gradient has a row for each symbol.
+        unsafe { self.launch(&self.kernels.embed_back_wide, launch, &args) }
     }
 
     fn layer_back(&self, layer: usize, kept: &Kept, grad: u64) -> Result<(), CudaError> {

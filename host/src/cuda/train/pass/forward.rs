@@ -4,9 +4,9 @@ use super::Pass;
 use crate::cuda::error::CudaError;
 use crate::cuda::float::buffer::Element;
 use crate::cuda::float::gemm::{Form, Many, Product};
-use crate::cuda::float::small::{EmbedArgs, NormArgs, norm_launch};
+use crate::cuda::float::small::{NormArgs, norm_launch};
 use crate::cuda::kernels::Launch;
-use crate::cuda::train::args::{DecaysArgs, TrainConvArgs, TrainScanArgs};
+use crate::cuda::train::args::{DecaysArgs, EmbedSymbolsArgs, TrainConvArgs, TrainScanArgs};
 use crate::cuda::train::memory::{CONV_STEPS, Kept};
 
 impl Pass<'_> {
@@ -53,14 +53,14 @@ impl Pass<'_> {
             (self.rows(), dims.d_model, dims.d_inner, self.params.x_proj_rows(), self.params.rank());
         self.decays()?;
         let first = if dims.n_layer > 0 { &memory.layer(0).res } else { &memory.res };
-        let args = EmbedArgs {
-            bytes: device.address(&memory.bytes),
+        let args = EmbedSymbolsArgs {
+            symbols: device.address(&memory.symbols),
             embedding: self.float(self.params.place("embedding").at),
             residual: device.address(first),
             rows: rows as i32,
             ld: d as i32,
         };
-        // SAFETY: bytes are below 256; the stream has `rows` rows.
+        // SAFETY: symbols are below the vocabulary; the stream has `rows` rows.
         unsafe {
             self.launch(&self.kernels.embed, Launch::new(((rows * d / 4).div_ceil(256) as u32, 1, 1), 256), &args)?
         };
