@@ -1,9 +1,11 @@
 //! What texts cost: [`Score`], [`Cost`], and the bits of each byte.
 
-use mambabyte_core::VOCAB;
+use std::sync::LazyLock;
+
+use mambabyte_core::{Logits, VOCAB};
 use rayon::prelude::*;
 
-use crate::engine::{Answer, natural};
+use crate::engine::Answer;
 
 /// `-log2 p(next)` by log-sum-exp in f64.
 pub fn surprise_bits(logits: &[f64; VOCAB], next: u8) -> f64 {
@@ -120,13 +122,87 @@ pub struct Cost {
     pub mixed: Option<f64>,
 }
 
+/// `2^-(k / 256)` and `2^-(k / 65,536)`: of every `2^-x` with x in Q16 below one, two factors.
+struct Powers([f64; 256], [f64; 256]);
+
+static POWERS: LazyLock<Powers> = LazyLock::new(|| {
+    let table = |step: f64| std::array::from_fn(|k| libm::exp2(-(k as f64) * step));
+    Powers(table(1.0 / 256.0), table(1.0 / 65_536.0))
+});
+
+impl Powers {
+    /// `2^-x` of x in Q16, off by less than two units in the last place; 0 of 64 and more, which no sum with a 1 sees.
+    fn of(&self, x: u32) -> f64 {
+        let whole = u64::from(x >> 16);
+        if whole >= 64 {
+            return 0.0;
+        }
+        let power = f64::from_bits((1023 - whole) << 52);
+        self.0[(x >> 8 & 255) as usize] * self.1[(x & 255) as usize] * power
+    }
+}
+
+/// `-log2 p(next)` of logits in the core's units, log2 in Q16, in f64. The bits are the same on every machine.
+///
+/// # Cost
+/// 256 products from two tables, no exponential.
+fn surprise_of_units(logits: &Logits, next: u8, powers: &Powers) -> f64 {
+    let largest = logits.iter().copied().max().unwrap_or(0);
+    let mut sums = [0.0; 4];
+    for four in logits.as_chunks::<4>().0 {
+        sums.iter_mut().zip(four).for_each(|(sum, &logit)| *sum += powers.of(largest.abs_diff(logit)));
+    }
+    let sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    libm::log2(sum) + f64::from(largest.abs_diff(logits[usize::from(next)])) / 65_536.0
+}
+
+/// Bytes from which on their costs are computed on all cores. What fewer cost is known before threads have heard of it.
+const PARALLEL_FROM: usize = 16_384;
+
 /// What each byte of `next` costs under the logits of an answer, in f64 from the logits as computed: finer than Q16.
 pub(super) fn costs(answer: &Answer, next: &[u8]) -> Vec<f64> {
     match answer {
-        Answer::Logits(all) => all.par_iter().zip(next).map(|(l, &next)| surprise_bits(&natural(l), next)).collect(),
+        Answer::Logits(all) => {
+            let powers = &*POWERS;
+            let cost = |(logits, &next): (&Logits, &u8)| surprise_of_units(logits, next, powers);
+            if all.len() < PARALLEL_FROM {
+                all.iter().zip(next).map(cost).collect()
+            } else {
+                all.par_iter().zip(next).map(cost).collect()
+            }
+        }
         Answer::FloatLogits(all) => {
             all.par_iter().zip(next).map(|(l, &next)| surprise_bits(&l.map(f64::from), next)).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::natural;
+
+    #[test]
+    fn tables_say_what_exponentials_say() {
+        let mut seed = 7u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as i32
+        };
+        for spread in [1, 100, 70_000, 1_000_000, 40_000_000, i32::MAX] {
+            let logits: Logits = std::array::from_fn(|_| random() % spread - spread / 2);
+            for next in [0, 17, 255] {
+                let (found, expected) =
+                    (surprise_of_units(&logits, next, &POWERS), surprise_bits(&natural(&logits), next));
+                assert!((found - expected).abs() <= 1e-12 * expected.abs().max(1.0), "{spread}: {found} {expected}");
+            }
+        }
+        // Nothing but one byte, and none more than another.
+        let mut one = [i32::MIN; VOCAB];
+        one[9] = i32::MAX;
+        assert_eq!(surprise_of_units(&one, 9, &POWERS), 0.0);
+        assert_eq!(surprise_of_units(&one, 8, &POWERS), f64::from(u32::MAX) / 65_536.0);
+        assert_eq!(surprise_of_units(&[5; VOCAB], 8, &POWERS), 8.0);
     }
 }

@@ -98,5 +98,6 @@ def test_killed_workers_change_nothing(
         work.kill()
         work.wait()
     assert work.returncode == 0, errors
-    assert output.splitlines()[-2].startswith("8 of 8 files, ")
+    # Ray may say among it what it does about the workers.
+    assert any(line.startswith("8 of 8 files, ") for line in output.splitlines()), output
     assert tables(out) == tables(expected)
