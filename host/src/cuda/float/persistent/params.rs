@@ -6,6 +6,9 @@ use crate::cuda::layout::kernel_struct;
 /// Address on the device; 0 is null.
 pub(super) type Address = u64;
 
+// As the kernels write it, and as the test that compares both reads it.
+const _: () = assert!(MAX_COLUMNS == 32, "the arrays of `Params` have an element for each column");
+
 kernel_struct! {
     /// What a launch gets.
     pub(crate) struct Params = "Params" in "decode_params.cuh" {
@@ -34,9 +37,9 @@ kernel_struct! {
         patience: u32,
         top_k: u32,
         top_p: u32,
-        column: [u32; MAX_COLUMNS],
+        column: [u32; 32],
         inverse: u64,
-        rng: [u64; MAX_COLUMNS],
+        rng: [u64; 32],
         tables: Address,
         report: Address,
         stream: Address,
