@@ -49,7 +49,7 @@ for version in 3.10 3.11 3.12 3.13 3.14; do
     tests "$place" "$released" -m "not slow"
 done
 # From the source package, as pip builds it where there is no wheel.
-"$first/bin/maturin" sdist --quiet --manifest-path "$here/Cargo.toml" --out "$home/source"
+"$first/bin/maturin" sdist --manifest-path "$here/Cargo.toml" --out "$home/source"
 # shellcheck disable=SC2030,SC2031
 (
     export CARGO_TARGET_DIR=$home/source-target
