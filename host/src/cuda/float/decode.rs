@@ -106,10 +106,10 @@ impl FloatModel {
     ) -> Result<Option<Vec<Vec<u8>>>, CudaError> {
         let Some(mut decoder) = self.decoder() else { return Ok(None) };
         ahead.memory.copy_from(&self.device, &state.memory)?;
-        let (draft, text, logits) = decoder.propose(&ahead.memory, last, count, (rngs, options), ahead.draft.take())?;
-        ahead.draft = Some(draft);
-        check_rows(&logits, 0, count + 1)?;
-        Ok(Some(text))
+        let proposal = decoder.propose(&ahead.memory, last, count, (rngs, options), ahead.draft.take())?;
+        ahead.draft = Some(proposal.draft);
+        check_rows(&proposal.logits, 0, count + 1)?;
+        Ok(Some(proposal.text))
     }
 
     /// Moves the states by the first `counts` of the bytes that `ahead` has read.

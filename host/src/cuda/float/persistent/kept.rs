@@ -15,6 +15,14 @@ pub(crate) struct Draft {
     pub(super) groups: Vec<Group>,
 }
 
+/// A draft that the model has written itself: each stream's bytes, and the logits after the last one that was read.
+pub(crate) struct Proposal {
+    pub(crate) draft: Draft,
+    pub(crate) text: Vec<Vec<u8>>,
+    /// `[streams, 256]`.
+    pub(crate) logits: Vec<f32>,
+}
+
 /// The drafts of one launch.
 pub(super) struct Group {
     /// Its streams.

@@ -38,7 +38,7 @@ mod plan;
 mod report;
 mod variants;
 
-pub(crate) use kept::Draft;
+pub(crate) use kept::{Draft, Proposal};
 pub(crate) use params::Params;
 
 use columns::{Columns, column, groups, whole_drafts};
@@ -311,7 +311,7 @@ impl Decoder {
 
     /// Writes `count` bytes of each stream as [`Decoder::decode`] does, and reads the last one, too; moves `ahead`, a copy of
     /// the streams' states. [`Decoder::accept`] then moves these by as many of the bytes read as are wanted: that of `bytes`,
-    /// and what was written. Returns the logits after the last one, too.
+    /// and what was written.
     ///
     /// # Errors
     /// As [`Decoder::decode`].
@@ -322,7 +322,7 @@ impl Decoder {
         count: usize,
         rngs_and_options: (&[Rng], &SampleOptions),
         old: Option<Draft>,
-    ) -> Result<(Draft, Vec<Vec<u8>>, Vec<f32>), CudaError> {
+    ) -> Result<Proposal, CudaError> {
         let passes = count + 1;
         self.reserve(bytes.len(), passes)?;
         let (mut old, mut all) = (old.into_iter().flat_map(|old| old.groups), Vec::new());
@@ -338,7 +338,7 @@ impl Decoder {
         let text = self.texts(bytes.len(), passes, count);
         // SAFETY: `finish` has waited for the launches.
         let logits = unsafe { self.logits.first(bytes.len() * VOCAB) }.to_vec();
-        Ok((Draft { groups: all }, text, logits))
+        Ok(Proposal { draft: Draft { groups: all }, text, logits })
     }
 
     /// Room for the inputs of `columns` bytes: that of an old draft, if it is enough.
