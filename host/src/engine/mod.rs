@@ -275,7 +275,8 @@ pub trait Engine {
     /// be empty. Neither `rows` nor `ahead` have moved since.
     ///
     /// # Errors
-    /// As [`Engine::copy`] and [`Engine::read_into`].
+    /// As [`Engine::copy`] and [`Engine::read_into`]; engines that keep the proposal also say [`EngineError::NoDraft`] if `rows` have
+    /// moved since, and [`EngineError::TooManyAccepted`].
     /// # Cost
     /// A copy of the state if all of it was right, else a step for each byte; after one launch on a GPU what
     /// [`Engine::accept`] costs.
